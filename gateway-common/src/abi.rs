@@ -1,0 +1,248 @@
+//! What crosses the boundary between the kernel program and user space: fixed layouts, checked here.
+//!
+//! No `bool`, `enum`, `usize` or `Option` in a map value. A change of any layout or meaning raises [`ABI_VERSION`], which
+//! names the pin directory, so that no program ever meets the maps of another version.
+
+use crate::rate::{Dimension, Instant, Limit};
+
+/// Version of everything in this module, and of the pinned maps.
+pub const ABI_VERSION: u32 = 1;
+
+/// Classes, the first of which holds everybody who is in no other.
+pub const CLASSES: usize = 64;
+/// Services, the first of which stands for "none".
+pub const SERVICES: usize = 64;
+/// Services that may be on one port, told apart by their addresses.
+pub const SERVICES_PER_PORT: usize = 8;
+/// Addresses that one service may name.
+pub const ADDRESSES: usize = 8;
+/// Different sets of services on a port; the first is the empty one.
+pub const PORT_GROUPS: usize = 256;
+/// Services that may have limits of their own for each source.
+pub const SERVICE_REGIONS: usize = 16;
+/// Interfaces that one gateway protects.
+pub const INTERFACES: usize = 16;
+/// Length of the table from interface index to counter row; protected interfaces differ in their index modulo this.
+pub const INTERFACE_PLACES: u32 = 1_024;
+
+/// Slots that one set of a bucket table has.
+pub const WAYS: usize = 4;
+/// Words of a bucket slot, one cache line: the key, a TAT for each [`Dimension`], bytes, and packets with drops.
+pub const SLOT_WORDS: usize = 8;
+/// Words of a set of buckets.
+pub const SET_WORDS: usize = WAYS * SLOT_WORDS;
+/// Word of a slot that holds the source; 0: nobody.
+pub const SLOT_KEY: usize = 0;
+/// First of the TATs, in the order of [`Dimension::ALL`].
+pub const SLOT_TATS: usize = 1;
+/// Bytes admitted since the source took the slot.
+pub const SLOT_BYTES: usize = 6;
+/// Packets admitted (upper half) and packets dropped (lower half) since the source took the slot. They stop at their highest.
+pub const SLOT_COUNTS: usize = 7;
+
+/// Connections that one set, one cache line, has room for.
+pub const LINK_WAYS: usize = 4;
+/// Words of a connection: fingerprint and state.
+pub const LINK_WORDS: usize = 2;
+/// Words of a set of connections.
+pub const LINK_SET_WORDS: usize = LINK_WAYS * LINK_WORDS;
+
+const _: () = assert!(SLOT_TATS + Dimension::COUNT == SLOT_BYTES);
+const _: () = assert!(SLOT_WORDS * 8 == 64 && LINK_SET_WORDS * 8 == 64);
+
+/// The word that switches policies: which of the two settings holds, and what else there is to look up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Active(pub u64);
+
+impl Active {
+    /// There are live entries for IPv4.
+    pub const LIVE_V4: u64 = 1 << 32;
+    /// There are live entries for IPv6.
+    pub const LIVE_V6: u64 = 1 << 33;
+
+    /// The settings and prefix sets that hold: 0 or 1.
+    #[inline(always)]
+    pub const fn slot(self) -> u32 {
+        self.0 as u32 & 1
+    }
+
+    /// Whether a live entry can match.
+    #[inline(always)]
+    pub const fn has_live(self, ipv6: bool) -> bool {
+        self.0 & if ipv6 { Self::LIVE_V6 } else { Self::LIVE_V4 } != 0
+    }
+}
+
+macro_rules! map_values {
+    ($($(#[$meta:meta])* pub struct $name:ident ($size:expr) { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* })*) => {$(
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(feature = "host", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout))]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+
+        const _: () = assert!(size_of::<$name>() == $size);
+    )*};
+}
+
+map_values! {
+    /// A limit for each [`Dimension`], in the order of [`Dimension::ALL`].
+    pub struct Limits (80) {
+        /// The limits.
+        pub each: [Limit; Dimension::COUNT],
+    }
+
+    /// Limits of the sources of a class.
+    pub struct Class (88) {
+        /// The class's own limits, and the default where it has none.
+        pub limits: Limits,
+        /// Bit for each [`Dimension`] in which the class has its own limit.
+        pub own: u64,
+    }
+
+    /// A service: what it requires and allows.
+    pub struct Service (312) {
+        /// All sources together.
+        pub total: Limits,
+        /// Each source, towards this service.
+        pub limits: Limits,
+        /// Local addresses as [`crate::packet::Address`].
+        pub addresses: [[u64; 2]; ADDRESSES],
+        /// How many of them count; 0: all addresses.
+        pub address_count: u32,
+        /// One of [`gate`].
+        pub gate: u32,
+        /// Bit for each [`Dimension`] in which `limits` holds.
+        pub own: u32,
+        /// Bit for each [`Dimension`] in which `total` holds.
+        pub totals: u32,
+        /// Part of the service-sources table that belongs to this service.
+        pub region: u32,
+        /// Keeps the size a multiple of eight.
+        pub padding: u32,
+    }
+
+    /// One policy but for its prefixes.
+    pub struct Settings (158_856) {
+        /// Counts policies; for people.
+        pub generation: u64,
+        /// One of [`mode`].
+        pub mode: u32,
+        /// Bits of [`policy`].
+        pub flags: u32,
+        /// Which bits of an IPv4 address make the source.
+        pub source_mask_v4: u64,
+        /// Which bits of the upper half of an IPv6 address make the source.
+        pub source_mask_v6: u64,
+        /// Which bits of an IPv4 address make the neighbourhood.
+        pub neighbour_mask_v4: u64,
+        /// Which bits of the upper half of an IPv6 address make the neighbourhood.
+        pub neighbour_mask_v6: u64,
+        /// Limits of each neighbourhood.
+        pub neighbours: Limits,
+        /// Bit for each [`Dimension`] in which `neighbours` holds.
+        pub neighbours_own: u64,
+        /// Classes; the first is everybody else.
+        pub classes: [Class; CLASSES],
+        /// Services; the first is none.
+        pub services: [Service; SERVICES],
+        /// Indices of the services that share a port, ended by 0.
+        pub groups: [[u8; SERVICES_PER_PORT]; PORT_GROUPS],
+        /// The group of each port: TCP, then UDP.
+        pub group_by_port: [[u8; 65_536]; 2],
+    }
+
+    /// What configuration says of a prefix, covering prefixes included.
+    pub struct Listing (8) {
+        /// Bits of [`listing`].
+        pub flags: u32,
+        /// Index of the class.
+        pub class: u32,
+    }
+
+    /// What was said live of a prefix, covering prefixes included. A time of 0: not; [`FOREVER`]: until taken back.
+    pub struct Live (16) {
+        /// Trusted until then.
+        pub allow_until: Instant,
+        /// Banned until then.
+        pub ban_until: Instant,
+    }
+
+    /// Packets and bytes.
+    pub struct Tally (16) {
+        /// Packets.
+        pub packets: u64,
+        /// Bytes of whole frames.
+        pub bytes: u64,
+    }
+
+    /// What must stay the same for as long as the tables live, across restarts of the daemon.
+    pub struct Identity (32) {
+        /// The key of [`crate::hash`].
+        pub key: [u64; 2],
+        /// Nanoseconds of the monotonic clock at [`Instant`] 0.
+        pub epoch: u64,
+        /// [`ABI_VERSION`].
+        pub abi: u64,
+    }
+}
+
+/// A time that does not come.
+pub const FOREVER: Instant = Instant::MAX;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { each: [Limit::NONE; Dimension::COUNT] }
+    }
+}
+
+impl Limits {
+    /// The limit in a dimension.
+    #[inline(always)]
+    pub fn of(&self, dimension: Dimension) -> &Limit {
+        // The last arm cannot be: there is a limit for every dimension.
+        self.each.get(dimension as usize).unwrap_or(&Limit::NONE)
+    }
+}
+
+impl Live {
+    /// Whether a time lies ahead.
+    #[inline(always)]
+    pub const fn holds(until: Instant, now: Instant) -> bool {
+        until != 0 && (until == FOREVER || (until.wrapping_sub(now) as i64) > 0)
+    }
+}
+
+/// Values of [`Settings::mode`].
+pub mod mode {
+    /// Counts only.
+    pub const OFF: u32 = 0;
+    /// Decides and counts, and passes.
+    pub const MONITOR: u32 = 1;
+    /// Drops.
+    pub const ENFORCE: u32 = 2;
+}
+
+/// Bits of [`Settings::flags`].
+pub mod policy {
+    /// The IPv4 prefix set has entries.
+    pub const LISTS_V4: u32 = 1;
+    /// The IPv6 prefix set has entries.
+    pub const LISTS_V6: u32 = 2;
+}
+
+/// Bits of [`Listing::flags`].
+pub mod listing {
+    /// Trusted.
+    pub const ALLOW: u32 = 1;
+    /// Blocked.
+    pub const BLOCK: u32 = 2;
+}
+
+/// Values of [`Service::gate`].
+pub mod gate {
+    /// Anything may come.
+    pub const ANY: u32 = 0;
+    /// Every connection starts with a ClientHello.
+    pub const TLS: u32 = 1;
+}

@@ -1,0 +1,133 @@
+//! How the stages meet the world.
+
+use crate::{
+    abi::{Active, Listing, Live, Settings},
+    hash::Key,
+    packet::Packet,
+    rate::Instant,
+    verdict::{Action, Reason},
+};
+
+/// The tables of buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// A bucket for each source.
+    Sources,
+    /// A bucket for each source towards one service, in a region for each such service.
+    ServiceSources,
+    /// A bucket for each neighbourhood.
+    Neighbours,
+    /// A bucket for each service: the first slot of set *n* is service *n*'s total.
+    Totals,
+    /// The connections of gated services.
+    Connections,
+}
+
+impl Table {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+    /// All, by discriminant.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Sources, Self::ServiceSources, Self::Neighbours, Self::Totals, Self::Connections];
+
+    /// The word for it in metrics, and the name of its map.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sources => "sources",
+            Self::ServiceSources => "service_sources",
+            Self::Neighbours => "neighbours",
+            Self::Totals => "totals",
+            Self::Connections => "connections",
+        }
+    }
+}
+
+/// What happens to a table; counted, and never a reason for a packet's fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Note {
+    /// A newcomer took a slot.
+    Inserted,
+    /// The slot it took was still in use: a debt was forgiven, or a connection forgotten.
+    Evicted,
+    /// A newcomer found no slot that it may take.
+    Full,
+}
+
+impl Note {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+}
+
+/// A set of buckets.
+pub trait Slots: Copy {
+    /// One of them.
+    type Slot: Words;
+
+    /// The slot of a way below [`crate::abi::WAYS`].
+    fn slot(self, way: usize) -> Self::Slot;
+}
+
+/// Words of 64 bits in a table, which several CPUs change at once.
+pub trait Words: Copy {
+    /// Reads a word; 0 beyond the last.
+    fn load(self, word: usize) -> u64;
+    /// Writes a word without looking at it.
+    fn store(self, word: usize, value: u64);
+    /// Replaces a word that still is `current`.
+    fn replace(self, word: usize, current: u64, value: u64) -> bool;
+    /// Adds to a word, wrapping.
+    fn add(self, word: usize, value: u64);
+}
+
+/// What the host's TCP knows of a packet's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// No socket here: the packet is for another host, or for nobody.
+    Unknown,
+    /// A listener alone: no connection yet, or a SYN cookie's.
+    Listening,
+    /// A handshake under way, or an open connection.
+    Open {
+        /// Sequence number of the first byte of the client's stream.
+        base: u32,
+        /// Bytes of the stream received in order.
+        received: u64,
+    },
+}
+
+/// Clock, settings, tables and counters.
+pub trait Env {
+    /// A set of buckets.
+    type Buckets: Slots;
+    /// A set of connections.
+    type Links: Words;
+
+    /// The one reading of time for a packet.
+    fn now(&self) -> Instant;
+    /// The key of the tables.
+    fn key(&self) -> Key;
+    /// Which policy holds.
+    fn active(&self) -> Active;
+    /// That policy.
+    fn settings(&self, active: Active) -> Option<&Settings>;
+    /// What that policy's prefix set says of the packet's source.
+    fn listing(&self, active: Active, packet: &Packet) -> Option<Listing>;
+    /// What was said live of the packet's source.
+    fn live(&self, packet: &Packet) -> Option<Live>;
+
+    /// Sets of a table (of a region of it for [`Table::ServiceSources`]); a power of two.
+    fn sets(&self, table: Table) -> u32;
+    /// A set of buckets.
+    fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets>;
+    /// A set of connections.
+    fn links(&self, index: u32) -> Option<Self::Links>;
+    /// The host's own view of a TCP packet's connection.
+    fn socket(&self, packet: &Packet) -> Socket;
+
+    /// Counts a verdict; `service` is an index of [`Settings::services`].
+    fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32);
+    /// Counts what happens to a table.
+    fn note(&self, table: Table, note: Note);
+}

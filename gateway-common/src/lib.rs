@@ -1,0 +1,23 @@
+//! The packet's way through the gateway, as pure Rust.
+//!
+//! [`pipeline`] is the file to open first: it names the stages in their order. The same code runs in the kernel as XDP, on
+//! the host in tests and fuzzing, and over captures. It reads a frame through [`frame::Frame`] and meets the world (clock,
+//! settings, tables, counters) through [`env::Env`] alone, so nothing in here is unsafe, allocates, or knows of BPF.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod abi;
+pub mod connection;
+pub mod env;
+pub mod frame;
+pub mod hash;
+pub mod packet;
+pub mod pipeline;
+pub mod rate;
+pub mod stage;
+pub mod table;
+pub mod verdict;
+pub mod wire;

@@ -1,0 +1,122 @@
+//! The packet's way, from frame to fate.
+//!
+//! ```text
+//! parse ─► lists ─► sanity ─► essential ─► service ─► budgets ─► tls ─► pass
+//! ```
+//!
+//! Each stage is a function of its own in the kernel too, so profiles name it, and what it finds out goes through
+//! [`Scratch`]: the kernel keeps that in map memory, whose contents the verifier does not follow. So it checks each stage
+//! once, instead of once for every way through the stages before.
+
+use core::ops::ControlFlow;
+
+use crate::{
+    abi::{Active, Settings, mode},
+    env::Env,
+    frame::Frame,
+    packet::Packet,
+    rate::Instant,
+    stage::{budgets, essential, lists, parse, sanity, service, tls},
+    table::{Bill, Place},
+    verdict::{Action, Reason, Step, Verdict, pass},
+};
+
+/// What the stages find out about one packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scratch {
+    /// What it is.
+    pub packet: Packet,
+    /// Whose it is.
+    pub role: Role,
+    /// What it counts in.
+    pub bill: Bill,
+    /// Where its buckets are.
+    pub places: Places,
+}
+
+/// A place for each hash table of buckets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Places {
+    /// Of the neighbourhood.
+    pub neighbours: Place,
+    /// Of the source towards the service.
+    pub service: Place,
+    /// Of the source.
+    pub source: Place,
+}
+
+/// Who talks to whom.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Role {
+    /// The source is trusted: no ban, list or limit holds it.
+    pub trusted: bool,
+    /// Index of the source's class; 0: everybody else.
+    pub class: u32,
+    /// Index of the service that the packet is for; 0: none.
+    pub service: u32,
+}
+
+/// What all stages share for one packet: one policy, one reading of time.
+#[derive(Clone, Copy)]
+pub struct Context<'a, E> {
+    /// Tables and counters.
+    pub env: &'a E,
+    /// The policy that held when the packet came.
+    pub settings: &'a Settings,
+    /// Which one that was.
+    pub active: Active,
+    /// When it came.
+    pub now: Instant,
+}
+
+/// Judges a frame, counts it, and says what becomes of it under the mode in force. `scratch` may hold anything before.
+#[inline(always)]
+pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Verdict {
+    let active = env.active();
+    scratch.role = Role::default();
+    let verdict = match env.settings(active) {
+        None => Reason::Unconfigured.into(),
+        Some(settings) if settings.mode == mode::OFF => Reason::Off.into(),
+        Some(settings) => {
+            let context = Context { env, settings, active, now: env.now() };
+            let verdict = decide(frame, &context, scratch);
+            match verdict.action {
+                Action::Drop if settings.mode == mode::MONITOR => {
+                    Verdict { action: Action::WouldDrop, ..verdict }
+                }
+                _ => verdict,
+            }
+        }
+    };
+    env.count(verdict.action, verdict.reason, scratch.role.service, frame.length());
+    verdict
+}
+
+/// The verdict on a frame in enforce mode.
+#[inline(always)]
+pub fn decide<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Verdict {
+    match walk(frame, context, scratch) {
+        ControlFlow::Break(reason) => reason.into(),
+        ControlFlow::Continue(()) => Reason::Ok.into(),
+    }
+}
+
+#[inline(always)]
+fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    parse::packet(frame, &mut scratch.packet)?;
+    lists::check(context, scratch)?;
+    sanity::check(&scratch.packet)?;
+    essential::check(frame, &scratch.packet)?;
+    service::find(context.settings, scratch);
+    budgets::bill(scratch);
+    let mut source = None;
+    budgets::charge(context, scratch, &mut source)?;
+    let gated = tls::check(frame, context, scratch);
+    if gated.is_break()
+        && let Some(bucket) = source
+    {
+        bucket.count_drop();
+    }
+    gated?;
+    if scratch.role.trusted { pass(Reason::AllowListed) } else { Step::Continue(()) }
+}

@@ -1,0 +1,215 @@
+//! Rates, and the virtual scheduling algorithm that holds traffic to them.
+//!
+//! GCRA (ITU-T I.371, ATM Forum TM 4.0 section 4.4.3.2) is the token bucket with one number of state: the *theoretical
+//! arrival time* (TAT). A packet of cost `c` conforms when `max(tat, now) + c - now <= burst`; then the TAT moves there.
+//! Over any time `t` no more than `rate * t + burst` is admitted. A TAT that is not in the future is a full bucket.
+//!
+//! Time is counted in [`Instant`]s of 1/256 ns, which keeps 100 Gbit/s within 0.1 % for the smallest frame; bytes carry
+//! ten more fractional bits and are rounded up once a packet, so rounding can never admit more.
+
+#[cfg(test)]
+mod tests;
+
+use core::{fmt, hint::black_box, str::FromStr};
+
+use crate::packet::Packet;
+
+/// Time since the table's epoch in 1/256 ns; wraps after 2.28 years, and is compared by wrapping difference.
+pub type Instant = u64;
+
+/// Fractional bits of an [`Instant`] below one nanosecond.
+pub const INSTANT_SHIFT: u32 = 8;
+/// Fractional bits that the cost of one byte has below an [`Instant`].
+pub const BYTE_SHIFT: u32 = 10;
+/// One second as a difference of [`Instant`]s.
+pub const SECOND: Instant = 1_000_000_000 << INSTANT_SHIFT;
+
+/// The longest time that a burst may stand for, 100 days: far from where wrapping differences turn ambiguous (1.14 years).
+pub const BURST_MAX: Instant = 100 * 86_400 * SECOND;
+/// The largest frame that is charged for: a generic-mode aggregate of 64 KiB.
+pub const FRAME_MAX: u64 = 65_536;
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "host", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[repr(u8)]
+pub enum Dimension {
+    /// Every packet.
+    Packets,
+    /// Every byte of the frame, Ethernet header included.
+    Bytes,
+    /// TCP packets with SYN and without ACK.
+    Syn,
+    /// UDP packets.
+    Udp,
+    /// ICMP and ICMPv6 packets.
+    Icmp,
+}
+
+impl Dimension {
+    /// How many there are; a bucket has one TAT for each.
+    pub const COUNT: usize = 5;
+    /// All, in the order of [`crate::abi::Limits`].
+    pub const ALL: [Self; Self::COUNT] = [Self::Packets, Self::Bytes, Self::Syn, Self::Udp, Self::Icmp];
+
+    /// The word for it in configuration, command line and output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Packets => "packets",
+            Self::Bytes => "bytes",
+            Self::Syn => "syn",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+        }
+    }
+
+    /// The dimension beside packets and bytes that a packet counts in, if any.
+    #[inline(always)]
+    pub const fn of_kind(packet: &Packet) -> Option<Self> {
+        if packet.is_syn() {
+            Some(Self::Syn)
+        } else if packet.is_udp() {
+            Some(Self::Udp)
+        } else if packet.is_icmp() {
+            Some(Self::Icmp)
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for Dimension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A word that is no [`Dimension`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoDimension;
+
+impl fmt::Display for NoDimension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not one of packets, bytes, syn, udp, icmp")
+    }
+}
+
+impl core::error::Error for NoDimension {}
+
+impl FromStr for Dimension {
+    type Err = NoDimension;
+
+    fn from_str(word: &str) -> Result<Self, NoDimension> {
+        Self::ALL.into_iter().find(|dimension| dimension.name() == word).ok_or(NoDimension)
+    }
+}
+
+/// `amount` of packets or bytes in `per` nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Packets or bytes.
+    pub amount: u64,
+    /// Nanoseconds, at least 1.
+    pub per: u64,
+}
+
+/// Why a limit cannot be kept exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitError {
+    /// The rate is zero; to let nothing through, block the source instead.
+    Zero,
+    /// The rate is too high to be within 0.1 %: the highest is 148,810,000 packets/s or 100 Gbit/s.
+    TooFast,
+    /// The rate is too low: the lowest is one packet a day or 10 bytes a second.
+    TooSlow,
+    /// The burst is below one packet, or for bytes below the largest Ethernet frame of 1,518 bytes.
+    BurstTooSmall,
+    /// The burst would take longer than 100 days to come back at this rate.
+    BurstTooLong,
+}
+
+/// A limit as the packet path reads it. All zero: no limit.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "host", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable))]
+pub struct Limit {
+    /// Time for one packet in [`Instant`]s, or for one byte in [`Instant`]s with [`BYTE_SHIFT`] more bits; 0: no limit.
+    pub cost: u64,
+    /// How far the TAT may be ahead of now.
+    pub burst: Instant,
+}
+
+impl Limit {
+    /// The limit that lets everything through.
+    pub const NONE: Self = Self { cost: 0, burst: 0 };
+
+    /// Compiles a rate and a burst (in packets or bytes) of a dimension.
+    ///
+    /// # Errors
+    /// Where the result would not hold the rate within 0.1 %.
+    pub fn new(dimension: Dimension, rate: Rate, burst: u64) -> Result<Self, LimitError> {
+        if rate.amount == 0 || rate.per == 0 {
+            return Err(LimitError::Zero);
+        }
+        let bytes = matches!(dimension, Dimension::Bytes);
+        let shift = if bytes { INSTANT_SHIFT + BYTE_SHIFT } else { INSTANT_SHIFT };
+        let cost = (u128::from(rate.per) << shift).div_ceil(u128::from(rate.amount));
+        let (fastest, slowest, least) = if bytes {
+            (1u128 << (INSTANT_SHIFT + BYTE_SHIFT) >> 4, 100_000_000u128 << shift, 1_518)
+        } else {
+            (1_000, 86_400_000_000_000u128 << shift, 1)
+        };
+        if cost < fastest {
+            return Err(LimitError::TooFast);
+        }
+        if cost > slowest {
+            return Err(LimitError::TooSlow);
+        }
+        if burst < least {
+            return Err(LimitError::BurstTooSmall);
+        }
+        let time = (cost * u128::from(burst)) >> (shift - INSTANT_SHIFT);
+        if time > u128::from(BURST_MAX) {
+            return Err(LimitError::BurstTooLong);
+        }
+        // Both fit: cost is at most 86,400 s << 8 or 0.1 s << 18, time at most BURST_MAX.
+        Ok(Self { cost: cost as u64, burst: time as u64 })
+    }
+
+    /// Whether there is anything to hold.
+    #[inline(always)]
+    pub const fn is_limit(&self) -> bool {
+        self.cost != 0
+    }
+
+    /// What a packet of `bytes` owes in `dimension`.
+    #[inline(always)]
+    pub const fn price(&self, dimension: Dimension, bytes: u32) -> Instant {
+        match dimension {
+            // At most 65,536 * (0.1 s << 18) < 2^61.
+            Dimension::Bytes => {
+                ((bytes as u64).wrapping_mul(self.cost).wrapping_add((1 << BYTE_SHIFT) - 1)) >> BYTE_SHIFT
+            }
+            _ => self.cost,
+        }
+    }
+
+    /// The TAT after a packet of this price, or nothing when the packet does not conform.
+    #[inline(always)]
+    pub fn admit(&self, tat: Instant, now: Instant, price: Instant) -> Option<Instant> {
+        let debt = debt(tat, now).wrapping_add(price);
+        if debt > self.burst { None } else { Some(now.wrapping_add(debt)) }
+    }
+}
+
+/// How far a TAT is ahead of now: 0 for a full bucket.
+///
+/// 2^62 instants, 208 days, and more cannot come from a packet: such a TAT lies in the past, or is left from before a wrap.
+/// Without a branch, because a bucket has five of these, and the verifier would go through all combinations.
+#[inline(always)]
+pub fn debt(tat: Instant, now: Instant) -> Instant {
+    let ahead = tat.wrapping_sub(now);
+    // The upper two bits: 0 gives all ones, anything else 0. Hidden, or LLVM makes the branch again.
+    let upper = black_box(ahead >> 62);
+    ahead & ((upper + 3) >> 2).wrapping_sub(1)
+}

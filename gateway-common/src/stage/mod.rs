@@ -1,0 +1,9 @@
+//! One stage a file: each answers "go on" or a verdict with its reason. [`crate::pipeline`] says in which order.
+
+pub mod budgets;
+pub mod essential;
+pub mod lists;
+pub mod parse;
+pub mod sanity;
+pub mod service;
+pub mod tls;

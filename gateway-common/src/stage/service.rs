@@ -1,0 +1,68 @@
+//! The service that a packet is for.
+
+use crate::{
+    abi::{self, SERVICES, Service, Settings},
+    packet::{Fragment, Packet},
+    pipeline::Scratch,
+};
+
+/// Finds the service by protocol, port and local address. A later fragment has no port, so it is nobody's.
+#[inline(never)]
+pub fn find(settings: &Settings, scratch: &mut Scratch) {
+    scratch.role.service = index(settings, &scratch.packet).unwrap_or(0);
+}
+
+#[inline(always)]
+fn index(settings: &Settings, packet: &Packet) -> Option<u32> {
+    if matches!(packet.fragment, Fragment::Later) {
+        return None;
+    }
+    let row = if packet.is_tcp() {
+        0
+    } else if packet.is_udp() {
+        1
+    } else {
+        return None;
+    };
+    let group = *settings.group_by_port.get(row)?.get(usize::from(packet.destination_port))?;
+    if group == 0 {
+        return None;
+    }
+    for &index in settings.groups.get(usize::from(group))? {
+        if index == 0 {
+            return None;
+        }
+        if is_addressed(at(settings, u32::from(index)), packet) {
+            return Some(u32::from(index));
+        }
+    }
+    None
+}
+
+/// A service by its index. The mask is for the verifier: user space writes no index beyond.
+#[inline(always)]
+pub const fn at(settings: &Settings, index: u32) -> &Service {
+    &settings.services[index as usize & (SERVICES - 1)]
+}
+
+#[inline(always)]
+fn is_addressed(service: &Service, packet: &Packet) -> bool {
+    if service.address_count == 0 {
+        return true;
+    }
+    for (position, &[high, low]) in service.addresses.iter().enumerate() {
+        if position as u32 >= service.address_count {
+            return false;
+        }
+        if packet.destination == (crate::packet::Address { high, low }) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether connections must start with a ClientHello.
+#[inline(always)]
+pub const fn requires_tls(service: &Service) -> bool {
+    service.gate == abi::gate::TLS
+}

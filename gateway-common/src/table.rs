@@ -1,0 +1,268 @@
+//! Buckets in set-associative tables.
+//!
+//! A slot is a source's exact key and a TAT for each dimension. A slot none of whose TATs is ahead of now holds a full
+//! bucket, which is the same as none, so to take it over loses nothing and needs no clean-up. In a set without such a slot
+//! the one with the least debt goes: a forged newcomer owes one packet, who is over a limit owes a burst.
+//!
+//! Several CPUs change a set at once without locks. Every change of a TAT is a compare-and-swap, so no charge is lost.
+//! Look-ups take the first slot with their key: should two CPUs insert one source in the same moment, the later slot is
+//! found by nobody and runs empty, and at most the packet that it was made for goes uncounted.
+
+use crate::{
+    abi::{Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS, WAYS},
+    env::{Env, Note, Slots, Table, Words},
+    hash,
+    packet::Packet,
+    pipeline::Context,
+    rate::{Dimension, Instant, Limit, debt},
+};
+
+/// Tries of a compare-and-swap before a packet is given up as contended.
+const TRIES: usize = 4;
+
+/// A set of dimensions, a bit each.
+pub type Mask = u32;
+
+/// What a packet counts in, and how much.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bill {
+    /// Bytes of the frame.
+    pub bytes: u32,
+    /// The dimensions that it counts in.
+    pub mask: Mask,
+}
+
+impl Bill {
+    /// The bill of a packet.
+    #[inline(always)]
+    pub const fn of(packet: &Packet) -> Self {
+        let kind = match Dimension::of_kind(packet) {
+            Some(kind) => bit(kind),
+            None => 0,
+        };
+        Self { bytes: packet.length, mask: bit(Dimension::Packets) | bit(Dimension::Bytes) | kind }
+    }
+
+    /// The same in fewer dimensions.
+    #[inline(always)]
+    pub const fn within(self, mask: Mask) -> Self {
+        Self { mask: self.mask & mask, ..self }
+    }
+}
+
+/// The bit of a dimension in a [`Mask`].
+#[inline(always)]
+pub const fn bit(dimension: Dimension) -> Mask {
+    1 << dimension as u32
+}
+
+/// Why a packet is not charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is over the limit in this dimension.
+    Over(Dimension),
+    /// Others changed the bucket at every try.
+    Contended,
+}
+
+/// One source's slot.
+#[derive(Clone, Copy)]
+pub struct Bucket<W>(W);
+
+impl<W: Words> Bucket<W> {
+    /// The slot of a set that is no hash set: a service's total.
+    #[inline(always)]
+    pub fn first_of<S: Slots<Slot = W>>(set: S) -> Self {
+        Self(set.slot(0))
+    }
+
+    /// The first dimension of the bill that the packet does not fit; changes nothing.
+    ///
+    /// All dimensions are gone through, with the bill as a mask, so that every access has an offset that the verifier knows.
+    #[inline(never)]
+    pub fn over(&self, bill: Bill, limits: &Limits, now: Instant) -> Option<Dimension> {
+        for dimension in Dimension::ALL {
+            let limit = limits.of(dimension);
+            if bill.mask & bit(dimension) != 0 && limit.is_limit() {
+                let tat = self.0.load(tat_word(dimension));
+                if limit.admit(tat, now, limit.price(dimension, bill.bytes)).is_none() {
+                    return Some(dimension);
+                }
+            }
+        }
+        None
+    }
+
+    /// Charges the packet in every dimension of the bill. Where another CPU used up the last of one dimension since
+    /// [`Self::over`], what was charged in others stays charged: the limits hold, and the source pays for one packet more.
+    #[inline(never)]
+    pub fn charge(&self, bill: Bill, limits: &Limits, now: Instant) -> Result<(), Refusal> {
+        for dimension in Dimension::ALL {
+            let limit = limits.of(dimension);
+            if bill.mask & bit(dimension) != 0 && limit.is_limit() {
+                self.charge_one(dimension, bill.bytes, limit, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A function of its own in the kernel, so that the verifier goes through the tries once for each dimension and not once
+    /// for each combination of them.
+    #[inline(never)]
+    fn charge_one(
+        &self,
+        dimension: Dimension,
+        bytes: u32,
+        limit: &Limit,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let price = limit.price(dimension, bytes);
+        for _ in 0..TRIES {
+            let tat = self.0.load(tat_word(dimension));
+            let Some(next) = limit.admit(tat, now, price) else {
+                return Err(Refusal::Over(dimension));
+            };
+            if self.0.replace(tat_word(dimension), tat, next) {
+                return Ok(());
+            }
+        }
+        Err(Refusal::Contended)
+    }
+
+    /// Counts an admitted packet of the source.
+    #[inline(always)]
+    pub fn count_packet(&self, bytes: u32) {
+        if self.counts() >> 32 != u64::from(u32::MAX) {
+            self.0.add(SLOT_COUNTS, 1 << 32);
+        }
+        self.0.add(SLOT_BYTES, u64::from(bytes));
+    }
+
+    /// Counts a dropped packet of the source.
+    #[inline(always)]
+    pub fn count_drop(&self) {
+        if self.counts() as u32 != u32::MAX {
+            self.0.add(SLOT_COUNTS, 1);
+        }
+    }
+
+    #[inline(always)]
+    fn counts(&self) -> u64 {
+        self.0.load(SLOT_COUNTS)
+    }
+
+    /// The debts of all dimensions together: 0 means that the slot can be had. Five of [`crate::rate::BURST_MAX`] fit.
+    #[inline(always)]
+    fn debt(&self, now: Instant) -> Instant {
+        let mut sum: Instant = 0;
+        for dimension in Dimension::ALL {
+            sum = sum.wrapping_add(debt(self.0.load(tat_word(dimension)), now));
+        }
+        sum
+    }
+
+    /// Forgives what the former owner owed. A TAT that has just moved is the newcomer's own, and stays.
+    #[inline(never)]
+    fn reset(&self, now: Instant) {
+        for dimension in Dimension::ALL {
+            let tat = self.0.load(tat_word(dimension));
+            if debt(tat, now) != 0 {
+                self.0.replace(tat_word(dimension), tat, now);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+const fn tat_word(dimension: Dimension) -> usize {
+    SLOT_TATS + dimension as usize
+}
+
+/// Where a bucket is in its set: scratch memory, so that the verifier follows one bucket and not each of four.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    way: u32,
+    /// The debt of the slot at `way`, while a slot is looked for.
+    owed: Instant,
+}
+
+/// The bucket of a source, made if need be. Nothing where other CPUs took every slot that this one wanted.
+#[inline(always)]
+pub fn bucket<E: Env>(
+    context: &Context<'_, E>,
+    table: Table,
+    region: u32,
+    key: u64,
+    place: &mut Place,
+) -> Option<BucketOf<E>> {
+    let env = context.env;
+    let sets = env.sets(table);
+    let index = region * sets + (hash::place(env.key(), key) & (sets - 1));
+    let set = env.buckets(table, index)?;
+    if find_or_take(context, table, set, key, place) {
+        Some(Bucket(set.slot(place.way as usize)))
+    } else {
+        None
+    }
+}
+
+/// A bucket of an environment's tables.
+pub type BucketOf<E> = Bucket<<<E as Env>::Buckets as Slots>::Slot>;
+
+#[inline(never)]
+fn find_or_take<E: Env>(
+    context: &Context<'_, E>,
+    table: Table,
+    set: E::Buckets,
+    key: u64,
+    place: &mut Place,
+) -> bool {
+    for _ in 0..2 {
+        if find(set, key, place) {
+            return true;
+        }
+        least_debt(set, context.now, place);
+        let slot = set.slot(place.way as usize);
+        let owner = slot.load(SLOT_KEY);
+        if slot.replace(SLOT_KEY, owner, key) {
+            if place.owed != 0 {
+                Bucket(slot).reset(context.now);
+                context.env.note(table, Note::Evicted);
+            }
+            slot.store(SLOT_COUNTS, 0);
+            slot.store(SLOT_BYTES, 0);
+            context.env.note(table, Note::Inserted);
+        }
+    }
+    // The second round found what the first inserted, or lost the slot to another CPU again.
+    let found = find(set, key, place);
+    if !found {
+        context.env.note(table, Note::Full);
+    }
+    found
+}
+
+#[inline(always)]
+fn find<S: Slots>(set: S, key: u64, place: &mut Place) -> bool {
+    for way in 0..WAYS {
+        if set.slot(way).load(SLOT_KEY) == key {
+            place.way = way as u32;
+            return true;
+        }
+    }
+    false
+}
+
+/// Leaves the slot with the least debt in `place`; the first of equals, so that CPUs that insert the same source at once
+/// choose the same slot.
+#[inline(never)]
+fn least_debt<S: Slots>(set: S, now: Instant, place: &mut Place) {
+    place.way = 0;
+    place.owed = Bucket(set.slot(0)).debt(now);
+    for way in 1..WAYS {
+        let owed = Bucket(set.slot(way)).debt(now);
+        if owed < place.owed {
+            (place.way, place.owed) = (way as u32, owed);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Verdicts and the one list of reasons: counter index, metric label, event code and the table in the docs.
+
+use core::ops::ControlFlow;
+
+/// What becomes of a packet. The discriminant is the counter row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "host", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[repr(u8)]
+pub enum Action {
+    /// On to the kernel's stack.
+    Pass,
+    /// Gone.
+    Drop,
+    /// Answered out of the interface it came from.
+    Tx,
+    /// What [`Action::Drop`] becomes in monitor mode: counted as such, and passed.
+    WouldDrop,
+}
+
+impl Action {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+    /// All, by discriminant.
+    pub const ALL: [Self; Self::COUNT] = [Self::Pass, Self::Drop, Self::Tx, Self::WouldDrop];
+
+    /// The word for it in metrics and output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Drop => "drop",
+            Self::Tx => "tx",
+            Self::WouldDrop => "would_drop",
+        }
+    }
+}
+
+/// What a packet gets, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Verdict {
+    /// Pass, drop or answer.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A stage's answer: go on with what it found out, or the reason for the verdict, which goes with it: one byte, which the
+/// kernel's functions return in a register.
+pub type Step<T = ()> = ControlFlow<Reason, T>;
+
+impl From<Reason> for Verdict {
+    #[inline(always)]
+    fn from(reason: Reason) -> Self {
+        Self { action: reason.action(), reason }
+    }
+}
+
+/// Ends the packet's way with a drop.
+#[inline(always)]
+pub const fn drop<T>(reason: Reason) -> Step<T> {
+    debug_assert!(matches!(reason.action(), Action::Drop));
+    ControlFlow::Break(reason)
+}
+
+/// Ends the packet's way with a pass.
+#[inline(always)]
+pub const fn pass<T>(reason: Reason) -> Step<T> {
+    debug_assert!(matches!(reason.action(), Action::Pass));
+    ControlFlow::Break(reason)
+}
+
+macro_rules! reasons {
+    ($($variant:ident $name:literal $action:ident $stage:literal $text:literal)*) => {
+        /// Why a packet got its verdict.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Reason {
+            $(#[doc = $text] $variant,)*
+        }
+
+        impl Reason {
+            /// All, by discriminant.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The word for it everywhere.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// The verdict it comes with.
+            pub const fn action(self) -> Action {
+                match self { $(Self::$variant => Action::$action),* }
+            }
+
+            /// The stage that gives it.
+            pub const fn stage(self) -> &'static str {
+                match self { $(Self::$variant => $stage),* }
+            }
+
+            /// What it means, in a sentence.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+    };
+}
+
+reasons! {
+    Ok "ok" Pass "pipeline" "Nothing speaks against it."
+    AllowListed "allow_listed" Pass "pipeline" "The source is on an allow list: no list, ban or limit holds it; sanity and the TLS gate do."
+    Off "off" Pass "pipeline" "The mode is `off`: counted, not judged."
+    Unconfigured "unconfigured" Pass "pipeline" "The program runs without settings; only in the moment of start."
+    NonIp "non_ip" Pass "parse" "Not IP: ARP, LLDP, LACP and other EtherTypes."
+    FrameTruncated "frame_truncated" Drop "parse" "The frame ends inside its Ethernet or VLAN header."
+    VlanDepth "vlan_depth" Drop "parse" "More than two VLAN tags."
+    Ipv4Malformed "ipv4_malformed" Drop "parse" "IPv4 header cut short, of a wrong version, or with lengths that contradict the frame."
+    Ipv6Malformed "ipv6_malformed" Drop "parse" "IPv6 header or extension header cut short, of a wrong version, or longer than the frame."
+    Ipv6Chain "ipv6_chain" Drop "parse" "More IPv6 extension headers, or longer ones, than the gateway walks."
+    Ipv6RoutingType0 "ipv6_routing_type0" Drop "parse" "IPv6 routing header of type 0, deprecated by RFC 5095."
+    TinyFragment "tiny_fragment" Drop "parse" "First fragment without its whole transport header (RFC 1858, RFC 7112)."
+    FragmentOverlay "fragment_overlay" Drop "parse" "Later fragment that would overwrite the transport header (RFC 3128), or ends beyond 65,535 bytes."
+    TcpMalformed "tcp_malformed" Drop "parse" "TCP header cut short or of an impossible length."
+    UdpMalformed "udp_malformed" Drop "parse" "UDP header cut short or with a length that contradicts the IP header."
+    IcmpMalformed "icmp_malformed" Drop "parse" "ICMP or ICMPv6 header cut short."
+    BlockListed "block_listed" Drop "lists" "The source is on the configured block list."
+    Banned "banned" Drop "lists" "The source is banned."
+    MartianSource "martian_source" Drop "sanity" "A source address that nobody sends from: loopback, multicast, broadcast or reserved (RFC 6890)."
+    Land "land" Drop "sanity" "Source and destination are the same address."
+    TcpFlags "tcp_flags" Drop "sanity" "TCP flags that no TCP sends: none, SYN with FIN or RST, FIN with RST, FIN or data without ACK."
+    NeighbourDiscovery "neighbour_discovery" Pass "essential" "IPv6 neighbour discovery from the link itself (RFC 4861); no limit holds it."
+    PathMtu "path_mtu" Pass "essential" "A path-MTU message that quotes a packet of ours (RFC 1191, RFC 8201); no limit holds it."
+    TotalPackets "total_packets" Drop "budgets" "The service's total of packets is used up."
+    TotalBytes "total_bytes" Drop "budgets" "The service's total of bytes is used up."
+    TotalSyn "total_syn" Drop "budgets" "The service's total of SYNs is used up."
+    TotalUdp "total_udp" Drop "budgets" "The service's total of UDP packets is used up."
+    TotalIcmp "total_icmp" Drop "budgets" "The service's total of ICMP packets is used up."
+    NeighboursPackets "neighbours_packets" Drop "budgets" "The neighbourhood of the source is over its limit of packets."
+    NeighboursBytes "neighbours_bytes" Drop "budgets" "The neighbourhood of the source is over its limit of bytes."
+    NeighboursSyn "neighbours_syn" Drop "budgets" "The neighbourhood of the source is over its limit of SYNs."
+    NeighboursUdp "neighbours_udp" Drop "budgets" "The neighbourhood of the source is over its limit of UDP packets."
+    NeighboursIcmp "neighbours_icmp" Drop "budgets" "The neighbourhood of the source is over its limit of ICMP packets."
+    LimitPackets "limit_packets" Drop "budgets" "The source is over its limit of packets."
+    LimitBytes "limit_bytes" Drop "budgets" "The source is over its limit of bytes."
+    LimitSyn "limit_syn" Drop "budgets" "The source is over its limit of SYNs."
+    LimitUdp "limit_udp" Drop "budgets" "The source is over its limit of UDP packets."
+    LimitIcmp "limit_icmp" Drop "budgets" "The source is over its limit of ICMP packets."
+    Contended "contended" Drop "budgets" "Other CPUs changed the same bucket at every try; dropped so that no limit is passed."
+    GatedFragment "gated_fragment" Drop "tls" "A fragmented TCP segment to a service that requires TLS: its bytes cannot be judged."
+    PlaintextHttp "plaintext_http" Drop "tls" "HTTP without TLS to a service that requires TLS."
+    NotTls "not_tls" Drop "tls" "The connection's first bytes are not a TLS handshake record with a ClientHello."
+}
+
+impl Reason {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+    /// Counter columns kept for reasons: room for more without a change of the layout.
+    pub const SLOTS: usize = 64;
+
+    /// Whether a packet of a service can get it: the stages before do not know the service.
+    pub const fn is_of_service(self) -> bool {
+        matches!(self.stage().as_bytes(), b"pipeline" | b"budgets" | b"tls")
+            && !matches!(self, Self::Off | Self::Unconfigured)
+    }
+
+    /// A drop that is neither a flood's nor a list's, so worth a line in a debugging log.
+    #[inline(always)]
+    pub const fn is_rare(self) -> bool {
+        self as u8 >= Self::FrameTruncated as u8 && (self as u8) <= Self::IcmpMalformed as u8
+            || matches!(self, Self::MartianSource | Self::Land | Self::TcpFlags | Self::Contended)
+            || self as u8 >= Self::GatedFragment as u8
+    }
+
+    const _FITS: () = assert!(Self::COUNT <= Self::SLOTS);
+}
+
+/// Whose budget a packet did not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All sources of a service together.
+    Total,
+    /// The neighbourhood of the source.
+    Neighbours,
+    /// The source, also within a service.
+    Source,
+}
+
+impl Scope {
+    /// The reason for a packet that is over this scope's limit in `dimension`.
+    #[inline(always)]
+    pub const fn reason(self, dimension: crate::rate::Dimension) -> Reason {
+        use crate::rate::Dimension::{Bytes, Icmp, Packets, Syn, Udp};
+        match (self, dimension) {
+            (Self::Total, Packets) => Reason::TotalPackets,
+            (Self::Total, Bytes) => Reason::TotalBytes,
+            (Self::Total, Syn) => Reason::TotalSyn,
+            (Self::Total, Udp) => Reason::TotalUdp,
+            (Self::Total, Icmp) => Reason::TotalIcmp,
+            (Self::Neighbours, Packets) => Reason::NeighboursPackets,
+            (Self::Neighbours, Bytes) => Reason::NeighboursBytes,
+            (Self::Neighbours, Syn) => Reason::NeighboursSyn,
+            (Self::Neighbours, Udp) => Reason::NeighboursUdp,
+            (Self::Neighbours, Icmp) => Reason::NeighboursIcmp,
+            (Self::Source, Packets) => Reason::LimitPackets,
+            (Self::Source, Bytes) => Reason::LimitBytes,
+            (Self::Source, Syn) => Reason::LimitSyn,
+            (Self::Source, Udp) => Reason::LimitUdp,
+            (Self::Source, Icmp) => Reason::LimitIcmp,
+        }
+    }
+}

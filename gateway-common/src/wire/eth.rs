@@ -1,0 +1,41 @@
+//! Ethernet II, 802.1Q and 802.1ad: contract: a frame in, the EtherType and where its payload starts out.
+
+use network_types::eth::{EthHdr, EtherType};
+
+use crate::{
+    frame::Frame,
+    verdict::{Reason, Step, drop},
+};
+
+/// IPv4, in host order.
+pub const IPV4: u16 = u16::from_be(EtherType::Ipv4 as u16);
+/// IPv6, in host order.
+pub const IPV6: u16 = u16::from_be(EtherType::Ipv6 as u16);
+
+/// 802.1Q customer tag.
+const VLAN: u16 = u16::from_be(EtherType::Ieee8021q as u16);
+/// 802.1ad service tag.
+const QINQ: u16 = u16::from_be(EtherType::Ieee8021ad as u16);
+/// The service tag before 802.1ad was there, which switches still send.
+const QINQ_OLD: u16 = 0x9100;
+
+/// A tag and the EtherType behind it.
+const TAG_LEN: u32 = 4;
+/// Tags that are walked; frames with more do not come from a sane network.
+const TAGS: usize = 2;
+
+/// The EtherType behind all tags, and the offset of its payload.
+#[inline(always)]
+pub fn network<F: Frame>(frame: &F) -> Step<(u16, u32)> {
+    let mut offset = EthHdr::LEN as u32;
+    for _ in 0..=TAGS {
+        let Some(ether_type) = frame.be16(offset - 2) else {
+            return drop(Reason::FrameTruncated);
+        };
+        if !matches!(ether_type, VLAN | QINQ | QINQ_OLD) {
+            return Step::Continue((ether_type, offset));
+        }
+        offset += TAG_LEN;
+    }
+    drop(Reason::VlanDepth)
+}

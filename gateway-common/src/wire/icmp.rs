@@ -1,0 +1,28 @@
+//! ICMP (RFC 792) and ICMPv6 (RFC 4443): contract: fills type, code and the place of the message body into the packet.
+
+use super::Network;
+use crate::{
+    frame::Frame,
+    packet::{Fragment, Packet},
+    verdict::{Reason, Step, drop},
+};
+
+/// Type, code, checksum, and four bytes whose meaning depends on the type.
+const HEADER: u32 = 8;
+
+/// Parses the header.
+#[inline(always)]
+pub fn parse<F: Frame>(frame: &F, network: Network) -> Step<Packet> {
+    let first = matches!(network.packet.fragment, Fragment::First);
+    let header = frame.bytes::<2>(network.transport);
+    let (Some([icmp_type, icmp_code]), true) = (header, network.length >= HEADER) else {
+        return drop(if first { Reason::TinyFragment } else { Reason::IcmpMalformed });
+    };
+    Step::Continue(Packet {
+        icmp_type,
+        icmp_code,
+        payload: network.transport + HEADER,
+        payload_length: network.length - HEADER,
+        ..network.packet
+    })
+}

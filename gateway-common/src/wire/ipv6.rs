@@ -1,0 +1,126 @@
+//! IPv6 (RFC 8200) with its extension headers: contract: a frame and the header's offset in, [`Network`] out.
+//!
+//! The chain is walked over at most [`CHAIN_MAX`] headers. What ends it: a transport protocol, ESP, "no next header", an
+//! unknown number, or a later fragment, whose bytes are no header at all.
+
+use network_types::ip::{IpProto, Ipv6Hdr};
+
+use super::{Network, ipv4};
+use crate::{
+    frame::Frame,
+    packet::{Address, Fragment, Packet},
+    verdict::{Reason, Step, drop},
+};
+
+/// Extension headers that are walked; RFC 8504 section 5.3 lets hosts limit them to 8.
+pub const CHAIN_MAX: usize = 8;
+
+const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
+const ROUTING: u8 = IpProto::Ipv6Route as u8;
+const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
+const AUTHENTICATION: u8 = IpProto::Ah as u8;
+const DESTINATION: u8 = IpProto::Ipv6Opts as u8;
+const MOBILITY: u8 = IpProto::MobilityHeader as u8;
+const HIP: u8 = IpProto::Hip as u8;
+const SHIM6: u8 = IpProto::Shim6 as u8;
+
+/// The part that every extension header starts with, and that headers grow by.
+const UNIT: u32 = 8;
+
+/// Parses the header and its chain.
+#[inline(always)]
+pub fn parse<F: Frame>(frame: &F, offset: u32) -> Step<Network> {
+    let Some(header) = frame.bytes::<8>(offset) else {
+        return drop(Reason::Ipv6Malformed);
+    };
+    let (Some(source), Some(destination)) = (frame.bytes(offset + 8), frame.bytes(offset + 24)) else {
+        return drop(Reason::Ipv6Malformed);
+    };
+    let [version, _, _, _, l0, l1, next, hops] = header;
+    let length = u32::from(u16::from_be_bytes([l0, l1]));
+    let transport = offset + Ipv6Hdr::LEN as u32;
+    if version >> 4 != 6 || transport + length > frame.length() {
+        return drop(Reason::Ipv6Malformed);
+    }
+    let packet = Packet {
+        source: Address::v6(source),
+        destination: Address::v6(destination),
+        length: frame.length(),
+        ipv6: true,
+        protocol: next,
+        hops,
+        ..Packet::default()
+    };
+    walk(frame, Network { packet, transport, length })
+}
+
+#[inline(always)]
+fn walk<F: Frame>(frame: &F, mut network: Network) -> Step<Network> {
+    for position in 0..CHAIN_MAX {
+        if !is_extension(network.packet.protocol) {
+            return Step::Continue(network);
+        }
+        let Some(header) = frame.bytes::<{ UNIT as usize }>(network.transport) else {
+            return drop(if network.transport > crate::frame::OFFSET_MAX {
+                Reason::Ipv6Chain
+            } else {
+                cut_short(&network)
+            });
+        };
+        let [next, extra, kind, low, ..] = header;
+        let size = match network.packet.protocol {
+            HOP_BY_HOP if position != 0 => return drop(Reason::Ipv6Malformed),
+            // RFC 4302 section 2.2: in units of four bytes, less two.
+            AUTHENTICATION => (u32::from(extra) + 2) * 4,
+            FRAGMENT => UNIT,
+            _ => (u32::from(extra) + 1) * UNIT,
+        };
+        if size > network.length {
+            return drop(cut_short(&network));
+        }
+        if network.packet.protocol == ROUTING && kind == 0 {
+            return drop(Reason::Ipv6RoutingType0);
+        }
+        let is_fragment = network.packet.protocol == FRAGMENT;
+        network.packet.protocol = next;
+        network.transport += size;
+        network.length -= size;
+        if is_fragment {
+            let field = u16::from_be_bytes([kind, low]);
+            network.packet.fragment = fragment(field, &network)?;
+            if matches!(network.packet.fragment, Fragment::Later) {
+                return Step::Continue(network);
+            }
+        }
+    }
+    if is_extension(network.packet.protocol) { drop(Reason::Ipv6Chain) } else { Step::Continue(network) }
+}
+
+/// RFC 7112 section 5: the first fragment holds the whole chain.
+#[inline(always)]
+const fn cut_short(network: &Network) -> Reason {
+    if matches!(network.packet.fragment, Fragment::First) {
+        Reason::TinyFragment
+    } else {
+        Reason::Ipv6Malformed
+    }
+}
+
+/// RFC 8200 section 4.5: 13 bits of offset in units of eight bytes, two reserved, one "more fragments".
+#[inline(always)]
+fn fragment(field: u16, network: &Network) -> Step<Fragment> {
+    match (field & 0xfff8, field & 1) {
+        // RFC 6946: atomic; a fragment header of earlier in the chain keeps its word.
+        (0, 0) => Step::Continue(network.packet.fragment),
+        (0, _) => Step::Continue(Fragment::First),
+        (start, _) => ipv4::later(u32::from(start), network.length, network.packet.protocol),
+    }
+}
+
+#[inline(always)]
+const fn is_extension(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP | SHIM6
+    )
+}

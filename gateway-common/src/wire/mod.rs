@@ -1,0 +1,22 @@
+//! One protocol a file: what its header must look like, and what of it goes into a [`crate::packet::Packet`].
+
+pub mod eth;
+pub mod icmp;
+pub mod ipv4;
+pub mod ipv6;
+pub mod tcp;
+pub mod tls;
+pub mod udp;
+
+use crate::packet::Packet;
+
+/// What an IP header leaves for the transport header.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    /// Addresses, protocol and fragment are filled in.
+    pub packet: Packet,
+    /// Offset of what follows the IP header and its extensions.
+    pub transport: u32,
+    /// Bytes from there to the end of the IP packet.
+    pub length: u32,
+}

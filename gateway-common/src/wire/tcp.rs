@@ -1,0 +1,45 @@
+//! TCP (RFC 9293): contract: fills ports, sequence, flags and payload into the packet.
+
+use super::Network;
+use crate::{
+    frame::Frame,
+    packet::{Fragment, Packet},
+    verdict::{Reason, Step, drop},
+};
+
+/// The header without options.
+pub const HEADER_MIN: u32 = network_types::tcp::TcpHdr::LEN as u32;
+
+/// Parses the header.
+#[inline(always)]
+pub fn parse<F: Frame>(frame: &F, network: Network) -> Step<Packet> {
+    let cut_short = if matches!(network.packet.fragment, Fragment::First) {
+        Reason::TinyFragment
+    } else {
+        Reason::TcpMalformed
+    };
+    if network.length < HEADER_MIN {
+        return drop(cut_short);
+    }
+    let Some([s0, s1, d0, d1, q0, q1, q2, q3, _, _, _, _, offset, tcp_flags]) =
+        frame.bytes::<14>(network.transport)
+    else {
+        return drop(cut_short);
+    };
+    let header_length = u32::from(offset >> 4) * 4;
+    if header_length < HEADER_MIN {
+        return drop(Reason::TcpMalformed);
+    }
+    if header_length > network.length {
+        return drop(cut_short);
+    }
+    Step::Continue(Packet {
+        source_port: u16::from_be_bytes([s0, s1]),
+        destination_port: u16::from_be_bytes([d0, d1]),
+        sequence: u32::from_be_bytes([q0, q1, q2, q3]),
+        tcp_flags,
+        payload: network.transport + header_length,
+        payload_length: network.length - header_length,
+        ..network.packet
+    })
+}

@@ -1,0 +1,38 @@
+//! What the loader fixes before the verifier looks: it folds these, and drops the code that they rule out.
+
+use aya_ebpf::Global;
+
+macro_rules! constants {
+    ($($(#[$meta:meta])* $name:ident: $type:ty = $value:expr;)*) => {$(
+        $(#[$meta])*
+        #[unsafe(no_mangle)]
+        pub(crate) static $name: Global<$type> = Global::new($value);
+    )*};
+}
+
+constants! {
+    /// The key of all hashes: first half.
+    KEY_0: u64 = 0;
+    /// Second half.
+    KEY_1: u64 = 0;
+    /// Monotonic nanoseconds at instant 0.
+    EPOCH: u64 = 0;
+    /// Sets of the table of sources; a power of two, like the next three.
+    SETS_SOURCES: u32 = 1;
+    /// Sets of one region of the table of sources towards services.
+    SETS_SERVICE_SOURCES: u32 = 1;
+    /// Sets of the table of neighbourhoods.
+    SETS_NEIGHBOURS: u32 = 1;
+    /// Sets of the table of connections.
+    SETS_CONNECTIONS: u32 = 1;
+    /// 1: rare verdicts go to the log.
+    DEBUG_LOG: u32 = 0;
+    /// 1: the clock is a map value, and the verdict is written beside it.
+    TESTING: u32 = 0;
+    /// Offset of `rcv_nxt` in `struct tcp_sock`; 0: sockets are not asked.
+    TCP_SOCK_RCV_NXT: u32 = 0;
+    /// Offset of `bytes_received` in `struct tcp_sock`.
+    TCP_SOCK_BYTES_RECEIVED: u32 = 0;
+    /// Offset of `rcv_isn` in `struct tcp_request_sock`.
+    TCP_REQUEST_SOCK_RCV_ISN: u32 = 0;
+}

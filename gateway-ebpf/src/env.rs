@@ -1,0 +1,183 @@
+//! [`Env`] by the kernel's helpers and maps.
+
+use aya_ebpf::{
+    helpers::bpf_ktime_get_ns,
+    maps::{PerCpuArray, lpm_trie::Key as Prefix},
+    programs::XdpContext,
+};
+use gateway_common::{
+    abi::{
+        Active, INTERFACE_PLACES, INTERFACES, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings,
+    },
+    env::{Env, Note, Socket, Table},
+    hash::Key,
+    packet::Packet,
+    pipeline::Scratch,
+    rate::{INSTANT_SHIFT, Instant},
+    verdict::{Action, Reason, Verdict},
+};
+
+use crate::{constants, maps, socket, words::MapWords};
+
+/// The kernel around one frame.
+pub(crate) struct KernelEnv<'a> {
+    context: &'a XdpContext,
+}
+
+impl<'a> KernelEnv<'a> {
+    #[inline(always)]
+    pub(crate) fn new(context: &'a XdpContext) -> Self {
+        Self { context }
+    }
+
+    /// Under test: leaves the verdict for the test to read.
+    #[inline(always)]
+    pub(crate) fn testify(&self, verdict: Verdict) {
+        if constants::TESTING.load() != 0
+            && let Some(testimony) = maps::TESTIMONY.get_ptr_mut(0)
+        {
+            // SAFETY: a live map value, which nothing else writes during a test run.
+            unsafe {
+                (*testimony)[1] = verdict.action as u64;
+                (*testimony)[2] = verdict.reason as u64;
+            }
+        }
+    }
+
+    /// The counter row of the interface that the frame came in by.
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        let place = self.context.ingress_ifindex() as u32 & (INTERFACE_PLACES - 1);
+        maps::INTERFACE_ROWS.get(place).copied().unwrap_or(0)
+    }
+}
+
+/// This CPU's scratch memory.
+#[inline(always)]
+pub(crate) fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: a live map value of this CPU alone, asked for once a frame; XDP programs of one CPU do not interrupt each
+    // other. It starts zeroed and holds only what was written as a Scratch, for which zeros are valid too.
+    maps::SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+}
+
+impl Env for KernelEnv<'_> {
+    type Buckets = MapWords<SET_WORDS>;
+    type Links = MapWords<LINK_SET_WORDS>;
+
+    #[inline(always)]
+    fn now(&self) -> Instant {
+        if constants::TESTING.load() != 0 {
+            return maps::TESTIMONY.get(0).map_or(0, |testimony| testimony[0]);
+        }
+        // SAFETY: the helper takes no argument.
+        unsafe { bpf_ktime_get_ns() }.wrapping_sub(constants::EPOCH.load()) << INSTANT_SHIFT
+    }
+
+    #[inline(always)]
+    fn key(&self) -> Key {
+        Key([constants::KEY_0.load(), constants::KEY_1.load()])
+    }
+
+    #[inline(always)]
+    fn active(&self) -> Active {
+        // SAFETY: a live map value; user space writes the word at once.
+        Active(maps::ACTIVE.get_ptr(0).map_or(0, |word| unsafe { word.read_volatile() }))
+    }
+
+    #[inline(always)]
+    fn settings(&self, active: Active) -> Option<&Settings> {
+        // Generation 0 is the zeroed map of before the first policy.
+        maps::SETTINGS.get(active.slot()).filter(|settings| settings.generation != 0)
+    }
+
+    #[inline(always)]
+    fn listing(&self, active: Active, packet: &Packet) -> Option<Listing> {
+        if packet.ipv6 {
+            let key = Prefix::new(128, address_v6(packet));
+            maps::PREFIXES_V6.get(active.slot())?.get(&key).copied()
+        } else {
+            let key = Prefix::new(32, packet.source.as_v4().to_be_bytes());
+            maps::PREFIXES_V4.get(active.slot())?.get(&key).copied()
+        }
+    }
+
+    #[inline(always)]
+    fn live(&self, packet: &Packet) -> Option<Live> {
+        if packet.ipv6 {
+            maps::LIVE_V6.get(&Prefix::new(128, address_v6(packet))).copied()
+        } else {
+            maps::LIVE_V4.get(&Prefix::new(32, packet.source.as_v4().to_be_bytes())).copied()
+        }
+    }
+
+    #[inline(always)]
+    fn sets(&self, table: Table) -> u32 {
+        match table {
+            Table::Sources => constants::SETS_SOURCES.load(),
+            Table::ServiceSources => constants::SETS_SERVICE_SOURCES.load(),
+            Table::Neighbours => constants::SETS_NEIGHBOURS.load(),
+            Table::Totals => SERVICES as u32,
+            Table::Connections => constants::SETS_CONNECTIONS.load(),
+        }
+    }
+
+    #[inline(always)]
+    fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets> {
+        let map = match table {
+            Table::Sources => &maps::SOURCES,
+            Table::ServiceSources => &maps::SERVICE_SOURCES,
+            Table::Neighbours => &maps::NEIGHBOURS,
+            Table::Totals => &maps::TOTALS,
+            Table::Connections => return None,
+        };
+        map.get_ptr_mut(index).and_then(MapWords::new)
+    }
+
+    #[inline(always)]
+    fn links(&self, index: u32) -> Option<Self::Links> {
+        maps::CONNECTIONS.get_ptr_mut(index).and_then(MapWords::new)
+    }
+
+    #[inline(always)]
+    fn socket(&self, packet: &Packet) -> Socket {
+        if constants::TCP_SOCK_RCV_NXT.load() == 0 {
+            return Socket::Unknown;
+        }
+        socket::of(self.context, packet)
+    }
+
+    #[inline(always)]
+    fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {
+        let column = action as u32 * Reason::SLOTS as u32 + reason as u32;
+        let rows = (Action::COUNT * Reason::SLOTS) as u32;
+        let interface = self.interface() & (INTERFACES as u32 - 1);
+        if let Some(tally) = maps::COUNTERS.get_ptr_mut(interface * rows + column) {
+            // SAFETY: this CPU's own value, and XDP programs of one CPU do not interrupt each other.
+            unsafe {
+                (*tally).packets += 1;
+                (*tally).bytes += u64::from(bytes);
+            }
+        }
+        if service != 0 {
+            increment(&maps::SERVICE_COUNTERS, service * rows + column);
+        }
+    }
+
+    #[inline(always)]
+    fn note(&self, table: Table, note: Note) {
+        increment(&maps::NOTES, table as u32 * Note::COUNT as u32 + note as u32);
+    }
+}
+
+#[inline(always)]
+fn increment(counters: &PerCpuArray<u64>, index: u32) {
+    if let Some(counter) = counters.get_ptr_mut(index) {
+        // SAFETY: as in count.
+        unsafe { *counter += 1 };
+    }
+}
+
+#[inline(always)]
+fn address_v6(packet: &Packet) -> [u8; 16] {
+    (u128::from(packet.source.high) << 64 | u128::from(packet.source.low)).to_be_bytes()
+}

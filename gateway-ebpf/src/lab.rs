@@ -1,0 +1,27 @@
+//! XDP programs that the network lab needs beside the gateway: a traffic generator, baselines to compare with, counters.
+//!
+//! No part of the product: user space loads them from `target/bpf/lab.bpf.o`.
+
+#![no_std]
+#![no_main]
+
+#[path = "lab/baseline.rs"]
+mod baseline;
+#[path = "lab/config.rs"]
+mod config;
+#[path = "lab/count.rs"]
+mod count;
+#[path = "lab/flood.rs"]
+mod flood;
+#[path = "lab/frame.rs"]
+mod frame;
+
+/// Never reached: the verifier refuses a program from which it could be.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

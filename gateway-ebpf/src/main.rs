@@ -1,0 +1,67 @@
+//! The gateway's XDP program: the kernel's clock, tables and counters under the stages of gateway-common.
+//!
+//! What a packet goes through is in `gateway_common::pipeline`; here is only what needs the kernel, and all its unsafe code.
+
+#![no_std]
+#![no_main]
+#![expect(internal_features, reason = "core has no atomic compare-and-swap for BPF but the intrinsic")]
+#![feature(asm_experimental_arch, core_intrinsics)]
+
+mod constants;
+mod env;
+mod frame;
+mod maps;
+mod socket;
+mod words;
+
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use gateway_common::{
+    pipeline,
+    verdict::{Action, Verdict},
+};
+
+use crate::{env::KernelEnv, frame::XdpFrame};
+
+/// Judges every frame of an interface.
+#[xdp]
+pub(crate) fn gateway(context: XdpContext) -> u32 {
+    judge(&context, &XdpFrame::<false>(&context))
+}
+
+/// The same for drivers and sizes of frames that need several buffers: headers are in the first.
+#[xdp(frags)]
+pub(crate) fn gateway_frags(context: XdpContext) -> u32 {
+    judge(&context, &XdpFrame::<true>(&context))
+}
+
+#[inline(always)]
+fn judge<const FRAGS: bool>(context: &XdpContext, frame: &XdpFrame<'_, FRAGS>) -> u32 {
+    let env = KernelEnv::new(context);
+    let Some(scratch) = env::scratch() else { return xdp_action::XDP_PASS };
+    let verdict = pipeline::handle(frame, &env, scratch);
+    env.testify(verdict);
+    log(context, verdict);
+    match verdict.action {
+        Action::Pass | Action::WouldDrop => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+        Action::Tx => xdp_action::XDP_TX,
+    }
+}
+
+/// Writes rare verdicts to the debugging log; floods and lists are not rare. Off unless the loader says otherwise.
+#[inline(always)]
+fn log(context: &XdpContext, verdict: Verdict) {
+    if constants::DEBUG_LOG.load() != 0 && verdict.reason.is_rare() {
+        aya_log_ebpf::info!(context, "{}: {}", verdict.action.name(), verdict.reason.name());
+    }
+}
+
+/// Never reached: the verifier refuses a program from which it could be.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,97 @@
+//! The maps. Sizes of tables are set at load; user space finds them by these names.
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    btf_maps::{ArrayOfMaps, LpmTrie as InnerLpmTrie},
+    macros::{btf_map, map},
+    maps::{Array, LpmTrie, PerCpuArray},
+};
+use gateway_common::{
+    abi::{
+        INTERFACE_PLACES, INTERFACES, Identity, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings,
+        Tally,
+    },
+    env::{Note, Table},
+    pipeline::Scratch,
+    verdict::{Action, Reason},
+};
+
+/// Prefixes of one family that a policy may list.
+pub(crate) const PREFIXES_MAX: usize = 2_097_152;
+/// Live entries of one family.
+const LIVE_MAX: u32 = 1_048_576;
+
+/// A set of buckets: one array element.
+pub(crate) type BucketSet = [u64; SET_WORDS];
+/// A set of connections: one array element.
+pub(crate) type LinkSet = [u64; LINK_SET_WORDS];
+
+/// The one word that switches policies. Writer: user space.
+#[map(name = "active")]
+pub(crate) static ACTIVE: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Two policies, of which one holds. Writer: user space, and only the one that does not hold.
+#[map(name = "settings")]
+pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(2, 0);
+
+/// The prefix sets that belong to the two policies. Writer: user space, as for [`SETTINGS`].
+#[btf_map]
+pub(crate) static PREFIXES_V4: ArrayOfMaps<InnerLpmTrie<[u8; 4], Listing, PREFIXES_MAX>, 2> =
+    ArrayOfMaps::new();
+/// The same for IPv6.
+#[btf_map]
+pub(crate) static PREFIXES_V6: ArrayOfMaps<InnerLpmTrie<[u8; 16], Listing, PREFIXES_MAX>, 2> =
+    ArrayOfMaps::new();
+
+/// Live bans and trusted sources. Writer: user space, entry by entry.
+#[map(name = "live_v4")]
+pub(crate) static LIVE_V4: LpmTrie<[u8; 4], Live> = LpmTrie::with_max_entries(LIVE_MAX, BPF_F_NO_PREALLOC);
+/// The same for IPv6.
+#[map(name = "live_v6")]
+pub(crate) static LIVE_V6: LpmTrie<[u8; 16], Live> = LpmTrie::with_max_entries(LIVE_MAX, BPF_F_NO_PREALLOC);
+
+/// Buckets of sources. Writer: this program; user space reads by mmap, as it does the next four.
+#[map(name = "sources")]
+pub(crate) static SOURCES: Array<BucketSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Buckets of sources towards services.
+#[map(name = "service_sources")]
+pub(crate) static SERVICE_SOURCES: Array<BucketSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Buckets of neighbourhoods.
+#[map(name = "neighbours")]
+pub(crate) static NEIGHBOURS: Array<BucketSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Totals of services, by index.
+#[map(name = "totals")]
+pub(crate) static TOTALS: Array<BucketSet> = Array::with_max_entries(SERVICES as u32, BPF_F_MMAPABLE);
+/// Connections of gated services.
+#[map(name = "connections")]
+pub(crate) static CONNECTIONS: Array<LinkSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The counter row of each interface, by its index modulo the length. A map and no constant: to the verifier a value that
+/// it does not know is one path, and a search would be one for every interface after every verdict.
+#[map(name = "interface_rows")]
+pub(crate) static INTERFACE_ROWS: Array<u32> = Array::with_max_entries(INTERFACE_PLACES, 0);
+
+/// Verdicts by interface, action and reason. Writer: this program.
+#[map(name = "counters")]
+pub(crate) static COUNTERS: PerCpuArray<Tally> =
+    PerCpuArray::with_max_entries((INTERFACES * Action::COUNT * Reason::SLOTS) as u32, 0);
+/// Packets by service, action and reason. Writer: this program.
+#[map(name = "service_counts")]
+pub(crate) static SERVICE_COUNTERS: PerCpuArray<u64> =
+    PerCpuArray::with_max_entries((SERVICES * Action::COUNT * Reason::SLOTS) as u32, 0);
+/// What happens to tables. Writer: this program.
+#[map(name = "notes")]
+pub(crate) static NOTES: PerCpuArray<u64> =
+    PerCpuArray::with_max_entries((Table::COUNT * Note::COUNT) as u32, 0);
+
+/// What outlives the daemon beside the tables: user space writes and reads it, and takes the constants from it.
+#[map(name = "identity")]
+pub(crate) static IDENTITY: Array<Identity> = Array::with_max_entries(1, 0);
+
+/// What the stages find out about the frame at hand. Writer: this program.
+#[map(name = "scratch")]
+pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// For tests: the clock, then action and reason of the last frame.
+#[map(name = "testimony")]
+pub(crate) static TESTIMONY: Array<[u64; 3]> = Array::with_max_entries(1, 0);

@@ -1,0 +1,147 @@
+//! Arguments of the verbs that change a running gateway: `limit`, `mode`, `block`, `allow`.
+
+use clap::{Args, Subcommand};
+
+use super::Output;
+use crate::control::protocol::SECONDS_MAX;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::control::words::{Dimension, Mode, Place, Prefix, Remark};
+
+/// Verbs of `limit`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LimitVerb {
+    /// List the limits in force
+    #[command(after_help = "Example:\n  gateway limit list")]
+    List(Output),
+    /// Set a limit until the next reload or restart, or for a time
+    #[command(after_help = "Example:\n  gateway limit set class/partners packets 500k/s --burst 1M --for 2h")]
+    Set {
+        /// default, neighbours, class/NAME, service/NAME, or total/NAME for all sources of a service together
+        #[arg(value_name = "WHERE")]
+        place: Place,
+        /// What it counts
+        #[arg(value_name = "DIM")]
+        #[arg(value_parser = dimension())]
+        dimension: Dimension,
+        /// Such as 200/s, 20k/s, 30/min; for bytes 100MiB/s, 1Gbit/s
+        rate: String,
+        /// Such as 400, 40k; for bytes 64MiB
+        #[arg(long, value_name = "N")]
+        burst: Option<String>,
+        /// Revert after this time: 90s, 10m, 36h
+        #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+        for_seconds: Option<u64>,
+        /// Output.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take a limit away until the next reload or restart
+    #[command(after_help = "Example:\n  gateway limit unset default icmp")]
+    Unset {
+        /// default, neighbours, class/NAME, service/NAME or total/NAME
+        #[arg(value_name = "WHERE")]
+        place: Place,
+        /// What it counts
+        #[arg(value_name = "DIM")]
+        #[arg(value_parser = dimension())]
+        dimension: Dimension,
+        /// Output.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// Arguments of `mode`.
+#[derive(Clone, Debug, Args)]
+pub struct ModeArgs {
+    /// The mode
+    pub mode: Mode,
+    /// Revert after this time: 90s, 10m, 36h
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+    pub for_seconds: Option<u64>,
+    /// Output.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Verbs of `block`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum BlockVerb {
+    /// Block a prefix
+    #[command(after_help = "Example:\n  gateway block add 2001:db8:7::/48 --for 36h --reason 'login flood'")]
+    Add {
+        /// Address or prefix
+        prefix: Prefix,
+        /// Only for this time: 90s, 10m, 400d
+        #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+        for_seconds: Option<u64>,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Remark>,
+        /// Even if it holds the address that you are connected from
+        #[arg(long)]
+        force: bool,
+        /// Output.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take a block away
+    #[command(after_help = "Example:\n  gateway block del 198.51.100.7")]
+    Del {
+        /// Address or prefix as it is listed
+        prefix: Prefix,
+        /// Output.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List what is blocked
+    #[command(after_help = "Example:\n  gateway block list --json | jq '.block | length'")]
+    List(Output),
+}
+
+/// Verbs of `allow`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum AllowVerb {
+    /// Trust a prefix
+    #[command(after_help = "Example:\n  gateway allow add 192.0.2.10 --for 2h")]
+    Add {
+        /// Address or prefix
+        prefix: Prefix,
+        /// Only for this time: 90s, 10m, 400d
+        #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+        for_seconds: Option<u64>,
+        /// Output.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Trust it no longer
+    #[command(after_help = "Example:\n  gateway allow del 192.0.2.10")]
+    Del {
+        /// Address or prefix as it is listed
+        prefix: Prefix,
+        /// Output.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List what is trusted
+    #[command(after_help = "Example:\n  gateway allow list")]
+    List(Output),
+}
+
+/// A duration in whole seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let example = "write for example 90s, 10m, 36h or 400d";
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; {example}"))?;
+    match (time.as_secs(), time.subsec_nanos()) {
+        (1..=SECONDS_MAX, 0) => Ok(time.as_secs()),
+        (0, _) => Err(format!("less than a second; {example}")),
+        (_, 1..) => Err(format!("not whole seconds; {example}")),
+        _ => Err("longer than a century; leave --for out to set no end".into()),
+    }
+}
+
+/// The dimensions by their words.
+fn dimension() -> impl TypedValueParser<Value = Dimension> {
+    PossibleValuesParser::new(Dimension::ALL.map(Dimension::name)).try_map(|word| word.parse::<Dimension>())
+}

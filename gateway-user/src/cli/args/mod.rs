@@ -1,0 +1,185 @@
+//! Verbs and their arguments.
+
+mod live;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use live::{AllowVerb, BlockVerb, LimitVerb, ModeArgs};
+
+use crate::config::{Driver, Mode, OnExit};
+use crate::control::words::Order;
+
+/// Where the configuration is unless said otherwise.
+pub const CONFIG: &str = "/etc/gateway/gateway.toml";
+/// Where the control socket is unless said otherwise.
+pub const SOCKET: &str = "/run/gateway/control.sock";
+
+const EXIT: &str = "Exit status:
+  0  done
+  1  it failed
+  2  bad usage or configuration
+  3  no running gateway
+  4  refused: it would have locked you out";
+
+/// A TLS-only flood shield at the network card.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "gateway", version, after_help = EXIT, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// Options of every verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Configuration file
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE", default_value = CONFIG)]
+    pub config: PathBuf,
+    /// Control socket [default: control.socket of the configuration, else /run/gateway/control.sock]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+}
+
+/// How output is printed.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Output {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Verb {
+    /// Load, attach and serve in the foreground; SIGHUP reloads, SIGTERM ends it
+    #[command(after_help = "Example:\n  gateway run --interface eth0 --mode monitor")]
+    Run(RunArgs),
+    /// Validate a configuration and print the policy that it means
+    #[command(after_help = "Example:\n  gateway check /etc/gateway/gateway.toml")]
+    Check(CheckArgs),
+    /// Show interfaces, mode, traffic by verdict and reason, and how full tables are
+    #[command(after_help = "Example:\n  gateway status\n  gateway status --json | jq .mode")]
+    Status(Output),
+    /// Apply the configuration file again, as one change, without a gap
+    #[command(after_help = "Example:\n  gateway check && gateway reload")]
+    Reload(Output),
+    /// Show and change limits live
+    #[command(subcommand, after_help = "Example:\n  gateway limit set default syn 100/s --for 10m")]
+    Limit(LimitVerb),
+    /// Switch the mode live
+    #[command(after_help = "Example:\n  gateway mode monitor --for 10m")]
+    Mode(ModeArgs),
+    /// Block sources by hand
+    #[command(subcommand, after_help = "Example:\n  gateway block add 198.51.100.7 --for 1h --reason scan")]
+    Block(BlockVerb),
+    /// Trust sources by hand
+    #[command(subcommand, after_help = "Example:\n  gateway allow add 192.0.2.0/24 --for 2h")]
+    Allow(AllowVerb),
+    /// List the sources seen, busiest first, with what is left of their budgets
+    #[command(after_help = "Example:\n  gateway sources --top 10 --by drops")]
+    Sources(SourcesArgs),
+    /// End the running gateway
+    #[command(after_help = "Example:\n  gateway stop --keep")]
+    Stop(StopArgs),
+    /// Tell what on this host helps or hinders, each with its fix
+    #[command(after_help = "Example:\n  gateway doctor eth0")]
+    Doctor(DoctorArgs),
+    /// Print shell completions
+    #[command(after_help = "Example:\n  gateway completions bash > /etc/bash_completion.d/gateway\n  \
+                      gateway completions zsh > /usr/share/zsh/site-functions/_gateway")]
+    Completions {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for each verb
+    #[command(
+        after_help = "Example:\n  gateway man | man -l -\n  gateway man --directory /usr/share/man/man1"
+    )]
+    Man {
+        /// Write all pages here
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+}
+
+/// Arguments of `run`. What is given here goes before the configuration file.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Interface to protect, instead of attach.interfaces; may be repeated
+    #[arg(long = "interface", short = 'i', value_name = "IF")]
+    pub interfaces: Vec<String>,
+    /// Mode
+    #[arg(long)]
+    pub mode: Option<Mode>,
+    /// How to attach
+    #[arg(long)]
+    pub driver: Option<Driver>,
+    /// Take the place of another XDP program that is attached already
+    #[arg(long)]
+    pub replace: bool,
+    /// Log rare events from the packet's way; costs time
+    #[arg(long)]
+    pub debug_log: bool,
+    /// What SIGINT and SIGTERM leave behind
+    #[arg(long, value_name = "WHAT")]
+    pub on_exit: Option<OnExit>,
+    /// Where maps and attachments are pinned; for tests, which need a place of their own
+    #[arg(long, value_name = "DIR", hide = true, default_value = crate::kernel::pins::ROOT)]
+    pub pins: PathBuf,
+}
+
+/// Arguments of `check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// Configuration file, instead of --config
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Output.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `sources`.
+#[derive(Clone, Debug, Args)]
+pub struct SourcesArgs {
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub top: u32,
+    /// Busiest by what
+    #[arg(long, default_value = "packets")]
+    pub by: Order,
+    /// Output.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `stop`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct StopArgs {
+    /// The attached program goes on protecting
+    #[arg(long, conflicts_with = "detach")]
+    pub keep: bool,
+    /// The attached program goes too
+    #[arg(long)]
+    pub detach: bool,
+    /// Output.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Interface; none: those of the configuration
+    #[arg(value_name = "IF")]
+    pub interface: Option<String>,
+    /// Output.
+    #[command(flatten)]
+    pub output: Output,
+}

@@ -1,0 +1,126 @@
+//! `gateway check`: is a configuration right, and what does it mean.
+
+use serde_json::{Value, json};
+
+use super::{
+    args::{CheckArgs, Global},
+    error::{CliError, Status},
+    print, print_json,
+};
+use crate::config::{Config, Quotas, Report};
+
+/// Validates a configuration and prints its policy; exit status 2 with all errors.
+///
+/// # Errors
+/// When the configuration is wrong, which has been told then.
+pub fn check(args: &CheckArgs, global: &Global) -> Result<(), CliError> {
+    let path = args.file.as_ref().unwrap_or(&global.config);
+    match Config::load(path) {
+        Ok(config) if args.output.json => print_json(&document(&config)),
+        Ok(config) => {
+            tell(&config.warnings);
+            print(&text(&config))
+        }
+        Err(report) => {
+            if args.output.json {
+                print_json(&json!({ "valid": false, "problems": report.problems }))?;
+            } else {
+                tell(&report);
+            }
+            Err(CliError::reported(Status::Usage))
+        }
+    }
+}
+
+fn tell(report: &Report) {
+    if !report.is_empty() {
+        let color =
+            std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+        eprintln!("{}", report.render(color));
+    }
+}
+
+/// The limits of every place, in the words of `limit list`.
+fn places(config: &Config) -> Vec<(String, &Quotas)> {
+    let mut places = vec![
+        ("default".to_owned(), &config.limits.quotas),
+        ("neighbours".to_owned(), &config.neighbours.quotas),
+    ];
+    places.extend(config.classes.iter().map(|class| (format!("class/{}", class.name), &class.quotas)));
+    for service in &config.services {
+        places.push((format!("service/{}", service.name), &service.quotas));
+        places.push((format!("total/{}", service.name), &service.total));
+    }
+    places
+}
+
+fn document(config: &Config) -> Value {
+    let limits: Vec<_> = places(config)
+        .into_iter()
+        .flat_map(|(place, quotas)| {
+            let row = move |quota: crate::config::Quota| {
+                json!({ "place": place, "dimension": quota.dimension().name(),
+                        "rate": quota.to_string(), "burst": quota.burst_text() })
+            };
+            quotas.iter().map(row)
+        })
+        .collect();
+    let services: Vec<_> = config
+        .services
+        .iter()
+        .map(|service| {
+            let ports: Vec<_> = service.ports.iter().map(ports_text).collect();
+            json!({ "name": service.name, "protocol": service.protocol.name(), "ports": ports,
+                    "addresses": service.addresses, "require": service.require.name() })
+        })
+        .collect();
+    json!({
+        "valid": true,
+        "mode": config.mode.name(),
+        "interfaces": config.attach.interfaces,
+        "limits": limits,
+        "services": services,
+        "classes": config.classes.iter().map(|class| json!({ "name": class.name, "sources": class.sources })).collect::<Vec<_>>(),
+        "lists": { "allow": config.lists.allow.len(), "block": config.lists.block.len() },
+        "problems": config.warnings.problems,
+    })
+}
+
+fn text(config: &Config) -> String {
+    let mut lines = vec![format!("mode {}", config.mode)];
+    if !config.attach.interfaces.is_empty() {
+        lines.push(format!("interfaces {}", config.attach.interfaces.join(", ")));
+    }
+    for service in &config.services {
+        let ports: Vec<_> = service.ports.iter().map(ports_text).collect();
+        let gate = match service.require {
+            crate::config::Require::Tls => "only connections that start with a TLS ClientHello",
+            crate::config::Require::Quic => "QUIC (not enforced by this version)",
+            crate::config::Require::Any => "anything",
+        };
+        lines.push(format!("service {}: {} {}, {gate}", service.name, service.protocol, ports.join(" ")));
+    }
+    for class in &config.classes {
+        lines.push(format!("class {}: {} prefixes", class.name, class.sources.len()));
+    }
+    lines.push(format!("lists: {} allowed, {} blocked", config.lists.allow.len(), config.lists.block.len()));
+    lines.push("limits:".to_owned());
+    for (place, quotas) in places(config) {
+        for quota in quotas.iter() {
+            lines.push(format!(
+                "  {place:<20} {:<8} {quota}, burst {}",
+                quota.dimension().name(),
+                quota.burst_text()
+            ));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn ports_text(range: &std::ops::RangeInclusive<u16>) -> String {
+    if range.start() == range.end() {
+        range.start().to_string()
+    } else {
+        format!("{}-{}", range.start(), range.end())
+    }
+}

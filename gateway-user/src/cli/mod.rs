@@ -1,0 +1,51 @@
+//! The command line: what can be typed, and what each verb asks of the running daemon.
+//!
+//! * [`args`]: verbs and their arguments
+//! * [`error`]: exit statuses, and errors as the user sees them
+//! * `verbs`: from arguments to request to output
+//! * `render`: documents as text for people; `--json` prints them as they are
+//! * `caller`: keeps the user from locking themselves out
+//! * `generate`: shell completions and manual pages
+//!
+//! `run`, `check` and `doctor` need no daemon: `main` hands them to their modules.
+
+pub mod args;
+mod caller;
+mod check;
+pub mod error;
+mod generate;
+pub mod render;
+#[cfg(test)]
+mod tests;
+mod verbs;
+
+pub use args::{Cli, Global, Verb};
+pub use check::check;
+pub use error::CliError;
+pub use verbs::execute;
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// Writes to standard output. That nobody reads on, as with `| head`, is no error.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| CliError::failed(format!("cannot write the output: {error}"))),
+    }
+}
+
+/// Prints one document as JSON.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print_json(document: &impl Serialize) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(document);
+    let text = text.map_err(|error| CliError::failed(format!("cannot write JSON: {error}")))?;
+    print(&format!("{text}\n"))
+}

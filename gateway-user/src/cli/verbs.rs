@@ -1,0 +1,187 @@
+//! What each verb asks of the running daemon, and how its answer is printed.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use super::args::{AllowVerb, BlockVerb, Global, LimitVerb, Output, SOCKET, StopArgs, Verb};
+use super::error::CliError;
+use super::render::{self, Style, clean};
+use super::{caller, generate, print, print_json};
+use crate::control::client::{Client, ClientError};
+use crate::control::document::Changed;
+use crate::control::protocol::{Done, Request, Row};
+
+/// How long `stop` waits for the daemon to be gone.
+const STOP: Duration = Duration::from_secs(30);
+
+/// Does a verb that needs nothing but the control socket.
+///
+/// # Errors
+/// What was not done and why, with the exit status. `run`, `check` and `doctor` are not done here.
+pub fn execute(global: &Global, verb: Verb) -> Result<(), CliError> {
+    let client = Client::new(socket(global));
+    match verb {
+        Verb::Status(output) => status(&client, output),
+        Verb::Reload(output) => change(&client, &Request::Reload {}, output),
+        Verb::Limit(verb) => limit(&client, verb),
+        Verb::Mode(args) => {
+            let request = Request::Mode { mode: args.mode, for_seconds: args.for_seconds };
+            change(&client, &request, args.output)
+        }
+        Verb::Block(verb) => block(&client, verb),
+        Verb::Allow(verb) => allow(&client, verb),
+        Verb::Sources(args) => {
+            let rows = collect(&client, &Request::Sources { top: args.top, by: args.by }, |row| match row {
+                Row::Source(row) => Some(row),
+                _ => None,
+            })?;
+            show("sources", &rows, args.output, render::sources)
+        }
+        Verb::Stop(args) => stop(&client, args),
+        Verb::Completions { shell } => generate::completions(shell),
+        Verb::Man { directory } => generate::man(directory.as_deref()),
+        Verb::Run(_) | Verb::Check(_) | Verb::Doctor(_) => {
+            Err(CliError::failed("this verb does not go through the control socket"))
+        }
+    }
+}
+
+/// The socket as given; else as the configuration says, where it can be read; else the usual one.
+pub(super) fn socket(global: &Global) -> PathBuf {
+    let configured = || {
+        let text = std::fs::read_to_string(&global.config).ok()?;
+        let table: toml::Table = text.parse().ok()?;
+        table.get("control")?.get("socket")?.as_str().map(PathBuf::from)
+    };
+    global.socket.clone().or_else(configured).unwrap_or_else(|| PathBuf::from(SOCKET))
+}
+
+fn status(client: &Client, output: Output) -> Result<(), CliError> {
+    match client.document(&Request::Status {})? {
+        Done::Status(status) if output.json => print_json(&status),
+        Done::Status(status) => print(&render::status(&status, Style::detect(), now())),
+        Done::Changed(_) => Err(unexpected()),
+    }
+}
+
+fn limit(client: &Client, verb: LimitVerb) -> Result<(), CliError> {
+    match verb {
+        LimitVerb::List(output) => {
+            let rows = collect(client, &Request::LimitList {}, |row| match row {
+                Row::Limit(row) => Some(row),
+                _ => None,
+            })?;
+            show("limits", &rows, output, render::limits)
+        }
+        LimitVerb::Set { place, dimension, rate, burst, for_seconds, output } => {
+            change(client, &Request::LimitSet { place, dimension, rate, burst, for_seconds }, output)
+        }
+        LimitVerb::Unset { place, dimension, output } => {
+            change(client, &Request::LimitUnset { place, dimension }, output)
+        }
+    }
+}
+
+fn block(client: &Client, verb: BlockVerb) -> Result<(), CliError> {
+    match verb {
+        BlockVerb::Add { prefix, for_seconds, reason, force, output } => {
+            if !force {
+                caller::refuse_lockout(prefix)?;
+            }
+            change(client, &Request::BlockAdd { prefix, for_seconds, reason }, output)
+        }
+        BlockVerb::Del { prefix, output } => change(client, &Request::BlockDel { prefix }, output),
+        BlockVerb::List(output) => prefixes(client, "block", &Request::BlockList {}, output),
+    }
+}
+
+fn allow(client: &Client, verb: AllowVerb) -> Result<(), CliError> {
+    match verb {
+        AllowVerb::Add { prefix, for_seconds, output } => {
+            change(client, &Request::AllowAdd { prefix, for_seconds }, output)
+        }
+        AllowVerb::Del { prefix, output } => change(client, &Request::AllowDel { prefix }, output),
+        AllowVerb::List(output) => prefixes(client, "allow", &Request::AllowList {}, output),
+    }
+}
+
+fn prefixes(client: &Client, name: &str, request: &Request, output: Output) -> Result<(), CliError> {
+    let rows = collect(client, request, |row| match row {
+        Row::Prefix(row) => Some(row),
+        _ => None,
+    })?;
+    show(name, &rows, output, render::prefixes)
+}
+
+fn stop(client: &Client, args: StopArgs) -> Result<(), CliError> {
+    let keep = match (args.keep, args.detach) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    };
+    let changed = ask(client, &Request::Stop { keep })?;
+    if !client.wait_gone(STOP) {
+        let message = format!("the gateway is still there after {} s", STOP.as_secs());
+        return Err(CliError::failed(message).help("look at its log: `journalctl -u gateway`"));
+    }
+    report(&changed, args.output)
+}
+
+fn change(client: &Client, request: &Request, output: Output) -> Result<(), CliError> {
+    report(&ask(client, request)?, output)
+}
+
+fn ask(client: &Client, request: &Request) -> Result<Changed, CliError> {
+    match client.document(request)? {
+        Done::Changed(changed) => Ok(changed),
+        Done::Status(_) => Err(unexpected()),
+    }
+}
+
+fn report(changed: &Changed, output: Output) -> Result<(), CliError> {
+    if output.json {
+        return print_json(changed);
+    }
+    for warning in &changed.warnings {
+        eprintln!("warning: {}", clean(warning));
+    }
+    print(&render::changed(changed, now()))
+}
+
+fn collect<T>(
+    client: &Client,
+    request: &Request,
+    pick: impl Fn(Row) -> Option<T>,
+) -> Result<Vec<T>, CliError> {
+    let (mut rows, mut strange) = (Vec::new(), false);
+    client.rows(request, |row| match pick(row) {
+        Some(row) => rows.push(row),
+        None => strange = true,
+    })?;
+    if strange { Err(unexpected()) } else { Ok(rows) }
+}
+
+/// A list, as one JSON object with its name or as text.
+fn show<T: Serialize>(
+    name: &str,
+    rows: &[T],
+    output: Output,
+    text: fn(&[T], Style, u64) -> String,
+) -> Result<(), CliError> {
+    if output.json {
+        print_json(&std::collections::BTreeMap::from([(name, rows)]))
+    } else {
+        print(&text(rows, Style::detect(), now()))
+    }
+}
+
+fn unexpected() -> CliError {
+    ClientError::Answer("it answers another question".into()).into()
+}
+
+/// Seconds since the Unix epoch.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,39 @@
+//! Reads text files of bounded size.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::problem::Wrong;
+
+/// The longest file that is read, in bytes: two million IPv6 prefixes with room for comments.
+const FILE_MAX: u64 = 256 << 20;
+
+/// The text of a regular file. A device or a pipe could block or never end, and is refused.
+pub(super) fn read(path: &Path) -> Result<String, Wrong> {
+    let name = path.display();
+    let unreadable = |error: std::io::Error| {
+        let help = match error.kind() {
+            std::io::ErrorKind::NotFound => "create the file or name another",
+            std::io::ErrorKind::PermissionDenied => {
+                "make the file readable for the user that runs the gateway"
+            }
+            _ => "name a readable file",
+        };
+        Wrong::new(format!("cannot read {name}: {error}"), help)
+    };
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(Wrong::new(format!("{name} is no regular file"), "name a file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(Wrong::new(format!("{name} is longer than 256 MiB"), "name a shorter file"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        Wrong::new(format!("{name} is no UTF-8 text: line {line} has other bytes"), "save the file as UTF-8")
+    })
+}

@@ -1,0 +1,106 @@
+//! `[limits]`, and what limits are written with everywhere: quotas and prefixes.
+
+use std::ops::{Range, RangeInclusive};
+
+use gateway_common::rate::Dimension;
+use ipnet::IpNet;
+use toml::de::DeValue;
+
+use super::check::PrefixPlaces;
+use super::lists;
+use super::policy::{Limits, Neighbours};
+use super::quota::{Part, Quota, Quotas};
+use super::reader::{Item, Reader, Section};
+use super::sections::each;
+
+/// Limits of sources and of their neighbourhoods, each key in the place of its default.
+pub(super) fn limits<'t>(
+    reader: &mut Reader<'t>,
+    section: &mut Section<'t>,
+    places: &mut PrefixPlaces,
+) -> (Limits, Neighbours) {
+    let mut limits = Limits::default();
+    quotas(reader, section, &mut limits.quotas);
+    prefix_length(reader, section, ("ipv4_prefix", 8..=32), &mut limits.ipv4_prefix, &mut places.source[0]);
+    prefix_length(reader, section, ("ipv6_prefix", 16..=64), &mut limits.ipv6_prefix, &mut places.source[1]);
+    let neighbours = each(reader, section, "neighbours", |reader, section| {
+        let mut neighbours = Neighbours::default();
+        quotas(reader, section, &mut neighbours.quotas);
+        let [ipv4, ipv6] = &mut places.neighbourhood;
+        prefix_length(reader, section, ("ipv4_prefix", 1..=31), &mut neighbours.ipv4_prefix, ipv4);
+        prefix_length(reader, section, ("ipv6_prefix", 1..=63), &mut neighbours.ipv6_prefix, ipv6);
+        neighbours
+    });
+    (limits, neighbours.unwrap_or_default())
+}
+
+fn prefix_length<'t>(
+    reader: &mut Reader<'t>,
+    section: &mut Section<'t>,
+    (key, range): (&'static str, RangeInclusive<u32>),
+    value: &mut u8,
+    place: &mut Option<Range<usize>>,
+) {
+    let Some(item) = section.get(key) else { return };
+    *place = Some(item.at.clone());
+    if let Some(length) = reader.number(&item, range).and_then(|length| u8::try_from(length).ok()) {
+        *value = length;
+    }
+}
+
+/// The quotas of a section, each in the place of a default.
+pub(super) fn quotas<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>, quotas: &mut Quotas) {
+    for dimension in Dimension::ALL {
+        let Some(item) = section.get(dimension.name()) else {
+            continue;
+        };
+        if item.value.as_str() == Some("none") {
+            quotas.lift(dimension);
+        } else if let Some(quota) = quota(reader, &item, dimension) {
+            quotas.set(quota);
+        }
+    }
+}
+
+fn quota<'t>(reader: &mut Reader<'t>, item: &Item<'t>, dimension: Dimension) -> Option<Quota> {
+    let (rate_example, burst_example) = match dimension {
+        Dimension::Bytes => ("rate = \"1Gbit/s\"", "burst = \"64MiB\""),
+        _ => ("rate = \"20k/s\"", "burst = \"40k\""),
+    };
+    let name = dimension.name();
+    let example = format!("{name} = {{ {rate_example}, {burst_example} }}, or {name} = \"none\"");
+    let mut section = reader.section(item, &example)?;
+    let rate = section.need(reader, "rate", rate_example);
+    let burst = section.get("burst");
+    section.finish(reader);
+    let rate = rate?;
+    let rate_text = reader.text(&rate, rate_example)?;
+    let burst_text = match &burst {
+        // A number of packets needs no unit, and so no quotes.
+        Some(Item { value: DeValue::Integer(number), .. }) if dimension != Dimension::Bytes => {
+            Some(number.to_string())
+        }
+        Some(burst) => Some(reader.text(burst, burst_example)?.to_owned()),
+        None => None,
+    };
+    match Quota::from_texts(dimension, rate_text, burst_text.as_deref()) {
+        Ok(quota) => Some(quota),
+        Err((part, wrong)) => {
+            let item = burst.filter(|_| part == Part::Burst).unwrap_or(rate);
+            reader.error(item.at, wrong.message, wrong.help);
+            None
+        }
+    }
+}
+
+/// Prefixes in an array, with their places.
+pub(super) fn prefixes<'t>(reader: &mut Reader<'t>, item: &Item<'t>) -> Vec<(IpNet, Range<usize>)> {
+    let elements = reader.array(item, "an array of prefixes: [\"203.0.113.0/24\"]");
+    let mut prefixes = Vec::new();
+    for element in elements {
+        if let Some(prefix) = reader.parsed(&element, "\"203.0.113.0/24\"", lists::prefix) {
+            prefixes.push((prefix, element.at));
+        }
+    }
+    prefixes
+}

@@ -1,0 +1,193 @@
+//! The configuration: one TOML file, all of whose problems are reported at once.
+//!
+//! [`Config::load`] and [`Config::parse`] give either a configuration that later code need not check again, or a
+//! [`Report`] with every error's file, line and column, the line with a caret, and what would be right. serde stops at
+//! the first error and knows no places across tables, so [`reader`] walks over the spanned tables of the `toml` crate;
+//! [`sections`] and [`services`] say what belongs there, [`check`] what must fit together.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+mod check;
+mod file;
+mod limits;
+mod lists;
+mod policy;
+mod problem;
+mod quota;
+mod reader;
+mod requirements;
+mod sections;
+mod services;
+mod source;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod units;
+mod words;
+
+pub use lists::parse_prefix;
+pub use policy::{Ban, Class, Limits, Lists, Neighbours, Protocol, Require, Service, SynCookies, TlsVersion};
+pub use problem::{Place, Problem, Related, Report, Severity};
+pub use quota::{Quota, Quotas};
+pub use units::{duration_text, parse_duration};
+
+/// Where the configuration is looked for unless another file is named.
+pub const DEFAULT_PATH: &str = "/etc/gateway/gateway.toml";
+
+/// A valid configuration. The default is that of an empty file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// What verdicts do.
+    pub mode: Mode,
+    /// Where and how the program is attached.
+    pub attach: Attach,
+    /// Limits of each source.
+    pub limits: Limits,
+    /// Limits of each neighbourhood of sources.
+    pub neighbours: Neighbours,
+    /// Sources with other limits, at most 63, in the order of the file.
+    pub classes: Vec<Class>,
+    /// Services, at most 63, in the order of the file.
+    pub services: Vec<Service>,
+    /// Sources allowed and blocked.
+    pub lists: Lists,
+    /// Automatic bans, if any.
+    pub ban: Option<Ban>,
+    /// The Prometheus endpoint.
+    pub metrics: Metrics,
+    /// The control socket.
+    pub control: Control,
+    /// The audit record.
+    pub audit: Audit,
+    /// What the file's author should know, though the file is valid.
+    pub warnings: Report,
+}
+
+impl Config {
+    /// Reads a configuration from text; `name` stands in the report as the file's name.
+    ///
+    /// Reads the prefix lists that the text names.
+    ///
+    /// # Errors
+    /// Every error that the text and its prefix lists have, and the warnings.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Report> {
+        sections::parse(name, text)
+    }
+
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// As [`Config::parse`], and where the file cannot be read or is no UTF-8.
+    pub fn load(path: &Path) -> Result<Self, Report> {
+        let name = path.display().to_string();
+        let text = file::read(path).map_err(|wrong| Report {
+            problems: vec![Problem {
+                place: Place::file(&name),
+                severity: Severity::Error,
+                message: wrong.message,
+                help: wrong.help,
+                related: None,
+            }],
+        })?;
+        Self::parse(&name, &text)
+    }
+}
+
+words::words! {
+    /// What verdicts do.
+    #[derive(Default)]
+    Mode {
+        /// Drops what the policy says.
+        Enforce = "enforce",
+        /// Decides, counts and reports as in enforce mode, but passes.
+        #[default]
+        Monitor = "monitor",
+        /// Only counts.
+        Off = "off",
+    }
+}
+
+words::words! {
+    /// Where in the receive path the program runs.
+    #[derive(Default)]
+    Driver {
+        /// In the driver, else generic with a warning.
+        #[default]
+        Auto = "auto",
+        /// In the driver.
+        Native = "native",
+        /// After the kernel has allocated a socket buffer.
+        Generic = "generic",
+    }
+}
+
+words::words! {
+    /// What becomes of the program on SIGINT or SIGTERM.
+    #[derive(Default)]
+    OnExit {
+        /// It is taken off.
+        #[default]
+        Detach = "detach",
+        /// It stays and goes on protecting.
+        Keep = "keep",
+    }
+}
+
+/// Where and how the program is attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attach {
+    /// Names of network interfaces, each once; whether they exist is not checked.
+    pub interfaces: Vec<String>,
+    /// Where in the receive path.
+    pub driver: Driver,
+    /// What happens at the end.
+    pub on_exit: OnExit,
+}
+
+/// The Prometheus endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)) }
+    }
+}
+
+/// The control socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Its absolute path, short enough for `sun_path`.
+    pub socket: PathBuf,
+    /// The group whose members may look and change; empty: root alone. Whether it exists is not checked.
+    pub group: String,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: PathBuf::from("/run/gateway/control.sock"), group: String::new() }
+    }
+}
+
+/// The audit record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// The database's absolute path.
+    pub database: PathBuf,
+    /// How long entries are kept, at least 365 days.
+    pub retention: Duration,
+}
+
+/// The shortest time that the audit record must be kept.
+pub(crate) const RETENTION_MIN: Duration = Duration::from_secs(365 * 86_400);
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { database: PathBuf::from("/var/lib/gateway/audit.db"), retention: RETENTION_MIN }
+    }
+}

@@ -1,0 +1,197 @@
+//! What of a configuration decides about packets.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use gateway_common::rate::{Dimension, Rate};
+use ipnet::IpNet;
+
+use super::quota::{Quota, Quotas};
+use super::words::words;
+
+/// One second in nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
+/// Limits of each source, wherever it sends to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What each source may send.
+    pub quotas: Quotas,
+    /// Leading bits of an IPv4 address that make a source, 8 to 32.
+    pub ipv4_prefix: u8,
+    /// Leading bits of an IPv6 address that make a source, 16 to 64.
+    pub ipv6_prefix: u8,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let quotas = quotas(&[
+            (Dimension::Packets, 20_000, Some(40_000)),
+            (Dimension::Bytes, 125_000_000, Some(64 << 20)),
+            (Dimension::Syn, 200, Some(400)),
+            (Dimension::Udp, 5_000, Some(10_000)),
+            (Dimension::Icmp, 20, Some(40)),
+        ]);
+        Self { quotas, ipv4_prefix: 32, ipv6_prefix: 64 }
+    }
+}
+
+/// One budget for a whole neighbourhood of sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbours {
+    /// What all sources of a neighbourhood together may send.
+    pub quotas: Quotas,
+    /// Leading bits of an IPv4 address that make a neighbourhood, fewer than a source has.
+    pub ipv4_prefix: u8,
+    /// Leading bits of an IPv6 address that make a neighbourhood, fewer than a source has.
+    pub ipv6_prefix: u8,
+}
+
+impl Default for Neighbours {
+    fn default() -> Self {
+        let quotas = quotas(&[(Dimension::Packets, 200_000, None), (Dimension::Syn, 2_000, None)]);
+        Self { quotas, ipv4_prefix: 24, ipv6_prefix: 48 }
+    }
+}
+
+/// Quotas from rates a second and bursts, in packets or bytes.
+fn quotas(rates: &[(Dimension, u64, Option<u64>)]) -> Quotas {
+    let mut quotas = Quotas::NONE;
+    for &(dimension, amount, burst) in rates {
+        let quota = Quota::new(dimension, Rate { amount, per: SECOND }, burst);
+        quotas.set(quota.expect("the constants above are within the limits' bounds"));
+    }
+    quotas
+}
+
+/// Sources that get other limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// Its name: `[a-z0-9][a-z0-9_-]{0,30}`, unique among classes.
+    pub name: String,
+    /// The sources; where classes nest, the longest prefix wins.
+    pub sources: Vec<IpNet>,
+    /// What each of the sources may send.
+    pub quotas: Quotas,
+}
+
+words! {
+    /// Transport protocol of a service.
+    #[derive(Default)]
+    Protocol {
+        /// TCP.
+        #[default]
+        Tcp = "tcp",
+        /// UDP.
+        Udp = "udp",
+    }
+}
+
+words! {
+    /// What a connection to a service must speak.
+    #[derive(Default)]
+    Require {
+        /// Anything.
+        #[default]
+        Any = "any",
+        /// TLS from the first byte on.
+        Tls = "tls",
+        /// QUIC.
+        Quic = "quic",
+    }
+}
+
+words! {
+    /// A version of TLS.
+    TlsVersion {
+        /// TLS 1.0, RFC 2246.
+        V1_0 = "1.0",
+        /// TLS 1.1, RFC 4346.
+        V1_1 = "1.1",
+        /// TLS 1.2, RFC 5246.
+        V1_2 = "1.2",
+        /// TLS 1.3, RFC 8446.
+        V1_3 = "1.3",
+    }
+}
+
+words! {
+    /// When SYN cookies answer for a service.
+    #[derive(Default)]
+    SynCookies {
+        /// When its SYN budget is used up.
+        #[default]
+        Auto = "auto",
+        /// For every SYN.
+        Always = "always",
+        /// Never.
+        Off = "off",
+    }
+}
+
+/// A set of ports with requirements and limits of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name: `[a-z0-9][a-z0-9_-]{0,30}`, unique among services.
+    pub name: String,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Local ports, without overlap, in the order of the file.
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// Local addresses, at most 8; empty: all.
+    pub addresses: Vec<IpAddr>,
+    /// What connections must speak.
+    pub require: Require,
+    /// The lowest TLS version that a client must offer.
+    pub min_tls: Option<TlsVersion>,
+    /// Names that a client may ask for, in lower case: exact ones and `*.example.com`; empty: any.
+    pub server_names: Vec<String>,
+    /// A PROXY protocol header comes before the first TLS record.
+    pub proxy_protocol: bool,
+    /// When SYN cookies answer.
+    pub syn_cookies: SynCookies,
+    /// What all sources together may send.
+    pub total: Quotas,
+    /// What each source may send to this service.
+    pub quotas: Quotas,
+}
+
+/// Sources that no limit holds for, and sources that are let in for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lists {
+    /// Always passed.
+    pub allow: Vec<IpNet>,
+    /// Always dropped.
+    pub block: Vec<IpNet>,
+}
+
+/// When a source that keeps on being dropped is banned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// Drops of one source, at least 1.
+    pub strikes: u32,
+    /// The time in which they count.
+    pub within: Duration,
+    /// Length of the first ban.
+    pub first: Duration,
+    /// How many times as long each further ban is, at least 1.
+    pub factor: u32,
+    /// No ban is longer; at least `first`.
+    pub longest: Duration,
+    /// Sources that are never banned.
+    pub never: Vec<IpNet>,
+}
+
+impl Default for Ban {
+    fn default() -> Self {
+        Self {
+            strikes: 100,
+            within: Duration::from_secs(10),
+            first: Duration::from_secs(60),
+            factor: 4,
+            longest: Duration::from_secs(24 * 3_600),
+            never: Vec::new(),
+        }
+    }
+}

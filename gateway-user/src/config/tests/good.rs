@@ -1,0 +1,185 @@
+//! Configurations that are accepted, and what they mean.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gateway_common::rate::Dimension;
+
+use super::super::*;
+use super::accepted;
+
+/// The example of the documentation, with the paths of two prefix lists to be put in.
+const EXAMPLE: &str = include_str!("example.toml");
+
+fn quota(dimension: Dimension, rate: &str, burst: Option<&str>) -> Quota {
+    Quota::parse(dimension, rate, burst).unwrap()
+}
+
+fn quotas<const N: usize>(quotas: [Quota; N]) -> Quotas {
+    let mut all = Quotas::NONE;
+    for quota in quotas {
+        all.set(quota);
+    }
+    all
+}
+
+fn nets<const N: usize>(texts: [&str; N]) -> Vec<ipnet::IpNet> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// The example with its lists in a directory of the test.
+fn example() -> Config {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("allow.txt"), "# monitoring\n192.0.2.20\n\n2001:db8::/48 # office\n").unwrap();
+    std::fs::write(path("block.txt"), "203.0.113.128/25\r\n").unwrap();
+    let text = EXAMPLE.replace("/etc/gateway/", &path(""));
+    let file = path("gateway.toml");
+    std::fs::write(&file, text).unwrap();
+    Config::load(file.as_ref()).unwrap_or_else(|report| panic!("{report}"))
+}
+
+#[test]
+fn the_example_of_the_documentation() {
+    let config = example();
+    assert_eq!(config.mode, Mode::Enforce);
+    assert_eq!(
+        config.attach,
+        Attach { interfaces: vec!["eth0".to_owned()], driver: Driver::Auto, on_exit: OnExit::Detach }
+    );
+    assert_eq!(
+        config.classes,
+        [Class {
+            name: "partners".to_owned(),
+            sources: nets(["203.0.113.0/24", "2001:db8:7::/48"]),
+            quotas: quotas([quota(Dimension::Packets, "200k/s", None)]),
+        }]
+    );
+    assert_eq!(config.lists.allow, nets(["192.0.2.10/32", "192.0.2.20/32", "2001:db8::/48"]));
+    assert_eq!(config.lists.block, nets(["198.51.100.0/24", "203.0.113.128/25"]));
+    assert_eq!(config.ban, Some(Ban { never: nets(["192.0.2.0/24"]), ..Ban::default() }));
+}
+
+#[test]
+fn the_services_of_the_example() {
+    let [api, http3] = &example().services[..] else { panic!("two services") };
+    let expected = Service {
+        name: "api".to_owned(),
+        protocol: Protocol::Tcp,
+        ports: vec![443..=443, 8443..=8443],
+        addresses: Vec::new(),
+        require: Require::Tls,
+        min_tls: Some(TlsVersion::V1_2),
+        server_names: Vec::new(),
+        proxy_protocol: false,
+        syn_cookies: SynCookies::Auto,
+        total: quotas([quota(Dimension::Syn, "50k/s", None)]),
+        quotas: quotas([quota(Dimension::Packets, "50k/s", None)]),
+    };
+    assert_eq!(api, &expected);
+    assert_eq!(
+        (http3.protocol, http3.require, &http3.ports[..]),
+        (Protocol::Udp, Require::Quic, &[443..=443][..])
+    );
+}
+
+/// The documentation's example repeats the defaults of every section that an empty file has.
+#[test]
+fn the_example_has_the_defaults() {
+    let (example, empty) = (example(), Config::default());
+    assert_eq!(example.limits, empty.limits);
+    assert_eq!(example.neighbours, empty.neighbours);
+    assert_eq!(example.metrics, empty.metrics);
+    assert_eq!(example.control, empty.control);
+    assert_eq!(example.audit, empty.audit);
+}
+
+#[test]
+fn what_is_not_enforced_yet_is_said() {
+    let warnings = example().warnings;
+    let places: Vec<_> = warnings.problems.iter().map(|problem| &problem.place.text[..]).collect();
+    assert_eq!(warnings.errors(), 0);
+    assert_eq!(places.len(), 3, "{warnings}");
+    for (place, start) in places.iter().zip(["min_tls", "require = \"quic\"", "[ban]"]) {
+        assert!(place.starts_with(start), "{warnings}");
+    }
+    let more = "[[service]]\nname = \"a\"\nprotocol = \"tcp\"\nports = [443]\nrequire = \"tls\"\n\
+                server_names = [\"API.example.com\", \"*.example.org\"]\nproxy_protocol = true\nsyn_cookies = \"always\"\n";
+    let config = accepted(more);
+    assert_eq!(config.services[0].server_names, ["api.example.com", "*.example.org"]);
+    let lines: Vec<_> = config.warnings.problems.iter().map(|problem| problem.place.line).collect();
+    assert_eq!(lines, [6, 7, 8]);
+    assert!(
+        config
+            .warnings
+            .problems
+            .iter()
+            .all(|p| p.message.ends_with("accepted but not enforced by this version"))
+    );
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    for text in
+        ["", "\n", "# nothing\r\n", "\u{feff}", "[limits]\n[limits.neighbours]\n[attach]\n[metrics]\n"]
+    {
+        assert_eq!(accepted(text), Config::default(), "{text:?}");
+    }
+    let config = Config::default();
+    assert_eq!(config.mode, Mode::Monitor);
+    assert_eq!(config.ban, None);
+    assert_eq!(config.metrics.listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.control.socket, PathBuf::from("/run/gateway/control.sock"));
+    assert_eq!(config.audit.database, PathBuf::from("/var/lib/gateway/audit.db"));
+    assert_eq!(config.audit.retention, Duration::from_secs(365 * 86_400));
+}
+
+#[test]
+fn a_key_replaces_its_own_default_alone() {
+    let config = accepted("[limits]\nsyn = { rate = \"7/s\" }\nudp = \"none\"\nicmp.rate = \"1/s\"\n");
+    let default = Limits::default().quotas;
+    assert_eq!(config.limits.quotas.get(Dimension::Syn), Some(quota(Dimension::Syn, "7/s", None)));
+    assert_eq!(config.limits.quotas.get(Dimension::Icmp), Some(quota(Dimension::Icmp, "1/s", None)));
+    assert_eq!(config.limits.quotas.get(Dimension::Udp), None);
+    assert!(config.limits.quotas.is_lifted(Dimension::Udp));
+    for kept in [Dimension::Packets, Dimension::Bytes] {
+        assert_eq!(config.limits.quotas.get(kept), default.get(kept));
+    }
+    assert_eq!(config.neighbours, Neighbours::default());
+}
+
+#[test]
+fn services_may_share_what_does_not_overlap() {
+    let service = |name: &str, protocol: &str, ports: &str, addresses: &str| {
+        format!(
+            "[[service]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\nports = {ports}\naddresses = {addresses}\n"
+        )
+    };
+    let text = [
+        service("a", "tcp", "[443, \"8000-8099\"]", "[\"192.0.2.1\"]"),
+        service("b", "tcp", "[443]", "[\"192.0.2.2\", \"2001:db8::1\"]"),
+        service("c", "udp", "[443]", "[]"),
+        service("d", "tcp", "[\"8100-8200\", \"7999\"]", "[]"),
+    ];
+    let config = accepted(&text.concat());
+    assert_eq!(config.services[0].ports, [443..=443, 8000..=8099]);
+    assert_eq!(config.services[3].ports, [8100..=8200, 7999..=7999]);
+}
+
+#[test]
+fn nested_classes_are_fine() {
+    let text = "[[class]]\nname = \"wide\"\nsources = [\"10.0.0.0/8\"]\npackets = \"none\"\n\
+                [[class]]\nname = \"narrow-1_b\"\nsources = [\"10.1.0.0/16\", \"10.1.1.1\"]\n";
+    let config = accepted(text);
+    assert_eq!(config.classes[1].sources, nets(["10.1.0.0/16", "10.1.1.1/32"]));
+    assert!(config.classes[0].quotas.is_lifted(Dimension::Packets));
+}
+
+#[test]
+fn risky_settings_are_warned_of() {
+    let config = accepted("[metrics]\nlisten = \"0.0.0.0:9464\"\n[lists]\nallow = [\"::/0\"]\n");
+    let places: Vec<_> =
+        config.warnings.problems.iter().map(|p| (p.place.line, p.place.column, p.severity)).collect();
+    assert_eq!(places, [(2, 10, Severity::Warning), (4, 10, Severity::Warning)]);
+    assert!(config.warnings.to_string().starts_with("warning: metrics can be read from other hosts"));
+}

@@ -1,0 +1,177 @@
+//! One connection of the control socket: admit, read, ask, answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::REQUEST_MAX;
+use super::access::{Access, Peer, groups_of};
+use super::protocol::{Failure, FailureKind, Line, Reply, Request, Row};
+use super::server::{Call, Patience, STREAMS};
+
+/// A connection before its request is answered.
+pub(super) struct Connection {
+    pub(super) access: Access,
+    pub(super) patience: Patience,
+    pub(super) calls: mpsc::Sender<Call>,
+    pub(super) streams: Arc<Semaphore>,
+}
+
+type Writer = BufWriter<UnixStream>;
+
+impl Connection {
+    /// Answers one request, or returns the stream that answers it.
+    pub(super) async fn serve(self, mut stream: UnixStream) -> std::io::Result<Option<Following>> {
+        let request = match self.admit(&stream).await {
+            Ok(peer) => self.read(&mut stream).await.map(|request| (request, peer)),
+            Err(failure) => Err(failure),
+        };
+        let reply = match request {
+            Ok((request, peer)) => self.ask(request, peer).await,
+            Err(failure) => Reply::Failed(failure),
+        };
+        let mut writer = BufWriter::new(stream);
+        match reply {
+            Reply::Done(done) => self.write(&mut writer, &[Line::Done(done)]).await?,
+            Reply::Failed(failure) => self.write(&mut writer, &[Line::Failed(failure)]).await?,
+            Reply::Rows(rows) => self.list(&mut writer, rows).await?,
+            Reply::Stream(rows) => {
+                let Ok(slot) = Arc::clone(&self.streams).try_acquire_owned() else {
+                    self.write(&mut writer, &[Line::Failed(too_many_streams())]).await?;
+                    return Ok(None);
+                };
+                return Ok(Some(Following { rows, writer, patience: self.patience, _slot: slot }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// In batches, so that the time to take it does not depend on the length of the list.
+    async fn list(&self, writer: &mut Writer, rows: Vec<Row>) -> std::io::Result<()> {
+        let end = Line::End(rows.len() as u64);
+        let mut lines = rows.into_iter().map(Line::Row).chain([end]).peekable();
+        while lines.peek().is_some() {
+            let batch: Vec<Line> = lines.by_ref().take(256).collect();
+            self.write(writer, &batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn admit(&self, stream: &UnixStream) -> Result<Peer, Failure> {
+        let denied = |message: &str| {
+            let help = "run it as root, or as a member of the group in control.group";
+            failure(FailureKind::Denied, message, help)
+        };
+        let Ok(cred) = stream.peer_cred() else {
+            return Err(denied("the kernel does not say who asks"));
+        };
+        let peer = Peer { uid: cred.uid(), gid: cred.gid(), pid: cred.pid() };
+        let groups = if self.access.needs_groups(peer) {
+            tokio::task::spawn_blocking(move || groups_of(peer)).await.unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        if self.access.admits(peer, |_| groups) {
+            Ok(peer)
+        } else {
+            Err(denied(&format!("user {} may not use this control socket", peer.uid)))
+        }
+    }
+
+    async fn read(&self, stream: &mut UnixStream) -> Result<Request, Failure> {
+        let usage = |message: String, help| Err(failure(FailureKind::Usage, message, help));
+        let mut line = Vec::new();
+        let mut limited = BufReader::new(stream).take(REQUEST_MAX as u64);
+        match timeout(self.patience.read, limited.read_until(b'\n', &mut line)).await {
+            Err(_) => return usage("the request took too long".into(), "send one line at once"),
+            Ok(Err(error)) => return usage(format!("the request broke off: {error}"), "send it again"),
+            Ok(Ok(_)) => {}
+        }
+        if line.last() != Some(&b'\n') {
+            let message =
+                if line.len() == REQUEST_MAX { "the request is too long" } else { "the request broke off" };
+            return usage(message.into(), "send one line of JSON of at most 64 KiB, and a newline");
+        }
+        serde_json::from_slice(&line).or_else(|error| {
+            usage(format!("the request is not understood: {error}"), "is the client of the same version?")
+        })
+    }
+
+    async fn ask(&self, request: Request, peer: Peer) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.calls.send(Call { request, peer, reply }).await.ok()?;
+            answer.await.ok()
+        };
+        match timeout(self.patience.answer, asked).await {
+            Ok(Some(reply)) => reply,
+            Ok(None) => {
+                Reply::failed(FailureKind::Failed, "the gateway is ending", "start it, then ask again")
+            }
+            Err(_) => {
+                Reply::failed(FailureKind::Failed, "the gateway does not answer in time", "look at its log")
+            }
+        }
+    }
+
+    async fn write(&self, writer: &mut Writer, lines: &[Line]) -> std::io::Result<()> {
+        write(writer, lines, self.patience.write).await
+    }
+}
+
+/// A connection that has become a stream of rows.
+pub(super) struct Following {
+    rows: mpsc::Receiver<Row>,
+    writer: Writer,
+    patience: Patience,
+    _slot: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Following {
+    /// Writes rows until their sender or the client goes away.
+    pub(super) async fn run(mut self) -> std::io::Result<()> {
+        let mut count = 0;
+        loop {
+            let row = tokio::select! {
+                row = self.rows.recv() => row,
+                ready = self.writer.get_ref().readable() => {
+                    ready?;
+                    match self.writer.get_ref().try_read(&mut [0]) {
+                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+                        // A client that follows has nothing more to say: whatever can be read is its end.
+                        _ => return Ok(()),
+                    }
+                }
+            };
+            let Some(row) = row else { break };
+            count += 1;
+            write(&mut self.writer, &[Line::Row(row)], self.patience.write).await?;
+        }
+        write(&mut self.writer, &[Line::End(count)], self.patience.write).await
+    }
+}
+
+async fn write(writer: &mut Writer, lines: &[Line], patience: Duration) -> std::io::Result<()> {
+    let mut bytes = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut bytes, line)?;
+        bytes.push(b'\n');
+    }
+    let written = async {
+        writer.write_all(&bytes).await?;
+        writer.flush().await
+    };
+    timeout(patience, written).await?
+}
+
+fn failure(kind: FailureKind, message: impl Into<String>, help: &str) -> Failure {
+    Failure { kind, message: message.into(), help: Some(help.to_owned()) }
+}
+
+fn too_many_streams() -> Failure {
+    failure(FailureKind::Failed, format!("{STREAMS} clients follow already"), "end one of them")
+}

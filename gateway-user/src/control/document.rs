@@ -1,0 +1,177 @@
+//! What replies say, and what `--json` prints: stable documents. Fields are added, never renamed or removed.
+
+use serde::{Deserialize, Serialize};
+
+use super::words::{Dimension, Mode, Outcome, Place, Prefix};
+
+/// An interface of the policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceRow {
+    /// Name.
+    pub name: String,
+    /// Kernel index; 0 while there is no such interface.
+    pub index: u32,
+    /// How the program is attached: `native` or `generic`.
+    pub driver: String,
+    /// Whether it is attached now.
+    pub attached: bool,
+}
+
+/// Traffic of one interface with one verdict for one reason, since the counters were made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficRow {
+    /// Interface name.
+    pub interface: String,
+    /// What happened.
+    pub verdict: Outcome,
+    /// Why: the reason's word.
+    pub reason: String,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of the frames.
+    pub bytes: u64,
+}
+
+/// Packets for one service with one verdict for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRow {
+    /// The service's name.
+    pub name: String,
+    /// What happened.
+    pub verdict: Outcome,
+    /// Why: the reason's word.
+    pub reason: String,
+    /// Packets.
+    pub packets: u64,
+}
+
+/// How full a table of the packet path is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRow {
+    /// The table's word.
+    pub table: String,
+    /// Entries in use.
+    pub entries: u64,
+    /// Entries that fit.
+    pub capacity: u64,
+    /// How often something found no room.
+    pub full_total: u64,
+}
+
+/// `gateway status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Version of the layout shared with the kernel.
+    pub abi: u32,
+    /// Process of the daemon.
+    pub pid: u32,
+    /// The mode now.
+    pub mode: Mode,
+    /// When a mode set with `--for` reverts.
+    pub mode_until_at: Option<u64>,
+    /// How long the daemon has been running.
+    pub uptime_seconds: u64,
+    /// Number of the policy in force, one more with each change.
+    pub generation: u64,
+    /// The configuration file.
+    pub config_path: String,
+    /// Interfaces.
+    pub interfaces: Vec<InterfaceRow>,
+    /// Counters, rows of zero included.
+    pub traffic: Vec<TrafficRow>,
+    /// Counters of services.
+    pub services: Vec<ServiceRow>,
+    /// Tables.
+    pub tables: Vec<TableRow>,
+    /// What the operator should know, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// A change was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// What was done, a sentence without full stop.
+    pub message: String,
+    /// Number of the policy in force after it.
+    pub generation: u64,
+    /// When the change reverts by itself.
+    pub until_at: Option<u64>,
+    /// What the operator should know, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Where a limit comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitOrigin {
+    /// The file.
+    Configuration,
+    /// A live change, gone with the next reload or restart unless `until_at` is set.
+    Live,
+}
+
+/// A limit in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitRow {
+    /// Where it holds.
+    pub place: Place,
+    /// What it counts.
+    pub dimension: Dimension,
+    /// Rate as text, such as `20k/s`.
+    pub rate: String,
+    /// Burst as text, such as `40k` or `64MiB`.
+    pub burst: String,
+    /// Where it comes from.
+    pub origin: LimitOrigin,
+    /// When it reverts.
+    pub until_at: Option<u64>,
+}
+
+/// A prefix that is blocked or allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefixRow {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// Who put it there: `configuration`, `operator`, `strikes`, or a feed's name.
+    pub origin: String,
+    /// Why, in the words of whoever did.
+    pub reason: Option<String>,
+    /// Since when.
+    pub added_at: u64,
+    /// Until when; none: until it is taken away.
+    pub until_at: Option<u64>,
+    /// Packets that met it, where they are counted.
+    pub packets: Option<u64>,
+}
+
+/// What is left of one budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// What it counts.
+    pub dimension: Dimension,
+    /// What is left of the burst, 0 to 100.
+    pub left_percent: u8,
+}
+
+/// A source seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRow {
+    /// The source.
+    pub source: Prefix,
+    /// Its class, `default` when none names it.
+    pub class: String,
+    /// The service whose own limits the row is about.
+    pub service: Option<String>,
+    /// Packets seen.
+    pub packets: u64,
+    /// Bytes seen.
+    pub bytes: u64,
+    /// Packets dropped, or in monitor mode that would have been.
+    pub drops: u64,
+    /// Its budgets.
+    pub budgets: Vec<Budget>,
+    /// Whether a counter of this source has stopped at its highest value.
+    pub saturated: bool,
+}

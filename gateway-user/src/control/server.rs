@@ -1,0 +1,120 @@
+//! The daemon's end of the control socket.
+//!
+//! Each connection is a task of its own with a deadline for everything it does; requests go one by one through a channel
+//! to the daemon's main task, which owns all state. At most [`CONNECTIONS`] are served at once and the rest wait in the
+//! kernel's queue, so what a client can make the daemon hold is bounded.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::access::Peer;
+use super::connection::Connection;
+use super::protocol::{Reply, Request};
+use super::socket::{Bound, bind};
+
+pub use super::socket::BindError;
+
+/// Connections served at once.
+pub const CONNECTIONS: usize = 16;
+/// Connections besides that follow a stream.
+pub const STREAMS: usize = 8;
+
+/// How long answers under way may take once the daemon ends.
+pub const DRAIN: Duration = Duration::from_secs(2);
+
+/// A request with the way to answer it. Dropped unanswered, the client is told that the daemon is going away.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Who asks.
+    pub peer: Peer,
+    /// Where the answer goes; it may have gone away.
+    pub reply: oneshot::Sender<Reply>,
+}
+
+/// How long a connection may take for its steps.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the client to send its request.
+    pub read: Duration,
+    /// For the daemon to answer it.
+    pub answer: Duration,
+    /// For the client to take what is written.
+    pub write: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { read: seconds(5), answer: seconds(60), write: seconds(5) }
+    }
+}
+
+/// A control socket, listening. Dropped, it takes its path away.
+#[derive(Debug)]
+pub struct Server {
+    bound: Bound,
+    patience: Patience,
+}
+
+impl Server {
+    /// Makes the socket at `path` with rights for the own user and root, and for the members of `group` if there is one.
+    /// To be called before anything is changed, so that a second daemon leaves the first one's work alone.
+    ///
+    /// # Errors
+    /// When another daemon has it, or the path cannot be had.
+    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, BindError> {
+        Ok(Self { bound: bind(path, group)?, patience: Patience::default() })
+    }
+
+    /// Other times than the default ones.
+    #[must_use]
+    pub const fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Serves until the receiver of `calls` is dropped, then lets the answers under way reach their clients for at most
+    /// [`DRAIN`]: to be awaited by a daemon that ends, or whoever asked it to would not hear of it.
+    ///
+    /// # Errors
+    /// When the socket cannot be registered with the runtime; it must be called inside of one.
+    pub async fn serve(self, calls: mpsc::Sender<Call>) -> std::io::Result<()> {
+        let listener = UnixListener::from_std(self.bound.listener.try_clone()?)?;
+        let (slots, streams) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(STREAMS)));
+        while !calls.is_closed() {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                break;
+            };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = calls.closed() => break,
+            };
+            let Ok((stream, _)) = accepted else {
+                // Out of file descriptors, most likely: others have to end first.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let connection = Connection {
+                access: self.bound.access,
+                patience: self.patience,
+                calls: calls.clone(),
+                streams: Arc::clone(&streams),
+            };
+            tokio::spawn(async move {
+                // A client that went away is its own affair.
+                if let Ok(Some(stream)) = connection.serve(stream).await {
+                    drop(slot);
+                    let _ = stream.run().await;
+                }
+            });
+        }
+        let _ = tokio::time::timeout(DRAIN, slots.acquire_many(CONNECTIONS as u32)).await;
+        Ok(())
+    }
+}

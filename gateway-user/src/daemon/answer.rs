@@ -1,0 +1,306 @@
+//! Requests of the control socket, each answered by doing it.
+
+use ipnet::IpNet;
+
+use crate::{
+    config::{Quota, Quotas},
+    control::{
+        document::{Changed, LimitOrigin, LimitRow, PrefixRow},
+        protocol::{Done, FailureKind, Reply, Request, Row},
+        words::{Dimension, Mode, Place, Prefix, Remark},
+    },
+    live::{self, Entry, LiveLimit},
+    policy::overridden,
+};
+
+use super::state::{Gateway, ReloadError};
+
+/// Which of the two sets of prefixes a request is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Set {
+    Block,
+    Allow,
+}
+
+impl Gateway {
+    /// Does what is asked. The second answer is whether the program stays, when the gateway is to end.
+    pub(super) fn answer(&mut self, request: &Request) -> (Reply, Option<bool>) {
+        if let Request::Stop { keep } = request {
+            let keep = keep.unwrap_or(self.keeps());
+            let what = if keep {
+                "stopping; the attached program goes on protecting"
+            } else {
+                "stopping and detaching"
+            };
+            return (Reply::changed(what, self.generation), Some(keep));
+        }
+        (self.answer_running(request).unwrap_or_else(|failure| failure), None)
+    }
+
+    fn answer_running(&mut self, request: &Request) -> Result<Reply, Reply> {
+        match request {
+            Request::Status {} => {
+                self.status().map(|status| Reply::Done(Done::Status(Box::new(status)))).map_err(failed)
+            }
+            Request::Reload {} => self.answer_reload(),
+            Request::LimitList {} => Ok(Reply::Rows(self.limit_rows().into_iter().map(Row::Limit).collect())),
+            Request::LimitSet { place, dimension, rate, burst, for_seconds } => {
+                self.limit_set(place, *dimension, rate, burst.as_deref(), *for_seconds)
+            }
+            Request::LimitUnset { place, dimension } => self.limit_unset(place, *dimension),
+            Request::Mode { mode, for_seconds } => self.set_mode(*mode, *for_seconds),
+            Request::BlockAdd { prefix, for_seconds, reason } => {
+                self.add(Set::Block, *prefix, *for_seconds, reason.as_ref().map(Remark::as_str))
+            }
+            Request::AllowAdd { prefix, for_seconds } => self.add(Set::Allow, *prefix, *for_seconds, None),
+            Request::BlockDel { prefix } => self.delete(Set::Block, *prefix),
+            Request::AllowDel { prefix } => self.delete(Set::Allow, *prefix),
+            Request::BlockList {} => Ok(self.list(Set::Block)),
+            Request::AllowList {} => Ok(self.list(Set::Allow)),
+            Request::Sources { top, by } => {
+                Ok(Reply::Rows(self.sources(*top as usize, *by).into_iter().map(Row::Source).collect()))
+            }
+            Request::Stop { .. } => Ok(Reply::changed("stopping", self.generation)),
+        }
+    }
+
+    fn answer_reload(&mut self) -> Result<Reply, Reply> {
+        match self.reload() {
+            Ok(warnings) => Ok(Reply::Done(Done::Changed(Changed {
+                message: format!("reloaded {}", self.config_path()),
+                generation: self.generation,
+                until_at: None,
+                warnings,
+            }))),
+            Err(error @ ReloadError::Configuration(_)) => Err(Reply::failed(
+                FailureKind::Usage,
+                error.to_string(),
+                "the old policy holds; mend the file, see `gateway check`",
+            )),
+            Err(error @ ReloadError::Policy(_)) => {
+                Err(Reply::failed(FailureKind::Failed, error.to_string(), "the old policy holds"))
+            }
+        }
+    }
+
+    fn limit_set(
+        &mut self,
+        place: &Place,
+        what: Dimension,
+        rate: &str,
+        burst: Option<&str>,
+        for_seconds: Option<u64>,
+    ) -> Result<Reply, Reply> {
+        self.quotas_at(place)?;
+        let quota = Quota::parse(what, rate, burst)
+            .map_err(|error| Reply::failed(FailureKind::Usage, error, "nothing was changed"))?;
+        let text = Some((quota.to_string(), quota.burst_text()));
+        let message = format!("{place} {what}: {quota}, burst {}", quota.burst_text());
+        self.change_limit(place, what, Some(text), for_seconds, message)
+    }
+
+    fn limit_unset(&mut self, place: &Place, what: Dimension) -> Result<Reply, Reply> {
+        let configured = self.quotas_at(place)?.get(what);
+        let was_live = self.live.limits.iter().any(|limit| limit.place == *place && limit.dimension == what);
+        match (was_live, configured) {
+            (true, Some(quota)) => self.change_limit(
+                place,
+                what,
+                None,
+                None,
+                format!("{place} {what}: {quota} again, as configured"),
+            ),
+            (true, None) => self.change_limit(place, what, None, None, format!("{place} {what}: no limit")),
+            (false, Some(_)) => {
+                let message = format!("{place} {what}: no limit until the next reload");
+                self.change_limit(place, what, Some(None), None, message)
+            }
+            (false, None) => Err(Reply::failed(
+                FailureKind::Failed,
+                format!("{place} has no limit on {what}"),
+                "see `gateway limit list` for those there are",
+            )),
+        }
+    }
+
+    /// Replaces what is said live of a limit, and applies it, or leaves everything as it was.
+    fn change_limit(
+        &mut self,
+        place: &Place,
+        what: Dimension,
+        quota: Option<Option<(String, String)>>,
+        for_seconds: Option<u64>,
+        message: String,
+    ) -> Result<Reply, Reply> {
+        let before = self.live.limits.clone();
+        let until_at = for_seconds.map(|seconds| live::now() + seconds);
+        self.live.limits.retain(|limit| limit.place != *place || limit.dimension != what);
+        if let Some(quota) = quota {
+            self.live.limits.push(LiveLimit { place: place.clone(), dimension: what, quota, until_at });
+        }
+        if let Err(error) = self.apply() {
+            self.live.limits = before;
+            return Err(failed(error));
+        }
+        self.save();
+        Ok(self.done(message, until_at))
+    }
+
+    /// The configured quotas of a place, which also says that there is such a place.
+    fn quotas_at(&self, place: &Place) -> Result<Quotas, Reply> {
+        let config = &self.config;
+        let class = |name: &str| config.classes.iter().find(|class| class.name == name);
+        let service = |name: &str| config.services.iter().find(|service| service.name == name);
+        let found = match place {
+            Place::Default => Some(&config.limits.quotas),
+            Place::Neighbours => Some(&config.neighbours.quotas),
+            Place::Class(name) => class(name).map(|class| &class.quotas),
+            Place::Service(name) => service(name).map(|service| &service.quotas),
+            Place::Total(name) => service(name).map(|service| &service.total),
+        };
+        found.copied().ok_or_else(|| {
+            let classes = config.classes.iter().map(|class| format!("class/{}", class.name));
+            let services =
+                config.services.iter().map(|service| format!("service/{0}, total/{0}", service.name));
+            let there: Vec<_> = classes.chain(services).collect();
+            let help = format!("there are default, neighbours, {}", there.join(", "));
+            Reply::failed(FailureKind::Usage, format!("there is no {place}"), help)
+        })
+    }
+
+    fn limit_rows(&self) -> Vec<LimitRow> {
+        let config = &self.config;
+        let mut places =
+            vec![(Place::Default, &config.limits.quotas), (Place::Neighbours, &config.neighbours.quotas)];
+        places.extend(config.classes.iter().map(|class| (Place::Class(class.name.clone()), &class.quotas)));
+        for service in &config.services {
+            places.push((Place::Service(service.name.clone()), &service.quotas));
+            places.push((Place::Total(service.name.clone()), &service.total));
+        }
+        let overrides = self.overrides();
+        let mut rows = Vec::new();
+        for (place, quotas) in places {
+            for quota in overridden(&place, quotas, &overrides).iter() {
+                let live = self
+                    .live
+                    .limits
+                    .iter()
+                    .find(|limit| limit.place == place && limit.dimension == quota.dimension());
+                rows.push(LimitRow {
+                    place: place.clone(),
+                    dimension: quota.dimension(),
+                    rate: quota.to_string(),
+                    burst: quota.burst_text(),
+                    origin: if live.is_some() { LimitOrigin::Live } else { LimitOrigin::Configuration },
+                    until_at: live.and_then(|limit| limit.until_at),
+                });
+            }
+        }
+        rows
+    }
+
+    fn set_mode(&mut self, mode: Mode, for_seconds: Option<u64>) -> Result<Reply, Reply> {
+        let until_at = for_seconds.map(|seconds| live::now() + seconds);
+        let before = self.live.mode.replace((mode, until_at));
+        if let Err(error) = self.apply() {
+            self.live.mode = before;
+            return Err(failed(error));
+        }
+        self.save();
+        Ok(self.done(format!("mode {mode}"), until_at))
+    }
+
+    fn add(
+        &mut self,
+        set: Set,
+        prefix: Prefix,
+        for_seconds: Option<u64>,
+        reason: Option<&str>,
+    ) -> Result<Reply, Reply> {
+        let until_at = for_seconds.map(|seconds| live::now() + seconds);
+        let entry = Entry { reason: reason.map(str::to_owned), added_at: live::now(), until_at };
+        let before = self.entries(set).insert(prefix, entry);
+        if let Err(error) = self.apply_live() {
+            match before {
+                Some(entry) => self.entries(set).insert(prefix, entry),
+                None => self.entries(set).remove(&prefix),
+            };
+            return Err(failed(error));
+        }
+        self.save();
+        let verb = if set == Set::Block { "blocked" } else { "trusted" };
+        Ok(self.done(format!("{prefix} {verb}"), until_at))
+    }
+
+    fn delete(&mut self, set: Set, prefix: Prefix) -> Result<Reply, Reply> {
+        let Some(entry) = self.entries(set).remove(&prefix) else {
+            return Err(self.not_there(set, prefix));
+        };
+        if let Err(error) = self.apply_live() {
+            self.entries(set).insert(prefix, entry);
+            return Err(failed(error));
+        }
+        self.save();
+        let verb = if set == Set::Block { "no longer blocked" } else { "no longer trusted" };
+        Ok(self.done(format!("{prefix} {verb}"), None))
+    }
+
+    fn not_there(&self, set: Set, prefix: Prefix) -> Reply {
+        let (verb, configured) = match set {
+            Set::Block => ("block", &self.config.lists.block),
+            Set::Allow => ("allow", &self.config.lists.allow),
+        };
+        let help = if configured.contains(&prefix.network()) {
+            format!("it comes from lists.{verb} of {}; take it out there and reload", self.config_path())
+        } else {
+            format!("name it exactly as `gateway {verb} list` does")
+        };
+        Reply::failed(FailureKind::Failed, format!("{prefix} was not added by hand"), help)
+    }
+
+    fn entries(&mut self, set: Set) -> &mut std::collections::BTreeMap<Prefix, Entry> {
+        match set {
+            Set::Block => &mut self.live.block,
+            Set::Allow => &mut self.live.allow,
+        }
+    }
+
+    fn list(&self, set: Set) -> Reply {
+        let (configured, live) = match set {
+            Set::Block => (&self.config.lists.block, &self.live.block),
+            Set::Allow => (&self.config.lists.allow, &self.live.allow),
+        };
+        let row = |prefix, origin: &str, reason: Option<String>, added_at, until_at| {
+            Row::Prefix(PrefixRow {
+                prefix,
+                origin: origin.to_owned(),
+                reason,
+                added_at,
+                until_at,
+                packets: None,
+            })
+        };
+        let from_file = configured
+            .iter()
+            .filter_map(|&net: &IpNet| Prefix::try_from(net).ok())
+            .map(|prefix| row(prefix, "configuration", None, self.applied_at, None));
+        let by_hand = live.iter().map(|(&prefix, entry)| {
+            row(prefix, "operator", entry.reason.clone(), entry.added_at, entry.until_at)
+        });
+        Reply::Rows(by_hand.chain(from_file).collect())
+    }
+
+    fn done(&self, message: String, until_at: Option<u64>) -> Reply {
+        log::info!("{message}");
+        let generation = self.generation;
+        Reply::Done(Done::Changed(Changed { message, generation, until_at, warnings: Vec::new() }))
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> Reply {
+    Reply::failed(
+        FailureKind::Failed,
+        format!("{error:#}"),
+        "nothing was changed; see the gateway's log and `gateway doctor`",
+    )
+}

@@ -1,0 +1,72 @@
+//! Which program goes onto an interface, and how.
+
+use anyhow::{Result, bail};
+
+use crate::{
+    config::Driver,
+    kernel::{Kernel, KernelError, Program, attach, pins::Pins},
+    net::{self, Interface},
+};
+
+/// The largest MTU whose frames surely fit one buffer, whatever the driver: a page less its headroom and tail.
+const ONE_BUFFER_MTU: u32 = 3_400;
+
+/// An interface with the program on it.
+pub(super) struct Attached {
+    /// Name.
+    pub(super) name: String,
+    /// Kernel index.
+    pub(super) index: u32,
+    /// Native or generic.
+    pub(super) driver: attach::Driver,
+    /// The attachment.
+    pub(super) attachment: attach::Attachment,
+}
+
+/// Attaches to one interface. A foreign program is only replaced when told.
+pub(super) fn attach(
+    kernel: &mut Kernel,
+    pins: &Pins,
+    interface: &Interface,
+    driver: Driver,
+    replace: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Attached> {
+    let name = &interface.name;
+    let program = if interface.mtu > ONE_BUFFER_MTU { Program::Frags } else { Program::Plain };
+    let ours = pins.interfaces().contains(name);
+    if let Some(foreign) = interface.xdp.filter(|_| !ours) {
+        if !replace {
+            bail!(KernelError::Foreign { interface: name.clone() });
+        }
+        warnings.push(format!("{name}: XDP program {} of somebody else was replaced", foreign.program_id));
+        net::detach_xdp(interface.index, foreign.mode)?;
+    }
+    let current = interface.xdp.map(|xdp| xdp.program_id);
+    let mut put = |driver| kernel.attach(name, interface.index, program, driver, current);
+    let (attachment, driver) = match driver {
+        Driver::Generic => (put(attach::Driver::Generic)?, attach::Driver::Generic),
+        Driver::Native => (put(attach::Driver::Native)?, attach::Driver::Native),
+        Driver::Auto => match put(attach::Driver::Native) {
+            Ok(attachment) => (attachment, attach::Driver::Native),
+            Err(KernelError::Native { reason, .. }) => {
+                warnings.push(format!(
+                    "{name}: its driver takes no native XDP ({reason}); attached in generic mode, which costs several \
+                     times as much for each packet; `gateway doctor {name}` says what to change"
+                ));
+                (put(attach::Driver::Generic)?, attach::Driver::Generic)
+            }
+            Err(error) => return Err(error.into()),
+        },
+    };
+    Ok(Attached { name: name.clone(), index: interface.index, driver: actual(name, driver), attachment })
+}
+
+/// An attachment taken over from an earlier daemon keeps the mode that it had.
+fn actual(name: &str, asked: attach::Driver) -> attach::Driver {
+    match net::interface(name).ok().and_then(|interface| interface.xdp).map(|xdp| xdp.mode) {
+        Some(net::Mode::Generic) => attach::Driver::Generic,
+        Some(net::Mode::Native) => attach::Driver::Native,
+        _ => asked,
+    }
+}

@@ -1,0 +1,150 @@
+//! `gateway run`: load, attach, serve, end.
+//!
+//! One task owns all state ([`state::Gateway`]) and takes requests, scrapes, signals and the next expiry one by one;
+//! sockets are other tasks that ask it through channels.
+
+mod answer;
+mod attach;
+mod report;
+mod state;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    cli::{
+        CliError,
+        args::{Global, RunArgs},
+        error::Status,
+    },
+    config::{Config, Report},
+    control::server::{Call, Server},
+    live,
+    metrics::{self, Readiness, Scrape},
+};
+
+use state::Gateway;
+
+/// Runs until it is told to end.
+///
+/// # Errors
+/// With exit status 2 when the configuration is wrong, 1 when something else is.
+pub fn run(args: &RunArgs, global: &Global) -> Result<(), CliError> {
+    env_logger::Builder::new().filter_level(log::LevelFilter::Info).parse_default_env().init();
+    let config = load(args, global).map_err(|report| {
+        eprint!("{report}");
+        CliError::reported(Status::Usage)
+    })?;
+    for problem in &config.warnings.problems {
+        log::warn!("{}: {}", problem.place.line, problem.message);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format!("cannot start: {error}")))?;
+    runtime.block_on(serve(config, args, global)).map_err(|error| CliError::failed(format!("{error:#}")))
+}
+
+/// The configuration as the file and the command line have it. Without a file at the default place, the defaults hold.
+fn load(args: &RunArgs, global: &Global) -> Result<Config, Report> {
+    let missing =
+        global.config == std::path::Path::new(crate::config::DEFAULT_PATH) && !global.config.exists();
+    let mut config = if missing { Config::default() } else { Config::load(&global.config)? };
+    if !args.interfaces.is_empty() {
+        config.attach.interfaces.clone_from(&args.interfaces);
+    }
+    if let Some(mode) = args.mode {
+        config.mode = mode;
+    }
+    if let Some(socket) = &global.socket {
+        config.control.socket.clone_from(socket);
+    }
+    if let Some(driver) = args.driver {
+        config.attach.driver = driver;
+    }
+    if let Some(on_exit) = args.on_exit {
+        config.attach.on_exit = on_exit;
+    }
+    Ok(config)
+}
+
+async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
+    anyhow::ensure!(
+        !config.attach.interfaces.is_empty(),
+        "no interface to protect; name one with --interface, or in attach.interfaces of {}",
+        global.config.display()
+    );
+    let group = Some(config.control.group.as_str()).filter(|group| !group.is_empty());
+    let server = Server::bind(&config.control.socket, group)?;
+    let listener = metrics::bind(config.metrics.listen).await?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let arguments = (args.clone(), global.clone());
+    let mut gateway = Gateway::start(config, arguments)?;
+    let follow = tokio::spawn(follow_log(gateway.log()?));
+
+    let (call_sender, mut calls) = mpsc::channel::<Call>(16);
+    let (scrape_sender, mut scrapes) = mpsc::channel::<Scrape>(16);
+    let control = tokio::spawn(server.serve(call_sender));
+    let page = tokio::spawn(metrics::serve(listener, scrape_sender));
+    log::info!("{}", gateway.greeting());
+    let keep = loop {
+        let expiry = gateway.next_expiry().map(|at| at.saturating_sub(live::now()));
+        let wake = Instant::now() + Duration::from_secs(expiry.unwrap_or(3_600).min(3_600));
+        tokio::select! {
+            Some(call) = calls.recv() => {
+                let (reply, stop) = gateway.answer(&call.request);
+                // Whoever asked may have gone.
+                let _ = call.reply.send(reply);
+                if let Some(keep) = stop {
+                    break keep;
+                }
+            }
+            Some(scrape) = scrapes.recv() => answer_scrape(&gateway, scrape),
+            _ = hangup.recv() => gateway.reload_on_signal(),
+            _ = terminate.recv() => break gateway.keeps(),
+            _ = interrupt.recv() => break gateway.keeps(),
+            () = sleep_until(wake) => gateway.expire(),
+        }
+    };
+    gateway.end(keep).context("cannot take the program off")?;
+    drop((calls, scrapes));
+    page.abort();
+    follow.abort();
+    control.await??;
+    Ok(())
+}
+
+fn answer_scrape(gateway: &Gateway, scrape: Scrape) {
+    // Whoever asked may have gone.
+    let _ = match scrape {
+        Scrape::Page(reply) => match gateway.snapshot() {
+            Ok(snapshot) => reply.send(snapshot).is_ok(),
+            Err(error) => {
+                log::error!("cannot read counters: {error}");
+                false
+            }
+        },
+        Scrape::Health(reply) => reply.send(Readiness::Ready).is_ok(),
+    };
+}
+
+/// How often the program's log is looked at: it is for people who wait for a line.
+const LOG_EVERY: Duration = Duration::from_millis(200);
+
+/// Prints what the program logs.
+async fn follow_log(log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>) {
+    let Some(mut log) = log else { return };
+    let mut tick = tokio::time::interval(LOG_EVERY);
+    loop {
+        tick.tick().await;
+        log.flush();
+    }
+}

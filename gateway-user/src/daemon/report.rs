@@ -1,0 +1,264 @@
+//! What the gateway tells of itself: status, metrics and sources.
+
+use gateway_common::{
+    abi::{ABI_VERSION, Class, Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS},
+    env::{Note, Table},
+    rate::{self, Dimension, INSTANT_SHIFT},
+    stage::budgets::{KEY_UNSPECIFIED, KEY_V4},
+    verdict::{Action, Reason},
+};
+use ipnet::IpNet;
+
+use crate::{
+    control::{
+        document::{Budget, InterfaceRow, ServiceRow, SourceRow, Status, TableRow, TrafficRow},
+        words::{Order, Prefix},
+    },
+    kernel::{KernelError, tables::Slot},
+    metrics::Snapshot,
+};
+
+use super::state::{Gateway, monotonic};
+
+impl Gateway {
+    /// The status document.
+    pub(super) fn status(&self) -> Result<Status, KernelError> {
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            abi: ABI_VERSION,
+            pid: std::process::id(),
+            mode: self.mode(),
+            mode_until_at: self.live.mode.and_then(|(_, until)| until),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            generation: self.generation,
+            config_path: self.config_path(),
+            interfaces: self.interface_rows(),
+            traffic: self.traffic()?,
+            services: self.service_rows()?,
+            tables: self.table_rows()?,
+            warnings: self.warnings.clone(),
+        })
+    }
+
+    /// Everything that the metrics page tells.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, KernelError> {
+        Ok(Snapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            abi: ABI_VERSION,
+            interfaces: self.interface_rows(),
+            traffic: self.traffic()?,
+            services: self.service_rows()?,
+            tables: self.table_rows()?,
+            bans: vec![("operator".to_owned(), self.live.block.len() as u64)],
+            events_lost: 0,
+            reloads_ok: self.reloads_ok,
+            reloads_failed: self.reloads_failed,
+            last_reload_at: self.applied_at,
+        })
+    }
+
+    fn interface_rows(&self) -> Vec<InterfaceRow> {
+        let row = |attached: &super::attach::Attached| InterfaceRow {
+            name: attached.name.clone(),
+            index: attached.index,
+            driver: attached.driver.name().to_owned(),
+            attached: true,
+        };
+        self.attached.iter().map(row).collect()
+    }
+
+    fn traffic(&self) -> Result<Vec<TrafficRow>, KernelError> {
+        let mut rows = Vec::new();
+        for (place, attached) in self.attached.iter().enumerate() {
+            for (action, reason) in outcomes() {
+                let tally = self.kernel.tally(place, action, reason)?;
+                rows.push(TrafficRow {
+                    interface: attached.name.clone(),
+                    verdict: action,
+                    reason: reason.name().to_owned(),
+                    packets: tally.packets,
+                    bytes: tally.bytes,
+                });
+            }
+        }
+        Ok(rows)
+    }
+
+    fn service_rows(&self) -> Result<Vec<ServiceRow>, KernelError> {
+        let mut rows = Vec::new();
+        for service in &self.config.services {
+            let Some(&row) = self.rows().0.get(&service.name) else { continue };
+            for (action, reason) in outcomes().filter(|(_, reason)| reason.is_of_service()) {
+                rows.push(ServiceRow {
+                    name: service.name.clone(),
+                    verdict: action,
+                    reason: reason.name().to_owned(),
+                    packets: self.kernel.service_packets(usize::from(row), action, reason)?,
+                });
+            }
+        }
+        Ok(rows)
+    }
+
+    fn table_rows(&self) -> Result<Vec<TableRow>, KernelError> {
+        let tables = self.kernel.tables();
+        let now = self.clock();
+        let mut rows = Vec::new();
+        for table in Table::ALL.into_iter().filter(|table| *table != Table::Totals) {
+            let entries = match table {
+                Table::Connections => tables.connections(),
+                _ => tables.slots(table).filter(|slot| owes(slot, now)).count(),
+            };
+            let full = self.kernel.note(table, Note::Evicted)? + self.kernel.note(table, Note::Full)?;
+            rows.push(TableRow {
+                table: table.name().to_owned(),
+                entries: entries as u64,
+                capacity: tables.capacity(table) as u64,
+                full_total: full,
+            });
+        }
+        Ok(rows)
+    }
+
+    /// The busiest sources.
+    pub(super) fn sources(&self, top: usize, by: Order) -> Vec<SourceRow> {
+        let tables = self.kernel.tables();
+        let slots = [Table::Sources, Table::ServiceSources]
+            .into_iter()
+            .flat_map(|table| tables.slots(table).map(move |slot| (table, slot)));
+        let rank = |slot: &Slot| match by {
+            Order::Packets => (slot.words[SLOT_COUNTS] >> 32) + (slot.words[SLOT_COUNTS] & 0xffff_ffff),
+            Order::Bytes => slot.words[SLOT_BYTES],
+            Order::Drops => slot.words[SLOT_COUNTS] & 0xffff_ffff,
+        };
+        // Only as many as are asked for are kept: the table has room for a hundred thousand.
+        let mut heap = std::collections::BinaryHeap::new();
+        for (place, (table, slot)) in slots.enumerate().filter(|(_, (_, slot))| slot.words[SLOT_COUNTS] != 0)
+        {
+            heap.push(std::cmp::Reverse((rank(&slot), place, Row { table, slot })));
+            if heap.len() > top {
+                heap.pop();
+            }
+        }
+        let now = self.clock();
+        heap.into_sorted_vec()
+            .into_iter()
+            .filter_map(|std::cmp::Reverse((_, _, row))| self.source_row(&row, now))
+            .collect()
+    }
+
+    fn source_row(&self, Row { table, slot }: &Row, now: u64) -> Option<SourceRow> {
+        let source =
+            prefix_of(slot.words[SLOT_KEY], self.config.limits.ipv4_prefix, self.config.limits.ipv6_prefix)?;
+        let settings = self.kernel.settings()?;
+        let (class, service, limits) = match table {
+            Table::ServiceSources => {
+                let (name, value) = self.service_of(slot.region, settings)?;
+                ("default".to_owned(), Some(name), value)
+            }
+            _ => {
+                let (name, value) = self.class_of(source.network(), settings)?;
+                (name, None, value.limits)
+            }
+        };
+        let counts = slot.words[SLOT_COUNTS];
+        let (packets, drops) = (counts >> 32, counts & 0xffff_ffff);
+        let budgets = Dimension::ALL
+            .into_iter()
+            .filter_map(|dimension| budget(slot, &limits, dimension, now))
+            .collect();
+        Some(SourceRow {
+            source,
+            class,
+            service,
+            packets: packets + drops,
+            bytes: slot.words[SLOT_BYTES],
+            drops,
+            budgets,
+            saturated: packets == u64::from(u32::MAX) || drops == u64::from(u32::MAX),
+        })
+    }
+
+    /// The class of a source: the narrowest prefix that holds it.
+    fn class_of(&self, source: IpNet, settings: &gateway_common::abi::Settings) -> Option<(String, Class)> {
+        let holding = self.config.classes.iter().enumerate().flat_map(|(index, class)| {
+            let holds = class.sources.iter().filter(|net| net.contains(&source));
+            holds.map(move |net| (net.prefix_len(), index))
+        });
+        let index = holding.max().map_or(0, |(_, index)| index + 1);
+        let name = if index == 0 { "default" } else { &self.config.classes[index - 1].name };
+        Some((name.to_owned(), *settings.classes.get(index)?))
+    }
+
+    /// The service that has a region of the table.
+    fn service_of(&self, region: u32, settings: &gateway_common::abi::Settings) -> Option<(String, Limits)> {
+        self.config.services.iter().find_map(|service| {
+            let value = settings.services[usize::from(*self.rows().0.get(&service.name)?)];
+            (value.own != 0 && value.region == region).then(|| (service.name.clone(), value.limits))
+        })
+    }
+
+    fn clock(&self) -> u64 {
+        monotonic().wrapping_sub(self.kernel.identity().epoch) << INSTANT_SHIFT
+    }
+}
+
+/// A slot and where it is from; equal to any other, so that only its rank orders it.
+struct Row {
+    table: Table,
+    slot: Slot,
+}
+
+impl PartialEq for Row {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Row {}
+
+impl PartialOrd for Row {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Row {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+fn owes(slot: &Slot, now: u64) -> bool {
+    slot.words[SLOT_TATS..SLOT_TATS + Dimension::COUNT].iter().any(|&tat| rate::debt(tat, now) != 0)
+}
+
+fn budget(slot: &Slot, limits: &Limits, dimension: Dimension, now: u64) -> Option<Budget> {
+    let limit = limits.of(dimension);
+    if !limit.is_limit() || limit.burst == 0 {
+        return None;
+    }
+    let debt = rate::debt(slot.words[SLOT_TATS + dimension as usize], now).min(limit.burst);
+    let left = u128::from(limit.burst - debt) * 100 / u128::from(limit.burst);
+    Some(Budget { dimension, left_percent: left as u8 })
+}
+
+/// A bucket's key as a prefix.
+fn prefix_of(key: u64, ipv4_prefix: u8, ipv6_prefix: u8) -> Option<Prefix> {
+    let net = match key {
+        KEY_UNSPECIFIED => IpNet::new(std::net::Ipv6Addr::UNSPECIFIED.into(), ipv6_prefix),
+        key if key >> 32 == KEY_V4 >> 32 => {
+            IpNet::new(std::net::Ipv4Addr::from(key as u32).into(), ipv4_prefix)
+        }
+        key => IpNet::new(std::net::Ipv6Addr::from(u128::from(key) << 64).into(), ipv6_prefix),
+    };
+    Prefix::try_from(net.ok()?).ok()
+}
+
+/// Every verdict with every reason that it can have: a drop is `would_drop` in monitor mode.
+fn outcomes() -> impl Iterator<Item = (Action, Reason)> {
+    Reason::ALL.iter().flat_map(|&reason| {
+        let monitored = (reason.action() == Action::Drop).then_some((Action::WouldDrop, reason));
+        std::iter::once((reason.action(), reason)).chain(monitored)
+    })
+}

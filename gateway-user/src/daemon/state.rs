@@ -1,0 +1,324 @@
+//! All state of a running gateway, and every change of it.
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::{Context as _, Result};
+use gateway_common::{
+    abi::{ABI_VERSION, INTERFACE_PLACES, INTERFACES, Identity},
+    rate::INSTANT_SHIFT,
+};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::{
+    cli::args::{Global, RunArgs},
+    config::{Config, Mode, OnExit, Quota, Report},
+    kernel::{Kernel, LoadOptions, TableSizes, pins::Pins},
+    live::{self, Live},
+    net::{self, Interface},
+    policy::{self, Overrides, Rows},
+};
+
+use super::attach::{Attached, attach};
+
+/// A running gateway.
+pub(super) struct Gateway {
+    pub(super) config: Config,
+    pub(super) live: Live,
+    pub(super) kernel: Kernel,
+    pub(super) attached: Vec<Attached>,
+    pub(super) generation: u64,
+    pub(super) warnings: Vec<String>,
+    pub(super) started: Instant,
+    pub(super) reloads_ok: u64,
+    pub(super) reloads_failed: u64,
+    pub(super) applied_at: u64,
+    arguments: (RunArgs, Global),
+    rows: Rows,
+    state: PathBuf,
+    pins: Pins,
+}
+
+impl Gateway {
+    /// Loads, applies the policy, and only then attaches: no packet meets a program without one.
+    pub(super) fn start(config: Config, arguments: (RunArgs, Global)) -> Result<Self> {
+        let pins = Pins::open(&arguments.0.pins)?;
+        let state = Live::path(&config.audit.database);
+        let mut live = Live::load(&state).with_context(|| {
+            format!("cannot read {}; move it away to start without its bans", state.display())
+        })?;
+        live.renew();
+        live.expire(live::now());
+        let interfaces = interfaces(&config)?;
+        let kernel = Kernel::load(&LoadOptions {
+            identity: fresh_identity(),
+            tables: TableSizes::default(),
+            interfaces: interfaces.iter().map(|interface| interface.index).collect(),
+            debug_log: arguments.0.debug_log,
+            testing: false,
+            sockets: true,
+            pins: Some(pins.clone()),
+        })?;
+        let rows = if kernel.resumed() { Rows(live.rows.clone()) } else { Rows::default() };
+        let mut gateway = Self {
+            config,
+            live,
+            kernel,
+            attached: Vec::new(),
+            generation: 0,
+            warnings: Vec::new(),
+            started: Instant::now(),
+            reloads_ok: 0,
+            reloads_failed: 0,
+            applied_at: 0,
+            arguments,
+            rows,
+            state,
+            pins,
+        };
+        if let Some(why) = gateway.kernel.sockets_missing() {
+            gateway.warnings.push(format!(
+                "the TLS gate cannot ask this host's TCP ({why}); it judges by the SYN it saw"
+            ));
+        }
+        gateway.apply()?;
+        gateway.apply_live()?;
+        gateway.attach(&interfaces)?;
+        for warning in &gateway.warnings {
+            log::warn!("{warning}");
+        }
+        Ok(gateway)
+    }
+
+    fn attach(&mut self, interfaces: &[Interface]) -> Result<()> {
+        for interface in interfaces {
+            let replace = self.arguments.0.replace;
+            let driver = self.config.attach.driver;
+            match attach(&mut self.kernel, &self.pins, interface, driver, replace, &mut self.warnings) {
+                Ok(attached) => self.attached.push(attached),
+                Err(error) => {
+                    // What this start attached goes again; what an earlier daemon left stays.
+                    for attached in self.attached.drain(..).filter(|_| !self.kernel.resumed()) {
+                        let _ = attached.attachment.detach();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The mode in force.
+    pub(super) fn mode(&self) -> Mode {
+        self.live.mode.map_or(self.config.mode, |(mode, _)| mode)
+    }
+
+    /// Compiles and switches to the policy of now.
+    pub(super) fn apply(&mut self) -> Result<()> {
+        let overrides = self.overrides();
+        let set =
+            policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, self.generation + 1)?;
+        self.kernel.apply(&set)?;
+        self.generation += 1;
+        self.applied_at = live::now();
+        if self.live.rows != self.rows.0 {
+            self.live.rows.clone_from(&self.rows.0);
+            self.save();
+        }
+        Ok(())
+    }
+
+    /// Brings bans and trusted prefixes into the kernel.
+    pub(super) fn apply_live(&mut self) -> Result<()> {
+        let clock = monotonic().wrapping_sub(self.kernel.identity().epoch) << INSTANT_SHIFT;
+        Ok(self.kernel.set_live(&self.live.compile(clock, live::now()))?)
+    }
+
+    /// Live limits as the policy takes them. What no longer parses, or names nothing any more, was checked when it was set.
+    pub(super) fn overrides(&self) -> Overrides {
+        let quota = |limit: &live::LiveLimit| {
+            let quota =
+                limit.quota.as_ref().map(|(rate, burst)| Quota::parse(limit.dimension, rate, Some(burst)));
+            quota.transpose().ok().map(|quota| ((limit.place.clone(), limit.dimension), quota))
+        };
+        self.live.limits.iter().filter_map(quota).collect()
+    }
+
+    /// Reads the file again and applies it as one change; on any error everything stays as it is.
+    pub(super) fn reload(&mut self) -> Result<Vec<String>, ReloadError> {
+        let outcome = self.try_reload();
+        match &outcome {
+            Ok(_) => self.reloads_ok += 1,
+            Err(_) => self.reloads_failed += 1,
+        }
+        outcome
+    }
+
+    fn try_reload(&mut self) -> Result<Vec<String>, ReloadError> {
+        let (args, global) = &self.arguments;
+        let config = super::load(args, global).map_err(ReloadError::Configuration)?;
+        let warnings = self.unchangeable(&config);
+        let old = (std::mem::replace(&mut self.config, config), self.live.clone());
+        self.live.renew();
+        if let Err(error) = self.apply() {
+            (self.config, self.live) = old;
+            return Err(ReloadError::Policy(error));
+        }
+        self.save();
+        Ok(warnings)
+    }
+
+    /// What a reload cannot change, and what to do about it.
+    fn unchangeable(&self, new: &Config) -> Vec<String> {
+        let old = &self.config;
+        [
+            ("attach.interfaces", old.attach.interfaces != new.attach.interfaces),
+            ("attach.driver", old.attach.driver != new.attach.driver),
+            ("metrics.listen", old.metrics != new.metrics),
+            ("control", old.control != new.control),
+        ]
+        .into_iter()
+        .filter(|&(_, changed)| changed)
+        .map(|(key, _)| format!("{key} changed, which takes effect when the gateway is restarted"))
+        .collect()
+    }
+
+    /// SIGHUP.
+    pub(super) fn reload_on_signal(&mut self) {
+        match self.reload() {
+            Ok(warnings) => {
+                warnings.iter().for_each(|warning| log::warn!("{warning}"));
+                log::info!("reloaded, generation {}", self.generation);
+            }
+            Err(error) => log::error!("not reloaded, the old policy holds: {error}"),
+        }
+    }
+
+    /// When the next live change is over.
+    pub(super) fn next_expiry(&self) -> Option<u64> {
+        self.live.next_expiry()
+    }
+
+    /// Takes back what is over.
+    pub(super) fn expire(&mut self) {
+        let (policy, prefixes) = self.live.expire(live::now());
+        let outcome = if policy { self.apply() } else { Ok(()) };
+        // Written anew at least hourly, since times far ahead are cut.
+        if let Err(error) = outcome.and_then(|()| self.apply_live()) {
+            log::error!("cannot take back what is over: {error:#}");
+        }
+        if policy || prefixes {
+            self.save();
+        }
+    }
+
+    /// Writes the state file; without it live changes do not outlive this process.
+    pub(super) fn save(&mut self) {
+        if let Err(error) = self.live.save(&self.state) {
+            let warning = format!(
+                "cannot write {}: {error}; bans and timed changes will not outlive a restart",
+                self.state.display()
+            );
+            if !self.warnings.contains(&warning) {
+                log::warn!("{warning}");
+                self.warnings.push(warning);
+            }
+        }
+    }
+
+    /// Whether the program stays after a signal to end.
+    pub(super) fn keeps(&self) -> bool {
+        self.config.attach.on_exit == OnExit::Keep
+    }
+
+    /// Ends: the program goes, or stays and goes on protecting.
+    pub(super) fn end(&mut self, keep: bool) -> Result<()> {
+        if keep {
+            log::info!("ended; the attached program goes on protecting");
+            return Ok(());
+        }
+        for attached in self.attached.drain(..) {
+            attached.attachment.detach()?;
+        }
+        self.pins.forget_maps()?;
+        log::info!("ended and detached");
+        Ok(())
+    }
+
+    /// What the program logs, if it was told to.
+    pub(super) fn log(&mut self) -> Result<Option<aya_log::EbpfLogger<&'static dyn log::Log>>> {
+        if self.arguments.0.debug_log { Ok(Some(self.kernel.log()?)) } else { Ok(None) }
+    }
+
+    /// One line for the log.
+    pub(super) fn greeting(&self) -> String {
+        let on = |attached: &Attached| format!("{} ({})", attached.name, attached.driver.name());
+        let interfaces: Vec<_> = self.attached.iter().map(on).collect();
+        let resumed = if self.kernel.resumed() { ", tables of the last run taken over" } else { "" };
+        format!(
+            "protecting {} in {} mode, policy generation {}{resumed}",
+            interfaces.join(", "),
+            self.mode(),
+            self.generation
+        )
+    }
+
+    /// The file, for status.
+    pub(super) fn config_path(&self) -> String {
+        self.arguments.1.config.display().to_string()
+    }
+
+    /// Counter rows of services.
+    pub(super) const fn rows(&self) -> &Rows {
+        &self.rows
+    }
+}
+
+/// Why a reload was refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReloadError {
+    /// The file is wrong.
+    #[error("the configuration is wrong\n{0}")]
+    Configuration(Report),
+    /// It cannot be applied.
+    #[error("{0:#}")]
+    Policy(anyhow::Error),
+}
+
+/// The interfaces of the configuration, each with what the kernel says of it.
+fn interfaces(config: &Config) -> Result<Vec<Interface>> {
+    let names = &config.attach.interfaces;
+    anyhow::ensure!(
+        names.len() <= INTERFACES,
+        "{} interfaces are named; at most {INTERFACES} can be",
+        names.len()
+    );
+    let mut found: Vec<Interface> = Vec::new();
+    for name in names {
+        let interface = net::interface(name).map_err(|error| match error.help() {
+            Some(help) => anyhow::anyhow!("{error}; {help}"),
+            None => error.into(),
+        })?;
+        let place = |interface: &Interface| interface.index % INTERFACE_PLACES;
+        if let Some(other) = found.iter().find(|other| place(other) == place(&interface)) {
+            anyhow::bail!(
+                "{name} and {} cannot be told apart (indices {} and {}); make one of them anew",
+                other.name,
+                interface.index,
+                other.index
+            );
+        }
+        found.push(interface);
+    }
+    Ok(found)
+}
+
+/// A secret that nobody outside knows, and the clock's origin.
+fn fresh_identity() -> Identity {
+    Identity { key: rand::random(), epoch: monotonic(), abi: u64::from(ABI_VERSION) }
+}
+
+/// The kernel's monotonic clock, as the program reads it.
+pub(super) fn monotonic() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
+}

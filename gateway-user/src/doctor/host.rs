@@ -1,0 +1,184 @@
+//! The host: kernel, memory file system of BPF, privileges, settings.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Finding, Own};
+
+/// The oldest kernel that has all that the program uses: frames of several buffers came last.
+const KERNEL: (u32, u32) = (5, 18);
+/// Where the BPF file system belongs.
+const BPFFS: &str = "/sys/fs/bpf";
+/// The capabilities needed, and their bits (linux/capability.h).
+const CAPABILITIES: [(&str, u32); 3] = [("CAP_NET_ADMIN", 12), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
+/// Stands for `CAP_BPF` and `CAP_PERFMON` as well.
+const SYS_ADMIN: u32 = 21;
+
+/// All checks of the host.
+pub(super) fn examine(own: &Own<'_>) -> Vec<Finding> {
+    let status = read("/proc/self/status").unwrap_or_default();
+    let mounts = read("/proc/self/mounts").unwrap_or_default();
+    let mut findings = vec![
+        object(own.object),
+        kernel(&read("/proc/sys/kernel/osrelease").unwrap_or_default()),
+        architecture(std::env::consts::ARCH, cfg!(target_endian = "little")),
+        cpus(online_cpus()),
+        btf(Path::new("/sys/kernel/btf/vmlinux").exists()),
+        bpffs(&mounts),
+        capabilities(&status),
+        jit(read("/proc/sys/net/core/bpf_jit_enable").as_deref()),
+    ];
+    findings.extend(read("/proc/sys/net/ipv4/tcp_syncookies").map(|text| syncookies(&text)));
+    findings
+}
+
+/// The CPUs that run; 1 where that cannot be read.
+pub(super) fn online_cpus() -> usize {
+    read("/sys/devices/system/cpu/online").and_then(|text| count_cpus(&text)).unwrap_or(1)
+}
+
+/// A file below /proc or /sys, without the newline at its end.
+pub(super) fn read(path: impl AsRef<Path>) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
+}
+
+pub(super) fn object(object: Option<&[u8]>) -> Finding {
+    match object {
+        Some(object) if !object.is_empty() => {
+            Finding::ok("program", format!("in the binary, {} bytes", object.len()))
+        }
+        _ => Finding::problem("program", "this binary was built without the eBPF program")
+            .remedy("run `cargo xtask ebpf`, then build the binary again"),
+    }
+}
+
+pub(super) fn kernel(release: &str) -> Finding {
+    const CHECK: &str = "kernel";
+    let (major, minor) = KERNEL;
+    match version(release) {
+        None => Finding::warning(CHECK, format!("cannot read its version from `{release}`"))
+            .remedy(format!("make sure that it is Linux {major}.{minor} or later")),
+        Some(version) if version < KERNEL => Finding::problem(
+            CHECK,
+            format!(
+                "Linux {release}; {major}.{minor} is needed, for XDP over frames of several buffers and bpf_xdp_load_bytes"
+            ),
+        )
+        .remedy(format!("boot Linux {major}.{minor} or later")),
+        Some(_) => Finding::ok(CHECK, format!("Linux {release}")),
+    }
+}
+
+/// `6.1.0-18-amd64` is (6, 1).
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+pub(super) fn architecture(name: &str, little_endian: bool) -> Finding {
+    const CHECK: &str = "architecture";
+    if !little_endian {
+        return Finding::problem(CHECK, format!("{name} is big-endian, and the program is not"))
+            .remedy("run the gateway on a little-endian machine, as x86_64 or aarch64");
+    }
+    match name {
+        "x86_64" | "aarch64" => Finding::ok(CHECK, name),
+        _ => Finding::warning(CHECK, format!("{name}: the gateway is not tested there"))
+            .remedy("run it in monitor mode first, and look at `gateway status`"),
+    }
+}
+
+pub(super) fn cpus(count: usize) -> Finding {
+    match count {
+        1 => Finding::ok("cpus", "1 online: the flood and the server share it"),
+        count => Finding::ok("cpus", format!("{count} online")),
+    }
+}
+
+/// `0-3,6` is 5.
+pub(super) fn count_cpus(text: &str) -> Option<usize> {
+    text.split(',').try_fold(0usize, |sum, range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        sum.checked_add(last.checked_sub(first)?)?.checked_add(1)
+    })
+}
+
+pub(super) fn btf(present: bool) -> Finding {
+    if present {
+        return Finding::ok("btf", "the kernel describes its types");
+    }
+    Finding::warning("btf", "the kernel has no /sys/kernel/btf/vmlinux: bpftool shows less, and so do errors")
+        .remedy("boot a kernel with CONFIG_DEBUG_INFO_BTF=y, as distributions build it")
+}
+
+pub(super) fn bpffs(mounts: &str) -> Finding {
+    const CHECK: &str = "bpffs";
+    let mut mounted = mounts.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        (*fields.get(1)? == BPFFS).then_some((*fields.get(2)?, *fields.get(3)?))
+    });
+    // What was mounted last lies on top.
+    match mounted.next_back() {
+        Some(("bpf", options)) if options.split(',').any(|option| option == "ro") => {
+            Finding::problem(CHECK, format!("{BPFFS} is read-only: nothing can be pinned")).remedy(format!(
+                "`mount -o remount,rw {BPFFS}`; in a systemd unit leave out ProtectKernelTunables=, which makes it so"
+            ))
+        }
+        Some(("bpf", _)) => Finding::ok(CHECK, format!("mounted at {BPFFS}")),
+        _ => Finding::problem(CHECK, format!("not mounted at {BPFFS}: protection would end with the daemon"))
+            .remedy(format!("`mount -t bpf bpf {BPFFS}`")),
+    }
+}
+
+pub(super) fn capabilities(status: &str) -> Finding {
+    const CHECK: &str = "capabilities";
+    let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
+    let Some(effective) = field("CapEff:").and_then(|text| u64::from_str_radix(text.trim(), 16).ok()) else {
+        return Finding::warning(CHECK, "cannot read them from /proc/self/status")
+            .remedy("make sure that /proc is mounted");
+    };
+    let has = |bit: u32| effective >> bit & 1 == 1;
+    let lacks = |(name, bit): &(&'static str, u32)| {
+        let covered = *name != "CAP_NET_ADMIN" && has(SYS_ADMIN);
+        (!has(*bit) && !covered).then_some(*name)
+    };
+    let missing: Vec<_> = CAPABILITIES.iter().filter_map(lacks).collect();
+    if missing.is_empty() {
+        return Finding::ok(CHECK, "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are there");
+    }
+    let missing = missing.join(", ");
+    let root = field("Uid:").and_then(|ids| ids.split_ascii_whitespace().nth(1)) == Some("0");
+    if root {
+        return Finding::problem(CHECK, format!("root lacks {missing}")).remedy(format!(
+            "grant them to the container or unit: AmbientCapabilities={}",
+            missing.replace(',', "")
+        ));
+    }
+    Finding::warning(CHECK, format!("you lack {missing}; the service may have them"))
+        .remedy("see what root has: `sudo gateway doctor`")
+}
+
+pub(super) fn jit(enabled: Option<&str>) -> Finding {
+    const CHECK: &str = "jit";
+    match enabled {
+        Some("0") => Finding::warning(CHECK, "off: programs are interpreted, which is several times slower")
+            .remedy("`sysctl -w net.core.bpf_jit_enable=1`"),
+        Some("2") => Finding::warning(CHECK, "on, and every program is written to the kernel's log")
+            .remedy("`sysctl -w net.core.bpf_jit_enable=1`"),
+        Some(_) => Finding::ok(CHECK, "on"),
+        None => Finding::ok(CHECK, "cannot be read here, as in a container; usually on"),
+    }
+}
+
+pub(super) fn syncookies(value: &str) -> Finding {
+    const CHECK: &str = "syncookies";
+    match value {
+        "0" => {
+            Finding::warning(CHECK, "net.ipv4.tcp_syncookies is 0: the kernel neither sends nor accepts them")
+                .remedy("`sysctl -w net.ipv4.tcp_syncookies=1`")
+        }
+        "1" => Finding::ok(CHECK, "net.ipv4.tcp_syncookies is 1: sent once a listener's queue is full"),
+        value => Finding::ok(CHECK, format!("net.ipv4.tcp_syncookies is {value}: always sent")),
+    }
+}

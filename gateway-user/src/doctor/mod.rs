@@ -1,0 +1,172 @@
+//! `gateway doctor`: what on this host helps or hinders, each with its fix.
+//!
+//! * `host`: kernel, memory file system of BPF, privileges, settings
+//! * `interface`: what an interface and its driver allow
+//! * `render`: findings as text
+//!
+//! Checks are functions of what was read, so that they are tested without the host that they speak of. Nothing is
+//! changed, and nothing needs privilege; what only root may see is told as such.
+
+mod host;
+mod interface;
+mod render;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cli::args::DoctorArgs;
+use crate::cli::error::Status;
+use crate::cli::render::Style;
+use crate::cli::{CliError, Global, print, print_json};
+use crate::config::Config;
+use crate::net;
+
+pub use render::render;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// The gateway works, but less well than it could, or not everywhere.
+    Warning,
+    /// The gateway does not start, or does not protect.
+    Problem,
+}
+
+/// What a check has found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at, in one word.
+    pub check: &'static str,
+    /// Of which interface; none: of the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// How bad it is.
+    pub level: Level,
+    /// What there is.
+    pub found: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    fn new(check: &'static str, level: Level, found: impl Into<String>) -> Self {
+        Self { check, interface: None, level, found: found.into(), remedy: None }
+    }
+
+    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self::new(check, Level::Ok, found)
+    }
+
+    fn warning(check: &'static str, found: impl Into<String>) -> Self {
+        Self::new(check, Level::Warning, found)
+    }
+
+    fn problem(check: &'static str, found: impl Into<String>) -> Self {
+        Self::new(check, Level::Problem, found)
+    }
+
+    fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+/// What the gateway is on this host.
+#[derive(Clone, Copy, Debug)]
+pub struct Own<'a> {
+    /// The eBPF object in the binary, if it was built with one.
+    pub object: Option<&'a [u8]>,
+    /// Where its maps and links are pinned; the link of an interface is `links/IF` in there.
+    pub pins: &'a Path,
+}
+
+/// The `--json` document.
+#[derive(Serialize)]
+struct Document<'a> {
+    findings: &'a [Finding],
+}
+
+/// Looks at the host and at these interfaces.
+pub fn examine(interfaces: &[String], own: &Own<'_>) -> Vec<Finding> {
+    let mut findings = host::examine(own);
+    if interfaces.is_empty() {
+        let found = "none is named, and none is up but the loopback";
+        findings.push(
+            Finding::warning("interface", found)
+                .remedy("name one: `gateway doctor IF`, or attach.interfaces of the configuration"),
+        );
+    }
+    for name in interfaces {
+        findings.extend(interface::examine(name, own));
+    }
+    findings
+}
+
+/// Does the verb: looks at the interface that is named, else at those of the configuration, else at all that are up.
+///
+/// # Errors
+/// With status 1 when there is a problem, after telling it; when the output cannot be written.
+pub fn run(args: &DoctorArgs, global: &Global, own: &Own<'_>) -> Result<(), CliError> {
+    let (configured, finding) = configuration(&global.config);
+    let interfaces = match &args.interface {
+        Some(name) => vec![name.clone()],
+        None if configured.is_empty() => those_up(),
+        None => configured,
+    };
+    let mut findings = vec![finding];
+    findings.extend(examine(&interfaces, own));
+    if args.output.json {
+        print_json(&Document { findings: &findings })?;
+    } else {
+        print(&render(&findings, Style::detect()))?;
+    }
+    match findings.iter().any(|finding| finding.level == Level::Problem) {
+        true => Err(CliError::reported(Status::Failed)),
+        false => Ok(()),
+    }
+}
+
+/// The interfaces that the configuration names, and how the file is.
+fn configuration(path: &Path) -> (Vec<String>, Finding) {
+    const CHECK: &str = "configuration";
+    let file = path.display();
+    if matches!(path.try_exists(), Ok(false)) {
+        let finding = Finding::warning(CHECK, format!("there is no {file}"))
+            .remedy("write it, or name another with --config; `gateway run --help` tells what goes without");
+        return (Vec::new(), finding);
+    }
+    if File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
+        let finding =
+            Finding::warning(CHECK, format!("{file} may not be read by you")).remedy("`sudo gateway doctor`");
+        return (Vec::new(), finding);
+    }
+    let check = format!("`gateway check {file}` shows each with its place");
+    match Config::load(path) {
+        Err(report) => {
+            let found = format!("{file}: {} error(s)", report.errors());
+            (Vec::new(), Finding::problem(CHECK, found).remedy(check))
+        }
+        Ok(config) if config.warnings.is_empty() => {
+            (config.attach.interfaces, Finding::ok(CHECK, format!("{file} is valid")))
+        }
+        Ok(config) => {
+            let found = format!("{file} is valid, with warnings");
+            (config.attach.interfaces, Finding::warning(CHECK, found).remedy(check))
+        }
+    }
+}
+
+/// All interfaces that are up, but for the loopback.
+fn those_up() -> Vec<String> {
+    let all = net::interfaces().unwrap_or_default();
+    all.into_iter().filter(|one| one.up && one.name != "lo").map(|one| one.name).collect()
+}

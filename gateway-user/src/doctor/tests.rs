@@ -1,0 +1,229 @@
+//! Checks against texts as kernels write them.
+
+use std::path::Path;
+
+use super::host::{
+    architecture, bpffs, btf, capabilities, count_cpus, cpus, jit, kernel, object, syncookies,
+};
+use super::interface::{driver, mtu, program, queues, state, vlans};
+use super::*;
+use crate::net::{Attached, Features, Interface, Mode};
+
+const NATIVE: Option<Features> = Some(Features { native: true, frags: false });
+const FRAGS: Option<Features> = Some(Features { native: true, frags: true });
+const NONE: Option<Features> = Some(Features { native: false, frags: false });
+
+fn eth0() -> Interface {
+    Interface {
+        name: "eth0".into(),
+        index: 2,
+        mtu: 1500,
+        up: true,
+        carrier: true,
+        kind: None,
+        driver: Some("ixgbe".into()),
+        lower: None,
+        xdp: None,
+    }
+}
+
+/// The level, and that whatever is wrong comes with a remedy.
+fn level(finding: &Finding) -> Level {
+    assert!(finding.level == Level::Ok || finding.remedy.is_some(), "{finding:?}");
+    assert!(!finding.found.is_empty(), "{finding:?}");
+    finding.level
+}
+
+#[test]
+fn the_kernel_must_be_new_enough() {
+    for (release, expected) in [
+        ("6.18.44-fc-v669", Level::Ok),
+        ("5.18.0", Level::Ok),
+        ("5.18-rc1", Level::Ok),
+        ("5.17.15", Level::Problem),
+        ("4.19.0-26-amd64", Level::Problem),
+        ("6", Level::Warning),
+        ("", Level::Warning),
+        ("99999999999.1", Level::Warning),
+    ] {
+        assert_eq!(level(&kernel(release)), expected, "{release}");
+    }
+}
+
+#[test]
+fn machine_and_binary_are_judged() {
+    assert_eq!(level(&architecture("x86_64", true)), Level::Ok);
+    assert_eq!(level(&architecture("riscv64", true)), Level::Warning);
+    assert_eq!(level(&architecture("s390x", false)), Level::Problem);
+    assert_eq!(level(&btf(false)), Level::Warning);
+    assert_eq!(level(&object(Some(b"elf"))), Level::Ok);
+    assert_eq!(level(&object(Some(b""))), Level::Problem);
+    assert_eq!(level(&object(None)), Level::Problem);
+    assert_eq!(level(&cpus(1)), Level::Ok);
+}
+
+#[test]
+fn cpus_are_counted() {
+    let lists =
+        [("0", Some(1)), ("0-3", Some(4)), ("0-3,6,8-9", Some(7)), ("", None), ("3-0", None), ("0-x", None)];
+    for (text, expected) in lists {
+        assert_eq!(count_cpus(text), expected, "{text}");
+    }
+    assert_eq!(count_cpus("0-18446744073709551615"), None);
+}
+
+#[test]
+fn bpffs_must_be_mounted_and_writable() {
+    let good = "sysfs /sys sysfs rw 0 0\nbpf /sys/fs/bpf bpf rw,nosuid,mode=700 0 0\n";
+    assert_eq!(level(&bpffs(good)), Level::Ok);
+    let read_only = format!("{good}bpf /sys/fs/bpf bpf ro,nosuid 0 0\n");
+    let finding = bpffs(&read_only);
+    assert_eq!(level(&finding), Level::Problem);
+    assert!(finding.remedy.unwrap().contains("ProtectKernelTunables"));
+    for mounts in ["", "bpf /mnt bpf rw 0 0", "tmpfs /sys/fs/bpf tmpfs rw 0 0", "bpf /sys/fs/bpf"] {
+        let finding = bpffs(mounts);
+        assert_eq!(level(&finding), Level::Problem, "{mounts}");
+        assert_eq!(finding.remedy.unwrap(), "`mount -t bpf bpf /sys/fs/bpf`");
+    }
+}
+
+#[test]
+fn capabilities_are_read_from_status() {
+    let status = |uid: u32, effective: u64| {
+        format!("Name:\tgateway\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapPrm:\t0\nCapEff:\t{effective:016x}\n")
+    };
+    let (admin, perfmon, bpf, sys_admin) = (1 << 12, 1 << 38, 1 << 39, 1 << 21);
+    for (uid, effective, expected) in [
+        (0, 0x1ff_ffff_ffff, Level::Ok),
+        (1000, admin | perfmon | bpf, Level::Ok),
+        (1000, admin | sys_admin, Level::Ok),
+        (0, sys_admin, Level::Problem),
+        (0, 0xa804_25fb, Level::Problem),
+        (1000, 0, Level::Warning),
+    ] {
+        assert_eq!(level(&capabilities(&status(uid, effective))), expected, "{uid} {effective:x}");
+    }
+    let missing = capabilities(&status(0, admin | bpf));
+    assert_eq!(missing.found, "root lacks CAP_PERFMON");
+    assert_eq!(level(&capabilities("CapEff:\tnothing")), Level::Warning);
+}
+
+#[test]
+fn settings_are_judged() {
+    let levels = [None, Some("0"), Some("1"), Some("2")].map(|value| level(&jit(value)));
+    assert_eq!(levels, [Level::Ok, Level::Warning, Level::Ok, Level::Warning]);
+    let levels = ["0", "1", "2"].map(|value| level(&syncookies(value)));
+    assert_eq!(levels, [Level::Warning, Level::Ok, Level::Ok]);
+}
+
+#[test]
+fn an_interface_must_be_up() {
+    assert_eq!(level(&state(&eth0())), Level::Ok);
+    assert_eq!(level(&state(&Interface { carrier: false, ..eth0() })), Level::Warning);
+    let down = state(&Interface { up: false, ..eth0() });
+    assert_eq!((level(&down), down.remedy.as_deref()), (Level::Warning, Some("`ip link set dev eth0 up`")));
+}
+
+#[test]
+fn the_driver_must_have_native_xdp() {
+    assert_eq!(level(&driver(&eth0(), None, None)), Level::Ok);
+    assert_eq!(level(&driver(&eth0(), FRAGS, None)), Level::Ok);
+    let vlan = Interface { kind: Some("vlan".into()), lower: Some(2), ..eth0() };
+    let finding = driver(&vlan, NONE, None);
+    assert_eq!(level(&finding), Level::Warning);
+    assert!(finding.remedy.unwrap().contains("(index 2)"));
+    // As a Firecracker machine has it, and with CTRL_GUEST_OFFLOADS, and with nothing merged.
+    for (features, expected) in [
+        ("1100010110111011", Level::Warning),
+        ("1110010110111011", Level::Ok),
+        ("1000010000010011", Level::Ok),
+        ("", Level::Ok),
+    ] {
+        assert_eq!(level(&driver(&eth0(), NATIVE, Some(features))), expected, "{features}");
+    }
+}
+
+#[test]
+fn a_large_mtu_needs_a_driver_for_it() {
+    let large = |mtu, kind: Option<&str>| Interface { mtu, kind: kind.map(Into::into), ..eth0() };
+    for (interface, features, expected) in [
+        (large(1500, None), NATIVE, Level::Ok),
+        (large(3498, None), NATIVE, Level::Ok),
+        (large(3499, None), NATIVE, Level::Warning),
+        (large(3506, Some("veth")), NATIVE, Level::Ok),
+        (large(3507, Some("veth")), NATIVE, Level::Warning),
+        (large(9000, None), FRAGS, Level::Ok),
+        (large(9000, None), NONE, Level::Ok),
+        (large(9000, None), None, Level::Warning),
+    ] {
+        assert_eq!(level(&mtu(&interface, features)), expected, "{interface:?} {features:?}");
+    }
+}
+
+#[test]
+fn a_program_of_another_is_a_problem() {
+    let with = |mode| Interface { xdp: Some(Attached { program_id: 41, mode }), ..eth0() };
+    assert_eq!(level(&program(&eth0(), Some(false))), Level::Ok);
+    assert!(program(&eth0(), Some(true)).found.contains("left over"));
+    assert_eq!(level(&program(&with(Mode::Native), Some(true))), Level::Ok);
+    assert_eq!(level(&program(&with(Mode::Native), None)), Level::Warning);
+    let foreign = program(&with(Mode::Generic), Some(false));
+    assert_eq!(level(&foreign), Level::Problem);
+    assert!(foreign.found.contains("41"));
+    assert!(foreign.remedy.unwrap().contains("`ip link set dev eth0 xdpgeneric off`"));
+}
+
+#[test]
+fn queues_and_vlans_are_told() {
+    assert_eq!(level(&queues("eth0", 4, 4)), Level::Ok);
+    assert_eq!(level(&queues("eth0", 1, 4)), Level::Warning);
+    let vlan = |lower| Interface { name: "eth0.7".into(), kind: Some("vlan".into()), lower, ..eth0() };
+    assert_eq!(vlans(&eth0(), &[eth0(), vlan(Some(3))]), None);
+    assert!(vlans(&eth0(), &[eth0(), vlan(Some(2))]).unwrap().found.starts_with("eth0.7 "));
+}
+
+#[test]
+fn this_host_can_be_examined() {
+    let own = Own { object: None, pins: Path::new("/nonexistent") };
+    let findings = examine(&["lo".into(), "nothere0".into()], &own);
+    for finding in &findings {
+        level(finding);
+    }
+    let of = |name: &str| findings.iter().filter(|one| one.interface.as_deref() == Some(name)).count();
+    assert!(of("lo") >= 4, "{findings:?}");
+    assert_eq!(of("nothere0"), 1);
+    assert!(examine(&[], &own).iter().any(|one| one.check == "interface" && one.level == Level::Warning));
+}
+
+#[test]
+fn the_configuration_is_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.toml");
+    assert_eq!(level(&configuration(&path).1), Level::Warning);
+    std::fs::write(&path, "mood = 1\n").unwrap();
+    assert_eq!(level(&configuration(&path).1), Level::Problem);
+    std::fs::write(&path, "[attach]\ninterfaces = [\"eth7\"]\n").unwrap();
+    let (interfaces, finding) = configuration(&path);
+    assert_eq!(interfaces, ["eth7"], "{finding:?}");
+}
+
+#[test]
+fn findings_are_printed() {
+    let remedy = Finding::problem("bpffs", "not mounted").remedy("`mount it`\u{1b}[31m");
+    let eth = Finding { interface: Some("eth0".into()), ..Finding::ok("mtu", "1500") };
+    let text = render(&[remedy.clone(), eth.clone()], Style::default());
+    let expected = "         OF    CHECK  FOUND\n\
+                    PROBLEM  host  bpffs  not mounted\n                      fix: `mount it`\u{fffd}[31m\n\
+                    ok       eth0  mtu    1500\n\n1 problem, 0 warnings.\n";
+    assert_eq!(text, expected, "{text}");
+    assert!(
+        render(std::slice::from_ref(&eth), Style::default())
+            .ends_with("\n\nNothing hinders the gateway here.\n")
+    );
+    let json = serde_json::to_value(Document { findings: &[remedy, eth] }).unwrap();
+    assert_eq!(json["findings"][0]["level"], "problem");
+    assert_eq!(
+        json["findings"][1],
+        serde_json::json!({"check": "mtu", "interface": "eth0", "level": "ok", "found": "1500"})
+    );
+}

@@ -1,0 +1,228 @@
+//! The packet's way on the host: [`HostEnv`] is to [`gateway_common::pipeline`] what the kernel's maps are.
+//!
+//! A [`Stand`] holds what user space would write into the maps; [`HostEnv`] adds clock, tables and counters. Both ends are
+//! exact: given the same stand, frames and times, a kernel program and a [`HostEnv`] come to the same verdicts. Everything
+//! that a packet changes is atomic, so several threads may judge frames at once, as several CPUs do.
+
+mod counters;
+mod prefixes;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gateway_common::abi::{Active, Listing, Live, Settings, mode};
+use gateway_common::env::{Env, Note, Socket, Table};
+use gateway_common::hash::Key;
+use gateway_common::packet::Packet;
+use gateway_common::pipeline::{self, Scratch};
+use gateway_common::rate::Instant;
+use gateway_common::verdict::{Action, Reason, Verdict};
+use zerocopy::FromZeros as _;
+
+pub use counters::Counters;
+pub use prefixes::Prefixes;
+pub use tables::{Sets, Slot, Tables, Words};
+
+/// What is laid down before the first packet: one policy, live entries, and the shape of the tables.
+#[derive(Clone, Debug)]
+pub struct Stand {
+    /// The policy but for its prefixes. [`Settings::flags`] must say which prefix sets have entries.
+    pub settings: Box<Settings>,
+    /// The policy's prefixes.
+    pub listings: Prefixes<Listing>,
+    /// Live entries.
+    pub live: Prefixes<Live>,
+    /// The key of the tables.
+    pub key: Key,
+    /// Sizes of the tables.
+    pub sets: Sets,
+}
+
+impl Stand {
+    /// The first policy, in enforce mode, that limits nothing: sources are /32 and /64, neighbourhoods /24 and /48.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut settings = zeroed_settings();
+        settings.generation = 1;
+        settings.mode = mode::ENFORCE;
+        settings.source_mask_v4 = 0xffff_ffff;
+        settings.source_mask_v6 = u64::MAX;
+        settings.neighbour_mask_v4 = 0xffff_ff00;
+        settings.neighbour_mask_v6 = u64::MAX << 16;
+        Self {
+            settings,
+            listings: Prefixes::default(),
+            live: Prefixes::default(),
+            key: Key::default(),
+            sets: Sets::default(),
+        }
+    }
+
+    /// The word that switches to this policy.
+    #[must_use]
+    pub fn active(&self) -> Active {
+        let mut word = 0;
+        if self.live.has_v4() {
+            word |= Active::LIVE_V4;
+        }
+        if self.live.has_v6() {
+            word |= Active::LIVE_V6;
+        }
+        Active(word)
+    }
+}
+
+impl Default for Stand {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// All-zero settings, made where they stay: they are too large for a stack.
+///
+/// # Panics
+/// Where there is no memory for them.
+#[must_use]
+pub fn zeroed_settings() -> Box<Settings> {
+    Settings::new_box_zeroed().expect("memory for one policy")
+}
+
+/// Answers for the host's TCP.
+type Sockets = Box<dyn Fn(&Packet) -> Socket + Send + Sync>;
+
+/// Clock, policy, tables and counters in memory.
+pub struct HostEnv {
+    stand: Stand,
+    clock: AtomicU64,
+    tables: Tables,
+    counters: Counters,
+    sockets: Sockets,
+}
+
+impl HostEnv {
+    /// Empty tables at instant 0, on a host without sockets.
+    #[must_use]
+    pub fn new(stand: Stand) -> Self {
+        Self {
+            tables: Tables::new(stand.sets),
+            stand,
+            clock: AtomicU64::new(0),
+            counters: Counters::default(),
+            sockets: Box::new(|_| Socket::Unknown),
+        }
+    }
+
+    /// The same with other answers of the host's TCP.
+    #[must_use]
+    pub fn with_sockets(mut self, sockets: impl Fn(&Packet) -> Socket + Send + Sync + 'static) -> Self {
+        self.set_sockets(sockets);
+        self
+    }
+
+    /// Changes the answers of the host's TCP.
+    pub fn set_sockets(&mut self, sockets: impl Fn(&Packet) -> Socket + Send + Sync + 'static) {
+        self.sockets = Box::new(sockets);
+    }
+
+    /// Sets the clock, forward or back.
+    pub fn set_now(&self, now: Instant) {
+        self.clock.store(now, Ordering::SeqCst);
+    }
+
+    /// What holds; to be changed between packets.
+    pub fn stand_mut(&mut self) -> &mut Stand {
+        &mut self.stand
+    }
+
+    /// What holds.
+    #[must_use]
+    pub fn stand(&self) -> &Stand {
+        &self.stand
+    }
+
+    /// The tables as packets left them.
+    #[must_use]
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Judges one frame that comes at `now`.
+    pub fn judge(&self, frame: &[u8], now: Instant) -> Verdict {
+        self.set_now(now);
+        pipeline::handle(&frame, &self, &mut Scratch::default())
+    }
+}
+
+impl fmt::Debug for HostEnv {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("HostEnv")
+            .field("generation", &self.stand.settings.generation)
+            .field("clock", &self.clock)
+            .field("sets", &self.stand.sets)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Env for &'a HostEnv {
+    type Buckets = Words<'a>;
+    type Links = Words<'a>;
+
+    fn now(&self) -> Instant {
+        self.clock.load(Ordering::SeqCst)
+    }
+
+    fn key(&self) -> Key {
+        self.stand.key
+    }
+
+    fn active(&self) -> Active {
+        self.stand.active()
+    }
+
+    fn settings(&self, _: Active) -> Option<&Settings> {
+        // Generation 0 is the zeroed map of before the first policy.
+        Some(&*self.stand.settings).filter(|settings| settings.generation != 0)
+    }
+
+    fn listing(&self, _: Active, packet: &Packet) -> Option<Listing> {
+        self.stand.listings.longest(packet.ipv6, packet.source).copied()
+    }
+
+    fn live(&self, packet: &Packet) -> Option<Live> {
+        self.stand.live.longest(packet.ipv6, packet.source).copied()
+    }
+
+    fn sets(&self, table: Table) -> u32 {
+        self.stand.sets.of(table)
+    }
+
+    fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets> {
+        if table == Table::Connections { None } else { self.tables.set(table, index) }
+    }
+
+    fn links(&self, index: u32) -> Option<Self::Links> {
+        self.tables.set(Table::Connections, index)
+    }
+
+    fn socket(&self, packet: &Packet) -> Socket {
+        (self.sockets)(packet)
+    }
+
+    fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {
+        self.counters.count(action, reason, service, bytes);
+    }
+
+    fn note(&self, table: Table, note: Note) {
+        self.counters.note(table, note);
+    }
+}

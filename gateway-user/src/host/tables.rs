@@ -1,0 +1,130 @@
+//! The tables of buckets and connections as vectors of atomic words.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gateway_common::abi::{LINK_SET_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_WORDS, WAYS};
+use gateway_common::env::{self, Slots, Table};
+
+/// How many sets the tables have; powers of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sets {
+    /// Of [`Table::Sources`].
+    pub sources: u32,
+    /// Of each region of [`Table::ServiceSources`].
+    pub service_sources: u32,
+    /// Of [`Table::Neighbours`].
+    pub neighbours: u32,
+    /// Of [`Table::Connections`].
+    pub connections: u32,
+}
+
+impl Sets {
+    /// Of a table; what the packet path asks for.
+    #[must_use]
+    pub const fn of(&self, table: Table) -> u32 {
+        match table {
+            Table::Sources => self.sources,
+            Table::ServiceSources => self.service_sources,
+            Table::Neighbours => self.neighbours,
+            Table::Totals => SERVICES as u32,
+            Table::Connections => self.connections,
+        }
+    }
+
+    /// Elements of a table's map: all regions together.
+    #[must_use]
+    pub const fn entries(&self, table: Table) -> u32 {
+        match table {
+            Table::ServiceSources => self.service_sources * SERVICE_REGIONS as u32,
+            _ => self.of(table),
+        }
+    }
+}
+
+impl Default for Sets {
+    /// Room for a test: 1,024 sources.
+    fn default() -> Self {
+        Self { sources: 256, service_sources: 16, neighbours: 64, connections: 64 }
+    }
+}
+
+/// All tables.
+#[derive(Debug)]
+pub struct Tables {
+    /// By [`Table`].
+    words: [Vec<AtomicU64>; Table::COUNT],
+}
+
+/// Words of one set of a table.
+const fn set_words(table: Table) -> usize {
+    match table {
+        Table::Connections => LINK_SET_WORDS,
+        _ => SET_WORDS,
+    }
+}
+
+impl Tables {
+    /// Empty tables.
+    #[must_use]
+    pub fn new(sets: Sets) -> Self {
+        let empty = |table| {
+            let words = sets.entries(table) as usize * set_words(table);
+            std::iter::repeat_with(AtomicU64::default).take(words).collect()
+        };
+        Self { words: Table::ALL.map(empty) }
+    }
+
+    /// The words of a set; nothing beyond the last.
+    #[must_use]
+    pub fn set(&self, table: Table, index: u32) -> Option<Words<'_>> {
+        let words = set_words(table);
+        let start = (index as usize).checked_mul(words)?;
+        self.words[table as usize].get(start..start + words).map(Words)
+    }
+
+    /// Every slot in use or used before of a table of buckets, with its key.
+    pub fn slots(&self, table: Table) -> impl Iterator<Item = Slot<'_>> {
+        let words = if table == Table::Connections { &[] } else { &self.words[table as usize][..] };
+        words.chunks_exact(SLOT_WORDS).map(Words).filter(|slot| env::Words::load(*slot, 0) != 0)
+    }
+}
+
+/// The words of one slot of a set.
+pub type Slot<'a> = Words<'a>;
+
+/// Words of a set or of a slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<'a>(&'a [AtomicU64]);
+
+impl<'a> Slots for Words<'a> {
+    type Slot = Slot<'a>;
+
+    fn slot(self, way: usize) -> Self::Slot {
+        debug_assert!(way < WAYS);
+        Words(&self.0[way * SLOT_WORDS..(way + 1) * SLOT_WORDS])
+    }
+}
+
+impl env::Words for Words<'_> {
+    fn load(self, word: usize) -> u64 {
+        self.0.get(word).map_or(0, |word| word.load(Ordering::SeqCst))
+    }
+
+    fn store(self, word: usize, value: u64) {
+        if let Some(word) = self.0.get(word) {
+            word.store(value, Ordering::SeqCst);
+        }
+    }
+
+    fn replace(self, word: usize, current: u64, value: u64) -> bool {
+        self.0.get(word).is_some_and(|word| {
+            word.compare_exchange(current, value, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        })
+    }
+
+    fn add(self, word: usize, value: u64) {
+        if let Some(word) = self.0.get(word) {
+            word.fetch_add(value, Ordering::Relaxed);
+        }
+    }
+}

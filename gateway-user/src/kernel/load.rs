@@ -1,0 +1,319 @@
+//! Program and maps into the kernel.
+
+use std::path::PathBuf;
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, Map, MapData, PerCpuArray},
+    programs::Xdp,
+};
+use aya_log::EbpfLogger;
+use gateway_common::{
+    abi::{INTERFACE_PLACES, INTERFACES, Identity, SERVICE_REGIONS, Settings, Tally, WAYS},
+    env::{Note, Table},
+    verdict::{Action, Reason},
+};
+
+use super::{
+    KernelError, TableSizes,
+    btf::SocketFields,
+    object,
+    pins::{Pins, Shape},
+    policy::PolicyMaps,
+    tables::Tables,
+    value::Value,
+};
+
+/// The two builds of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// For frames in one buffer.
+    Plain,
+    /// For frames in several buffers: jumbo MTUs.
+    Frags,
+}
+
+impl Program {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "gateway",
+            Self::Frags => "gateway_frags",
+        }
+    }
+}
+
+/// What is fixed at load.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Key and epoch of the tables; kept from pinned maps where there are any.
+    pub identity: Identity,
+    /// Slots of the tables.
+    pub tables: TableSizes,
+    /// Indices of the interfaces, in the order of their counter rows.
+    pub interfaces: Vec<u32>,
+    /// Rare verdicts go to the log.
+    pub debug_log: bool,
+    /// The clock is [`Kernel::set_clock`]'s, and [`Kernel::testimony`] tells the last verdict.
+    pub testing: bool,
+    /// Ask the host's TCP where connections stand.
+    pub sockets: bool,
+    /// Where maps are pinned and found again.
+    pub pins: Option<Pins>,
+}
+
+/// The loaded program with its maps.
+pub struct Kernel {
+    pub(super) ebpf: Ebpf,
+    pub(super) policy: PolicyMaps,
+    pub(super) pins: Option<Pins>,
+    /// The settings in force.
+    pub(super) settings: Option<Box<Settings>>,
+    pub(super) testing: bool,
+    tables: Tables,
+    identity: Identity,
+    counters: PerCpuArray<MapData, Value<Tally>>,
+    service_counters: PerCpuArray<MapData, u64>,
+    notes: PerCpuArray<MapData, u64>,
+    /// Why sockets are not asked, if they should have been.
+    sockets_missing: Option<String>,
+    /// Whether maps of an earlier daemon were found and used.
+    resumed: bool,
+}
+
+impl Kernel {
+    /// Loads program and maps. Pinned maps of the same shapes are used again, with all they hold.
+    ///
+    /// # Errors
+    /// Without an embedded object, without rights, or when the kernel refuses.
+    pub fn load(options: &LoadOptions) -> Result<Self, KernelError> {
+        let object = object::embedded().ok_or(KernelError::NoObject)?;
+        let (identity, resumed) = resume(options)?;
+        let (fields, sockets_missing) = match options.sockets.then(SocketFields::find) {
+            Some(Ok(fields)) => (fields, None),
+            Some(Err(why)) => (SocketFields::default(), Some(why)),
+            None => (SocketFields::default(), None),
+        };
+        let mut ebpf = loader(options, &identity, fields, object)?;
+        let policy = PolicyMaps::take(&mut ebpf)?;
+        let mut kernel = Self {
+            tables: Tables::map(&ebpf, &options.tables)?,
+            policy,
+            identity,
+            counters: take(&mut ebpf, "counters")?,
+            service_counters: take(&mut ebpf, "service_counts")?,
+            notes: take(&mut ebpf, "notes")?,
+            sockets_missing,
+            resumed,
+            settings: None,
+            pins: options.pins.clone(),
+            testing: options.testing,
+            ebpf,
+        };
+        kernel.write_identity()?;
+        kernel.write_rows(&options.interfaces)?;
+        Ok(kernel)
+    }
+
+    /// Loads one build of the program into the kernel, once.
+    ///
+    /// # Errors
+    /// When the verifier refuses it.
+    pub fn program(&mut self, program: Program) -> Result<&mut Xdp, KernelError> {
+        let found = self.ebpf.program_mut(program.name()).ok_or(KernelError::NoMap(program.name()))?;
+        let xdp: &mut Xdp = found.try_into()?;
+        if xdp.fd().is_err() {
+            xdp.load()?;
+        }
+        Ok(xdp)
+    }
+
+    /// The tables, mapped into this process.
+    pub const fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Key and epoch in force.
+    pub const fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Why the TLS gate cannot ask the host's TCP, if so.
+    pub fn sockets_missing(&self) -> Option<&str> {
+        self.sockets_missing.as_deref()
+    }
+
+    /// Whether an earlier daemon's maps were taken over.
+    pub const fn resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// What an interface's frames got, over all CPUs.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn tally(&self, row: usize, action: Action, reason: Reason) -> Result<Tally, KernelError> {
+        let index = cell(row, action, reason);
+        let mut sum = Tally { packets: 0, bytes: 0 };
+        for Value(tally) in self.counters.get(&index, 0)?.iter() {
+            sum.packets += tally.packets;
+            sum.bytes += tally.bytes;
+        }
+        Ok(sum)
+    }
+
+    /// What a service's packets got, over all CPUs.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn service_packets(
+        &self,
+        service: usize,
+        action: Action,
+        reason: Reason,
+    ) -> Result<u64, KernelError> {
+        Ok(self.service_counters.get(&cell(service, action, reason), 0)?.iter().sum())
+    }
+
+    /// What happened to a table, over all CPUs.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn note(&self, table: Table, note: Note) -> Result<u64, KernelError> {
+        let index = (table as usize * Note::COUNT + note as usize) as u32;
+        Ok(self.notes.get(&index, 0)?.iter().sum())
+    }
+
+    /// What a program that was loaded with `debug_log` says, into the process's log.
+    ///
+    /// # Errors
+    /// When the program's ring buffer is not there.
+    pub fn log(&mut self) -> Result<EbpfLogger<&'static dyn log::Log>, KernelError> {
+        EbpfLogger::init(&mut self.ebpf).map_err(|error| KernelError::Log(error.to_string()))
+    }
+
+    /// Sets the clock of a kernel loaded for testing, in instants.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_clock(&mut self, now: u64) -> Result<(), KernelError> {
+        let mut map: Array<_, [u64; 3]> = self.array("testimony")?;
+        Ok(map.set(0, [now, 0, 0], 0)?)
+    }
+
+    /// The discriminants of the last frame's action and reason, of a kernel loaded for testing.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn testimony(&mut self) -> Result<(u64, u64), KernelError> {
+        let [_, action, reason]: [u64; 3] = self.array("testimony")?.get(&0, 0)?;
+        Ok((action, reason))
+    }
+
+    /// An array that stays with the object: the program needs it when it is loaded.
+    pub(super) fn array<V: aya::Pod>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Array<&mut MapData, V>, KernelError> {
+        Ok(self.ebpf.map_mut(name).ok_or(KernelError::NoMap(name))?.try_into()?)
+    }
+
+    /// Gives every interface its counter row.
+    fn write_rows(&mut self, interfaces: &[u32]) -> Result<(), KernelError> {
+        let mut map: Array<_, u32> = self.array("interface_rows")?;
+        for (row, &index) in interfaces.iter().enumerate() {
+            map.set(index % INTERFACE_PLACES, row as u32, 0)?;
+        }
+        Ok(())
+    }
+
+    fn write_identity(&mut self) -> Result<(), KernelError> {
+        let identity = Value(self.identity);
+        let mut map: Array<_, Value<Identity>> = self.array("identity")?;
+        Ok(map.set(0, identity, 0)?)
+    }
+}
+
+fn cell(row: usize, action: Action, reason: Reason) -> u32 {
+    ((row * Action::COUNT + action as usize) * Reason::SLOTS + reason as usize) as u32
+}
+
+/// Takes a map out of the object under its type.
+pub(super) fn take<M: TryFrom<Map, Error = aya::maps::MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, KernelError> {
+    Ok(ebpf.take_map(name).ok_or(KernelError::NoMap(name))?.try_into()?)
+}
+
+/// The maps that outlive a daemon, and what they must look like.
+fn pinned(tables: &TableSizes) -> Vec<(&'static str, Shape)> {
+    let set = (size_of::<u64>() * gateway_common::abi::SET_WORDS) as u32;
+    let array = |value: u32, entries: u32| Shape { key: 4, value, entries };
+    let cells = |rows: usize| (rows * Action::COUNT * Reason::SLOTS) as u32;
+    vec![
+        ("identity", array(size_of::<Identity>() as u32, 1)),
+        ("sources", array(set, tables.sets(Table::Sources))),
+        ("service_sources", array(set, tables.sets(Table::ServiceSources) * SERVICE_REGIONS as u32)),
+        ("neighbours", array(set, tables.sets(Table::Neighbours))),
+        ("totals", array(set, gateway_common::abi::SERVICES as u32)),
+        ("connections", array(64, tables.sets(Table::Connections))),
+        ("counters", array(size_of::<Tally>() as u32, cells(INTERFACES))),
+        ("service_counts", array(8, cells(gateway_common::abi::SERVICES))),
+        ("notes", array(8, (Table::COUNT * Note::COUNT) as u32)),
+    ]
+}
+
+/// Looks at the pinned maps: all of the right shape, and their identity holds; else they are forgotten, and new ones made.
+fn resume(options: &LoadOptions) -> Result<(Identity, bool), KernelError> {
+    let Some(pins) = &options.pins else { return Ok((options.identity, false)) };
+    let all_fit = pinned(&options.tables).iter().all(|(name, shape)| pins.holds(name, shape));
+    if all_fit && let Ok(map) = MapData::from_pin(pins.map("identity")) {
+        let map: Array<_, Value<Identity>> = Map::Array(map).try_into()?;
+        let Value(identity) = map.get(&0, 0)?;
+        if identity.abi == options.identity.abi {
+            return Ok((identity, true));
+        }
+    }
+    pins.forget_maps()?;
+    Ok((options.identity, false))
+}
+
+fn loader(
+    options: &LoadOptions,
+    identity: &Identity,
+    fields: SocketFields,
+    object: &[u8],
+) -> Result<Ebpf, KernelError> {
+    let flags = [u32::from(options.debug_log), u32::from(options.testing)];
+    let tables = &options.tables;
+    let sets = [Table::Sources, Table::ServiceSources, Table::Neighbours, Table::Connections]
+        .map(|table| tables.sets(table));
+    let paths: Vec<(&str, PathBuf)> = options
+        .pins
+        .iter()
+        .flat_map(|pins| pinned(tables).into_iter().map(|(name, _)| (name, pins.map(name))))
+        .collect();
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("KEY_0", &identity.key[0], true)
+        .override_global("KEY_1", &identity.key[1], true)
+        .override_global("EPOCH", &identity.epoch, true)
+        .override_global("SETS_SOURCES", &sets[0], true)
+        .override_global("SETS_SERVICE_SOURCES", &sets[1], true)
+        .override_global("SETS_NEIGHBOURS", &sets[2], true)
+        .override_global("SETS_CONNECTIONS", &sets[3], true)
+        .override_global("DEBUG_LOG", &flags[0], true)
+        .override_global("TESTING", &flags[1], true)
+        .override_global("TCP_SOCK_RCV_NXT", &fields.rcv_nxt, true)
+        .override_global("TCP_SOCK_BYTES_RECEIVED", &fields.bytes_received, true)
+        .override_global("TCP_REQUEST_SOCK_RCV_ISN", &fields.rcv_isn, true)
+        .map_max_entries("sources", sets[0])
+        .map_max_entries("service_sources", sets[1] * SERVICE_REGIONS as u32)
+        .map_max_entries("neighbours", sets[2])
+        .map_max_entries("connections", sets[3]);
+    for (name, path) in &paths {
+        loader.map_pin_path(name, path.as_path());
+    }
+    debug_assert!(sets.iter().all(|sets| sets.is_power_of_two()) && WAYS > 0);
+    Ok(loader.load(object)?)
+}

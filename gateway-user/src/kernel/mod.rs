@@ -1,0 +1,21 @@
+//! The kernel's side as the controller sees it: the only module that names aya, and one of two with unsafe code.
+//!
+//! [`Kernel::load`] brings program and maps into the kernel, [`attach`] puts the program on interfaces, [`Kernel::apply`]
+//! switches policies, and [`tables`] and [`Kernel::tally`] read what the program wrote.
+
+pub mod attach;
+mod btf;
+mod error;
+mod load;
+mod object;
+pub mod pins;
+mod policy;
+pub mod tables;
+mod testing;
+mod value;
+
+pub use error::KernelError;
+pub use load::{Kernel, LoadOptions, Program};
+pub use object::embedded;
+pub use policy::{Family, PolicySet, Prefixes};
+pub use tables::TableSizes;

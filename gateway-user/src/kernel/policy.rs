@@ -1,0 +1,184 @@
+//! Switching policies: each packet sees one of them whole.
+//!
+//! There are two places for a policy (settings and prefix sets), and one word that says which holds. A new policy is
+//! written to the place that does not hold; then the word is switched; then all packets that still read the old place are
+//! waited for: the kernel does that after every change of a map of maps (`maybe_wait_bpf_programs`, commit 2f1aaf3ea666).
+//! Only then is the old place free for the next policy, and its prefixes are let go.
+//!
+//! Between changes both places have the same prefix sets, so that a policy whose prefixes did not change waits once.
+
+use aya::{
+    Ebpf,
+    maps::{Array, ArrayOfMaps, LpmTrie, MapData, lpm_trie::Key},
+};
+use gateway_common::abi::{Active, Listing, Live, Settings};
+
+use super::{Kernel, KernelError, load::take, value::Value};
+
+/// BPF_F_NO_PREALLOC, without which the kernel makes no trie.
+const NO_PREALLOC: u32 = 1;
+
+/// An IP version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// Prefixes with what is said of each, covering ones included: address bytes in network order, length in bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefixes<V> {
+    /// IPv4.
+    pub v4: Vec<([u8; 4], u8, V)>,
+    /// IPv6.
+    pub v6: Vec<([u8; 16], u8, V)>,
+}
+
+impl<V> Default for Prefixes<V> {
+    fn default() -> Self {
+        Self { v4: Vec::new(), v6: Vec::new() }
+    }
+}
+
+/// A policy as the kernel takes it.
+pub struct PolicySet {
+    /// Everything but prefixes.
+    pub settings: Box<Settings>,
+    /// Lists and classes.
+    pub prefixes: Prefixes<Listing>,
+}
+
+type Trie<const N: usize> = LpmTrie<MapData, [u8; N], Value<Listing>>;
+type LiveTrie<const N: usize> = LpmTrie<MapData, [u8; N], Value<Live>>;
+
+/// The maps of policies and live entries.
+pub(super) struct PolicyMaps {
+    active: Array<MapData, u64>,
+    settings: Array<MapData, Value<Settings>>,
+    prefixes_v4: ArrayOfMaps<MapData, Trie<4>>,
+    prefixes_v6: ArrayOfMaps<MapData, Trie<16>>,
+    live_v4: LiveTrie<4>,
+    live_v6: LiveTrie<16>,
+    /// What both places have; nothing before the first policy.
+    prefixes: Option<Prefixes<Listing>>,
+}
+
+impl PolicyMaps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        Ok(Self {
+            active: take(ebpf, "active")?,
+            settings: take(ebpf, "settings")?,
+            prefixes_v4: take(ebpf, "PREFIXES_V4")?,
+            prefixes_v6: take(ebpf, "PREFIXES_V6")?,
+            live_v4: take(ebpf, "live_v4")?,
+            live_v6: take(ebpf, "live_v6")?,
+            prefixes: None,
+        })
+    }
+}
+
+impl Kernel {
+    /// Switches to a policy as one change. On return no packet is judged by the old one any more.
+    ///
+    /// # Errors
+    /// When a map cannot be made or written; then the old policy holds on.
+    pub fn apply(&mut self, policy: &PolicySet) -> Result<(), KernelError> {
+        let maps = &mut self.policy;
+        let word = maps.active.get(&0, 0)?;
+        let (old, new) = (Active(word).slot(), Active(word).slot() ^ 1);
+        // Not held any more until all is done: after an error the places may differ.
+        let held = maps.prefixes.take();
+        let held = held.as_ref();
+        let v4 = changed(held.map(|held| &held.v4), &policy.prefixes.v4)?;
+        let v6 = changed(held.map(|held| &held.v6), &policy.prefixes.v6)?;
+        place(&mut maps.prefixes_v4, new, v4.as_ref())?;
+        place(&mut maps.prefixes_v6, new, v6.as_ref())?;
+        maps.settings.set(new, Value::of(&*policy.settings), 0)?;
+        maps.active.set(0, word ^ 1, 0)?;
+        wait(maps, new)?;
+        place(&mut maps.prefixes_v4, old, v4.as_ref())?;
+        place(&mut maps.prefixes_v6, old, v6.as_ref())?;
+        maps.prefixes = Some(policy.prefixes.clone());
+        self.settings = Some(policy.settings.clone());
+        Ok(())
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Option<&Settings> {
+        self.settings.as_deref()
+    }
+
+    /// Makes the live entries what they are to be: entry by entry, what is not named any more goes last.
+    ///
+    /// # Errors
+    /// When a map cannot be written.
+    pub fn set_live(&mut self, live: &Prefixes<Live>) -> Result<(), KernelError> {
+        let maps = &mut self.policy;
+        let flags = |empty: bool, flag: u64| if empty { 0 } else { flag };
+        let word = maps.active.get(&0, 0)? & u64::from(u32::MAX)
+            | flags(live.v4.is_empty(), Active::LIVE_V4)
+            | flags(live.v6.is_empty(), Active::LIVE_V6);
+        update(&mut maps.live_v4, &live.v4)?;
+        update(&mut maps.live_v6, &live.v6)?;
+        Ok(maps.active.set(0, word, 0)?)
+    }
+}
+
+/// Waits for all packets under way, by a change that changes nothing.
+fn wait(maps: &mut PolicyMaps, slot: u32) -> Result<(), KernelError> {
+    let same = maps.prefixes_v4.get(&slot, 0)?;
+    Ok(maps.prefixes_v4.set(slot, &same, 0)?)
+}
+
+/// A new set where the prefixes are not those held.
+fn changed<const N: usize>(
+    held: Option<&Vec<([u8; N], u8, Listing)>>,
+    entries: &Vec<([u8; N], u8, Listing)>,
+) -> Result<Option<Trie<N>>, KernelError>
+where
+    [u8; N]: aya::Pod,
+{
+    if held == Some(entries) { Ok(None) } else { filled(entries).map(Some) }
+}
+
+fn place<const N: usize>(
+    places: &mut ArrayOfMaps<MapData, Trie<N>>,
+    slot: u32,
+    set: Option<&Trie<N>>,
+) -> Result<(), KernelError>
+where
+    [u8; N]: aya::Pod,
+{
+    set.map_or(Ok(()), |set| Ok(places.set(slot, set, 0)?))
+}
+
+fn filled<const N: usize>(entries: &[([u8; N], u8, Listing)]) -> Result<Trie<N>, KernelError>
+where
+    [u8; N]: aya::Pod,
+{
+    let mut trie = Trie::create(entries.len().max(1) as u32, NO_PREALLOC)?;
+    for &(address, length, listing) in entries {
+        trie.insert(&Key::new(u32::from(length), address), Value(listing), 0)?;
+    }
+    Ok(trie)
+}
+
+fn update<const N: usize>(
+    trie: &mut LiveTrie<N>,
+    entries: &[([u8; N], u8, Live)],
+) -> Result<(), KernelError> {
+    let key = |address, length: u8| Key::new(u32::from(length), address);
+    let named: std::collections::HashSet<_> =
+        entries.iter().map(|&(address, length, _)| (address, length)).collect();
+    let stale: Vec<_> =
+        trie.keys().flatten().filter(|key| !named.contains(&(key.data(), key.prefix_len() as u8))).collect();
+    for &(address, length, live) in entries {
+        trie.insert(&key(address, length), Value(live), 0)?;
+    }
+    for key in stale {
+        trie.remove(&key)?;
+    }
+    Ok(())
+}

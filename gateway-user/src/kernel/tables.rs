@@ -1,0 +1,150 @@
+//! The tables of buckets and connections, read in place.
+#![expect(unsafe_code, reason = "words that the kernel changes are read through a shared mapping")]
+
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _},
+    ptr::NonNull,
+};
+
+use aya::{Ebpf, maps::Map};
+use gateway_common::{
+    abi::{
+        LINK_SET_WORDS, LINK_WAYS, LINK_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_KEY, SLOT_WORDS,
+        WAYS,
+    },
+    env::Table,
+};
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::KernelError;
+
+/// How many slots each table has; rounded up so that its sets are a power of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSizes {
+    /// Sources: 64 bytes each.
+    pub sources: u32,
+    /// Sources towards one service, for each of 16 services: 64 bytes each.
+    pub service_sources: u32,
+    /// Neighbourhoods: 64 bytes each.
+    pub neighbours: u32,
+    /// Connections of gated services: 16 bytes each.
+    pub connections: u32,
+}
+
+impl Default for TableSizes {
+    /// 21 MiB in all. Why these: docs/architecture.md.
+    fn default() -> Self {
+        Self { sources: 131_072, service_sources: 8_192, neighbours: 16_384, connections: 262_144 }
+    }
+}
+
+impl TableSizes {
+    /// Sets of a table, of one region of it for service sources.
+    pub const fn sets(&self, table: Table) -> u32 {
+        let slots = match table {
+            Table::Sources => self.sources,
+            Table::ServiceSources => self.service_sources,
+            Table::Neighbours => self.neighbours,
+            Table::Totals => return SERVICES as u32,
+            Table::Connections => return (self.connections / LINK_WAYS as u32).next_power_of_two(),
+        };
+        (slots / WAYS as u32).next_power_of_two()
+    }
+}
+
+/// One slot of a bucket table, as it was when it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    /// Region of the table.
+    pub region: u32,
+    /// The words, in the layout of `gateway_common::abi`.
+    pub words: [u64; SLOT_WORDS],
+}
+
+/// All tables.
+pub struct Tables {
+    sources: Mapping,
+    service_sources: Mapping,
+    neighbours: Mapping,
+    connections: Mapping,
+}
+
+impl Tables {
+    pub(super) fn map(ebpf: &Ebpf, sizes: &TableSizes) -> Result<Self, KernelError> {
+        let map =
+            |table: Table, regions: usize| Mapping::new(ebpf, table, sizes.sets(table) as usize, regions);
+        Ok(Self {
+            sources: map(Table::Sources, 1)?,
+            service_sources: map(Table::ServiceSources, SERVICE_REGIONS)?,
+            neighbours: map(Table::Neighbours, 1)?,
+            connections: map(Table::Connections, 1)?,
+        })
+    }
+
+    /// The occupied slots of a bucket table.
+    pub fn slots(&self, table: Table) -> impl Iterator<Item = Slot> {
+        let mapping = match table {
+            Table::ServiceSources => &self.service_sources,
+            Table::Neighbours => &self.neighbours,
+            _ => &self.sources,
+        };
+        let per_region = mapping.words / SLOT_WORDS / mapping.regions;
+        (0..mapping.words / SLOT_WORDS).filter_map(move |slot| {
+            let first = slot * SLOT_WORDS;
+            if mapping.read(first + SLOT_KEY) == 0 {
+                return None;
+            }
+            let words = std::array::from_fn(|word| mapping.read(first + word));
+            Some(Slot { region: (slot / per_region) as u32, words })
+        })
+    }
+
+    /// Entries of the connection table that are taken.
+    pub fn connections(&self) -> usize {
+        (0..self.connections.words / LINK_WORDS)
+            .filter(|link| self.connections.read(link * LINK_WORDS) != 0)
+            .count()
+    }
+
+    /// Slots of a table.
+    pub const fn capacity(&self, table: Table) -> usize {
+        match table {
+            Table::Sources => self.sources.words / SLOT_WORDS,
+            Table::ServiceSources => self.service_sources.words / SLOT_WORDS,
+            Table::Neighbours => self.neighbours.words / SLOT_WORDS,
+            Table::Totals => SERVICES,
+            Table::Connections => self.connections.words / LINK_WORDS,
+        }
+    }
+}
+
+/// One map in this process's memory.
+struct Mapping {
+    memory: MmapRaw,
+    words: usize,
+    regions: usize,
+}
+
+impl Mapping {
+    fn new(ebpf: &Ebpf, table: Table, sets: usize, regions: usize) -> Result<Self, KernelError> {
+        let set_words = if matches!(table, Table::Connections) { LINK_SET_WORDS } else { SET_WORDS };
+        let words = sets * regions * set_words;
+        let Some(Map::Array(map)) = ebpf.map(table.name()) else {
+            return Err(KernelError::NoMap(table.name()));
+        };
+        let fd = map.fd().as_fd().as_raw_fd();
+        let memory = MmapOptions::new()
+            .len(words * size_of::<u64>())
+            .map_raw_read_only(fd)
+            .map_err(|cause| KernelError::Mmap { table: table.name(), cause })?;
+        Ok(Self { memory, words, regions })
+    }
+
+    fn read(&self, word: usize) -> u64 {
+        assert!(word < self.words, "word {word} of {}", self.words);
+        let Some(start) = NonNull::new(self.memory.as_mut_ptr().cast::<u64>()) else { return 0 };
+        // SAFETY: the mapping is page-aligned, lives as long as self, and has `words` words by the check above; the kernel
+        // writes whole words, so a volatile read sees one value or the other.
+        unsafe { start.add(word).read_volatile() }
+    }
+}

@@ -1,0 +1,14 @@
+//! The controller: everything of the gateway that is not the packet's way.
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod doctor;
+pub mod host;
+pub mod kernel;
+pub mod live;
+pub mod metrics;
+pub mod net;
+pub mod policy;
+pub mod prefixes;

@@ -1,0 +1,151 @@
+//! Changes made live, and the state file that carries them over a restart.
+//!
+//! Live limits and modes hold until the next reload or restart, unless they were given a time: then until that. Bans and
+//! trusted prefixes hold until their time is up or somebody takes them back.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use gateway_common::{
+    abi::{FOREVER, Live as LiveValue},
+    rate::{INSTANT_SHIFT, Instant},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    control::words::{Dimension, Mode, Place, Prefix},
+    kernel::Prefixes,
+    prefixes,
+};
+
+/// A live limit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LiveLimit {
+    /// Where.
+    pub place: Place,
+    /// What it counts.
+    pub dimension: Dimension,
+    /// Rate and burst as text; nothing: lifted.
+    pub quota: Option<(String, String)>,
+    /// Unix seconds at which it reverts.
+    pub until_at: Option<u64>,
+}
+
+/// A prefix banned or trusted by hand.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Why.
+    pub reason: Option<String>,
+    /// Unix seconds since when.
+    pub added_at: u64,
+    /// Unix seconds until when; nothing: until taken back.
+    pub until_at: Option<u64>,
+}
+
+/// All that was changed live.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Live {
+    /// The mode, and until when.
+    pub mode: Option<(Mode, Option<u64>)>,
+    /// Limits.
+    pub limits: Vec<LiveLimit>,
+    /// Banned prefixes.
+    pub block: BTreeMap<Prefix, Entry>,
+    /// Trusted prefixes.
+    pub allow: BTreeMap<Prefix, Entry>,
+    /// Counter rows of services.
+    pub rows: BTreeMap<String, u8>,
+}
+
+/// Unix seconds.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Live {
+    /// Where the state is kept beside the audit record.
+    pub fn path(database: &Path) -> PathBuf {
+        database.with_file_name("live.json")
+    }
+
+    /// Reads the state; none is an empty one.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read, or is no state.
+    pub fn load(path: &Path) -> io::Result<Self> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the state, whole or not at all.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or the file not written.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let beside = path.with_extension("new");
+        fs::write(&beside, serde_json::to_vec_pretty(self)?)?;
+        fs::rename(beside, path)
+    }
+
+    /// Drops what does not outlive a reload or restart: limits and modes without a time.
+    pub fn renew(&mut self) {
+        self.limits.retain(|limit| limit.until_at.is_some());
+        self.mode = self.mode.filter(|(_, until)| until.is_some());
+    }
+
+    /// Drops what is over; says whether policy and prefixes changed.
+    pub fn expire(&mut self, now: u64) -> (bool, bool) {
+        let over = |until: Option<u64>| until.is_some_and(|until| until <= now);
+        let limits = self.limits.len();
+        let prefixes = self.block.len() + self.allow.len();
+        let mode = self.mode;
+        self.limits.retain(|limit| !over(limit.until_at));
+        self.mode = self.mode.filter(|&(_, until)| !over(until));
+        self.block.retain(|_, entry| !over(entry.until_at));
+        self.allow.retain(|_, entry| !over(entry.until_at));
+        let policy = limits != self.limits.len() || mode != self.mode;
+        (policy, prefixes != self.block.len() + self.allow.len())
+    }
+
+    /// When the next thing is over.
+    pub fn next_expiry(&self) -> Option<u64> {
+        let limits = self.limits.iter().filter_map(|limit| limit.until_at);
+        let entries = self.block.values().chain(self.allow.values()).filter_map(|entry| entry.until_at);
+        limits.chain(entries).chain(self.mode.and_then(|(_, until)| until)).min()
+    }
+
+    /// What the kernel takes. `clock` is the instant of now, `now` its Unix second.
+    pub fn compile(&self, clock: Instant, now: u64) -> Prefixes<LiveValue> {
+        let until = |entry: &Entry| match entry.until_at {
+            None => FOREVER,
+            // At most 100 days ahead, where the kernel's clock is still unambiguous; the daemon writes it anew before.
+            Some(at) => clock + ((at.saturating_sub(now).min(AHEAD_MAX) * 1_000_000_000) << INSTANT_SHIFT),
+        };
+        let block = self
+            .block
+            .iter()
+            .map(|(p, entry)| (p.network(), LiveValue { allow_until: 0, ban_until: until(entry) }));
+        let allow = self
+            .allow
+            .iter()
+            .map(|(p, entry)| (p.network(), LiveValue { allow_until: until(entry), ban_until: 0 }));
+        prefixes::compile(block.chain(allow), |outer, own| LiveValue {
+            allow_until: outer.allow_until.max(own.allow_until),
+            ban_until: outer.ban_until.max(own.ban_until),
+        })
+    }
+}
+
+/// The longest time ahead that is written into the kernel, in seconds.
+pub const AHEAD_MAX: u64 = 100 * 86_400;

@@ -1,0 +1,207 @@
+//! The page of a made-up snapshot, and the endpoint.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::{Readiness, Scrape, Snapshot, bind, render, serve};
+use crate::control::document::{InterfaceRow, ServiceRow, TableRow, TrafficRow};
+use crate::control::words::Outcome;
+
+fn snapshot() -> Snapshot {
+    let traffic = |interface: &str, verdict, reason: &str, packets| TrafficRow {
+        interface: interface.into(),
+        verdict,
+        reason: reason.into(),
+        packets,
+        bytes: packets * 60,
+    };
+    Snapshot {
+        version: "0.1.0".into(),
+        abi: 7,
+        interfaces: vec![
+            InterfaceRow { name: "eth0".into(), index: 2, driver: "native".into(), attached: true },
+            InterfaceRow { name: "eth1".into(), index: 0, driver: "generic".into(), attached: false },
+        ],
+        traffic: vec![
+            traffic("eth0", Outcome::Pass, "ok", 1_000_000),
+            traffic("eth0", Outcome::Drop, "plaintext_http", 20),
+            traffic("eth0", Outcome::WouldDrop, "plaintext_http", 3),
+            traffic("eth1", Outcome::Tx, "syn_cookie", 0),
+        ],
+        services: vec![ServiceRow {
+            name: "api".into(),
+            verdict: Outcome::Drop,
+            reason: "plaintext_http".into(),
+            packets: 20,
+        }],
+        tables: vec![TableRow { table: "sources".into(), entries: 5, capacity: 4_096, full_total: 1 }],
+        bans: vec![("operator".into(), 2), ("strikes".into(), 0)],
+        events_lost: 4,
+        reloads_ok: 3,
+        reloads_failed: 1,
+        last_reload_at: 1_700_000_000,
+    }
+}
+
+/// The value of a series by its exact name and labels.
+fn value(page: &str, series: &str) -> f64 {
+    let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in\n{page}")).parse().unwrap()
+}
+
+#[test]
+fn the_page_has_every_family_with_its_labels() {
+    let page = render(&snapshot()).unwrap();
+    for (series, expected) in [
+        (r#"gateway_packets_total{interface="eth0",verdict="pass",reason="ok"}"#, 1e6),
+        (r#"gateway_packets_total{interface="eth1",verdict="tx",reason="syn_cookie"}"#, 0.0),
+        (r#"gateway_bytes_total{interface="eth0",verdict="would_drop",reason="plaintext_http"}"#, 180.0),
+        (r#"gateway_service_packets_total{service="api",verdict="drop",reason="plaintext_http"}"#, 20.0),
+        (r#"gateway_table_entries{table="sources"}"#, 5.0),
+        (r#"gateway_table_capacity{table="sources"}"#, 4096.0),
+        (r#"gateway_table_full_total{table="sources"}"#, 1.0),
+        (r#"gateway_bans{origin="operator"}"#, 2.0),
+        (r#"gateway_bans{origin="strikes"}"#, 0.0),
+        ("gateway_events_lost_total", 4.0),
+        (r#"gateway_config_reloads_total{result="ok"}"#, 3.0),
+        (r#"gateway_config_reloads_total{result="failed"}"#, 1.0),
+        ("gateway_config_last_reload_timestamp_seconds", 1.7e9),
+        (r#"gateway_attached{interface="eth0",driver="native"}"#, 1.0),
+        (r#"gateway_attached{interface="eth1",driver="generic"}"#, 0.0),
+        (r#"gateway_build_info{version="0.1.0",abi="7"}"#, 1.0),
+    ] {
+        assert_eq!(value(&page, series), expected, "{series}");
+    }
+}
+
+#[test]
+fn the_sum_over_verdicts_is_every_packet() {
+    let snapshot = snapshot();
+    let page = render(&snapshot).unwrap();
+    let lines = page.lines().filter(|line| line.starts_with("gateway_packets_total{"));
+    let sum: f64 = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum();
+    assert_eq!(sum, snapshot.traffic.iter().map(|row| row.packets).sum::<u64>() as f64);
+}
+
+#[test]
+fn a_label_cannot_break_out_and_an_empty_snapshot_renders() {
+    let mut odd = snapshot();
+    odd.services[0].name = "a\"} 1\nb\\".into();
+    let page = render(&odd).unwrap();
+    assert!(page.contains(r#"service="a\"} 1\nb\\""#), "{page}");
+    assert!(render(&Snapshot::default()).unwrap().contains("gateway_events_lost_total 0"));
+}
+
+/// Whether the test must be skipped for want of a program; where it may not be, that is a failure.
+fn skipped(test: &str, program: &str) -> bool {
+    if Command::new(program).arg("--version").output().is_ok() {
+        return false;
+    }
+    let required = ["CI", "GATEWAY_ROOT_TESTS"].into_iter().find(|name| std::env::var_os(name).is_some());
+    assert!(required.is_none(), "{test} needs {program}, and {required:?} forbids to skip it");
+    eprintln!("SKIPPED {test}: there is no {program}; install the package prometheus");
+    true
+}
+
+#[test]
+fn promtool_has_nothing_to_say() {
+    if skipped("promtool_has_nothing_to_say", "promtool") {
+        return;
+    }
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let page = render(&snapshot()).unwrap();
+    promtool.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+/// An endpoint whose daemon is ready, or not for this reason, or does not answer.
+async fn endpoint(readiness: Option<Readiness>) -> SocketAddr {
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (scrapes, mut asked) = mpsc::channel(4);
+    tokio::spawn(serve(listener, scrapes));
+    tokio::spawn(async move {
+        while let Some(scrape) = asked.recv().await {
+            match (scrape, readiness.clone()) {
+                (_, None) => return,
+                (Scrape::Page(page), _) => page.send(snapshot()).unwrap(),
+                (Scrape::Health(health), Some(readiness)) => health.send(readiness).unwrap(),
+            }
+        }
+    });
+    address
+}
+
+/// Sends a request and reads until the server closes.
+async fn http(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset where the server closed with bytes unread is an end too.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    http(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await
+}
+
+#[tokio::test]
+async fn the_endpoint_answers_each_path() {
+    let address = endpoint(Some(Readiness::Ready)).await;
+    let page = get(address, "/metrics").await;
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+    assert!(page.contains("content-type: text/plain; version=0.0.4\r\n"), "{page}");
+    assert!(page.contains("connection: close\r\n") && page.contains("gateway_build_info{"), "{page}");
+    assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "));
+    assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200 "));
+    assert!(get(address, "/etc/passwd").await.starts_with("HTTP/1.1 404 "));
+    let post =
+        http(address, "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .await;
+    assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
+}
+
+#[tokio::test]
+async fn what_is_not_ready_says_why() {
+    let address = endpoint(Some(Readiness::NotReady("eth1 is gone".into()))).await;
+    let answer = get(address, "/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("not ready: eth1 is gone\n"), "{answer}");
+    assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "), "alive all the same");
+}
+
+#[tokio::test]
+async fn without_a_daemon_nothing_is_healthy() {
+    let address = endpoint(None).await;
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert!(get(address, path).await.starts_with("HTTP/1.1 503 "), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn endless_headers_and_idle_clients_are_cut_off() {
+    let address = endpoint(Some(Readiness::Ready)).await;
+    let long = format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(40_000));
+    assert!(!http(address, &long).await.contains("gateway_"), "too long");
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let idle_address = listener.local_addr().unwrap();
+    let mut bounded = super::listener::Bounded::new(listener, 1, Duration::from_millis(100));
+    let _client = TcpStream::connect(idle_address).await.unwrap();
+    let (mut connection, _) = axum::serve::Listener::accept(&mut bounded).await;
+    let error = connection.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+}

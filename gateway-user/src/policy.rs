@@ -1,0 +1,230 @@
+//! From configuration and live changes to what the kernel takes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use gateway_common::{
+    abi::{
+        ADDRESSES, CLASSES, Class as ClassValue, Limits as LimitsValue, Listing, PORT_GROUPS,
+        SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, gate, listing, mode,
+        policy,
+    },
+    packet::Address,
+    rate::Dimension,
+};
+use ipnet::IpNet;
+use thiserror::Error;
+
+use crate::{
+    config::{Class, Config, Mode, Protocol, Quotas, Require, Service},
+    control::words::Place,
+    host::zeroed_settings,
+    kernel::PolicySet,
+    prefixes,
+};
+
+/// Why a valid configuration cannot be a policy.
+#[derive(Debug, Error)]
+pub enum PolicyError {
+    /// More services with limits of their own for each source than there are regions.
+    #[error(
+        "{0} services have limits of their own for each source; at most {SERVICE_REGIONS} can; use total.* for some"
+    )]
+    Regions(usize),
+    /// Ports are shared by too many different sets of services.
+    #[error("the services share ports in more than {PORT_GROUPS} different ways; merge port ranges")]
+    Groups,
+    /// More services were configured since the daemon started than it has counters for.
+    #[error("more than {SERVICES} different services since the gateway was started; restart it")]
+    Services,
+}
+
+/// Limits that take the place of the configuration's; nothing: the limit is lifted.
+pub type Overrides = BTreeMap<(Place, Dimension), Option<crate::config::Quota>>;
+
+/// Which counter row each service has: the same for as long as the counters live.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows(pub BTreeMap<String, u8>);
+
+impl Rows {
+    /// The row of a service, given now if it has none.
+    fn of(&mut self, name: &str) -> Result<usize, PolicyError> {
+        if let Some(&row) = self.0.get(name) {
+            return Ok(usize::from(row));
+        }
+        let free = (1..SERVICES as u8).find(|row| !self.0.values().any(|used| used == row));
+        let row = free.ok_or(PolicyError::Services)?;
+        self.0.insert(name.to_owned(), row);
+        Ok(usize::from(row))
+    }
+}
+
+/// Compiles a policy.
+///
+/// # Errors
+/// Where it does not fit the kernel's tables.
+pub fn compile(
+    config: &Config,
+    mode: Mode,
+    overrides: &Overrides,
+    rows: &mut Rows,
+    generation: u64,
+) -> Result<PolicySet, PolicyError> {
+    let mut settings = zeroed_settings();
+    settings.generation = generation;
+    settings.mode = match mode {
+        Mode::Enforce => mode::ENFORCE,
+        Mode::Monitor => mode::MONITOR,
+        Mode::Off => mode::OFF,
+    };
+    let quotas = |place: Place, quotas: &Quotas| overridden(&place, quotas, overrides);
+    let defaults = quotas(Place::Default, &config.limits.quotas);
+    let neighbours = quotas(Place::Neighbours, &config.neighbours.quotas);
+    settings.source_mask_v4 = u64::from(mask32(config.limits.ipv4_prefix));
+    settings.source_mask_v6 = mask64(config.limits.ipv6_prefix);
+    settings.neighbour_mask_v4 = u64::from(mask32(config.neighbours.ipv4_prefix));
+    settings.neighbour_mask_v6 = mask64(config.neighbours.ipv6_prefix);
+    (settings.neighbours, settings.neighbours_own) = limits(&neighbours);
+    settings.classes = [ClassValue { limits: limits(&defaults).0, own: 0 }; CLASSES];
+    for (value, class) in settings.classes.iter_mut().skip(1).zip(&config.classes) {
+        *value = class_value(&defaults, &quotas(Place::Class(class.name.clone()), &class.quotas));
+    }
+    let mut region = 0;
+    let mut placed = Vec::new();
+    for service in &config.services {
+        let row = rows.of(&service.name)?;
+        let own = quotas(Place::Service(service.name.clone()), &service.quotas);
+        let total = quotas(Place::Total(service.name.clone()), &service.total);
+        settings.services[row] = service_value(service, &own, &total, &mut region);
+        placed.push((row, service));
+    }
+    if region as usize > SERVICE_REGIONS {
+        return Err(PolicyError::Regions(region as usize));
+    }
+    groups(&mut settings, &placed)?;
+    let prefixes = prefixes::compile(listings(config), join);
+    settings.flags = if prefixes.v4.is_empty() { 0 } else { policy::LISTS_V4 }
+        | if prefixes.v6.is_empty() { 0 } else { policy::LISTS_V6 };
+    Ok(PolicySet { settings, prefixes })
+}
+
+/// The quotas of a place, live changes in the place of what they change. A lifted quota stands as lifted.
+pub fn overridden(place: &Place, quotas: &Quotas, overrides: &Overrides) -> Quotas {
+    let mut result = *quotas;
+    for dimension in Dimension::ALL {
+        match overrides.get(&(place.clone(), dimension)) {
+            Some(Some(quota)) => result.set(*quota),
+            Some(None) => result.lift(dimension),
+            None => {}
+        }
+    }
+    result
+}
+
+fn mask32(length: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)
+}
+
+fn mask64(length: u8) -> u64 {
+    u64::MAX.checked_shl(64 - u32::from(length)).unwrap_or(0)
+}
+
+/// Limits, and the bits of the dimensions in which there is something to hold or that are lifted.
+fn limits(quotas: &Quotas) -> (LimitsValue, u64) {
+    let mut value = LimitsValue::default();
+    let mut own = 0;
+    for dimension in Dimension::ALL {
+        if let Some(quota) = quotas.get(dimension) {
+            value.each[dimension as usize] = quota.limit();
+        }
+        if quotas.get(dimension).is_some() || quotas.is_lifted(dimension) {
+            own |= 1 << dimension as u32;
+        }
+    }
+    (value, own)
+}
+
+/// A class has the default where it says nothing.
+fn class_value(defaults: &Quotas, quotas: &Quotas) -> ClassValue {
+    let (mut value, own) = limits(quotas);
+    let (default, _) = limits(defaults);
+    for dimension in Dimension::ALL {
+        if own & (1 << dimension as u32) == 0 {
+            value.each[dimension as usize] = default.each[dimension as usize];
+        }
+    }
+    ClassValue { limits: value, own }
+}
+
+fn service_value(service: &Service, own: &Quotas, total: &Quotas, region: &mut u32) -> ServiceValue {
+    let (total, totals) = limits(total);
+    let (own_limits, own) = limits(own);
+    let mut addresses = [[0; 2]; ADDRESSES];
+    for (value, address) in addresses.iter_mut().zip(&service.addresses) {
+        let Address { high, low } = match address {
+            std::net::IpAddr::V4(address) => Address::v4(address.octets()),
+            std::net::IpAddr::V6(address) => Address::v6(address.octets()),
+        };
+        *value = [high, low];
+    }
+    let mine = *region;
+    *region += u32::from(own != 0);
+    ServiceValue {
+        total,
+        limits: own_limits,
+        addresses,
+        address_count: service.addresses.len().min(ADDRESSES) as u32,
+        gate: if service.require == Require::Tls { gate::TLS } else { gate::ANY },
+        own: own as u32,
+        totals: totals as u32,
+        region: mine,
+        padding: 0,
+    }
+}
+
+/// Gives every port the set of services that share it.
+fn groups(settings: &mut Settings, placed: &[(usize, &Service)]) -> Result<(), PolicyError> {
+    let mut sets: HashMap<Vec<u8>, u8> = HashMap::new();
+    for (protocol, row) in [(Protocol::Tcp, 0), (Protocol::Udp, 1)] {
+        let mut by_port: BTreeMap<u16, Vec<u8>> = BTreeMap::new();
+        for (index, service) in placed.iter().filter(|(_, service)| service.protocol == protocol) {
+            for port in service.ports.iter().cloned().flatten() {
+                by_port.entry(port).or_default().push(*index as u8);
+            }
+        }
+        for (port, set) in by_port {
+            let next = sets.len() + 1;
+            let group = match sets.get(&set) {
+                Some(&group) => group,
+                None if next < PORT_GROUPS => {
+                    settings.groups[next][..set.len().min(SERVICES_PER_PORT)]
+                        .copy_from_slice(&set[..set.len().min(SERVICES_PER_PORT)]);
+                    sets.insert(set, next as u8);
+                    next as u8
+                }
+                None => return Err(PolicyError::Groups),
+            };
+            settings.group_by_port[row][usize::from(port)] = group;
+        }
+    }
+    Ok(())
+}
+
+fn listings(config: &Config) -> impl Iterator<Item = (IpNet, Listing)> {
+    let flagged = |flags| move |&net: &IpNet| (net, Listing { flags, class: 0 });
+    let classed = |(index, class): (usize, &Class)| {
+        let class_of = move |net| (net, Listing { flags: 0, class: index as u32 + 1 });
+        class.sources.clone().into_iter().map(class_of)
+    };
+    config
+        .lists
+        .allow
+        .iter()
+        .map(flagged(listing::ALLOW))
+        .chain(config.lists.block.iter().map(flagged(listing::BLOCK)))
+        .chain(config.classes.iter().enumerate().flat_map(classed))
+}
+
+/// Flags add up; the narrower class holds.
+fn join(outer: Listing, own: Listing) -> Listing {
+    Listing { flags: outer.flags | own.flags, class: if own.class == 0 { outer.class } else { own.class } }
+}

@@ -1,0 +1,69 @@
+//! What the gateway promises, measured with the real daemon in the lab: briefly in tests, at length in `soak`.
+
+mod flood;
+mod forged;
+mod honest;
+mod limits;
+mod live;
+mod protect;
+
+use anyhow::Result;
+
+use crate::lab::{Counters, Lab};
+
+pub use flood::{random_sources, share_at_full_rate};
+pub use forged::forged;
+pub use honest::{adoption, https, plaintext};
+pub use limits::exactness;
+pub use live::{limit_set, reloads};
+pub use protect::{kill_and_restart, metrics};
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// Honest requests of each kind, and plaintext connections.
+    pub requests: u32,
+    /// How long a flood against a limit takes, in seconds.
+    pub seconds: u64,
+    /// Reloads under load.
+    pub reloads: u32,
+    /// Connections that are open before the gateway comes.
+    pub open: usize,
+}
+
+impl Scale {
+    /// For every change.
+    pub const SHORT: Self = Self { requests: 100, seconds: 3, reloads: 100, open: 50 };
+    /// The figures that are promised.
+    pub const FULL: Self = Self { requests: 1_000, seconds: 10, reloads: 1_000, open: 1_000 };
+}
+
+/// One measurement: prints its figures, fails where a promise is broken.
+pub type Bar = fn(&Scale) -> Result<()>;
+
+/// All that tests run too, by name.
+pub const BARS: [(&str, Bar); 8] = [
+    ("https", https),
+    ("plaintext", plaintext),
+    ("adoption", adoption),
+    ("exactness", exactness),
+    ("limit-set", limit_set),
+    ("reloads", reloads),
+    ("kill", kill_and_restart),
+    ("metrics", metrics),
+];
+
+/// A port that is gated beside nginx's.
+const GATED: u16 = 9_000;
+
+/// TLS alone on ports 443 and [`GATED`]; a client in a hurry is no flood.
+const HONEST: &str = "mode = \"enforce\"\n\
+    [limits]\nsyn = \"none\"\n\
+    [limits.neighbours]\nsyn = \"none\"\n\
+    [[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [443, 9000]\nrequire = \"tls\"\n";
+
+/// Datagrams that got to the server's UDP.
+fn datagrams(lab: &Lab) -> Result<u64> {
+    let counters = Counters::read(&lab.server)?;
+    Ok(counters.get("UdpNoPorts") + counters.get("UdpInDatagrams"))
+}

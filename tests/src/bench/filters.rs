@@ -1,0 +1,150 @@
+//! Filters that stand in a flood's way, all with the same limit for each source.
+
+use anyhow::{Context as _, Result};
+use gateway_common::rate::Dimension;
+use gateway_tests::cases::{Draft as _, Offer, limit};
+use gateway_tests::lab::{Attached, Lab, Program};
+use gateway_user::host::Stand;
+use gateway_user::kernel::attach::{Attachment, Driver};
+use gateway_user::kernel::{Kernel, Program as Build};
+use nix::net::if_::if_nametoindex;
+
+use crate::subject::{apply, gateway};
+
+/// Packets that each source may send in a second, and at once.
+pub(crate) const RATE: u64 = 2;
+/// The same for a whole neighbourhood, a /24, where the filter has such limits.
+pub(crate) const NEIGHBOURS_RATE: u64 = 20;
+
+/// The same for all sources together.
+pub(crate) const TOTAL_RATE: u64 = 10_000;
+/// The port that floods go to.
+pub(crate) const PORT: u16 = 9;
+
+/// What stands in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filter {
+    /// XDP_DROP and nothing else.
+    Drop,
+    /// XDP_PASS, and the rule that drops what a filter lets through.
+    Pass,
+    /// The gateway with a limit for each source.
+    Gateway,
+    /// The gateway with limits for each source, for its neighbourhood, and for all together.
+    Wide,
+    /// A token bucket in an LRU hash map.
+    Textbook,
+    /// nftables at netdev ingress, a dynamic set with a limit.
+    Nftables,
+    /// iptables' hashlimit in the raw table.
+    Hashlimit,
+}
+
+impl Filter {
+    /// In words.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "bare XDP_DROP",
+            Self::Pass => "XDP_PASS and the drop rule, no limiter",
+            Self::Gateway => "gateway, sources alone",
+            Self::Wide => "gateway, sources, neighbourhoods and total",
+            Self::Textbook => "XDP token bucket in LRU_HASH (textbook)",
+            Self::Nftables => "nftables netdev ingress, dynamic set",
+            Self::Hashlimit => "iptables raw hashlimit",
+        }
+    }
+
+    /// Puts it on the server's interface for attackers.
+    pub(crate) fn stand(self, lab: &Lab) -> Result<Standing> {
+        let standing = match self {
+            Self::Drop => Standing::Lab(lab.attach(Program::Drop)?),
+            Self::Textbook => Standing::Lab(lab.attach(Program::Textbook { rate: RATE, burst: RATE })?),
+            Self::Gateway | Self::Wide => self.gateway(lab)?,
+            // The generator hands frames over to interfaces with an XDP program alone.
+            Self::Pass | Self::Nftables | Self::Hashlimit => Standing::Lab(lab.attach(Program::Pass)?),
+        };
+        match self {
+            Self::Nftables => nftables(lab)?,
+            Self::Hashlimit => return hashlimit(lab).map(|()| standing),
+            _ => {}
+        }
+        // What comes through is dropped at the next best place, so that the stack's work is not measured.
+        let hook = format!("type filter hook ingress device {} priority 500;", lab.attack_side());
+        nft(
+            lab,
+            &[
+                "add table netdev rest".to_owned(),
+                format!("add chain netdev rest dropped {{ {hook} }}"),
+                "add rule netdev rest dropped counter drop".to_owned(),
+            ],
+        )?;
+        Ok(standing)
+    }
+
+    /// Packets that it has let through: those that the rule behind it has counted.
+    pub(crate) fn passed(self, lab: &Lab) -> Result<u64> {
+        let (text, before) = if self == Self::Hashlimit {
+            (lab.server.run("iptables", &["-w", "-t", "raw", "-v", "-S", "PREROUTING"])?, "-c ")
+        } else {
+            (lab.server.run("nft", &["list chain netdev rest dropped"])?, "packets ")
+        };
+        // The last line that counts is that of the drop rule.
+        let counted = text.rsplit(before).next().and_then(|rest| rest.split_whitespace().next());
+        counted.and_then(|word| word.parse().ok()).context("the drop rule does not count")
+    }
+
+    fn gateway(self, lab: &Lab) -> Result<Standing> {
+        let mut policy = Stand::new().each(Dimension::Udp, limit(Dimension::Udp, RATE, RATE));
+        if self == Self::Wide {
+            let whole = limit(Dimension::Udp, NEIGHBOURS_RATE, NEIGHBOURS_RATE);
+            let service =
+                Offer::udp(PORT).total(Dimension::Udp, limit(Dimension::Udp, TOTAL_RATE, TOTAL_RATE));
+            policy = policy.neighbours(Dimension::Udp, whole).serve(service);
+        }
+        let name = lab.attack_side();
+        let index = lab.server.enter(|| if_nametoindex(name))??;
+        let mut kernel = gateway(vec![index])?;
+        apply(&mut kernel, &policy)?;
+        let attached =
+            lab.server.enter(|| kernel.attach(name, index, Build::Plain, Driver::Native, None))??;
+        Ok(Standing::Gateway(Box::new(kernel), attached))
+    }
+}
+
+/// A filter in place; dropping it takes it off. Rules go with their namespace.
+#[expect(dead_code, reason = "held for its drop")]
+pub(crate) enum Standing {
+    Lab(Attached),
+    Gateway(Box<Kernel>, Attachment),
+}
+
+fn nftables(lab: &Lab) -> Result<()> {
+    let set = "{ type ipv4_addr; size 1048576; flags dynamic,timeout; timeout 10s; }";
+    let chain = format!("{{ type filter hook ingress device {} priority 0; }}", lab.attack_side());
+    let over = format!("limit rate over {RATE}/second burst {RATE} packets");
+    nft(
+        lab,
+        &[
+            "add table netdev bench".to_owned(),
+            format!("add set netdev bench sources {set}"),
+            format!("add chain netdev bench limits {chain}"),
+            format!("add rule netdev bench limits update @sources {{ ip saddr {over} }} drop"),
+        ],
+    )
+}
+
+fn nft(lab: &Lab, lines: &[String]) -> Result<()> {
+    lab.server.run("nft", &[&lines.join("; ")]).map(drop).context("nftables")
+}
+
+fn hashlimit(lab: &Lab) -> Result<()> {
+    let (above, burst) = (format!("{RATE}/sec"), RATE.to_string());
+    let raw = ["-w", "-t", "raw", "-A", "PREROUTING", "-i", lab.attack_side()];
+    let limit = ["-m", "hashlimit", "--hashlimit-above", &above, "--hashlimit-burst", &burst];
+    let table = ["--hashlimit-mode", "srcip", "--hashlimit-name", "bench"];
+    let size = ["--hashlimit-htable-size", "262144", "--hashlimit-htable-max", "1048576", "-j", "DROP"];
+    let whole: Vec<&str> = raw.iter().chain(&limit).chain(&table).chain(&size).copied().collect();
+    lab.server.run("iptables", &whole)?;
+    let last: Vec<&str> = raw.iter().chain(&["-j", "DROP"]).copied().collect();
+    lab.server.run("iptables", &last).map(drop)
+}

@@ -1,0 +1,89 @@
+//! What is measured: the gateway's program under a policy, and the lab's programs beside it.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use aya::programs::{TestRun as _, Xdp};
+use aya::{Ebpf, EbpfLoader, TestRunOptions};
+use gateway_common::abi::{ABI_VERSION, Identity, Listing, Live};
+use gateway_user::host::{self, Stand};
+use gateway_user::kernel::{Kernel, LoadOptions, PolicySet, Prefixes, Program, TableSizes};
+use ipnet::IpNet;
+
+/// Loads the program as the daemon would, with the real clock.
+pub(crate) fn gateway(interfaces: Vec<u32>) -> Result<Kernel> {
+    let identity = Identity { key: [rand::random(), rand::random()], epoch: 0, abi: u64::from(ABI_VERSION) };
+    let options = LoadOptions {
+        identity,
+        tables: TableSizes::default(),
+        interfaces,
+        debug_log: false,
+        testing: false,
+        sockets: true,
+        pins: None,
+    };
+    Kernel::load(&options).context("cannot load the gateway")
+}
+
+/// Puts a policy into force.
+pub(crate) fn apply(kernel: &mut Kernel, stand: &Stand) -> Result<()> {
+    let prefixes: Prefixes<Listing> = prefixes(&stand.listings);
+    kernel.apply(&PolicySet { settings: stand.settings.clone(), prefixes })?;
+    let live: Prefixes<Live> = prefixes_of(&stand.live);
+    Ok(kernel.set_live(&live)?)
+}
+
+fn prefixes(from: &host::Prefixes<Listing>) -> Prefixes<Listing> {
+    prefixes_of(from)
+}
+
+fn prefixes_of<T: Copy>(from: &host::Prefixes<T>) -> Prefixes<T> {
+    let mut to = Prefixes::default();
+    for (prefix, value) in from.iter() {
+        match prefix {
+            IpNet::V4(net) => to.v4.push((net.addr().octets(), net.prefix_len(), *value)),
+            IpNet::V6(net) => to.v6.push((net.addr().octets(), net.prefix_len(), *value)),
+        }
+    }
+    to
+}
+
+/// The lab's object with one of its programs loaded, for test runs.
+pub(crate) struct Baseline {
+    ebpf: Ebpf,
+    name: &'static str,
+}
+
+impl Baseline {
+    /// Loads a program by its name in the object.
+    pub(crate) fn load(name: &'static str) -> Result<Self> {
+        let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/lab.bpf.o");
+        let path = env::var_os("GATEWAY_LAB_OBJECT").map_or_else(|| PathBuf::from(default), PathBuf::from);
+        let object = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut ebpf = EbpfLoader::new().load(&object)?;
+        let xdp: &mut Xdp = ebpf.program_mut(name).context("the object lacks a program")?.try_into()?;
+        xdp.load()?;
+        Ok(Self { ebpf, name })
+    }
+
+    /// The program.
+    pub(crate) fn program(&mut self) -> Result<&Xdp> {
+        let program = self.ebpf.program_mut(self.name).context("the object lacks a program")?;
+        let xdp: &mut Xdp = program.try_into()?;
+        Ok(xdp)
+    }
+}
+
+/// Nanoseconds a frame, and what became of the last one.
+pub(crate) fn test_run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<(f64, u32)> {
+    let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+    let result = program.test_run(options).context("the kernel refuses a test run")?;
+    Ok((result.duration.as_nanos() as f64, result.return_value))
+}
+
+/// The same for the gateway's program.
+pub(crate) fn gateway_run(kernel: &mut Kernel, frame: &[u8], repeat: u32) -> Result<(f64, u32)> {
+    test_run(kernel.program(Program::Plain)?, frame, repeat)
+}

@@ -1,0 +1,46 @@
+//! Enforce, monitor, off, and before the first policy.
+
+use gateway_common::abi::{FOREVER, mode};
+use gateway_common::rate::Dimension;
+use gateway_common::verdict::Reason;
+use gateway_user::host::Stand;
+
+use super::frames::{HTTP, ack, data, datagram, ping, syn};
+use super::{Case, Draft, Offer, limit};
+use crate::builder;
+
+pub(super) fn cases() -> Vec<Case> {
+    let strict = |mode| {
+        Stand::new().mode(mode).each(Dimension::Udp, limit(Dimension::Udp, 1, 1)).serve(Offer::tls(443))
+    };
+    let judged = |name: &str, mode| {
+        Case::under(name, strict(mode))
+            .gets(ack().truncate(20), Reason::Ipv4Malformed)
+            .gets(syn().flags(0), Reason::TcpFlags)
+            .gets(datagram(), Reason::Ok)
+            .gets(datagram(), Reason::LimitUdp)
+            .gets(data(HTTP), Reason::PlaintextHttp)
+            .gets(ping(), Reason::Ok)
+            .gets(builder::ethernet(0x0806, &[0; 46]), Reason::NonIp)
+    };
+    let passed = |name: &str, stand, reason| {
+        Case::under(name, stand)
+            .gets(ack().truncate(20), reason)
+            .gets(data(HTTP), reason)
+            .times(3, datagram(), reason)
+            .gets(builder::ethernet(0x0806, &[0; 46]), reason)
+    };
+    let mut unconfigured = strict(mode::ENFORCE);
+    unconfigured.settings.generation = 0;
+    vec![
+        judged("enforce drops", mode::ENFORCE),
+        judged("monitor says what it would drop", mode::MONITOR),
+        passed("off passes all", strict(mode::OFF).live("192.0.2.0/24", 0, FOREVER), Reason::Off),
+        passed("without a policy all passes", unconfigured, Reason::Unconfigured),
+        Case::under(
+            "monitor says whom it would ban",
+            Stand::new().mode(mode::MONITOR).live("192.0.2.0/24", 0, FOREVER),
+        )
+        .gets(datagram(), Reason::Banned),
+    ]
+}

@@ -1,0 +1,184 @@
+//! Policies of the table, written down in a few words.
+
+use gateway_common::abi::{Listing, Live, Service, Settings, gate, policy};
+use gateway_common::packet::Address;
+use gateway_common::rate::{Dimension, Instant, Limit, Rate};
+use gateway_common::table::bit;
+use gateway_user::host::Stand;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// Nanoseconds of a second.
+const SECOND: u64 = 1_000_000_000;
+
+/// So many packets or bytes a second, and so many at once.
+///
+/// # Panics
+/// Where there can be no such limit.
+#[must_use]
+pub fn limit(dimension: Dimension, per_second: u64, burst: u64) -> Limit {
+    Limit::new(dimension, Rate { amount: per_second, per: SECOND }, burst)
+        .unwrap_or_else(|error| panic!("{per_second}/s with a burst of {burst}: {error:?}"))
+}
+
+/// What a stand can be told.
+#[must_use]
+pub trait Draft: Sized {
+    /// Another mode.
+    fn mode(self, mode: u32) -> Self;
+    /// A limit of every source.
+    fn each(self, dimension: Dimension, limit: Limit) -> Self;
+    /// A limit of a class's own; to be told after [`Self::each`].
+    fn class(self, class: u32, dimension: Dimension, limit: Limit) -> Self;
+    /// A limit of every neighbourhood.
+    fn neighbours(self, dimension: Dimension, limit: Limit) -> Self;
+    /// What a prefix is; covering prefixes are the caller's to include.
+    fn list(self, prefix: &str, flags: u32, class: u32) -> Self;
+    /// What was said live of a prefix; 0: nothing.
+    fn live(self, prefix: &str, allow_until: Instant, ban_until: Instant) -> Self;
+    /// A service; indices count from 1 in the order of these calls.
+    fn serve(self, offer: Offer) -> Self;
+}
+
+impl Draft for Stand {
+    fn mode(mut self, mode: u32) -> Self {
+        self.settings.mode = mode;
+        self
+    }
+
+    fn each(mut self, dimension: Dimension, limit: Limit) -> Self {
+        self.settings.classes[0].limits.each[dimension as usize] = limit;
+        self
+    }
+
+    fn class(mut self, class: u32, dimension: Dimension, limit: Limit) -> Self {
+        let everybody = self.settings.classes[0].limits;
+        let class = &mut self.settings.classes[class as usize];
+        if class.own == 0 {
+            class.limits = everybody;
+        }
+        class.limits.each[dimension as usize] = limit;
+        class.own |= u64::from(bit(dimension));
+        self
+    }
+
+    fn neighbours(mut self, dimension: Dimension, limit: Limit) -> Self {
+        self.settings.neighbours.each[dimension as usize] = limit;
+        self.settings.neighbours_own |= u64::from(bit(dimension));
+        self
+    }
+
+    fn list(mut self, prefix: &str, flags: u32, class: u32) -> Self {
+        let prefix = parse(prefix);
+        self.settings.flags |= if prefix.addr().is_ipv4() { policy::LISTS_V4 } else { policy::LISTS_V6 };
+        self.listings.insert(prefix, Listing { flags, class });
+        self
+    }
+
+    fn live(mut self, prefix: &str, allow_until: Instant, ban_until: Instant) -> Self {
+        self.live.insert(parse(prefix), Live { allow_until, ban_until });
+        self
+    }
+
+    fn serve(mut self, offer: Offer) -> Self {
+        offer.enter(&mut self.settings);
+        self
+    }
+}
+
+fn parse(prefix: &str) -> IpNet {
+    prefix.parse().unwrap_or_else(|_| panic!("{prefix} is no prefix"))
+}
+
+/// A service to be.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Offer {
+    row: usize,
+    port: u16,
+    gate: u32,
+    addresses: Vec<Address>,
+    total: Vec<(Dimension, Limit)>,
+    own: Vec<(Dimension, Limit)>,
+}
+
+impl Offer {
+    /// On a TCP port.
+    pub fn tcp(port: u16) -> Self {
+        Self { row: 0, port, gate: gate::ANY, addresses: Vec::new(), total: Vec::new(), own: Vec::new() }
+    }
+
+    /// On a UDP port.
+    pub fn udp(port: u16) -> Self {
+        Self { row: 1, ..Self::tcp(port) }
+    }
+
+    /// On a TCP port, and TLS alone.
+    pub fn tls(port: u16) -> Self {
+        Self { gate: gate::TLS, ..Self::tcp(port) }
+    }
+
+    /// On this address; on all if never told.
+    ///
+    /// # Panics
+    /// Where it is none.
+    pub fn on(mut self, address: &str) -> Self {
+        let address: IpAddr = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
+        self.addresses.push(match address {
+            IpAddr::V4(address) => Address::v4(address.octets()),
+            IpAddr::V6(address) => Address::v6(address.octets()),
+        });
+        self
+    }
+
+    /// What all sources together have.
+    pub fn total(mut self, dimension: Dimension, limit: Limit) -> Self {
+        self.total.push((dimension, limit));
+        self
+    }
+
+    /// What every source has towards it.
+    pub fn own(mut self, dimension: Dimension, limit: Limit) -> Self {
+        self.own.push((dimension, limit));
+        self
+    }
+
+    fn enter(self, settings: &mut Settings) {
+        let index = 1 + settings.services[1..].iter().take_while(|service| is_used(service)).count();
+        let regions = settings.services[1..index].iter().filter(|service| service.own != 0).count();
+        let service = &mut settings.services[index];
+        service.gate = self.gate;
+        // Marks the place as used, and is of no meaning to the packet path.
+        service.padding = 1;
+        service.address_count = self.addresses.len() as u32;
+        for (place, Address { high, low }) in service.addresses.iter_mut().zip(self.addresses) {
+            *place = [high, low];
+        }
+        for (dimension, limit) in self.total {
+            service.total.each[dimension as usize] = limit;
+            service.totals |= bit(dimension);
+        }
+        for (dimension, limit) in self.own {
+            service.limits.each[dimension as usize] = limit;
+            service.own |= bit(dimension);
+            service.region = regions as u32;
+        }
+        join(settings, self.row, self.port, index as u8);
+    }
+}
+
+fn is_used(service: &Service) -> bool {
+    service.padding != 0
+}
+
+/// Adds a service to those of a port.
+fn join(settings: &mut Settings, row: usize, port: u16, index: u8) {
+    let free = 1 + settings.groups[1..].iter().take_while(|group| group[0] != 0).count();
+    let group = &mut settings.group_by_port[row][usize::from(port)];
+    if *group == 0 {
+        *group = free as u8;
+    }
+    let members = &mut settings.groups[usize::from(*group)];
+    let last = members.iter_mut().find(|member| **member == 0).expect("room for a service on this port");
+    *last = index;
+}

@@ -1,0 +1,124 @@
+//! The packet's way in the kernel, a frame at a time: [`Judge`] is to the loaded program what `HostEnv` is to the stages.
+
+pub mod counts;
+pub mod parity;
+mod runner;
+
+use std::ops::RangeInclusive;
+
+use anyhow::{Context as _, Result, ensure};
+use gateway_common::abi::{ABI_VERSION, Identity, LINK_WAYS, WAYS};
+use gateway_common::hash::Key;
+use gateway_common::rate::Instant;
+use gateway_common::verdict::{Action, Reason, Verdict};
+use gateway_user::host::{self, Sets, Stand};
+use gateway_user::kernel::{Kernel, LoadOptions, PolicySet, Prefixes, TableSizes};
+use ipnet::IpNet;
+
+pub use runner::Runner;
+
+/// Lengths of frames that a test run takes: a whole Ethernet header, and one page less head and tail room.
+pub const FRAME_LENGTHS: RangeInclusive<usize> = 14..=3_000;
+
+/// The program in the kernel under a clock that the test sets.
+pub struct Judge {
+    kernel: Kernel,
+    runner: Runner,
+    sets: Sets,
+    key: Key,
+}
+
+impl Judge {
+    /// Loads the program with tables of a stand's shape and key. Takes about a second; [`Self::lay`] begins anew sooner.
+    ///
+    /// # Errors
+    /// When the program cannot be loaded.
+    pub fn new(sets: Sets, key: Key) -> Result<Self> {
+        let mut kernel = Kernel::load(&LoadOptions {
+            identity: Identity { key: key.0, epoch: 0, abi: u64::from(ABI_VERSION) },
+            tables: sizes(sets),
+            interfaces: vec![1],
+            debug_log: false,
+            testing: true,
+            sockets: false,
+            pins: None,
+        })?;
+        let runner = Runner::new(&mut kernel)?;
+        Ok(Self { kernel, runner, sets, key })
+    }
+
+    /// Lays a stand down before empty tables.
+    ///
+    /// # Errors
+    /// When the stand is of another shape or key, or a map cannot be written.
+    pub fn lay(&mut self, stand: &Stand) -> Result<()> {
+        ensure!((self.sets, self.key) == (stand.sets, stand.key), "tables of another shape or key");
+        self.kernel.clear_tables()?;
+        self.kernel.apply(&policy(stand))?;
+        Ok(self.kernel.set_live(&prefixes(&stand.live))?)
+    }
+
+    /// Judges one frame that comes at `now`.
+    ///
+    /// # Errors
+    /// When the kernel does not take the frame, or what the program returns is not what it says of its verdict.
+    pub fn judge(&mut self, frame: &[u8], now: Instant) -> Result<Verdict> {
+        self.kernel.set_clock(now)?;
+        let returned = self.runner.run(frame)?;
+        let (action, reason) = self.kernel.testimony()?;
+        let action = Action::ALL.get(action as usize).copied().context("no such action")?;
+        let reason = Reason::ALL.get(reason as usize).copied().context("no such reason")?;
+        let verdict = Verdict { action, reason };
+        ensure!(returned == xdp_action(action), "{verdict:?}, but the program returned {returned}");
+        Ok(verdict)
+    }
+
+    /// The loaded program with its maps.
+    pub fn kernel(&mut self) -> &mut Kernel {
+        &mut self.kernel
+    }
+
+    /// The program for another thread.
+    ///
+    /// # Errors
+    /// When the kernel gives no second handle.
+    pub fn runner(&mut self) -> Result<Runner> {
+        Runner::new(&mut self.kernel)
+    }
+}
+
+/// A stand's policy as the kernel takes it.
+#[must_use]
+pub fn policy(stand: &Stand) -> PolicySet {
+    PolicySet { settings: stand.settings.clone(), prefixes: prefixes(&stand.listings) }
+}
+
+/// What the program returns for an action (enum xdp_action in the kernel's include/uapi/linux/bpf.h).
+const fn xdp_action(action: Action) -> u32 {
+    match action {
+        Action::Drop => 1,
+        Action::Pass | Action::WouldDrop => 2,
+        Action::Tx => 3,
+    }
+}
+
+fn sizes(sets: Sets) -> TableSizes {
+    let ways = WAYS as u32;
+    TableSizes {
+        sources: sets.sources * ways,
+        service_sources: sets.service_sources * ways,
+        neighbours: sets.neighbours * ways,
+        connections: sets.connections * LINK_WAYS as u32,
+    }
+}
+
+fn prefixes<V: Copy>(set: &host::Prefixes<V>) -> Prefixes<V> {
+    let mut prefixes = Prefixes::default();
+    for (prefix, &value) in set.iter() {
+        match prefix {
+            IpNet::V4(net) => prefixes.v4.push((net.addr().octets(), net.prefix_len(), value)),
+            IpNet::V6(net) => prefixes.v6.push((net.addr().octets(), net.prefix_len(), value)),
+        }
+    }
+    prefixes
+}

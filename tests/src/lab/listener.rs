@@ -1,0 +1,113 @@
+//! A server that answers nothing, and keeps what reached it.
+
+use std::io::{ErrorKind, Read as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::namespace::Namespace;
+
+/// Bytes of one connection that are kept; more are counted.
+const KEPT: usize = 65_536;
+/// Connections that are open at once; more wait in the kernel's queue.
+const OPEN: usize = 1_024;
+/// How often new bytes are looked for.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What one connection delivered to the socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// Who connected.
+    pub peer: SocketAddr,
+    /// The first 64 KiB.
+    pub bytes: Vec<u8>,
+    /// How many bytes came in all.
+    pub total: u64,
+    /// Whether the connection is over.
+    pub closed: bool,
+}
+
+/// A TCP server in a namespace; it ends with the handle.
+pub struct PlainListener {
+    stop: Arc<AtomicBool>,
+    delivered: Arc<Mutex<Vec<Delivered>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl PlainListener {
+    /// Listens on an address of the namespace.
+    ///
+    /// # Errors
+    /// Where the address is in use or not there.
+    pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
+        let listener = namespace
+            .enter(|| TcpListener::bind(address))?
+            .with_context(|| format!("cannot listen on {address}"))?;
+        listener.set_nonblocking(true)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let delivered = Arc::new(Mutex::new(Vec::new()));
+        let (stopped, records) = (Arc::clone(&stop), Arc::clone(&delivered));
+        let thread = thread::spawn(move || serve(&listener, &stopped, &records));
+        Ok(Self { stop, delivered, thread: Some(thread) })
+    }
+
+    /// What has come so far, in the order of the connections.
+    #[must_use]
+    pub fn delivered(&self) -> Vec<Delivered> {
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for PlainListener {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(listener: &TcpListener, stop: &AtomicBool, records: &Mutex<Vec<Delivered>>) {
+    let mut open: Vec<(usize, TcpStream)> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let mut idle = true;
+        let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() < OPEN
+            && let Ok((stream, peer)) = listener.accept()
+            && stream.set_nonblocking(true).is_ok()
+        {
+            open.push((records.len(), stream));
+            records.push(Delivered { peer, bytes: Vec::new(), total: 0, closed: false });
+            idle = false;
+        }
+        open.retain_mut(|(index, stream)| {
+            let before = records[*index].total;
+            let stays = receive(stream, &mut records[*index]);
+            idle &= stays && records[*index].total == before;
+            stays
+        });
+        drop(records);
+        if idle {
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Takes what one connection has; says whether it is still open.
+fn receive(stream: &mut TcpStream, record: &mut Delivered) -> bool {
+    let mut buffer = [0; 4096];
+    match stream.read(&mut buffer) {
+        Ok(0) => record.closed = true,
+        Ok(length) => {
+            record.total += length as u64;
+            let room = KEPT.saturating_sub(record.bytes.len());
+            record.bytes.extend(&buffer[..length.min(room)]);
+        }
+        Err(error) => record.closed = !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+    }
+    !record.closed
+}

@@ -1,0 +1,251 @@
+//! A network of three namespaces on one machine: a client and an attacker, each with a cable to the server.
+//!
+//! ```text
+//! client   192.0.2.2, 2001:db8:1::2  ──veth──  192.0.2.1, 2001:db8:1::1   server
+//! attacker 203.0.113.2, 2001:db8:2::2 ─veth──  203.0.113.1, 2001:db8:2::1 server
+//! ```
+//!
+//! Whatever the server has no other route for goes to the attacker, the answers to forged sources too. Neighbours are entered
+//! by hand, so a flood needs no ARP; checksums are complete on the wire, and the far ends run an XDP program, so a filter on
+//! the server's ends may send frames back. Nothing outside the namespaces is touched, and all of it goes with [`Lab`], when
+//! the process is interrupted, or at the latest when the next lab comes up.
+
+mod client;
+#[path = "../../../gateway-ebpf/src/lab/config.rs"]
+mod config;
+mod counters;
+mod flood;
+mod gateway;
+mod generator;
+mod listener;
+mod metrics;
+mod namespace;
+mod nginx;
+mod object;
+mod process;
+mod root;
+mod sources;
+mod sys;
+mod template;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context as _, Result};
+
+pub use client::{Https, Outcome, TlsVersion};
+pub use counters::{Counters, Interface};
+pub use flood::{Flood, FloodReport, Flooding, Pace};
+pub use gateway::Gateway;
+pub use listener::{Delivered, PlainListener};
+pub use metrics::Metrics;
+pub use namespace::Namespace;
+pub use nginx::Nginx;
+pub use object::{Attached, Category, Count, Program};
+pub use process::Process;
+pub use root::{is_privileged, missing};
+pub use sources::Sources;
+pub use template::Template;
+
+/// The server's address on the client's cable.
+pub const SERVER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The same for IPv6.
+pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
+/// The client's address.
+pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// The same for IPv6.
+pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
+/// The attacker's own address.
+pub const ATTACKER_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+/// The same for IPv6.
+pub const ATTACKER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
+/// The first address of the network that floods come from, 198.18.0.0/15 (RFC 2544).
+pub const FLOOD_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
+/// The same for IPv6: 2001:2::/48 (RFC 5180).
+pub const FLOOD_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0);
+
+/// One cable: the server's end and the other's.
+struct Cable {
+    /// The number in the addresses of its ends.
+    number: u8,
+    /// Name of the server's end.
+    near: String,
+    /// Addresses of the server's end with prefix lengths.
+    near_addresses: [(IpAddr, u8); 2],
+    /// Addresses of the far end.
+    far_addresses: [(IpAddr, u8); 2],
+}
+
+/// Name of the far end in the client's and in the attacker's namespace.
+const FAR: &str = "uplink";
+
+/// The network.
+pub struct Lab {
+    /// Programs on the far ends.
+    _far: [Attached; 2],
+    client_side: String,
+    attack_side: String,
+    /// Where honest requests come from.
+    pub client: Namespace,
+    /// Where floods come from.
+    pub attacker: Namespace,
+    /// Where servers listen and the gateway runs.
+    pub server: Namespace,
+}
+
+impl Lab {
+    /// Brings the network up, after it has removed what interrupted runs have left.
+    ///
+    /// # Errors
+    /// Where a program or a right is missing: ask [`missing`] first.
+    pub fn new() -> Result<Self> {
+        namespace::remove_leftovers();
+        let [client, attacker, server] = ["client", "attacker", "server"].map(Namespace::new);
+        let (client, attacker, server) = (client?, attacker?, server?);
+        let [to_client, to_attacker] = cables();
+        for (cable, far) in [(&to_client, &client), (&to_attacker, &attacker)] {
+            lay(cable, &server, far)
+                .with_context(|| format!("cannot connect {} with {}", server.name(), far.name()))?;
+        }
+        routes(&client, &attacker, &server, &to_attacker)?;
+        let far = [
+            Attached::new(&client, Program::Pass, &[FAR])?,
+            Attached::new(&attacker, Program::Pass, &[FAR])?,
+        ];
+        let (client_side, attack_side) = (to_client.near, to_attacker.near);
+        Ok(Self { _far: far, client_side, attack_side, client, attacker, server })
+    }
+
+    /// The server's interface towards the client.
+    #[must_use]
+    pub fn client_side(&self) -> &str {
+        &self.client_side
+    }
+
+    /// The server's interface towards the attacker.
+    #[must_use]
+    pub fn attack_side(&self) -> &str {
+        &self.attack_side
+    }
+
+    /// Both of the server's interfaces: where a gateway belongs.
+    #[must_use]
+    pub fn interfaces(&self) -> [&str; 2] {
+        [&self.client_side, &self.attack_side]
+    }
+
+    /// Puts a program of the lab on both of the server's interfaces, in the gateway's place.
+    ///
+    /// # Errors
+    /// Where it cannot be loaded, or an interface has a program already.
+    pub fn attach(&self, program: Program) -> Result<Attached> {
+        Attached::new(&self.server, program, &self.interfaces())
+    }
+
+    /// Starts nginx in the server's namespace.
+    ///
+    /// # Errors
+    /// Where it does not answer within ten seconds.
+    pub fn nginx(&self) -> Result<Nginx> {
+        Nginx::start(&self.server)
+    }
+
+    /// Starts a flood towards the server's interface for attackers.
+    ///
+    /// # Errors
+    /// Where the template is no frame that the generator can fill, or the generator cannot be loaded.
+    pub fn flood(&self, flood: &Flood) -> Result<Flooding> {
+        Flooding::start(&self.attacker, FAR, flood)
+    }
+
+    /// Gives the attack side a receiving thread of its own on this CPU; without, frames are received on the CPU that sends.
+    ///
+    /// Call it each time a program was attached: the thread ends with it, and the next one is not bound to a CPU. Senders should be
+    /// on another one.
+    ///
+    /// # Errors
+    /// Where the kernel has no threaded NAPI (before Linux 5.12), or no program is attached in native mode.
+    pub fn receive_on(&self, cpu: usize) -> Result<()> {
+        object::receive_on(&self.server, &self.attack_side, cpu)
+    }
+}
+
+/// The two cables. Names of interfaces are unique on the machine, because the threads that receive are named after them.
+fn cables() -> [Cable; 2] {
+    static LABS: AtomicU32 = AtomicU32::new(0);
+    let lab = std::process::id() << 4 | (LABS.fetch_add(1, Ordering::Relaxed) & 15);
+    [
+        Cable {
+            number: 1,
+            near: format!("client{lab:x}"),
+            near_addresses: [(SERVER_V4.into(), 24), (SERVER_V6.into(), 64)],
+            far_addresses: [(CLIENT_V4.into(), 24), (CLIENT_V6.into(), 64)],
+        },
+        Cable {
+            number: 2,
+            near: format!("attack{lab:x}"),
+            near_addresses: [(Ipv4Addr::new(203, 0, 113, 1).into(), 30), (attack_v6(), 64)],
+            far_addresses: [(ATTACKER_V4.into(), 30), (ATTACKER_V6.into(), 64)],
+        },
+    ]
+}
+
+/// The server's IPv6 address on the attacker's cable.
+fn attack_v6() -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1))
+}
+
+impl Cable {
+    /// Hardware address of an end: locally administered, cable, end.
+    fn mac(&self, end: u8) -> String {
+        format!("02:00:00:00:{:02x}:{end:02x}", self.number)
+    }
+}
+
+/// Hardware addresses of the attacker's end and of the server's end of its cable, as a frame begins: destination, source.
+pub(crate) const ATTACK_MACS: [u8; 12] = [2, 0, 0, 0, 2, 1, 2, 0, 0, 0, 2, 2];
+
+/// Creates a pair of interfaces, addresses them, and tells each end the other's hardware address.
+fn lay(cable: &Cable, server: &Namespace, far: &Namespace) -> Result<()> {
+    let Cable { near, near_addresses, far_addresses, .. } = cable;
+    let (near_mac, far_mac) = (cable.mac(1), cable.mac(2));
+    server.ip(&[format!(
+        "link add name {near} address {near_mac} type veth peer name {FAR} address {far_mac} netns {}",
+        far.name()
+    )])?;
+    for (space, device, own, peers, mac) in [
+        (server, near.as_str(), near_addresses, far_addresses, &far_mac),
+        (far, FAR, far_addresses, near_addresses, &near_mac),
+    ] {
+        let mut lines = vec![format!("link set dev {device} up")];
+        for (address, length) in own {
+            let nodad = if address.is_ipv6() { "nodad" } else { "" };
+            lines.push(format!("address add {address}/{length} dev {device} {nodad}"));
+        }
+        lines.extend(peers.iter().map(|(address, _)| {
+            format!("neighbour replace {address} lladdr {mac} dev {device} nud permanent")
+        }));
+        space.ip(&lines)?;
+        // An XDP program at the other end sees the bytes as they are: the sum must be in them.
+        space.run("ethtool", &["-K", device, "tx", "off"])?;
+    }
+    Ok(())
+}
+
+/// The attacker reaches the server's address; the server sends what is nobody's to the attacker.
+fn routes(client: &Namespace, attacker: &Namespace, server: &Namespace, cable: &Cable) -> Result<()> {
+    let near = &cable.near;
+    server.ip(&[
+        format!("route add default via {ATTACKER_V4} dev {near}"),
+        format!("route add default via {ATTACKER_V6} dev {near}"),
+    ])?;
+    let [(near_v4, _), (near_v6, _)] = cable.near_addresses;
+    attacker.ip(&[
+        format!("route add default via {near_v4} dev {FAR}"),
+        format!("route add default via {near_v6} dev {FAR}"),
+    ])?;
+    client.ip(&[
+        format!("route add default via {SERVER_V4} dev {FAR}"),
+        format!("route add default via {SERVER_V6} dev {FAR}"),
+    ])
+}

@@ -1,0 +1,105 @@
+//! A real server.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use super::namespace::{Namespace, output, scratch};
+use super::process::Process;
+use super::{SERVER_V4, SERVER_V6};
+
+/// The name in the certificate.
+pub(crate) const HOST: &str = "gateway.test";
+/// How long it may take until it answers.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// nginx with TLS 1.2 and 1.3 on port 443 and plain HTTP on port 8080; it ends with the handle, and its files go.
+pub struct Nginx {
+    /// nginx itself; before the directory, so that it ends before its files go.
+    process: Process,
+    directory: TempDir,
+}
+
+impl Nginx {
+    pub(crate) fn start(namespace: &Namespace) -> Result<Self> {
+        let directory = scratch()?;
+        let path = directory.path();
+        certificate(path)?;
+        fs::write(path.join("nginx.conf"), configuration(path)?)?;
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(path).arg("-e").arg(path.join("error.log"));
+        command.arg("-c").arg(path.join("nginx.conf"));
+        let process =
+            namespace.spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))?;
+        let mut nginx = Self { process, directory };
+        nginx.wait_until_ready(namespace)?;
+        Ok(nginx)
+    }
+
+    /// The certificate that it shows, and that clients trust.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.directory.path().join("certificate.pem")
+    }
+
+    /// What it logged as errors.
+    ///
+    /// # Errors
+    /// Where the log cannot be read.
+    pub fn errors(&self) -> Result<String> {
+        fs::read_to_string(self.directory.path().join("error.log")).context("cannot read nginx's log")
+    }
+
+    fn wait_until_ready(&mut self, namespace: &Namespace) -> Result<()> {
+        let start = Instant::now();
+        let addresses = [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)];
+        let answers = |address: &IpAddr| {
+            TcpStream::connect_timeout(&SocketAddr::new(*address, 443), Duration::from_secs(1)).is_ok()
+        };
+        while !namespace.enter(|| addresses.iter().all(answers))? {
+            if self.process.child.try_wait()?.is_some() || start.elapsed() > PATIENCE {
+                bail!("nginx does not answer: {}", self.errors().unwrap_or_default().trim());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+/// A certificate for two days that vouches for itself.
+fn certificate(directory: &Path) -> Result<()> {
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    command.args(["-days", "2", "-subj", &format!("/CN={HOST}")]);
+    command.args(["-addext", &format!("subjectAltName=DNS:{HOST}")]);
+    command.arg("-keyout").arg(directory.join("key.pem"));
+    command.arg("-out").arg(directory.join("certificate.pem"));
+    output(&mut command).map(drop).context("cannot make a certificate")
+}
+
+fn configuration(directory: &Path) -> Result<String> {
+    let directory = directory.to_str().context("the directory for temporary files has no UTF-8 name")?;
+    let mut text = format!(
+        "daemon off;\nuser root;\nworker_processes 2;\nworker_rlimit_nofile 8192;\npid {directory}/nginx.pid;\n\
+         error_log {directory}/error.log warn;\nevents {{ worker_connections 4000; }}\nhttp {{\n\
+         access_log off;\ndefault_type text/plain;\nserver_tokens off;\n"
+    );
+    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        writeln!(text, "{kind}_temp_path {directory}/{kind};")?;
+    }
+    write!(
+        text,
+        "server {{\nlisten 0.0.0.0:443 ssl backlog=4096;\nlisten [::]:443 ssl ipv6only=on backlog=4096;\n\
+         listen 0.0.0.0:8080;\nlisten [::]:8080 ipv6only=on;\nserver_name {HOST};\n\
+         ssl_certificate {directory}/certificate.pem;\nssl_certificate_key {directory}/key.pem;\n\
+         ssl_protocols TLSv1.2 TLSv1.3;\nlocation / {{ return 200 \"ok\\n\"; }}\n}}\n}}\n"
+    )?;
+    Ok(text)
+}

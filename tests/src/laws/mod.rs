@@ -1,0 +1,56 @@
+//! What laws and the fuzzer share: frames to start from, mutations, and a policy that has something of everything.
+
+mod mutate;
+mod watched;
+
+use std::time::Duration;
+
+use gateway_common::abi::listing;
+use gateway_common::pipeline::{self, Scratch};
+use gateway_common::rate::Dimension;
+use gateway_common::verdict::Verdict;
+use gateway_user::host::{HostEnv, Stand};
+
+use crate::cases::{self, Draft, Offer, START, limit};
+
+pub use mutate::mutate;
+pub use watched::Watched;
+
+/// Every frame of the table of cases, each once.
+#[must_use]
+pub fn frames() -> Vec<Vec<u8>> {
+    let mut frames: Vec<Vec<u8>> =
+        cases::all().into_iter().flat_map(|case| case.steps).map(|step| step.frame).collect();
+    frames.sort_unstable();
+    frames.dedup();
+    frames
+}
+
+/// Limits in every dimension and scope, lists of both families, live entries, gated services.
+#[must_use]
+pub fn rich_stand() -> Stand {
+    let mut stand = Stand::new();
+    for (place, dimension) in Dimension::ALL.into_iter().enumerate() {
+        let burst = if dimension == Dimension::Bytes { 20_000 } else { 20 + place as u64 };
+        stand = stand
+            .each(dimension, limit(dimension, 1_000, burst))
+            .neighbours(dimension, limit(dimension, 4_000, burst * 3));
+    }
+    let second = cases::instants(Duration::from_secs(1));
+    stand
+        .class(1, Dimension::Udp, limit(Dimension::Udp, 10, 10))
+        .list("203.0.113.0/24", listing::BLOCK, 0)
+        .list("2001:db8:bad::/48", listing::BLOCK, 0)
+        .list("192.0.2.128/25", 0, 1)
+        .list("192.0.2.77/32", listing::ALLOW, 0)
+        .live("192.0.2.66/32", 0, START + second)
+        .live("2001:db8::66/128", START + second, 0)
+        .serve(Offer::tls(443).total(Dimension::Syn, limit(Dimension::Syn, 10_000, 10_000)))
+        .serve(Offer::udp(53).own(Dimension::Udp, limit(Dimension::Udp, 100, 100)))
+}
+
+/// Judges a frame through [`Watched`], so that a read outside of it ends the test.
+pub fn judge_watched(env: &HostEnv, frame: &[u8], now: u64) -> Verdict {
+    env.set_now(now);
+    pipeline::handle(&Watched::new(frame), &env, &mut Scratch::default())
+}

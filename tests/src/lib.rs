@@ -1,0 +1,23 @@
+//! What the gateway's tests, demo and benchmarks stand on.
+
+pub mod bars;
+pub mod builder;
+pub mod cases;
+pub mod kernel;
+pub mod lab;
+pub mod laws;
+pub mod options;
+
+/// The bucket of a source in a table, as the budgets stage asks for it.
+pub fn bucket(
+    env: &gateway_user::host::HostEnv,
+    table: gateway_common::env::Table,
+    key: u64,
+    now: gateway_common::rate::Instant,
+) -> Option<gateway_common::table::BucketOf<&gateway_user::host::HostEnv>> {
+    use gateway_common::{abi::Active, env::Env as _, pipeline::Context, table::Place};
+    let active = Active::default();
+    let settings = env.settings(active)?;
+    let context = Context { env: &env, settings, active, now };
+    gateway_common::table::bucket(&context, table, 0, key, &mut Place::default())
+}

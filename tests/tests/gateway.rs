@@ -1,0 +1,58 @@
+//! The promises, briefly: the real daemon, real clients and floods in the lab. `soak` measures them at length.
+
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Result;
+use gateway_tests::bars::{self, Bar, Scale};
+use gateway_tests::lab::is_privileged;
+
+/// One lab at a time: floods take the machine's CPUs.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn run(name: &str, bar: Bar) -> Result<()> {
+    if !is_privileged(name) {
+        return Ok(());
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    bar(&Scale::SHORT)
+}
+
+#[test]
+fn honest_requests_are_answered() -> Result<()> {
+    run("honest_requests_are_answered", bars::https)
+}
+
+#[test]
+fn no_plaintext_reaches_a_gated_socket() -> Result<()> {
+    run("no_plaintext_reaches_a_gated_socket", bars::plaintext)
+}
+
+#[test]
+fn connections_from_before_go_on() -> Result<()> {
+    run("connections_from_before_go_on", bars::adoption)
+}
+
+#[test]
+fn limits_are_exact() -> Result<()> {
+    run("limits_are_exact", bars::exactness)
+}
+
+#[test]
+fn a_new_limit_holds_at_once() -> Result<()> {
+    run("a_new_limit_holds_at_once", bars::limit_set)
+}
+
+#[test]
+fn reloads_disturb_nobody() -> Result<()> {
+    run("reloads_disturb_nobody", bars::reloads)
+}
+
+#[test]
+fn a_killed_daemon_goes_on_protecting() -> Result<()> {
+    run("a_killed_daemon_goes_on_protecting", bars::kill_and_restart)
+}
+
+#[test]
+fn every_frame_is_counted() -> Result<()> {
+    run("every_frame_is_counted", bars::metrics)
+}

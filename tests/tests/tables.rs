@@ -1,0 +1,145 @@
+//! Laws of the tables: buckets on one set, and whose proof a connection's is.
+
+use gateway_common::abi::{Limits, SLOT_KEY, SLOT_TATS, WAYS};
+use gateway_common::connection::{self, Link, Phase};
+use gateway_common::env::{Note, Slots as _, Table, Words as _};
+use gateway_common::packet::Packet;
+use gateway_common::rate::{Dimension, Instant, Limit, debt};
+use gateway_common::stage::parse;
+use gateway_common::table::{Bill, bit};
+use gateway_common::verdict::Reason;
+use gateway_tests::builder;
+use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, START, limit};
+use gateway_user::host::{HostEnv, Sets, Stand};
+use proptest::prelude::*;
+
+/// An environment whose table of sources is one set.
+fn one_set() -> HostEnv {
+    let mut stand = Stand::new();
+    stand.sets = Sets { sources: 1, ..Sets::default() };
+    HostEnv::new(stand)
+}
+
+fn limits(packets: Limit) -> Limits {
+    let mut limits = Limits::default();
+    limits.each[Dimension::Packets as usize] = packets;
+    limits
+}
+
+/// Key and debt of every slot.
+fn slots(env: &HostEnv, now: Instant) -> Vec<(u64, Instant)> {
+    let set = env.tables().set(Table::Sources, 0).expect("one set");
+    (0..WAYS)
+        .map(|way| {
+            let slot = set.slot(way);
+            let debts = (0..Dimension::COUNT).map(|place| debt(slot.load(SLOT_TATS + place), now));
+            (slot.load(SLOT_KEY), debts.max().unwrap_or(0))
+        })
+        .collect()
+}
+
+/// One packet of a source.
+fn admits(env: &HostEnv, limits: &Limits, key: u64, now: Instant) -> bool {
+    let bill = Bill { bytes: 60, mask: bit(Dimension::Packets) };
+    let bucket = gateway_tests::bucket(env, Table::Sources, key, now).expect("one CPU is never contended");
+    bucket.over(bill, limits, now).is_none() && bucket.charge(bill, limits, now).is_ok()
+}
+
+/// Sources and gaps around the limit's pace.
+fn packets() -> impl Strategy<Value = Vec<(u64, u64)>> {
+    let gap = prop_oneof![Just(0u64), 0u64..200_000_000, 0u64..5_000_000_000];
+    prop::collection::vec((1u64..9, gap), 1..300)
+}
+
+proptest! {
+    #[test]
+    fn only_the_least_debt_goes(packets in packets()) {
+        let env = one_set();
+        let limits = limits(limit(Dimension::Packets, 10, 5));
+        let mut now = START;
+        for (key, gap) in packets {
+            now += gap << 8;
+            let before = slots(&env, now);
+            let evicted = env.counters().noted(Table::Sources, Note::Evicted);
+            let known = before.iter().any(|(owner, _)| *owner == key);
+            admits(&env, &limits, key, now);
+            let after = slots(&env, now);
+            let evicted = env.counters().noted(Table::Sources, Note::Evicted) - evicted;
+            let changed: Vec<usize> = (0..WAYS).filter(|&way| before[way].0 != after[way].0).collect();
+            if known {
+                prop_assert!(changed.is_empty() && evicted == 0);
+                continue;
+            }
+            prop_assert_eq!(changed.len(), 1);
+            let least = before.iter().map(|(_, debt)| *debt).min().expect("ways");
+            prop_assert_eq!(before[changed[0]].1, least);
+            prop_assert_eq!(evicted, u64::from(least != 0));
+        }
+    }
+
+    #[test]
+    fn a_source_that_keeps_its_slot_gets_no_more_than_its_limit(packets in packets()) {
+        let env = one_set();
+        let (rate, burst) = (10u128, 5u128);
+        let limits = limits(limit(Dimension::Packets, rate as u64, burst as u64));
+        let mut now = START;
+        // Since when each source has its slot, and what it got since.
+        let mut tenants: Vec<(u64, Instant, u128)> = Vec::new();
+        for (key, gap) in packets {
+            now += gap << 8;
+            let known = slots(&env, now).iter().any(|(owner, _)| *owner == key);
+            let admitted = admits(&env, &limits, key, now);
+            if !known {
+                tenants.retain(|(tenant, ..)| *tenant != key);
+                tenants.push((key, now, 0));
+            }
+            let tenant = tenants.iter_mut().find(|(tenant, ..)| *tenant == key).expect("entered");
+            tenant.2 += u128::from(admitted);
+            let time = u128::from((now - tenant.1) >> 8);
+            prop_assert!(tenant.2 * 1_000_000_000 <= rate * time + 1_000_000_000 * burst);
+        }
+    }
+
+    #[test]
+    fn a_full_bucket_is_the_same_as_none(gaps in prop::collection::vec(0u64..400_000_000, 1..100)) {
+        // A source alone, and one that loses its slot whenever it owes nothing: the same answers.
+        let (alone, crowded) = (one_set(), one_set());
+        let limits = limits(limit(Dimension::Packets, 10, 3));
+        let mut now = START;
+        for gap in gaps {
+            now += gap << 8;
+            if slots(&crowded, now).iter().all(|(_, debt)| *debt == 0) {
+                for stranger in 100..100 + WAYS as u64 {
+                    gateway_tests::bucket(&crowded, Table::Sources, stranger, now).expect("a slot");
+                }
+            }
+            prop_assert_eq!(admits(&alone, &limits, 1, now), admits(&crowded, &limits, 1, now));
+        }
+    }
+}
+
+#[test]
+fn proof_of_another_connection_is_none() {
+    // What a race of two connections for one entry can leave: the name of one, the state of the other.
+    let env = HostEnv::new(Stand::new().serve(Offer::tls(443)));
+    let frame =
+        |port| builder::ip(CLIENT, SERVER).tcp(port, 443).seq(7).payload(b"GET / HTTP/1.1\r\n").build();
+    let identity = |port| {
+        let mut packet = Packet::default();
+        assert!(parse::packet(&frame(port).as_slice(), &mut packet).is_continue());
+        connection::identity(&&env, &packet)
+    };
+    let words = |identity: u64| {
+        let index = (identity >> 32) as u32 & (Sets::default().connections - 1);
+        env.tables().set(Table::Connections, index).expect("a set")
+    };
+    let proven = Link::new(0, Phase::Proven, START);
+    let (one, other) = (identity(1), identity(2));
+    env.set_now(START);
+    connection::remember(&&env, one, proven, START);
+    assert_eq!(env.judge(&frame(1), START).reason, Reason::Ok);
+    let state = words(one).load(1);
+    words(other).store(0, other);
+    words(other).store(1, state);
+    assert_eq!(env.judge(&frame(2), START).reason, Reason::PlaintextHttp);
+}

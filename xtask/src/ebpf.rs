@@ -1,0 +1,77 @@
+//! `cargo xtask ebpf`: compiles gateway-ebpf for the kernel.
+
+use std::env::consts::ARCH;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::command::{cargo, clean, run, workspace};
+use crate::setup::builds_core;
+use crate::toolchain::{TARGET, Toolchain};
+
+/// The programs of gateway-ebpf: the gateway's own, and the lab's.
+const PROGRAMS: [&str; 2] = ["gateway", "lab"];
+/// Where builds for the kernel go, apart from those for the host, which other flags would make anew.
+const DIRECTORY: &str = "target/bpf";
+
+/// Builds the objects, and copies them to `target/bpf/NAME.bpf.o` when they have changed: gateway-user embeds one, and a
+/// new time of modification alone would build it again.
+pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
+    run(cargo_bpf(toolchain, &[]).args(["build", "--quiet"]).args(package(toolchain)))?;
+    for program in PROGRAMS {
+        let built = workspace().join(DIRECTORY).join(TARGET).join("bpf").join(program);
+        copy_if_changed(&built, &object(program))?;
+    }
+    Ok(())
+}
+
+/// Checks gateway-ebpf with all warnings as errors.
+pub(crate) fn check(toolchain: &Toolchain) -> Result<()> {
+    run(cargo_bpf(toolchain, &["-Dwarnings"]).args(["check", "--quiet"]).args(package(toolchain)))
+}
+
+/// Where the object of a program is found.
+fn object(program: &str) -> PathBuf {
+    workspace().join(DIRECTORY).join(format!("{program}.bpf.o"))
+}
+
+/// cargo with the compiler and flags for the kernel. BTF is made from debug information; v3 instructions are in Linux 5.1.
+fn cargo_bpf(toolchain: &Toolchain, more: &[&str]) -> Command {
+    let mut flags = vec![
+        format!("--cfg=bpf_target_arch=\"{ARCH}\""),
+        "-Cdebuginfo=2".to_owned(),
+        format!("-Clinker={}", toolchain.linker.display()),
+        "-Clink-arg=--btf".to_owned(),
+        "-Ctarget-cpu=v3".to_owned(),
+    ];
+    flags.extend(more.iter().map(|&flag| flag.to_owned()));
+    let mut command = cargo();
+    clean(&mut command)
+        .env("RUSTC", &toolchain.compiler.rustc)
+        .env("RUSTC_BOOTSTRAP", "1")
+        // Separated by a character that no path holds.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    command
+}
+
+fn package(toolchain: &Toolchain) -> Vec<&'static str> {
+    let mut arguments = vec!["--package", "gateway-ebpf", "--profile", "bpf"];
+    arguments.extend(["--target", TARGET, "--target-dir", DIRECTORY]);
+    if builds_core(toolchain) {
+        arguments.extend(["-Z", "build-std=core"]);
+    }
+    arguments
+}
+
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("no object at {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    // By renaming, so that whoever reads it meanwhile sees the old object or the new.
+    let beside = to.with_extension("new");
+    fs::write(&beside, new).with_context(|| format!("cannot write {}", beside.display()))?;
+    fs::rename(&beside, to).with_context(|| format!("cannot write {}", to.display()))
+}

@@ -1,0 +1,52 @@
+//! `cargo xtask setup --lab`: what tests, demo and benchmarks need beside the toolchain.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+use crate::command::{as_root, find, run};
+use crate::setup::apt_install;
+
+/// Programs of the lab, and the Debian packages that they come in.
+const PROGRAMS: [(&str, &str); 8] = [
+    ("nginx", "nginx"),
+    ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
+    ("nft", "nftables"),
+    ("iptables", "iptables"),
+    ("promtool", "prometheus"),
+];
+
+/// Installs the programs that are missing, and mounts bpffs where it is not mounted.
+pub(crate) fn setup() -> Result<()> {
+    let missing = PROGRAMS.iter().filter(|(program, _)| find(program).is_none());
+    let packages: Vec<String> = missing.map(|(_, package)| (*package).to_owned()).collect();
+    if packages.is_empty() {
+        println!("Lab: all programs are here.");
+    } else {
+        let list = packages.join(" ");
+        println!("The lab needs Debian packages: {list}. Installing them; their services are not started.");
+        apt_install(&packages).with_context(|| {
+            format!(
+                "could not install them. Do it by hand, then start again:\n  \
+                 apt-get update && apt-get install --no-install-recommends {list}    (as root)\n"
+            )
+        })?;
+    }
+    mount_bpffs()
+}
+
+/// The file system where pinned maps and links live.
+fn mount_bpffs() -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
+    let is_bpffs = |line: &str| line.split(' ').nth(1) == Some("/sys/fs/bpf") && line.contains(" bpf ");
+    if mounts.lines().any(is_bpffs) {
+        return Ok(());
+    }
+    println!("Mounting bpffs on /sys/fs/bpf.");
+    let remedy =
+        "could not mount it. Do it by hand, then start again:\n  mount -t bpf bpf /sys/fs/bpf    (as root)\n";
+    run(as_root("mount", &[]).context(remedy)?.args(["-t", "bpf", "bpf", "/sys/fs/bpf"])).context(remedy)
+}

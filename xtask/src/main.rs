@@ -1,0 +1,68 @@
+//! The project's commands. `cargo xtask help` lists them; each verb is a file of this crate.
+
+mod command;
+mod ebpf;
+mod lab;
+mod lint;
+mod program;
+mod run;
+mod setup;
+mod test;
+mod toolchain;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// Set up, build, run, test and measure the gateway.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what building the XDP program needs; says what before it does it
+    Setup {
+        /// Also what tests, demo and benchmarks need: nginx, curl, openssl, nftables and others
+        #[arg(long)]
+        lab: bool,
+    },
+    /// Build the XDP objects into target/bpf
+    Ebpf,
+    /// Set up, build, and run the gateway: `cargo xtask run -- --interface eth0`
+    Run(Rest),
+    /// Show the gateway at work in a network of namespaces
+    Demo(Rest),
+    /// Measure the gateway beside a bare drop and other filters
+    Bench(Rest),
+    /// All long runs; with arguments those of the lab that they name
+    Soak(Rest),
+    /// Run all tests, those that need root too
+    Test(Rest),
+    /// Check format and lints of all crates
+    Lint,
+}
+
+/// Arguments for the program that is started.
+#[derive(Args)]
+struct Rest {
+    /// Handed on as they are
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().verb {
+        Verb::Setup { lab: false } => setup::toolchain().map(drop),
+        Verb::Setup { lab: true } => setup::toolchain().and_then(|_| lab::setup()),
+        Verb::Ebpf => ebpf::build(&setup::toolchain()?),
+        Verb::Run(rest) => run::gateway(&rest.arguments),
+        Verb::Demo(rest) => program::run("demo", &rest.arguments),
+        Verb::Bench(rest) => program::run("bench", &rest.arguments),
+        Verb::Soak(rest) => program::soak(&rest.arguments),
+        Verb::Test(rest) => test::run(&rest.arguments),
+        Verb::Lint => lint::run(),
+    }
+}

@@ -16,6 +16,8 @@ pub const SERVICES: usize = 64;
 pub const SERVICES_PER_PORT: usize = 8;
 /// Addresses that one service may name.
 pub const ADDRESSES: usize = 8;
+/// Server names that one service may ask for.
+pub const NAMES: usize = 32;
 /// Different sets of services on a port; the first is the empty one.
 pub const PORT_GROUPS: usize = 256;
 /// Services that may have limits of their own for each source.
@@ -39,6 +41,14 @@ pub const SLOT_TATS: usize = 1;
 pub const SLOT_BYTES: usize = 6;
 /// Packets admitted (upper half) and packets dropped (lower half) since the source took the slot. They stop at their highest.
 pub const SLOT_COUNTS: usize = 7;
+
+/// Word of a slot of first messages that holds the connection; 0: none.
+pub const HELLO_KEY: usize = 0;
+/// First word of the reader's state.
+pub const HELLO_READER: usize = 1;
+/// Sequence number of the stream's first byte, and when it was last seen.
+pub const HELLO_SEEN: usize = 7;
+const _: () = assert!(HELLO_READER + crate::wire::hello::WORDS == HELLO_SEEN && HELLO_SEEN < SLOT_WORDS);
 
 /// Connections that one set, one cache line, has room for.
 pub const LINK_WAYS: usize = 4;
@@ -101,11 +111,14 @@ map_values! {
     }
 
     /// A service: what it requires and allows.
-    pub struct Service (312) {
+    pub struct Service (584) {
         /// All sources together.
         pub total: Limits,
         /// Each source, towards this service.
         pub limits: Limits,
+        /// Hashes of the server names that it asks for, by [`crate::hash::Running`]: whole names, then what follows the first
+        /// label of wildcards, dot included.
+        pub names: [u64; NAMES],
         /// Local addresses as [`crate::packet::Address`].
         pub addresses: [[u64; 2]; ADDRESSES],
         /// How many of them count; 0: all addresses.
@@ -118,12 +131,20 @@ map_values! {
         pub totals: u32,
         /// Part of the service-sources table that belongs to this service.
         pub region: u32,
+        /// What of a connection's first message must be read: bits of [`crate::wire::hello::want`]; 0: its prefix says enough.
+        pub wants: u32,
+        /// Lower byte of the lowest TLS version that must be offered.
+        pub min_minor: u32,
+        /// How many of the names are whole.
+        pub whole_names: u32,
+        /// How many names there are; 0: any.
+        pub all_names: u32,
         /// Keeps the size a multiple of eight.
         pub padding: u32,
     }
 
     /// One policy but for its prefixes.
-    pub struct Settings (158_856) {
+    pub struct Settings (176_264) {
         /// Counts policies; for people.
         pub generation: u64,
         /// One of [`mode`].

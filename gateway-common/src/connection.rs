@@ -16,9 +16,12 @@ use crate::{
 };
 
 /// How far the gate is with a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Phase {
+    #[default]
+    /// Nothing is known of it.
+    Unknown,
     /// A SYN was seen, or the first bytes are not complete.
     Opening,
     /// No socket here; its first bytes were a hello.
@@ -27,44 +30,104 @@ pub enum Phase {
     Proven,
 }
 
-/// One connection's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One connection's state. By default one of which nothing is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Sequence number of the stream's first byte; in [`Phase::Proven`] the lower half of the connection's identity.
     pub base: u32,
     /// How far the gate is.
     pub phase: Phase,
-    /// When it was last seen, in units of [`SEEN_SHIFT`]; wraps after 208 days.
+    /// What was seen of a record length that two segments share: bits of [`crate::wire::tls::cut`].
+    pub cuts: u32,
+    /// How many of the stream's first bytes passed, without a gap; at most [`crate::wire::tls::PREFIX`].
+    pub passed: u32,
+    /// When it was last seen, in units of [`SEEN_SHIFT`]; wraps after 104 days.
     seen: u32,
 }
 
 /// One unit of [`Link::seen`] is 2^38 instants, about 1.07 s.
 const SEEN_SHIFT: u32 = 38;
-const SEEN_MASK: u32 = 0x00ff_ffff;
+const SEEN_MASK: u32 = 0x007f_ffff;
 /// A link is written again when it was last seen this many units ago: often enough to choose the oldest by.
 const TOUCH_AFTER: u32 = 16;
 
+/// Where the parts of a link lie in its word; the base takes the lower half.
+const PHASE: u32 = 32;
+const CUTS: u32 = 34;
+const PASSED: u32 = 37;
+const SEEN: u32 = 41;
+
 impl Link {
-    /// A connection seen now.
+    /// A connection of which nothing is known. No `Option`: half a link that is not there is undefined, and the verifier
+    /// refuses to copy it.
+    const UNKNOWN: Self = Self { base: 0, phase: Phase::Unknown, cuts: 0, passed: 0, seen: 0 };
+
+    /// Whether nothing is known of the connection.
     #[inline(always)]
-    pub const fn new(base: u32, phase: Phase, now: Instant) -> Self {
-        Self { base, phase, seen: (now >> SEEN_SHIFT) as u32 & SEEN_MASK }
+    pub const fn is_unknown(self) -> bool {
+        matches!(self.phase, Phase::Unknown)
     }
 
-    /// Never 0, so that 0 is an empty entry.
+    /// Whether there is nothing more to judge.
+    #[inline(always)]
+    pub const fn is_proven(self) -> bool {
+        matches!(self.phase, Phase::Proven)
+    }
+
+    /// Whether its first bytes were a hello.
+    #[inline(always)]
+    pub const fn is_forwarded(self) -> bool {
+        matches!(self.phase, Phase::Forwarded)
+    }
+
+    /// What is known of the stream that starts at `base`.
+    #[inline(always)]
+    pub const fn of_stream(self, base: u32, now: Instant) -> Self {
+        if !self.is_unknown() && self.base == base { self } else { Self::new(base, Phase::Opening, now) }
+    }
+
+    /// A connection seen now, of which nothing has passed.
+    #[inline(always)]
+    pub const fn new(base: u32, phase: Phase, now: Instant) -> Self {
+        Self { base, phase, cuts: 0, passed: 0, seen: 0 }.at(now)
+    }
+
+    /// The same, seen now.
+    #[inline(always)]
+    pub const fn at(self, now: Instant) -> Self {
+        Self { seen: (now >> SEEN_SHIFT) as u32 & SEEN_MASK, ..self }
+    }
+
     #[inline(always)]
     const fn word(self) -> u64 {
-        self.base as u64 | (self.phase as u64 + 1) << 32 | (self.seen as u64) << 40
+        self.base as u64
+            | (self.phase as u64) << PHASE
+            | (self.cuts as u64 & 7) << CUTS
+            | (self.passed as u64 & 15) << PASSED
+            | (self.seen as u64) << SEEN
     }
 
     #[inline(always)]
     const fn from_word(word: u64) -> Self {
-        let phase = match (word >> 32) & 3 {
+        let phase = match (word >> PHASE) & 3 {
             3 => Phase::Proven,
             2 => Phase::Forwarded,
-            _ => Phase::Opening,
+            1 => Phase::Opening,
+            _ => Phase::Unknown,
         };
-        Self { base: word as u32, phase, seen: (word >> 40) as u32 }
+        Self {
+            base: word as u32,
+            phase,
+            cuts: (word >> CUTS) as u32 & 7,
+            passed: (word >> PASSED) as u32 & 15,
+            seen: (word >> SEEN) as u32,
+        }
+    }
+
+    /// Whether it says the same, whenever it was seen.
+    #[inline(always)]
+    pub const fn is_like(self, other: Self) -> bool {
+        self.word() << (u64::BITS - SEEN) == other.word() << (u64::BITS - SEEN)
     }
 
     #[inline(always)]
@@ -96,18 +159,30 @@ pub fn identity<E: Env>(env: &E, packet: &Packet) -> u64 {
 
 /// What is known of a connection.
 #[inline(always)]
-pub fn find<E: Env>(env: &E, identity: u64) -> Option<Link> {
-    let set = links(env, identity)?;
+pub fn find<E: Env>(env: &E, identity: u64) -> Link {
+    let Some(set) = links(env, identity) else { return Link::UNKNOWN };
     for way in 0..LINK_WAYS {
         if set.load(way * LINK_WORDS) == identity {
             let link = Link::from_word(set.load(way * LINK_WORDS + 1));
             // Two that take one entry at once can leave the state of the one under the name of the other: proof must be
             // its own.
             let foreign = matches!(link.phase, Phase::Proven) && link.base != identity as u32;
-            return if foreign { None } else { Some(link) };
+            return if foreign { Link::UNKNOWN } else { link };
         }
     }
-    None
+    Link::UNKNOWN
+}
+
+/// Whether the table has room where this connection would be. Entries are replaced and never taken away, so where there is
+/// room nobody was forgotten, and who is not there was open before the gateway came.
+#[inline(always)]
+pub fn forgot_nobody<E: Env>(env: &E, identity: u64) -> bool {
+    let Some(set) = links(env, identity) else { return false };
+    let mut room = false;
+    for way in 0..LINK_WAYS {
+        room |= set.load(way * LINK_WORDS) == 0;
+    }
+    room
 }
 
 /// Writes down a connection's state: over its own entry, else over one that ranks lower, oldest first.
@@ -116,8 +191,6 @@ pub fn find<E: Env>(env: &E, identity: u64) -> Option<Link> {
 #[inline(always)]
 pub fn remember<E: Env>(env: &E, identity: u64, link: Link, now: Instant) {
     let Some(set) = links(env, identity) else { return };
-    let base = if matches!(link.phase, Phase::Proven) { identity as u32 } else { link.base };
-    let link = Link { base, ..link };
     let mut best = None;
     let mut best_rank = 0;
     for way in 0..LINK_WAYS {
@@ -153,7 +226,7 @@ const fn rank(owner: u64, known: Link, newcomer: Phase, now: Instant) -> u64 {
     let age = known.age(now) as u64 + 1;
     if owner == 0 {
         u64::MAX
-    } else if matches!(known.phase, Phase::Opening) {
+    } else if matches!(known.phase, Phase::Opening | Phase::Unknown) {
         // Before all that have shown a hello.
         age << 32
     } else if matches!(newcomer, Phase::Opening) {

@@ -2,10 +2,12 @@
 
 use crate::{
     abi::{Active, Listing, Live, Settings},
+    frame::Frame,
     hash::Key,
     packet::Packet,
+    pipeline::{Context, Scratch, Stage},
     rate::Instant,
-    verdict::{Action, Reason},
+    verdict::{Action, Reason, Step},
 };
 
 /// The tables of buckets.
@@ -22,14 +24,16 @@ pub enum Table {
     Totals,
     /// The connections of gated services.
     Connections,
+    /// First messages of which a part has come.
+    Hellos,
 }
 
 impl Table {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
     /// All, by discriminant.
     pub const ALL: [Self; Self::COUNT] =
-        [Self::Sources, Self::ServiceSources, Self::Neighbours, Self::Totals, Self::Connections];
+        [Self::Sources, Self::ServiceSources, Self::Neighbours, Self::Totals, Self::Connections, Self::Hellos];
 
     /// The word for it in metrics, and the name of its map.
     pub const fn name(self) -> &'static str {
@@ -39,6 +43,7 @@ impl Table {
             Self::Neighbours => "neighbours",
             Self::Totals => "totals",
             Self::Connections => "connections",
+            Self::Hellos => "hellos",
         }
     }
 }
@@ -119,12 +124,28 @@ pub trait Env {
 
     /// Sets of a table (of a region of it for [`Table::ServiceSources`]); a power of two.
     fn sets(&self, table: Table) -> u32;
-    /// A set of buckets.
+    /// A set of buckets, or of [`Table::Hellos`], which has the same shape.
     fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets>;
     /// A set of connections.
     fn links(&self, index: u32) -> Option<Self::Links>;
     /// The host's own view of a TCP packet's connection.
     fn socket(&self, packet: &Packet) -> Socket;
+
+    /// Runs a stage. The kernel does it in a function that the verifier checks apart from its caller, and so once; it finds
+    /// frame, settings and scratch memory again by itself.
+    #[inline(always)]
+    fn apart<F: Frame>(
+        &self,
+        stage: Stage,
+        frame: &F,
+        context: &Context<'_, Self>,
+        scratch: &mut Scratch,
+    ) -> Step
+    where
+        Self: Sized,
+    {
+        stage.run(frame, context, scratch)
+    }
 
     /// Counts a verdict; `service` is an index of [`Settings::services`].
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32);

@@ -14,6 +14,30 @@ pub const fn place(Key([k0, k1]): Key, word: u64) -> u32 {
     (hash >> 32) as u32
 }
 
+/// A hash of a name that comes byte by byte; 0: of nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Running(pub u64);
+
+impl Running {
+    /// The hash of a whole name.
+    #[inline]
+    pub fn of(key: Key, name: &[u8]) -> Self {
+        name.iter().fold(Self::default(), |mut hash, &byte| {
+            hash.push(key, byte);
+            hash
+        })
+    }
+
+    /// Takes the next byte in: a keyed multiply and fold a byte, never 0 afterwards. Who does not know the key cannot find
+    /// two names of one hash but by 2^64 tries.
+    #[inline(always)]
+    pub const fn push(&mut self, Key([k0, k1]): Key, byte: u8) {
+        let hash = (self.0 ^ byte as u64 ^ k0).wrapping_mul(k1 | 1);
+        let hash = (hash ^ hash >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        self.0 = hash ^ hash >> 29 | 1;
+    }
+}
+
 /// SipHash-1-3 (Aumasson and Bernstein) over whole words, for identities that are compared by their hash alone.
 /// The length word of the original is left out: `N` is fixed for each use.
 #[inline(always)]

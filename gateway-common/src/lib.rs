@@ -14,6 +14,7 @@ pub mod connection;
 pub mod env;
 pub mod frame;
 pub mod hash;
+pub mod opening;
 pub mod packet;
 pub mod pipeline;
 pub mod rate;

@@ -12,13 +12,15 @@ use core::ops::ControlFlow;
 
 use crate::{
     abi::{Active, Settings, mode},
-    env::Env,
+    connection::Link,
+    env::{Env, Table},
     frame::Frame,
     packet::Packet,
     rate::Instant,
-    stage::{budgets, essential, lists, parse, sanity, service, tls},
+    stage::{budgets, essential, hello, lists, parse, sanity, service, tls},
     table::{Bill, Place},
     verdict::{Action, Reason, Step, Verdict, pass},
+    wire::hello::Reader,
 };
 
 /// What the stages find out about one packet.
@@ -32,6 +34,23 @@ pub struct Scratch {
     pub bill: Bill,
     /// Where its buckets are.
     pub places: Places,
+    /// Its connection, towards a gated service.
+    pub gate: Gate,
+    /// Who reads its connection's first message.
+    pub reader: Reader,
+}
+
+/// What the gate knows of a packet's connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gate {
+    /// Who it is.
+    pub identity: u64,
+    /// What was known of it.
+    pub known: Link,
+    /// What is known of it now.
+    pub link: Link,
+    /// Its first message must be read.
+    pub must_read: bool,
 }
 
 /// A place for each hash table of buckets.
@@ -54,6 +73,49 @@ pub struct Role {
     pub class: u32,
     /// Index of the service that the packet is for; 0: none.
     pub service: u32,
+}
+
+/// The stages that the kernel's verifier checks apart from the others, each once: see [`Env::apart`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// [`budgets::charge`].
+    Budgets,
+    /// [`budgets::seek`] for [`Table::Neighbours`].
+    SeekNeighbours,
+    /// [`budgets::seek`] for [`Table::ServiceSources`].
+    SeekService,
+    /// [`budgets::seek`] for [`Table::Sources`].
+    SeekSource,
+    /// [`tls::check`].
+    Tls,
+    /// [`tls::judge`].
+    Prefix,
+    /// [`hello::check`].
+    Hello,
+    /// [`hello::read`].
+    Read,
+}
+
+impl Stage {
+    /// Runs the stage.
+    #[inline(always)]
+    pub fn run<F: Frame, E: Env>(
+        self,
+        frame: &F,
+        context: &Context<'_, E>,
+        scratch: &mut Scratch,
+    ) -> Step {
+        match self {
+            Self::Budgets => budgets::charge(frame, context, scratch),
+            Self::SeekNeighbours => budgets::seek(context, scratch, Table::Neighbours),
+            Self::SeekService => budgets::seek(context, scratch, Table::ServiceSources),
+            Self::SeekSource => budgets::seek(context, scratch, Table::Sources),
+            Self::Tls => tls::check(frame, context, scratch),
+            Self::Prefix => tls::judge(frame, scratch),
+            Self::Hello => hello::check(frame, context, scratch),
+            Self::Read => hello::read(frame, scratch),
+        }
+    }
 }
 
 /// What all stages share for one packet: one policy, one reading of time.
@@ -109,14 +171,20 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
     budgets::bill(scratch);
-    let mut source = None;
-    budgets::charge(context, scratch, &mut source)?;
-    let gated = tls::check(frame, context, scratch);
-    if gated.is_break()
-        && let Some(bucket) = source
-    {
-        bucket.count_drop();
+    context.env.apart(Stage::Budgets, frame, context, scratch)?;
+    let gated = gate(frame, context, scratch);
+    if gated.is_break() {
+        budgets::count_drop(context, scratch);
     }
     gated?;
     if scratch.role.trusted { pass(Reason::AllowListed) } else { Step::Continue(()) }
+}
+
+#[inline(always)]
+fn gate<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    context.env.apart(Stage::Tls, frame, context, scratch)?;
+    if scratch.gate.must_read {
+        context.env.apart(Stage::Hello, frame, context, scratch)?;
+    }
+    Step::Continue(())
 }

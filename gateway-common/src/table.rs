@@ -186,24 +186,30 @@ pub struct Place {
     owed: Instant,
 }
 
-/// The bucket of a source, made if need be. Nothing where other CPUs took every slot that this one wanted.
+/// Finds the bucket of a source, made if need be, and leaves where it is. False where other CPUs took every slot that this
+/// one wanted.
 #[inline(always)]
-pub fn bucket<E: Env>(
+pub fn seek<E: Env>(
     context: &Context<'_, E>,
     table: Table,
     region: u32,
     key: u64,
     place: &mut Place,
-) -> Option<BucketOf<E>> {
-    let env = context.env;
+) -> bool {
+    set(context.env, table, region, key).is_some_and(|set| find_or_take(context, table, set, key, place))
+}
+
+/// The bucket that [`seek`] found.
+#[inline(always)]
+pub fn bucket<E: Env>(env: &E, table: Table, region: u32, key: u64, place: &Place) -> Option<BucketOf<E>> {
+    set(env, table, region, key).map(|set| Bucket(set.slot(place.way as usize)))
+}
+
+/// The set of a source.
+#[inline(always)]
+fn set<E: Env>(env: &E, table: Table, region: u32, key: u64) -> Option<E::Buckets> {
     let sets = env.sets(table);
-    let index = region * sets + (hash::place(env.key(), key) & (sets - 1));
-    let set = env.buckets(table, index)?;
-    if find_or_take(context, table, set, key, place) {
-        Some(Bucket(set.slot(place.way as usize)))
-    } else {
-        None
-    }
+    env.buckets(table, region * sets + (hash::place(env.key(), key) & (sets - 1)))
 }
 
 /// A bucket of an environment's tables.

@@ -148,6 +148,13 @@ reasons! {
     GatedFragment "gated_fragment" Drop "tls" "A fragmented TCP segment to a service that requires TLS: its bytes cannot be judged."
     PlaintextHttp "plaintext_http" Drop "tls" "HTTP without TLS to a service that requires TLS."
     NotTls "not_tls" Drop "tls" "The connection's first bytes are not a TLS handshake record with a ClientHello."
+    Ssl2Hello "ssl2_hello" Drop "tls" "A ClientHello of SSL 2.0."
+    TlsVersion "tls_version" Drop "tls" "The ClientHello offers no version of TLS that the service takes: SSL 3.0, or below `min_tls`."
+    TcpUrgent "tcp_urgent" Drop "tls" "TCP urgent data to a service that requires TLS: it would take bytes out of what the server reads (RFC 6093)."
+    ServerName "server_name" Drop "hello" "The ClientHello names no server of the service's `server_names`."
+    ProxyHeader "proxy_header" Drop "hello" "The connection does not start with a PROXY protocol header, or with a malformed one."
+    HelloMalformed "hello_malformed" Drop "hello" "The ClientHello contradicts itself, or is longer than the gateway reads."
+    HelloGap "hello_gap" Drop "hello" "Bytes of a first message whose earlier bytes the gateway has not read; TCP sends them again."
 }
 
 impl Reason {

@@ -10,21 +10,22 @@ use gateway_common::{
         Active, INTERFACE_PLACES, INTERFACES, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings,
     },
     env::{Env, Note, Socket, Table},
+    frame::Frame,
     hash::Key,
     packet::Packet,
-    pipeline::Scratch,
+    pipeline::{Context, Scratch, Stage},
     rate::{INSTANT_SHIFT, Instant},
-    verdict::{Action, Reason, Verdict},
+    verdict::{Action, Reason, Step, Verdict},
 };
 
-use crate::{constants, maps, socket, words::MapWords};
+use crate::{apart, constants, maps, socket, words::MapWords};
 
 /// The kernel around one frame.
-pub(crate) struct KernelEnv<'a> {
+pub(crate) struct KernelEnv<'a, const FRAGS: bool> {
     context: &'a XdpContext,
 }
 
-impl<'a> KernelEnv<'a> {
+impl<'a, const FRAGS: bool> KernelEnv<'a, FRAGS> {
     #[inline(always)]
     pub(crate) fn new(context: &'a XdpContext) -> Self {
         Self { context }
@@ -60,7 +61,7 @@ pub(crate) fn scratch() -> Option<&'static mut Scratch> {
     maps::SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
 }
 
-impl Env for KernelEnv<'_> {
+impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     type Buckets = MapWords<SET_WORDS>;
     type Links = MapWords<LINK_SET_WORDS>;
 
@@ -118,6 +119,7 @@ impl Env for KernelEnv<'_> {
             Table::Neighbours => constants::SETS_NEIGHBOURS.load(),
             Table::Totals => SERVICES as u32,
             Table::Connections => constants::SETS_CONNECTIONS.load(),
+            Table::Hellos => constants::SETS_HELLOS.load(),
         }
     }
 
@@ -128,6 +130,7 @@ impl Env for KernelEnv<'_> {
             Table::ServiceSources => &maps::SERVICE_SOURCES,
             Table::Neighbours => &maps::NEIGHBOURS,
             Table::Totals => &maps::TOTALS,
+            Table::Hellos => &maps::HELLOS,
             Table::Connections => return None,
         };
         map.get_ptr_mut(index).and_then(MapWords::new)
@@ -144,6 +147,17 @@ impl Env for KernelEnv<'_> {
             return Socket::Unknown;
         }
         socket::of(self.context, packet)
+    }
+
+    #[inline(always)]
+    fn apart<F: Frame>(
+        &self,
+        stage: Stage,
+        _: &F,
+        context: &Context<'_, Self>,
+        _: &mut Scratch,
+    ) -> Step {
+        apart::call::<FRAGS>(stage, self.context.ctx, context.active, context.now)
     }
 
     #[inline(always)]

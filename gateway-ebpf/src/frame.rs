@@ -2,8 +2,13 @@
 
 use core::{arch::asm, hint::black_box};
 
-use aya_ebpf::{helpers::bpf_xdp_get_buff_len, programs::XdpContext};
-use gateway_common::frame::{Frame, OFFSET_MAX};
+use core::ffi::{c_long, c_void};
+
+use aya_ebpf::{
+    helpers::{bpf_loop, bpf_xdp_get_buff_len},
+    programs::XdpContext,
+};
+use gateway_common::frame::{Frame, OFFSET_MAX, Task};
 
 /// The first buffer of a received frame. Its ends are asked for at each read: a pointer that is kept carries how far a
 /// stage has checked it, and with each such distance the verifier would go through all later stages again.
@@ -40,4 +45,25 @@ impl<const FRAGS: bool> Frame for XdpFrame<'_, FRAGS> {
         // SAFETY: start..start + N lies before data_end by the check above; an array of bytes has no alignment.
         Some(unsafe { *(start as *const [u8; N]) })
     }
+
+    #[inline(always)]
+    fn take_steps<T: Task>(&self, steps: u32, task: &mut T) {
+        let mut turn = Turn { frame: self, task };
+        let callback = take_step::<Self, T> as extern "C" fn(u64, *mut Turn<'_, Self, T>) -> c_long;
+        // SAFETY: the callback is called with this very pointer, and not after this call.
+        unsafe { bpf_loop(steps, callback as *mut c_void, (&raw mut turn).cast(), 0) };
+    }
+}
+
+/// What a step needs.
+struct Turn<'a, F, T> {
+    frame: &'a F,
+    task: &'a mut T,
+}
+
+/// One turn of `bpf_loop`; 1 ends it.
+extern "C" fn take_step<F: Frame, T: Task>(index: u64, turn: *mut Turn<'_, F, T>) -> c_long {
+    // SAFETY: what take_steps handed to bpf_loop.
+    let turn = unsafe { &mut *turn };
+    c_long::from(turn.task.step(index as u32, turn.frame).is_break())
 }

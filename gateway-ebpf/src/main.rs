@@ -7,6 +7,7 @@
 #![expect(internal_features, reason = "core has no atomic compare-and-swap for BPF but the intrinsic")]
 #![feature(asm_experimental_arch, core_intrinsics)]
 
+mod apart;
 mod constants;
 mod env;
 mod frame;
@@ -36,7 +37,7 @@ pub(crate) fn gateway_frags(context: XdpContext) -> u32 {
 
 #[inline(always)]
 fn judge<const FRAGS: bool>(context: &XdpContext, frame: &XdpFrame<'_, FRAGS>) -> u32 {
-    let env = KernelEnv::new(context);
+    let env = KernelEnv::<FRAGS>::new(context);
     let Some(scratch) = env::scratch() else { return xdp_action::XDP_PASS };
     let verdict = pipeline::handle(frame, &env, scratch);
     env.testify(verdict);

@@ -3,11 +3,12 @@
 //! The socket structures are read at offsets that the loader takes from the running kernel's BTF; the verifier checks each
 //! read against that BTF again.
 
-use core::mem;
-
 use aya_ebpf::{
     EbpfContext as _, Global,
-    bindings::{BPF_F_CURRENT_NETNS, bpf_sock, bpf_sock_tuple},
+    bindings::{
+        BPF_F_CURRENT_NETNS, bpf_sock, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Ipv4Tuple,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as Ipv6Tuple,
+    },
     helpers::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_skc_to_tcp_request_sock, bpf_skc_to_tcp_sock},
     programs::XdpContext,
 };
@@ -26,17 +27,14 @@ const TCP_NEW_SYN_RECV: u32 = 12;
 /// Asks for the socket of a TCP packet.
 #[inline(always)]
 pub(crate) fn of(context: &XdpContext, packet: &Packet) -> Socket {
-    let mut tuple: bpf_sock_tuple = unsafe { mem::zeroed() };
-    let size = fill(&mut tuple, packet);
-    // SAFETY: tuple is a whole bpf_sock_tuple, of which size bytes are read.
-    let socket = unsafe {
-        bpf_skc_lookup_tcp(
-            context.as_ptr(),
-            &raw mut tuple,
-            size,
-            BPF_F_CURRENT_NETNS as i32 as i64 as u64,
-            0,
-        )
+    let (sport, dport) = (packet.source_port.to_be(), packet.destination_port.to_be());
+    // One of both is filled and no union zeroed first: LLVM makes a loop of that.
+    let socket = if packet.ipv6 {
+        let (saddr, daddr) = (words(packet.source), words(packet.destination));
+        look_up(context, Ipv6Tuple { saddr, daddr, sport, dport })
+    } else {
+        let (saddr, daddr) = (packet.source.as_v4().to_be(), packet.destination.as_v4().to_be());
+        look_up(context, Ipv4Tuple { saddr, daddr, sport, dport })
     };
     if socket.is_null() {
         return Socket::Unknown;
@@ -47,28 +45,20 @@ pub(crate) fn of(context: &XdpContext, packet: &Packet) -> Socket {
     answer
 }
 
-/// Both ends as the helper wants them; says how many bytes count, which tells it the family.
+/// Looks for a socket by both ends; the size of the tuple tells the helper the family.
 #[inline(always)]
-fn fill(tuple: &mut bpf_sock_tuple, packet: &Packet) -> u32 {
-    let (sport, dport) = (packet.source_port.to_be(), packet.destination_port.to_be());
-    if packet.ipv6 {
-        let ipv6 = aya_ebpf::bindings::bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
-            saddr: words(packet.source),
-            daddr: words(packet.destination),
-            sport,
-            dport,
-        };
-        tuple.__bindgen_anon_1.ipv6 = ipv6;
-        return size_of_val(&ipv6) as u32;
+fn look_up<T>(context: &XdpContext, mut tuple: T) -> *mut bpf_sock {
+    let size = size_of::<T>() as u32;
+    // SAFETY: tuple is one of the two variants of bpf_sock_tuple, of which size bytes are read.
+    unsafe {
+        bpf_skc_lookup_tcp(
+            context.as_ptr(),
+            (&raw mut tuple).cast(),
+            size,
+            BPF_F_CURRENT_NETNS as i32 as i64 as u64,
+            0,
+        )
     }
-    let ipv4 = aya_ebpf::bindings::bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
-        saddr: packet.source.as_v4().to_be(),
-        daddr: packet.destination.as_v4().to_be(),
-        sport,
-        dport,
-    };
-    tuple.__bindgen_anon_1.ipv4 = ipv4;
-    size_of_val(&ipv4) as u32
 }
 
 #[inline(always)]

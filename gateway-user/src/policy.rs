@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use gateway_common::{
     abi::{
-        ADDRESSES, CLASSES, Class as ClassValue, Limits as LimitsValue, Listing, PORT_GROUPS,
+        ADDRESSES, CLASSES, Class as ClassValue, Limits as LimitsValue, Listing, NAMES, PORT_GROUPS,
         SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, gate, listing, mode,
         policy,
     },
+    hash::{Key, Running},
     packet::Address,
     rate::Dimension,
+    wire::hello::want,
 };
 use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::{
-    config::{Class, Config, Mode, Protocol, Quotas, Require, Service},
+    config::{Class, Config, Mode, Protocol, Quotas, Require, Service, TlsVersion},
     control::words::Place,
     host::zeroed_settings,
     kernel::PolicySet,
@@ -58,7 +60,7 @@ impl Rows {
     }
 }
 
-/// Compiles a policy.
+/// Compiles a policy for tables with this key.
 ///
 /// # Errors
 /// Where it does not fit the kernel's tables.
@@ -68,6 +70,7 @@ pub fn compile(
     overrides: &Overrides,
     rows: &mut Rows,
     generation: u64,
+    key: Key,
 ) -> Result<PolicySet, PolicyError> {
     let mut settings = zeroed_settings();
     settings.generation = generation;
@@ -92,9 +95,15 @@ pub fn compile(
     let mut placed = Vec::new();
     for service in &config.services {
         let row = rows.of(&service.name)?;
-        let own = quotas(Place::Service(service.name.clone()), &service.quotas);
+        let own = limits(&quotas(Place::Service(service.name.clone()), &service.quotas));
         let total = quotas(Place::Total(service.name.clone()), &service.total);
-        settings.services[row] = service_value(service, &own, &total, &mut region);
+        settings.services[row] = ServiceValue {
+            limits: own.0,
+            own: own.1 as u32,
+            region,
+            ..service_value(service, &total, key)
+        };
+        region += u32::from(own.1 != 0);
         placed.push((row, service));
     }
     if region as usize > SERVICE_REGIONS {
@@ -155,9 +164,9 @@ fn class_value(defaults: &Quotas, quotas: &Quotas) -> ClassValue {
     ClassValue { limits: value, own }
 }
 
-fn service_value(service: &Service, own: &Quotas, total: &Quotas, region: &mut u32) -> ServiceValue {
+/// A service without limits of its own for each source.
+fn service_value(service: &Service, total: &Quotas, key: Key) -> ServiceValue {
     let (total, totals) = limits(total);
-    let (own_limits, own) = limits(own);
     let mut addresses = [[0; 2]; ADDRESSES];
     for (value, address) in addresses.iter_mut().zip(&service.addresses) {
         let Address { high, low } = match address {
@@ -166,18 +175,43 @@ fn service_value(service: &Service, own: &Quotas, total: &Quotas, region: &mut u
         };
         *value = [high, low];
     }
-    let mine = *region;
-    *region += u32::from(own != 0);
+    let (wildcards, whole): (Vec<_>, Vec<_>) =
+        service.server_names.iter().partition(|name| name.starts_with('*'));
+    let mut names = [0; NAMES];
+    let hashed = whole.iter().chain(&wildcards).map(|name| name.trim_start_matches('*'));
+    for (value, name) in names.iter_mut().zip(hashed) {
+        *value = Running::of(key, name.as_bytes()).0;
+    }
+    let wants = [
+        (want::PROXY, service.proxy_protocol),
+        (want::VERSION, service.min_tls.is_some()),
+        (want::NAME, !service.server_names.is_empty()),
+    ];
     ServiceValue {
         total,
-        limits: own_limits,
+        limits: LimitsValue::default(),
         addresses,
         address_count: service.addresses.len().min(ADDRESSES) as u32,
         gate: if service.require == Require::Tls { gate::TLS } else { gate::ANY },
-        own: own as u32,
+        own: 0,
         totals: totals as u32,
-        region: mine,
+        region: 0,
+        names,
+        wants: wants.iter().filter(|(_, wanted)| *wanted).map(|(bit, _)| u32::from(*bit)).sum(),
+        min_minor: service.min_tls.map_or(0, minor),
+        whole_names: whole.len() as u32,
+        all_names: service.server_names.len() as u32,
         padding: 0,
+    }
+}
+
+/// The lower byte of a version on the wire (RFC 8446 section 4.2.1).
+const fn minor(version: TlsVersion) -> u32 {
+    match version {
+        TlsVersion::V1_0 => 1,
+        TlsVersion::V1_1 => 2,
+        TlsVersion::V1_2 => 3,
+        TlsVersion::V1_3 => 4,
     }
 }
 

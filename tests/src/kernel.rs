@@ -109,6 +109,7 @@ fn sizes(sets: Sets) -> TableSizes {
         service_sources: sets.service_sources * ways,
         neighbours: sets.neighbours * ways,
         connections: sets.connections * LINK_WAYS as u32,
+        hellos: sets.hellos * ways,
     }
 }
 

@@ -15,9 +15,11 @@ pub fn bucket(
     key: u64,
     now: gateway_common::rate::Instant,
 ) -> Option<gateway_common::table::BucketOf<&gateway_user::host::HostEnv>> {
-    use gateway_common::{abi::Active, env::Env as _, pipeline::Context, table::Place};
+    use gateway_common::{abi::Active, env::Env as _, pipeline::Context, table::{self, Place}};
     let active = Active::default();
     let settings = env.settings(active)?;
     let context = Context { env: &env, settings, active, now };
-    gateway_common::table::bucket(&context, table, 0, key, &mut Place::default())
+    let mut place = Place::default();
+    let is_found = table::seek(&context, table, 0, key, &mut place);
+    table::bucket(&env, table, 0, key, &place).filter(|_| is_found)
 }

@@ -7,16 +7,14 @@
 use crate::{
     abi::{CLASSES, Class, Limits, SERVICE_REGIONS, Service},
     env::{Env, Slots, Table, Words},
+    frame::Frame,
     packet::Packet,
-    pipeline::{Context, Role, Scratch},
+    pipeline::{Context, Scratch, Stage},
     rate::{Dimension, Instant},
     stage::service,
-    table::{self, Bill, Bucket, BucketOf, Mask, Place, Refusal},
+    table::{self, Bill, Bucket, BucketOf, Mask, Refusal},
     verdict::{Reason, Scope, Step, drop},
 };
-
-/// The bucket that a packet's source has, for what later stages count.
-pub type Source<E> = Option<BucketOf<E>>;
 
 /// One budget that a packet must fit.
 #[derive(Clone, Copy)]
@@ -72,30 +70,28 @@ pub fn bill(scratch: &mut Scratch) {
     scratch.bill = Bill::of(&scratch.packet);
 }
 
-/// Checks and charges all budgets of a packet, and leaves its source's bucket. Trusted sources have none.
+/// Checks and charges all budgets of a packet. Trusted sources have none.
 #[inline(never)]
-pub fn charge<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch, source: &mut Source<E>) -> Step {
-    let Scratch { packet, role, bill, places } = scratch;
-    if role.trusted {
+pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    if scratch.role.trusted {
         return Step::Continue(());
     }
-    let (bill, now) = (*bill, context.now);
-    let class = &context.settings.classes[role.class as usize & (CLASSES - 1)];
-    let service = service::at(context.settings, role.service);
+    let (bill, now) = (scratch.bill, context.now);
+    let class = &context.settings.classes[scratch.role.class as usize & (CLASSES - 1)];
+    let service = service::at(context.settings, scratch.role.service);
 
-    let total = total(context, role.service, bill);
+    let total = total(context, scratch.role.service, bill);
     total.check(now)?;
-    let neighbours = neighbours(context, packet, role, bill, &mut places.neighbours);
+    let neighbours = neighbours(frame, context, scratch)?;
     neighbours.check(now)?;
-    let key = source_key(context, packet);
-    let towards = bill.within(service_mask(class, service));
-    let towards_service = towards_service(context, key, service, towards, &mut places.service);
+    let towards_service = towards_service(frame, context, class, service, scratch)?;
     towards_service.check(now)?;
     // The source's own budget holds in all other dimensions.
+    context.env.apart(Stage::SeekSource, frame, context, scratch)?;
     let own = Budget {
-        bucket: table::bucket(context, Table::Sources, 0, key, &mut places.source),
+        bucket: bucket(context, scratch, Table::Sources),
         limits: &class.limits,
-        bill: bill.within(!towards.mask),
+        bill: bill.within(!towards_service.bill.mask),
         scope: Scope::Source,
     };
     own.check(now)?;
@@ -107,8 +103,63 @@ pub fn charge<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch, source: &
     if let Some(bucket) = own.bucket {
         bucket.count_packet(bill.bytes);
     }
-    *source = own.bucket;
     Step::Continue(())
+}
+
+/// Counts a packet that a later stage drops.
+#[inline(never)]
+pub fn count_drop<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
+    // Its budgets were found before.
+    if !scratch.role.trusted
+        && let Some(bucket) = bucket(context, scratch, Table::Sources)
+    {
+        bucket.count_drop();
+    }
+}
+
+/// Finds a packet's bucket in a table.
+#[inline(always)]
+pub fn seek<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch, table: Table) -> Step {
+    let (region, key) = address(context, scratch, table);
+    let place = match table {
+        Table::Neighbours => &mut scratch.places.neighbours,
+        Table::ServiceSources => &mut scratch.places.service,
+        _ => &mut scratch.places.source,
+    };
+    if table::seek(context, table, region, key, place) {
+        Step::Continue(())
+    } else {
+        drop(Reason::Contended)
+    }
+}
+
+/// The bucket that [`seek`] found.
+#[inline(always)]
+fn bucket<E: Env>(context: &Context<'_, E>, scratch: &Scratch, table: Table) -> Option<BucketOf<E>> {
+    let (region, key) = address(context, scratch, table);
+    let place = match table {
+        Table::Neighbours => &scratch.places.neighbours,
+        Table::ServiceSources => &scratch.places.service,
+        _ => &scratch.places.source,
+    };
+    table::bucket(context.env, table, region, key, place)
+}
+
+/// Region and key of a packet in a table.
+#[inline(always)]
+fn address<E: Env>(context: &Context<'_, E>, scratch: &Scratch, table: Table) -> (u32, u64) {
+    let Context { settings, .. } = context;
+    match table {
+        Table::Neighbours => {
+            (0, key(&scratch.packet, settings.neighbour_mask_v4, settings.neighbour_mask_v6))
+        }
+        _ => {
+            let service = service::at(settings, scratch.role.service);
+            let is_service = matches!(table, Table::ServiceSources);
+            let region = if is_service { service.region & (SERVICE_REGIONS as u32 - 1) } else { 0 };
+            (region, key(&scratch.packet, settings.source_mask_v4, settings.source_mask_v6))
+        }
+    }
 }
 
 /// What all sources of the service share.
@@ -122,51 +173,44 @@ fn total<'a, E: Env>(context: &Context<'a, E>, index: u32, bill: Bill) -> Budget
 
 /// What the neighbourhood shares. Sources of a class are known, and their neighbours are no sign of an attack.
 #[inline(always)]
-fn neighbours<'a, E: Env>(
+fn neighbours<'a, F: Frame, E: Env>(
+    frame: &F,
     context: &Context<'a, E>,
-    packet: &Packet,
-    role: &Role,
-    bill: Bill,
-    place: &mut Place,
-) -> BudgetOf<'a, E> {
+    scratch: &mut Scratch,
+) -> Step<BudgetOf<'a, E>> {
     let settings = context.settings;
-    let bill = bill.within(if role.class == 0 { settings.neighbours_own as Mask } else { 0 });
-    let bucket = if bill.mask == 0 {
-        None
-    } else {
-        let key = key(packet, settings.neighbour_mask_v4, settings.neighbour_mask_v6);
-        table::bucket(context, Table::Neighbours, 0, key, place)
-    };
-    Budget { bucket, limits: &settings.neighbours, bill, scope: Scope::Neighbours }
+    let mask = if scratch.role.class == 0 { settings.neighbours_own as Mask } else { 0 };
+    let bill = scratch.bill.within(mask);
+    let mut found = None;
+    if bill.mask != 0 {
+        context.env.apart(Stage::SeekNeighbours, frame, context, scratch)?;
+        found = bucket(context, scratch, Table::Neighbours);
+    }
+    Step::Continue(Budget { bucket: found, limits: &settings.neighbours, bill, scope: Scope::Neighbours })
 }
 
 /// What the source has towards this service, where the service has limits of its own and the source's class has not.
 #[inline(always)]
-fn towards_service<'a, E: Env>(
+fn towards_service<'a, F: Frame, E: Env>(
+    frame: &F,
     context: &Context<'a, E>,
-    key: u64,
+    class: &Class,
     service: &'a Service,
-    bill: Bill,
-    place: &mut Place,
-) -> BudgetOf<'a, E> {
-    let bucket = if bill.mask == 0 {
-        None
-    } else {
-        let region = service.region & (SERVICE_REGIONS as u32 - 1);
-        table::bucket(context, Table::ServiceSources, region, key, place)
-    };
-    Budget { bucket, limits: &service.limits, bill, scope: Scope::Source }
+    scratch: &mut Scratch,
+) -> Step<BudgetOf<'a, E>> {
+    let bill = scratch.bill.within(service_mask(class, service));
+    let mut found = None;
+    if bill.mask != 0 {
+        context.env.apart(Stage::SeekService, frame, context, scratch)?;
+        found = bucket(context, scratch, Table::ServiceSources);
+    }
+    Step::Continue(Budget { bucket: found, limits: &service.limits, bill, scope: Scope::Source })
 }
 
 /// The dimensions in which a service's limits hold for sources of a class.
 #[inline(always)]
 const fn service_mask(class: &Class, service: &Service) -> Mask {
     service.own & !(class.own as Mask)
-}
-
-#[inline(always)]
-fn source_key<E: Env>(context: &Context<'_, E>, packet: &Packet) -> u64 {
-    key(packet, context.settings.source_mask_v4, context.settings.source_mask_v6)
 }
 
 /// What precedes an IPv4 address in a key. As an IPv6 prefix it lies in ::/16, which the sanity stage lets nobody use.

@@ -1,9 +1,11 @@
 //! One protocol a file: what its header must look like, and what of it goes into a [`crate::packet::Packet`].
 
 pub mod eth;
+pub mod hello;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod proxy;
 pub mod tcp;
 pub mod tls;
 pub mod udp;

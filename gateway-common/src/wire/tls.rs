@@ -6,51 +6,109 @@ mod tests;
 
 use crate::frame::Frame;
 
-/// Bytes that decide: `16 03 xx LL LL 01`.
-pub const PREFIX: u32 = 6;
+/// Bytes that decide: a record header, then of the handshake message its type, its length and the version that it names:
+/// `16 03 xx LL LL 01 HH HH HH 03 VV`.
+pub const PREFIX: u32 = 11;
 
 /// ContentType handshake.
-const HANDSHAKE: u8 = 22;
+pub const HANDSHAKE: u8 = 22;
 /// HandshakeType client_hello.
-const CLIENT_HELLO: u8 = 1;
-/// The record version's first byte; it has not changed since SSL 3.0.
-const MAJOR: u8 = 3;
-/// Its second byte says nothing of what is offered (RFC 8446 section 5.1); 4 is the highest that was ever given out.
-const MINOR_MAX: u8 = 4;
+pub const CLIENT_HELLO: u8 = 1;
+/// The upper byte of every version since SSL 3.0.
+pub const MAJOR: u8 = 3;
+/// The lower byte of TLS 1.0's.
+pub const MINOR_MIN: u8 = 1;
+/// The lower byte of the highest version that was ever given out. In a record header it says nothing of what is offered
+/// (RFC 8446 section 5.1).
+pub const MINOR_MAX: u8 = 4;
 /// Records hold at most 2^14 bytes (RFC 8446 section 5.1).
-const LENGTH_HIGH_MAX: u8 = 0x40;
+pub const RECORD_MAX: u32 = 1 << 14;
+/// Records may be cut anywhere (RFC 8446 section 5.1), but nobody ends the first one before the handshake message's own
+/// version; here it holds at least so many bytes, and all of the prefix lies in it.
+pub const FIRST_RECORD_MIN: u8 = (PREFIX - RECORD_HEADER) as u8;
+/// Bytes of a record header.
+const RECORD_HEADER: u32 = 5;
+/// Upper byte of [`RECORD_MAX`].
+const LENGTH_HIGH_MAX: u8 = (RECORD_MAX >> 8) as u8;
 
-/// Whether the bytes of a stream that start at `position` (below [`PREFIX`]), `length` of them at `offset` of the frame, can
-/// belong to a stream that starts with a ClientHello.
+/// What a segment shows of a record length whose other byte lies in another segment. Alone each byte can be right, so what
+/// was seen is kept with the connection.
+pub mod cut {
+    /// The upper byte, of a record below 256 bytes.
+    pub const HIGH_ZERO: u32 = 1;
+    /// The upper byte, of a longer record.
+    pub const HIGH_OTHER: u32 = 2;
+    /// The lower byte, and only for a longer record it is right.
+    pub const LOW_SHORT: u32 = 4;
+}
+
+/// What the bytes of a stream that start at some place of its prefix can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Start {
+    /// A ClientHello of TLS.
+    Hello,
+    /// Anything else.
+    Other,
+    /// A ClientHello of SSL 3.0.
+    Ssl3,
+}
+
+/// Judges the bytes of a stream that start at `position` (below [`PREFIX`]), `length` of them at `offset` of the frame: whether
+/// they can belong to a stream that starts with a ClientHello. Adds to `cuts` what it sees of a cut record length.
 #[inline(always)]
-pub fn may_be_hello<F: Frame>(frame: &F, offset: u32, length: u32, position: u32) -> bool {
-    // The length's upper byte; where it lies in another segment its lower byte can be anything.
-    let mut high = 1;
+pub fn start<F: Frame>(frame: &F, offset: u32, length: u32, position: u32, cuts: &mut u32) -> Start {
+    // The length's upper byte, where this segment has it.
+    let mut high = None;
     for index in 0..PREFIX {
         let at = position + index;
         if index >= length || at >= PREFIX {
-            return true;
+            break;
         }
         let Some(byte) = frame.u8(offset + index) else {
-            return false;
+            return Start::Other;
         };
         let fits = match at {
             0 => byte == HANDSHAKE,
-            1 => byte == MAJOR,
+            1 | 9 => byte == MAJOR,
             2 => byte <= MINOR_MAX,
             3 => {
-                high = byte;
+                high = Some(byte);
+                if index + 1 == length {
+                    *cuts |= if byte == 0 { cut::HIGH_ZERO } else { cut::HIGH_OTHER };
+                }
                 byte <= LENGTH_HIGH_MAX
             }
-            // No empty record, and none above the highest length.
-            4 => (high != 0 || byte != 0) && (high != LENGTH_HIGH_MAX || byte == 0),
-            _ => byte == CLIENT_HELLO,
+            4 => match high {
+                Some(0) => byte >= FIRST_RECORD_MIN,
+                Some(LENGTH_HIGH_MAX) => byte == 0,
+                Some(_) => true,
+                None => {
+                    *cuts |= if byte < FIRST_RECORD_MIN { cut::LOW_SHORT } else { 0 };
+                    true
+                }
+            },
+            5 => byte == CLIENT_HELLO,
+            10 if byte < MINOR_MIN => return Start::Ssl3,
+            // The message's length, and a minor version that a server answers with its own highest (RFC 5246 appendix E.1).
+            _ => true,
         };
         if !fits {
-            return false;
+            return Start::Other;
         }
     }
-    true
+    Start::Hello
+}
+
+/// Whether a stream starts like a ClientHello of SSL 2.0 (RFC 6101 appendix E): a length with its top bit set, message type 1,
+/// and the version 2.0 or one of SSL 3.0's successors.
+#[inline(always)]
+pub fn is_ssl2<F: Frame>(frame: &F, offset: u32, length: u32) -> bool {
+    if length < 5 {
+        return false;
+    }
+    let is_length = frame.u8(offset).is_some_and(|high| high & 0x80 != 0);
+    is_length && matches!(frame.bytes::<3>(offset + 2), Some([1, 0, 2] | [1, MAJOR, 0..=MINOR_MAX]))
 }
 
 /// Whether a stream starts like an HTTP/1 request or reply, or the HTTP/2 preface (RFC 9112 section 3, RFC 9113 section 3.4).

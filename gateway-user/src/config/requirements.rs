@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
+use gateway_common::abi::NAMES;
+
 use super::policy::{Protocol, Require, Service, SynCookies};
 use super::problem::{Wrong, quoted};
 use super::reader::{Item, Reader, Section};
@@ -66,9 +68,6 @@ fn tls_details<'t>(
         && only_tls(reader, &item, require)
     {
         service.min_tls = reader.word(&item);
-        if service.min_tls.is_some() {
-            not_enforced(reader, item.at, "min_tls");
-        }
     }
     if let Some(item) = section.get("server_names") {
         let empty = item.value.as_array().is_some_and(|array| array.is_empty());
@@ -76,15 +75,16 @@ fn tls_details<'t>(
             for element in reader.array(&item, "server_names = [\"api.example.com\"]") {
                 service.server_names.extend(reader.parsed(&element, "\"api.example.com\"", server_name));
             }
-            if !service.server_names.is_empty() {
-                not_enforced(reader, item.at, "server_names");
+            if service.server_names.len() > NAMES {
+                let message = format!("{} server names; a service can have {NAMES}", service.server_names.len());
+                reader.error(item.at, message, "a wildcard stands for many: *.example.com");
             }
         }
     }
     if let Some(item) = section.get("proxy_protocol") {
         service.proxy_protocol = reader.flag(&item).unwrap_or_default();
-        if service.proxy_protocol && only_tls(reader, &item, require) {
-            not_enforced(reader, item.at, "proxy_protocol");
+        if service.proxy_protocol {
+            only_tls(reader, &item, require);
         }
     }
 }

@@ -107,6 +107,7 @@ impl Gateway {
         for table in Table::ALL.into_iter().filter(|table| *table != Table::Totals) {
             let entries = match table {
                 Table::Connections => tables.connections(),
+                Table::Hellos => tables.slots(table).count(),
                 _ => tables.slots(table).filter(|slot| owes(slot, now)).count(),
             };
             let full = self.kernel.note(table, Note::Evicted)? + self.kernel.note(table, Note::Full)?;

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use anyhow::{Context as _, Result};
 use gateway_common::{
     abi::{ABI_VERSION, INTERFACE_PLACES, INTERFACES, Identity},
+    hash::Key,
     rate::INSTANT_SHIFT,
 };
 use nix::time::{ClockId, clock_gettime};
@@ -115,8 +116,10 @@ impl Gateway {
     /// Compiles and switches to the policy of now.
     pub(super) fn apply(&mut self) -> Result<()> {
         let overrides = self.overrides();
+        let generation = self.generation + 1;
+        let key = Key(self.kernel.identity().key);
         let set =
-            policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, self.generation + 1)?;
+            policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
         self.kernel.apply(&set)?;
         self.generation += 1;
         self.applied_at = live::now();

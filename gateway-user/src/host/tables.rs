@@ -16,6 +16,8 @@ pub struct Sets {
     pub neighbours: u32,
     /// Of [`Table::Connections`].
     pub connections: u32,
+    /// Of [`Table::Hellos`].
+    pub hellos: u32,
 }
 
 impl Sets {
@@ -28,6 +30,7 @@ impl Sets {
             Table::Neighbours => self.neighbours,
             Table::Totals => SERVICES as u32,
             Table::Connections => self.connections,
+            Table::Hellos => self.hellos,
         }
     }
 
@@ -44,7 +47,7 @@ impl Sets {
 impl Default for Sets {
     /// Room for a test: 1,024 sources.
     fn default() -> Self {
-        Self { sources: 256, service_sources: 16, neighbours: 64, connections: 64 }
+        Self { sources: 256, service_sources: 16, neighbours: 64, connections: 64, hellos: 16 }
     }
 }
 

@@ -29,12 +29,20 @@ pub struct TableSizes {
     pub neighbours: u32,
     /// Connections of gated services: 16 bytes each.
     pub connections: u32,
+    /// First messages of which a part has come: 64 bytes each.
+    pub hellos: u32,
 }
 
 impl Default for TableSizes {
-    /// 21 MiB in all. Why these: docs/architecture.md.
+    /// 22 MiB in all. Why these: docs/architecture.md.
     fn default() -> Self {
-        Self { sources: 131_072, service_sources: 8_192, neighbours: 16_384, connections: 262_144 }
+        Self {
+            sources: 131_072,
+            service_sources: 8_192,
+            neighbours: 16_384,
+            connections: 262_144,
+            hellos: 8_192,
+        }
     }
 }
 
@@ -47,6 +55,7 @@ impl TableSizes {
             Table::Neighbours => self.neighbours,
             Table::Totals => return SERVICES as u32,
             Table::Connections => return (self.connections / LINK_WAYS as u32).next_power_of_two(),
+            Table::Hellos => self.hellos,
         };
         (slots / WAYS as u32).next_power_of_two()
     }
@@ -67,6 +76,7 @@ pub struct Tables {
     service_sources: Mapping,
     neighbours: Mapping,
     connections: Mapping,
+    hellos: Mapping,
 }
 
 impl Tables {
@@ -78,14 +88,16 @@ impl Tables {
             service_sources: map(Table::ServiceSources, SERVICE_REGIONS)?,
             neighbours: map(Table::Neighbours, 1)?,
             connections: map(Table::Connections, 1)?,
+            hellos: map(Table::Hellos, 1)?,
         })
     }
 
-    /// The occupied slots of a bucket table.
+    /// The occupied slots of a bucket table, or of first messages.
     pub fn slots(&self, table: Table) -> impl Iterator<Item = Slot> {
         let mapping = match table {
             Table::ServiceSources => &self.service_sources,
             Table::Neighbours => &self.neighbours,
+            Table::Hellos => &self.hellos,
             _ => &self.sources,
         };
         let per_region = mapping.words / SLOT_WORDS / mapping.regions;
@@ -114,6 +126,7 @@ impl Tables {
             Table::Neighbours => self.neighbours.words / SLOT_WORDS,
             Table::Totals => SERVICES,
             Table::Connections => self.connections.words / LINK_WORDS,
+            Table::Hellos => self.hellos.words / SLOT_WORDS,
         }
     }
 }

@@ -1,0 +1,107 @@
+//! First messages of which a part has come: where the reader of each stands.
+//!
+//! A slot is a connection's fingerprint, the reader as words, and where the stream begins. It is needed from a hello's first
+//! segment to its last. A slot that was not touched for [`GIVE_UP`] is free; else who has no connection yet never takes
+//! the slot of somebody who has one. Where no slot is free the segment is dropped, and TCP sends it again.
+
+use crate::{
+    abi::{HELLO_KEY, HELLO_READER, HELLO_SEEN, WAYS},
+    env::{Env, Note, Slots, Table, Words},
+    rate::Instant,
+    wire::hello::{self, Reader},
+};
+
+/// One unit of time here is 2^38 instants, about 1.07 s; wraps after 73 years.
+const SEEN_SHIFT: u32 = 38;
+const SEEN_MASK: u32 = 0x7fff_ffff;
+/// Units after which the rest of a hello is no longer waited for; TCP's retransmissions span more only on dead paths.
+const GIVE_UP: u32 = 30;
+/// The host's TCP knows the connection, so its source is not forged.
+const PROVEN: u32 = 1 << 31;
+
+/// Finds a connection's reader for the stream that starts at `base`, and resumes it.
+#[inline(always)]
+pub fn resume<E: Env>(env: &E, identity: u64, base: u32, reader: &mut Reader) -> bool {
+    let Some(set) = slots(env, identity) else { return false };
+    for way in 0..WAYS {
+        let slot = set.slot(way);
+        if slot.load(HELLO_KEY) == identity && slot.load(HELLO_SEEN) as u32 == base {
+            let mut words = [0; hello::WORDS];
+            for (index, word) in words.iter_mut().enumerate() {
+                *word = slot.load(HELLO_READER + index);
+            }
+            reader.resume(words);
+            // Somebody else may have taken the slot meanwhile.
+            return slot.load(HELLO_KEY) == identity;
+        }
+    }
+    false
+}
+
+/// Keeps a connection's reader, if there is a slot for it.
+#[inline(always)]
+pub fn keep<E: Env>(env: &E, identity: u64, base: u32, reader: &Reader, proven: bool, now: Instant) -> bool {
+    let Some(set) = slots(env, identity) else { return false };
+    let mut best = WAYS;
+    let mut best_rank = 0;
+    for way in 0..WAYS {
+        let slot = set.slot(way);
+        let owner = slot.load(HELLO_KEY);
+        let rank = if owner == identity {
+            u32::MAX
+        } else {
+            rank(owner, (slot.load(HELLO_SEEN) >> 32) as u32, proven, now)
+        };
+        if rank > best_rank {
+            best_rank = rank;
+            best = way;
+        }
+    }
+    if best == WAYS {
+        env.note(Table::Hellos, Note::Full);
+        return false;
+    }
+    let slot = set.slot(best);
+    let owner = slot.load(HELLO_KEY);
+    // Nobody's while the words change.
+    if !slot.replace(HELLO_KEY, owner, 0) {
+        return false;
+    }
+    for (index, word) in reader.to_words().into_iter().enumerate() {
+        slot.store(HELLO_READER + index, word);
+    }
+    let seen = (now >> SEEN_SHIFT) as u32 & SEEN_MASK | if proven { PROVEN } else { 0 };
+    slot.store(HELLO_SEEN, u64::from(base) | u64::from(seen) << 32);
+    slot.store(HELLO_KEY, identity);
+    if owner != identity {
+        env.note(Table::Hellos, Note::Inserted);
+    }
+    true
+}
+
+/// Forgets a connection's reader.
+#[inline(always)]
+pub fn forget<E: Env>(env: &E, identity: u64) {
+    let Some(set) = slots(env, identity) else { return };
+    for way in 0..WAYS {
+        let _ = set.slot(way).replace(HELLO_KEY, identity, 0);
+    }
+}
+
+/// How gladly a slot is given up for a newcomer; 0: not at all.
+#[inline(always)]
+const fn rank(owner: u64, seen: u32, proven: bool, now: Instant) -> u32 {
+    let age = ((now >> SEEN_SHIFT) as u32).wrapping_sub(seen) & SEEN_MASK;
+    if owner == 0 {
+        u32::MAX - 1
+    } else if age > GIVE_UP || (proven && seen & PROVEN == 0) {
+        age + 1
+    } else {
+        0
+    }
+}
+
+#[inline(always)]
+fn slots<E: Env>(env: &E, identity: u64) -> Option<E::Buckets> {
+    env.buckets(Table::Hellos, (identity >> 32) as u32 & (env.sets(Table::Hellos) - 1))
+}

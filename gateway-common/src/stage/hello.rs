@@ -1,0 +1,180 @@
+//! Reads the first messages of services that ask for more than a stream's prefix shows: a PROXY protocol header before it,
+//! a TLS version, a server's name.
+//!
+//! Such a message is read in the order of the stream: a segment that leaves a gap is dropped, and TCP sends it again. The
+//! prefix is still judged as for every gated service, but behind a PROXY header, whose length only the reader knows.
+
+use core::ops::ControlFlow;
+
+use crate::{
+    abi::{NAMES, Service},
+    connection::{self, Phase},
+    env::{Env, Socket},
+    frame::{Frame, Task},
+    hash::{Key, Running},
+    opening,
+    packet::Packet,
+    pipeline::{Context, Scratch, Stage},
+    stage::{
+        service,
+        tls::{note, prove, stream_sequence},
+    },
+    verdict::{Reason, Step, drop},
+    wire::{
+        hello::{Outcome, Reader, want},
+        proxy::PROXY_MAX,
+        tls::{MINOR_MIN, PREFIX},
+    },
+};
+
+/// Judges a segment with data to such a service.
+#[inline(never)]
+pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Scratch { packet, role, gate, reader, .. } = scratch;
+    let (env, now) = (context.env, context.now);
+    let service = service::at(context.settings, role.service);
+    let is_proxied = service.wants & u32::from(want::PROXY) != 0;
+    if gate.known.is_proven() {
+        prove(context, gate);
+        return Step::Continue(());
+    }
+    let socket = if packet.is_syn() { Socket::Listening } else { env.socket(packet) };
+    let (base, received) = match socket {
+        Socket::Open { base, received } => (base, received),
+        Socket::Unknown if !gate.known.is_unknown() => (gate.known.base, 0),
+        Socket::Listening | Socket::Unknown => (stream_sequence(packet), 0),
+    };
+    gate.link = gate.known.of_stream(base, now);
+    let is_read = gate.link.is_forwarded();
+    let is_kept = opening::resume(env, gate.identity, base, reader);
+    if !is_kept && gate.known.is_unknown() && was_open_before(context, gate.identity, socket, is_proxied) {
+        prove(context, gate);
+        return Step::Continue(());
+    }
+    if !is_proxied {
+        env.apart(Stage::Prefix, frame, context, scratch)?;
+    }
+    let Scratch { packet, gate, reader, .. } = scratch;
+    if is_read {
+        note(context, gate);
+        return Step::Continue(());
+    }
+    // Not before all of the message was read.
+    gate.link.phase = Phase::Opening;
+    let start = stream_sequence(packet).wrapping_sub(base) as i32;
+    if received == 0 && (!is_kept || start <= 0) {
+        reader.start(service.wants as u8);
+    } else if !is_kept {
+        return drop(Reason::HelloGap);
+    }
+    turn_to(packet, reader, start, env.key())?;
+    env.apart(Stage::Read, frame, context, scratch)?;
+    let Scratch { gate, reader, .. } = scratch;
+    match reader.outcome {
+        Outcome::Incomplete => {
+            let is_proven = matches!(socket, Socket::Open { .. });
+            if !opening::keep(env, gate.identity, base, reader, is_proven, now) {
+                return drop(Reason::HelloGap);
+            }
+        }
+        Outcome::Complete => {
+            accept(frame, service, reader)?;
+            opening::forget(env, gate.identity);
+            gate.link.phase = Phase::Forwarded;
+        }
+        Outcome::NoProxy | Outcome::BadProxy => return drop(Reason::ProxyHeader),
+        Outcome::NoHello => return drop(Reason::NotTls),
+        Outcome::BadHello => return drop(Reason::HelloMalformed),
+    }
+    note(context, gate);
+    Step::Continue(())
+}
+
+/// Whether a connection that nothing is known of was open before the gateway came.
+///
+/// That is sure where nobody was forgotten. Else it goes by what the host's TCP has taken: more than a PROXY header can have,
+/// or a prefix, which was judged when it came.
+#[inline(always)]
+fn was_open_before<E: Env>(
+    context: &Context<'_, E>,
+    identity: u64,
+    socket: Socket,
+    is_proxied: bool,
+) -> bool {
+    let enough = u64::from(if is_proxied { PROXY_MAX + PREFIX } else { PREFIX });
+    match socket {
+        Socket::Listening | Socket::Open { received: 0, .. } => false,
+        Socket::Open { received, .. } => {
+            received >= enough || connection::forgot_nobody(context.env, identity)
+        }
+        Socket::Unknown => connection::forgot_nobody(context.env, identity),
+    }
+}
+
+/// Reads what the segment adds to the message.
+#[inline(always)]
+pub fn read<F: Frame>(frame: &F, scratch: &mut Scratch) -> Step {
+    scratch.reader.read(frame);
+    Step::Continue(())
+}
+
+/// Turns to what a segment adds; `start` is its place in the stream, below 0 for a keep-alive.
+#[inline(always)]
+fn turn_to(packet: &Packet, reader: &mut Reader, start: i32, key: Key) -> Step {
+    let position = reader.position as i32;
+    let end = start.wrapping_add(packet.payload_length as i32);
+    if start > position {
+        return drop(Reason::HelloGap);
+    }
+    let known = if end > position { position.wrapping_sub(start) as u32 } else { packet.payload_length };
+    reader.turn_to(packet.payload.wrapping_add(known), packet.payload_length.wrapping_sub(known), key);
+    Step::Continue(())
+}
+
+/// Judges what a hello says.
+#[inline(always)]
+fn accept<F: Frame>(frame: &F, service: &Service, reader: &Reader) -> Step {
+    if reader.minor < MINOR_MIN || u32::from(reader.minor) < service.min_minor {
+        return drop(Reason::TlsVersion);
+    }
+    if service.all_names != 0 && !is_named(frame, service, reader) {
+        return drop(Reason::ServerName);
+    }
+    Step::Continue(())
+}
+
+#[inline(always)]
+fn is_named<F: Frame>(frame: &F, service: &Service, reader: &Reader) -> bool {
+    if reader.wants & want::NAME != 0 {
+        return false;
+    }
+    // A name that starts with its dot has no first label for the star.
+    let parent = if reader.parent == reader.name { Running::default() } else { reader.parent };
+    let mut search = Search { service, name: reader.name, parent, found: false };
+    frame.take_steps(NAMES as u32, &mut search);
+    search.found
+}
+
+/// Looks for a name among those of a service, one a step.
+struct Search<'a> {
+    service: &'a Service,
+    name: Running,
+    parent: Running,
+    found: bool,
+}
+
+impl Task for Search<'_> {
+    #[inline(always)]
+    fn step<F: Frame>(&mut self, index: u32, _: &F) -> ControlFlow<()> {
+        if index >= self.service.all_names {
+            return ControlFlow::Break(());
+        }
+        let wanted = if index < self.service.whole_names { self.name } else { self.parent };
+        // The mask is for the verifier: user space writes no higher count.
+        if self.service.names[index as usize & (NAMES - 1)] == wanted.0 {
+            self.found = true;
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,87 @@
+//! Stages as global functions: the verifier checks each by itself and once, whatever their callers know, where it goes
+//! through other functions again for every state in which they are called (Documentation/bpf/verifier.rst; since Linux 5.6,
+//! commit 51c39bb1d5d1).
+//!
+//! Such a function can be given the program's context and numbers, so it finds all else again.
+
+use core::arch::asm;
+
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use gateway_common::{
+    abi::Active,
+    env::Env as _,
+    pipeline::{Context, Stage},
+    rate::Instant,
+    verdict::{Reason, Step},
+};
+
+use crate::{
+    env::{KernelEnv, scratch},
+    frame::XdpFrame,
+};
+
+/// What a function answers when the packet goes on; else the reason's number after this one.
+const CONTINUE: u32 = 0;
+
+macro_rules! apart {
+    ($($stage:ident $single:ident $frags:ident)*) => {
+        $(
+            #[unsafe(no_mangle)]
+            extern "C" fn $single(context: *mut xdp_md, active: u64, now: Instant) -> u32 {
+                run::<false>(context, active, now, Stage::$stage)
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn $frags(context: *mut xdp_md, active: u64, now: Instant) -> u32 {
+                run::<true>(context, active, now, Stage::$stage)
+            }
+        )*
+
+        /// Runs a stage in its own function.
+        #[inline(always)]
+        pub(crate) fn call<const FRAGS: bool>(stage: Stage, context: *mut xdp_md, active: Active, now: Instant) -> Step {
+            let answer = match (stage, FRAGS) {
+                $(
+                    (Stage::$stage, false) => $single(context, active.0, now),
+                    (Stage::$stage, true) => $frags(context, active.0, now),
+                )*
+            };
+            match Reason::ALL.get((answer as usize).wrapping_sub(1)) {
+                Some(&reason) if answer != CONTINUE => Step::Break(reason),
+                _ => Step::Continue(()),
+            }
+        }
+    };
+}
+
+apart! {
+    Budgets budgets budgets_frags
+    SeekNeighbours seek_neighbours seek_neighbours_frags
+    SeekService seek_service seek_service_frags
+    SeekSource seek_source seek_source_frags
+    Tls tls tls_frags
+    Prefix prefix prefix_frags
+    Hello hello hello_frags
+    Read read read_frags
+}
+
+#[inline(always)]
+fn run<const FRAGS: bool>(
+    context: *mut xdp_md,
+    mut active: u64,
+    mut now: Instant,
+    stage: Stage,
+) -> u32 {
+    // LLVM leaves arguments undefined that a function does not use, and the verifier wants all of them.
+    // SAFETY: moves of registers onto themselves.
+    unsafe { asm!("{0} = {0}", "{1} = {1}", inout(reg) active, inout(reg) now, options(nomem, nostack)) };
+    let context = XdpContext::new(context);
+    let env = KernelEnv::<FRAGS>::new(&context);
+    let active = Active(active);
+    let (Some(settings), Some(scratch)) = (env.settings(active), scratch()) else { return CONTINUE };
+    let shared = Context { env: &env, settings, active, now };
+    match stage.run(&XdpFrame::<FRAGS>(&context), &shared, scratch) {
+        Step::Continue(()) => CONTINUE,
+        Step::Break(reason) => reason as u32 + 1,
+    }
+}

@@ -32,8 +32,14 @@ impl Table {
     /// How many there are.
     pub const COUNT: usize = 6;
     /// All, by discriminant.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Sources, Self::ServiceSources, Self::Neighbours, Self::Totals, Self::Connections, Self::Hellos];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Sources,
+        Self::ServiceSources,
+        Self::Neighbours,
+        Self::Totals,
+        Self::Connections,
+        Self::Hellos,
+    ];
 
     /// The word for it in metrics, and the name of its map.
     pub const fn name(self) -> &'static str {

@@ -20,12 +20,14 @@ use crate::{
     stage::{budgets, essential, hello, lists, parse, sanity, service, tls},
     table::{Bill, Place},
     verdict::{Action, Reason, Step, Verdict, pass},
-    wire::hello::Reader,
+    wire::{Network, hello::Reader},
 };
 
 /// What the stages find out about one packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scratch {
+    /// What its IP header says.
+    pub network: Network,
     /// What it is.
     pub packet: Packet,
     /// Whose it is.
@@ -78,6 +80,10 @@ pub struct Role {
 /// The stages that the kernel's verifier checks apart from the others, each once: see [`Env::apart`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// [`parse::network`].
+    Network,
+    /// [`parse::transport`].
+    Transport,
     /// [`budgets::charge`].
     Budgets,
     /// [`budgets::seek`] for [`Table::Neighbours`].
@@ -99,13 +105,10 @@ pub enum Stage {
 impl Stage {
     /// Runs the stage.
     #[inline(always)]
-    pub fn run<F: Frame, E: Env>(
-        self,
-        frame: &F,
-        context: &Context<'_, E>,
-        scratch: &mut Scratch,
-    ) -> Step {
+    pub fn run<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         match self {
+            Self::Network => parse::network(frame, &mut scratch.network),
+            Self::Transport => parse::transport(frame, &scratch.network, &mut scratch.packet),
             Self::Budgets => budgets::charge(frame, context, scratch),
             Self::SeekNeighbours => budgets::seek(context, scratch, Table::Neighbours),
             Self::SeekService => budgets::seek(context, scratch, Table::ServiceSources),
@@ -165,7 +168,8 @@ pub fn decide<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
 
 #[inline(always)]
 fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    parse::packet(frame, &mut scratch.packet)?;
+    context.env.apart(Stage::Network, frame, context, scratch)?;
+    context.env.apart(Stage::Transport, frame, context, scratch)?;
     lists::check(context, scratch)?;
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;

@@ -55,6 +55,8 @@ macro_rules! apart {
 }
 
 apart! {
+    Network network network_frags
+    Transport transport transport_frags
     Budgets budgets budgets_frags
     SeekNeighbours seek_neighbours seek_neighbours_frags
     SeekService seek_service seek_service_frags
@@ -66,12 +68,7 @@ apart! {
 }
 
 #[inline(always)]
-fn run<const FRAGS: bool>(
-    context: *mut xdp_md,
-    mut active: u64,
-    mut now: Instant,
-    stage: Stage,
-) -> u32 {
+fn run<const FRAGS: bool>(context: *mut xdp_md, mut active: u64, mut now: Instant, stage: Stage) -> u32 {
     // LLVM leaves arguments undefined that a function does not use, and the verifier wants all of them.
     // SAFETY: moves of registers onto themselves.
     unsafe { asm!("{0} = {0}", "{1} = {1}", inout(reg) active, inout(reg) now, options(nomem, nostack)) };

@@ -150,13 +150,7 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     }
 
     #[inline(always)]
-    fn apart<F: Frame>(
-        &self,
-        stage: Stage,
-        _: &F,
-        context: &Context<'_, Self>,
-        _: &mut Scratch,
-    ) -> Step {
+    fn apart<F: Frame>(&self, stage: Stage, _: &F, context: &Context<'_, Self>, _: &mut Scratch) -> Step {
         apart::call::<FRAGS>(stage, self.context.ctx, context.active, context.now)
     }
 

@@ -97,12 +97,8 @@ pub fn compile(
         let row = rows.of(&service.name)?;
         let own = limits(&quotas(Place::Service(service.name.clone()), &service.quotas));
         let total = quotas(Place::Total(service.name.clone()), &service.total);
-        settings.services[row] = ServiceValue {
-            limits: own.0,
-            own: own.1 as u32,
-            region,
-            ..service_value(service, &total, key)
-        };
+        settings.services[row] =
+            ServiceValue { limits: own.0, own: own.1 as u32, region, ..service_value(service, &total, key) };
         region += u32::from(own.1 != 0);
         placed.push((row, service));
     }

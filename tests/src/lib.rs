@@ -15,7 +15,12 @@ pub fn bucket(
     key: u64,
     now: gateway_common::rate::Instant,
 ) -> Option<gateway_common::table::BucketOf<&gateway_user::host::HostEnv>> {
-    use gateway_common::{abi::Active, env::Env as _, pipeline::Context, table::{self, Place}};
+    use gateway_common::{
+        abi::Active,
+        env::Env as _,
+        pipeline::Context,
+        table::{self, Place},
+    };
     let active = Active::default();
     let settings = env.settings(active)?;
     let context = Context { env: &env, settings, active, now };

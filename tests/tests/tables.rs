@@ -8,6 +8,7 @@ use gateway_common::rate::{Dimension, Instant, Limit, debt};
 use gateway_common::stage::parse;
 use gateway_common::table::{Bill, bit};
 use gateway_common::verdict::Reason;
+use gateway_common::wire::Network;
 use gateway_tests::builder;
 use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, START, limit};
 use gateway_user::host::{HostEnv, Sets, Stand};
@@ -126,17 +127,19 @@ fn proof_of_another_connection_is_none() {
         |port| builder::ip(CLIENT, SERVER).tcp(port, 443).seq(7).payload(b"GET / HTTP/1.1\r\n").build();
     let identity = |port| {
         let mut packet = Packet::default();
-        assert!(parse::packet(&frame(port).as_slice(), &mut packet).is_continue());
+        let (frame, mut network) = (frame(port), Network::default());
+        assert!(parse::network(&frame.as_slice(), &mut network).is_continue());
+        assert!(parse::transport(&frame.as_slice(), &network, &mut packet).is_continue());
         connection::identity(&&env, &packet)
     };
     let words = |identity: u64| {
         let index = (identity >> 32) as u32 & (Sets::default().connections - 1);
         env.tables().set(Table::Connections, index).expect("a set")
     };
-    let proven = Link::new(0, Phase::Proven, START);
+    let proven = |identity: u64| Link::new(identity as u32, Phase::Proven, START);
     let (one, other) = (identity(1), identity(2));
     env.set_now(START);
-    connection::remember(&&env, one, proven, START);
+    connection::remember(&&env, one, proven(one), START);
     assert_eq!(env.judge(&frame(1), START).reason, Reason::Ok);
     let state = words(one).load(1);
     words(other).store(0, other);

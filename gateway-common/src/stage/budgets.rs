@@ -126,11 +126,7 @@ pub fn seek<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch, table: Tabl
         Table::ServiceSources => &mut scratch.places.service,
         _ => &mut scratch.places.source,
     };
-    if table::seek(context, table, region, key, place) {
-        Step::Continue(())
-    } else {
-        drop(Reason::Contended)
-    }
+    if table::seek(context, table, region, key, place) { Step::Continue(()) } else { drop(Reason::Contended) }
 }
 
 /// The bucket that [`seek`] found.

@@ -56,7 +56,11 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     }
     let Scratch { packet, gate, reader, .. } = scratch;
     if is_read {
-        note(context, gate);
+        if received >= u64::from(PREFIX) {
+            prove(context, gate);
+        } else {
+            note(context, gate);
+        }
         return Step::Continue(());
     }
     // Not before all of the message was read.

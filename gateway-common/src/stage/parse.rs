@@ -6,7 +6,7 @@ use crate::{
     frame::Frame,
     packet::{Fragment, Packet},
     verdict::{Reason, Step, pass},
-    wire::{eth, icmp, ipv4, ipv6, tcp, udp},
+    wire::{Network, eth, icmp, ipv4, ipv6, tcp, udp},
 };
 
 const TCP: u8 = IpProto::Tcp as u8;
@@ -14,24 +14,30 @@ const UDP: u8 = IpProto::Udp as u8;
 const ICMP: u8 = IpProto::Icmp as u8;
 const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
 
-/// Parses a frame down to its transport header. What is not IP passes.
+/// Parses a frame down to its IP header and what extends it. What is not IP passes.
 ///
-/// The packet is no part of the answer: an enum whose tag lies inside its data is described by the compiler in a way that
-/// the kernel's BTF check refuses.
+/// The answer is left in place: an enum whose tag lies inside its data is described by the compiler in a way that the
+/// kernel's BTF check refuses.
 #[inline(never)]
-pub fn packet<F: Frame>(frame: &F, packet: &mut Packet) -> Step {
-    *packet = parse(frame)?;
+pub fn network<F: Frame>(frame: &F, network: &mut Network) -> Step {
+    let (ether_type, offset) = eth::network(frame)?;
+    match ether_type {
+        eth::IPV4 => *network = ipv4::parse(frame, offset)?,
+        eth::IPV6 => ipv6::parse(frame, offset, network)?,
+        _ => return pass(Reason::NonIp),
+    }
+    Step::Continue(())
+}
+
+/// Parses the transport header.
+#[inline(never)]
+pub fn transport<F: Frame>(frame: &F, network: &Network, packet: &mut Packet) -> Step {
+    *packet = header(frame, *network)?;
     Step::Continue(())
 }
 
 #[inline(always)]
-fn parse<F: Frame>(frame: &F) -> Step<Packet> {
-    let (ether_type, offset) = eth::network(frame)?;
-    let network = match ether_type {
-        eth::IPV4 => ipv4::parse(frame, offset)?,
-        eth::IPV6 => ipv6::parse(frame, offset)?,
-        _ => return pass(Reason::NonIp),
-    };
+fn header<F: Frame>(frame: &F, network: Network) -> Step<Packet> {
     if matches!(network.packet.fragment, Fragment::Later) {
         return Step::Continue(network.packet);
     }

@@ -80,35 +80,52 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
         prove(context, gate);
         return Step::Continue(());
     }
+    let mut is_ours = false;
     let base = if packet.is_syn() {
         // Data in a SYN (RFC 7413) is the start of the stream.
         stream_sequence(packet)
     } else if known.is_forwarded() {
         known.base
     } else {
-        match env.socket(packet) {
+        let socket = env.socket(packet);
+        is_ours = !matches!(socket, Socket::Unknown);
+        match socket {
             Socket::Open { received, .. } if received >= u64::from(PREFIX) => {
                 prove(context, gate);
                 return Step::Continue(());
             }
-            // Once TCP has taken the prefix it says so, and the connection is proven.
             Socket::Open { base, .. } => base,
-            // The handshake's ACK is not in yet, and carries this data: it starts the stream.
-            Socket::Listening => packet.sequence,
             Socket::Unknown if !known.is_unknown() => known.base,
-            Socket::Unknown if connection::forgot_nobody(env, gate.identity) => return Step::Continue(()),
-            Socket::Unknown => packet.sequence,
+            Socket::Unknown if connection::forgot_nobody(env, gate.identity) => {
+                return adopted(frame, packet);
+            }
+            // The handshake's ACK is not in yet, and carries this data: it starts the stream.
+            Socket::Listening | Socket::Unknown => packet.sequence,
         }
     };
     gate.link = known.of_stream(base, now);
     env.apart(Stage::Prefix, frame, context, scratch)?;
     let Scratch { packet, gate, .. } = scratch;
+    if is_ours {
+        // Once TCP has taken the prefix it says so, and the connection is proven.
+        gate.link.phase = Phase::Opening;
+    }
     let ahead = stream_sequence(packet).wrapping_sub(base);
     if ahead > FAR && ahead < SECOND_ROUND && gate.link.is_forwarded() {
         // Long past a hello: before sequence numbers come round to it again. Without one a jump ahead proves nothing.
         prove(context, gate);
     } else {
         note(context, gate);
+    }
+    Step::Continue(())
+}
+
+/// A connection through this host that was open before the gateway came. It is let go on, but for what no TLS connection
+/// carries at the start of a segment.
+#[inline(always)]
+fn adopted<F: Frame>(frame: &F, packet: &Packet) -> Step {
+    if is_http(frame, packet.payload, packet.payload_length) {
+        return drop(Reason::PlaintextHttp);
     }
     Step::Continue(())
 }
@@ -155,7 +172,9 @@ pub fn judge<F: Frame>(frame: &F, scratch: &mut Scratch) -> Step {
     match start(frame, offset, length, position, &mut cuts) {
         Start::Hello => {}
         Start::Ssl3 => return drop(Reason::TlsVersion),
-        Start::Other if position == 0 && is_http(frame, offset, length) => return drop(Reason::PlaintextHttp),
+        Start::Other if position == 0 && is_http(frame, offset, length) => {
+            return drop(Reason::PlaintextHttp);
+        }
         Start::Other if position == 0 && is_ssl2(frame, offset, length) => return drop(Reason::Ssl2Hello),
         Start::Other => return drop(Reason::NotTls),
     }

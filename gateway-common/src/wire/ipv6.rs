@@ -3,11 +3,13 @@
 //! The chain is walked over at most [`CHAIN_MAX`] headers. What ends it: a transport protocol, ESP, "no next header", an
 //! unknown number, or a later fragment, whose bytes are no header at all.
 
+use core::ops::ControlFlow;
+
 use network_types::ip::{IpProto, Ipv6Hdr};
 
 use super::{Network, ipv4};
 use crate::{
-    frame::Frame,
+    frame::{Frame, Task},
     packet::{Address, Fragment, Packet},
     verdict::{Reason, Step, drop},
 };
@@ -29,7 +31,7 @@ const UNIT: u32 = 8;
 
 /// Parses the header and its chain.
 #[inline(always)]
-pub fn parse<F: Frame>(frame: &F, offset: u32) -> Step<Network> {
+pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network) -> Step {
     let Some(header) = frame.bytes::<8>(offset) else {
         return drop(Reason::Ipv6Malformed);
     };
@@ -51,49 +53,66 @@ pub fn parse<F: Frame>(frame: &F, offset: u32) -> Step<Network> {
         hops,
         ..Packet::default()
     };
-    walk(frame, Network { packet, transport, length })
+    *network = Network { packet, transport, length };
+    let mut chain = Chain { network, answer: Step::Continue(()) };
+    frame.take_steps(CHAIN_MAX as u32 + 1, &mut chain);
+    chain.answer
 }
 
-#[inline(always)]
-fn walk<F: Frame>(frame: &F, mut network: Network) -> Step<Network> {
-    for position in 0..CHAIN_MAX {
-        if !is_extension(network.packet.protocol) {
-            return Step::Continue(network);
+/// The way along a chain, one header a step.
+struct Chain<'a> {
+    network: &'a mut Network,
+    answer: Step,
+}
+
+impl Task for Chain<'_> {
+    #[inline(always)]
+    fn step<F: Frame>(&mut self, position: u32, frame: &F) -> ControlFlow<()> {
+        if !is_extension(self.network.packet.protocol)
+            || matches!(self.network.packet.fragment, Fragment::Later)
+        {
+            return ControlFlow::Break(());
         }
-        let Some(header) = frame.bytes::<{ UNIT as usize }>(network.transport) else {
-            return drop(if network.transport > crate::frame::OFFSET_MAX {
-                Reason::Ipv6Chain
-            } else {
-                cut_short(&network)
-            });
-        };
-        let [next, extra, kind, low, ..] = header;
-        let size = match network.packet.protocol {
-            HOP_BY_HOP if position != 0 => return drop(Reason::Ipv6Malformed),
-            // RFC 4302 section 2.2: in units of four bytes, less two.
-            AUTHENTICATION => (u32::from(extra) + 2) * 4,
-            FRAGMENT => UNIT,
-            _ => (u32::from(extra) + 1) * UNIT,
-        };
-        if size > network.length {
-            return drop(cut_short(&network));
-        }
-        if network.packet.protocol == ROUTING && kind == 0 {
-            return drop(Reason::Ipv6RoutingType0);
-        }
-        let is_fragment = network.packet.protocol == FRAGMENT;
-        network.packet.protocol = next;
-        network.transport += size;
-        network.length -= size;
-        if is_fragment {
-            let field = u16::from_be_bytes([kind, low]);
-            network.packet.fragment = fragment(field, &network)?;
-            if matches!(network.packet.fragment, Fragment::Later) {
-                return Step::Continue(network);
-            }
-        }
+        self.answer = header(frame, position, self.network);
+        if self.answer.is_break() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
-    if is_extension(network.packet.protocol) { drop(Reason::Ipv6Chain) } else { Step::Continue(network) }
+}
+
+/// Steps over the extension header at `position` of the chain.
+#[inline(always)]
+fn header<F: Frame>(frame: &F, position: u32, network: &mut Network) -> Step {
+    if position == CHAIN_MAX as u32 {
+        return drop(Reason::Ipv6Chain);
+    }
+    let Some(header) = frame.bytes::<{ UNIT as usize }>(network.transport) else {
+        return drop(if network.transport > crate::frame::OFFSET_MAX {
+            Reason::Ipv6Chain
+        } else {
+            cut_short(network)
+        });
+    };
+    let [next, extra, kind, low, ..] = header;
+    let size = match network.packet.protocol {
+        HOP_BY_HOP if position != 0 => return drop(Reason::Ipv6Malformed),
+        // RFC 4302 section 2.2: in units of four bytes, less two.
+        AUTHENTICATION => (u32::from(extra) + 2) * 4,
+        FRAGMENT => UNIT,
+        _ => (u32::from(extra) + 1) * UNIT,
+    };
+    if size > network.length {
+        return drop(cut_short(network));
+    }
+    if network.packet.protocol == ROUTING && kind == 0 {
+        return drop(Reason::Ipv6RoutingType0);
+    }
+    let is_fragment = network.packet.protocol == FRAGMENT;
+    network.packet.protocol = next;
+    network.transport = network.transport.wrapping_add(size);
+    network.length -= size;
+    if is_fragment {
+        network.packet.fragment = fragment(u16::from_be_bytes([kind, low]), network)?;
+    }
+    Step::Continue(())
 }
 
 /// RFC 7112 section 5: the first fragment holds the whole chain.

@@ -13,7 +13,7 @@ pub mod udp;
 use crate::packet::Packet;
 
 /// What an IP header leaves for the transport header.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Network {
     /// Addresses, protocol and fragment are filled in.
     pub packet: Packet,

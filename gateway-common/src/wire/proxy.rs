@@ -36,15 +36,8 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
-        Self::Start,
-        Self::Line,
-        Self::LineTcp,
-        Self::LineUnknown,
-        Self::LineEnd,
-        Self::Local,
-        Self::Proxy,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Start, Self::Line, Self::LineTcp, Self::LineUnknown, Self::LineEnd, Self::Local, Self::Proxy];
 }
 
 /// What a byte makes of the header.

@@ -76,7 +76,8 @@ fn tls_details<'t>(
                 service.server_names.extend(reader.parsed(&element, "\"api.example.com\"", server_name));
             }
             if service.server_names.len() > NAMES {
-                let message = format!("{} server names; a service can have {NAMES}", service.server_names.len());
+                let message =
+                    format!("{} server names; a service can have {NAMES}", service.server_names.len());
                 reader.error(item.at, message, "a wildcard stands for many: *.example.com");
             }
         }

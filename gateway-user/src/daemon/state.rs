@@ -118,8 +118,7 @@ impl Gateway {
         let overrides = self.overrides();
         let generation = self.generation + 1;
         let key = Key(self.kernel.identity().key);
-        let set =
-            policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
+        let set = policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
         self.kernel.apply(&set)?;
         self.generation += 1;
         self.applied_at = live::now();

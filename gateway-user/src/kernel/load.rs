@@ -287,9 +287,8 @@ fn loader(
 ) -> Result<Ebpf, KernelError> {
     let flags = [u32::from(options.debug_log), u32::from(options.testing)];
     let tables = &options.tables;
-    let sets =
-        [Table::Sources, Table::ServiceSources, Table::Neighbours, Table::Connections, Table::Hellos]
-            .map(|table| tables.sets(table));
+    let sets = [Table::Sources, Table::ServiceSources, Table::Neighbours, Table::Connections, Table::Hellos]
+        .map(|table| tables.sets(table));
     let paths: Vec<(&str, PathBuf)> = options
         .pins
         .iter()

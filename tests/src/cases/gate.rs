@@ -8,7 +8,7 @@ use super::frames::{HTTP, PORT, SSH, a_hello, ack, data, syn, v4, v6};
 use super::{Case, Draft, Offer};
 use crate::builder::{Frame, flags, hello};
 
-use flags::{ACK, FIN, PSH, RST, SYN};
+use flags::{ACK, FIN, PSH, RST, SYN, URG};
 
 /// Sequence number of the first byte behind [`syn`].
 const BASE: u32 = 1_001;
@@ -29,7 +29,20 @@ fn at(position: u32, payload: &[u8]) -> Frame {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    [hellos(), first_bytes(), cuts(), order(), keep_alive(), reuse(), sequence(), no_data()].concat()
+    [
+        hellos(),
+        first_bytes(),
+        old_versions(),
+        cuts(),
+        short_records(),
+        order(),
+        keep_alive(),
+        reuse(),
+        sequence(),
+        no_data(),
+        unseen(),
+    ]
+    .concat()
 }
 
 fn hellos() -> Vec<Case> {
@@ -67,15 +80,16 @@ fn first_bytes() -> Vec<Case> {
         b"PRI * HTTP/2.0",
         b"HTTP/1.1 200",
     ];
-    let others: [(&str, &[u8]); 15] = [
+    let others: [(&str, &[u8]); 16] = [
         ("SSH", SSH),
         ("half a method", b"GE"),
-        ("SSL 2.0", &[0x80, 0x2e, 1, 3, 1, 0, 0x15]),
         ("an alert", &[21, 3, 3, 0, 2, 2, 40]),
         ("application data", &[23, 3, 3, 0, 32, 1]),
         ("major version 2", &[22, 2, 0, 0, 90, 1]),
         ("minor version 5", &[22, 3, 5, 0, 90, 1]),
         ("a record of no length", &[22, 3, 1, 0, 0, 1]),
+        ("a record of five bytes", &[22, 3, 1, 0, 5, 1, 0, 0, 86]),
+        ("a hello of version 2.3", &[22, 3, 1, 0, 90, 1, 0, 0, 86, 2, 3]),
         ("a record of 16,385 bytes", &[22, 3, 1, 0x40, 1, 1]),
         ("a record of 65,281 bytes", &[22, 3, 1, 0xff, 1, 1]),
         ("a ServerHello", &[22, 3, 3, 0, 90, 2]),
@@ -87,7 +101,7 @@ fn first_bytes() -> Vec<Case> {
     let right: [(&str, &[u8]); 5] = [
         ("SSL 3.0's record", &[22, 3, 0, 0, 90, 1]),
         ("minor version 4", &[22, 3, 4, 0, 90, 1]),
-        ("a record of one byte", &[22, 3, 1, 0, 1, 1]),
+        ("a record of six bytes", &[22, 3, 1, 0, 6, 1, 0, 0, 86, 3, 1]),
         ("a record of 255 bytes", &[22, 3, 1, 0, 255, 1]),
         ("a record of 16,384 bytes", &[22, 3, 1, 0x40, 0, 1]),
     ];
@@ -100,6 +114,70 @@ fn first_bytes() -> Vec<Case> {
     };
     let others = others.iter().map(|other| case(other, Reason::NotTls));
     http.chain(others).chain(right.iter().map(|right| case(right, Reason::Ok))).collect()
+}
+
+fn old_versions() -> Vec<Case> {
+    let ssl3 = [22, 3, 0, 0, 90, 1, 0, 0, 86, 3, 0];
+    vec![
+        opened("a hello of SSL 2.0").gets(at(0, &[0x80, 0x2e, 1, 3, 1, 0, 0x15]), Reason::Ssl2Hello),
+        opened("a hello of SSL 2.0 alone").gets(at(0, &[0x80, 0x2e, 1, 0, 2, 0, 0x15]), Reason::Ssl2Hello),
+        opened("a hello of SSL 3.0").gets(at(0, &ssl3), Reason::TlsVersion),
+        opened("a hello of SSL 3.0, its version alone")
+            .gets(at(0, &ssl3[..10]), Reason::Ok)
+            .gets(at(10, &[0]), Reason::TlsVersion)
+            .gets(at(10, &[1]), Reason::Ok),
+    ]
+}
+
+/// The bytes of a record's length, one by one: together they must be right, in every order and whatever was sent before.
+fn short_records() -> Vec<Case> {
+    let long: &[u8] = &[22, 3, 1, 1];
+    let short: &[u8] = &[22, 3, 1, 0];
+    let other = syn().seq(7);
+    vec![
+        opened("a record of no length in two parts")
+            .gets(at(0, short), Reason::Ok)
+            .gets(at(4, &[0, 1]), Reason::NotTls)
+            .gets(at(4, &[90, 1]), Reason::Ok),
+        opened("a record of 256 bytes in two parts")
+            .gets(at(0, long), Reason::Ok)
+            .gets(at(4, &[0, 1]), Reason::Ok)
+            .gets(at(4, &[0]), Reason::Ok),
+        opened("a record's length from its end")
+            .gets(at(4, &[0, 1]), Reason::NotTls)
+            .gets(at(0, long), Reason::Ok)
+            .gets(at(4, &[0, 1]), Reason::Ok)
+            .gets(at(0, short), Reason::NotTls),
+        opened("a record's length sent twice")
+            .gets(at(0, long), Reason::Ok)
+            .gets(at(0, short), Reason::Ok)
+            .gets(at(4, &[0, 1]), Reason::NotTls),
+        opened("a record's length and its SYN again")
+            .gets(at(0, long), Reason::Ok)
+            .gets(at(4, &[0, 1]), Reason::Ok)
+            .gets(syn(), Reason::Ok)
+            .gets(at(0, short), Reason::NotTls),
+        opened("a record's length and another SYN")
+            .gets(at(0, long), Reason::Ok)
+            .gets(at(4, &[0, 1]), Reason::Ok)
+            .gets(other, Reason::Ok)
+            .gets(syn(), Reason::Ok)
+            .gets(at(0, short), Reason::NotTls),
+    ]
+}
+
+/// Connections that were open before the gateway came.
+fn unseen() -> Vec<Case> {
+    vec![
+        gated("data of an unseen connection")
+            .gets(at(0, &[0x17, 3, 3, 0, 40]), Reason::Ok)
+            .gets(at(5, &[0xaa; 40]), Reason::Ok),
+        gated("HTTP on an unseen connection").gets(at(0, HTTP), Reason::PlaintextHttp),
+        opened("urgent data")
+            .gets(ack().seq(BASE).flags(ACK | URG), Reason::TcpUrgent)
+            .gets(at(0, &a_hello()).flags(ACK | PSH | URG), Reason::TcpUrgent)
+            .gets(at(0, &a_hello()), Reason::Ok),
+    ]
 }
 
 fn cuts() -> Vec<Case> {
@@ -140,7 +218,8 @@ fn order() -> Vec<Case> {
             .gets(at(0, &hello), Reason::Ok)
             .gets(at(0, HTTP), Reason::PlaintextHttp)
             .gets(at(2, SSH), Reason::NotTls)
-            .gets(at(6, SSH), Reason::Ok),
+            .gets(at(9, SSH), Reason::NotTls)
+            .gets(at(11, SSH), Reason::Ok),
         opened("a first byte sent again with other bytes")
             .gets(at(0, &hello[..1]), Reason::Ok)
             .gets(at(0, HTTP), Reason::PlaintextHttp),

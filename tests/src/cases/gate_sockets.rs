@@ -56,7 +56,7 @@ fn fresh() -> Vec<Case> {
             .socket(open(5))
             .gets(at(5, &[2]), Reason::NotTls)
             .gets(at(0, &hello), Reason::Ok)
-            .socket(open(6))
+            .socket(open(11))
             .gets(at(0, HTTP), Reason::Ok),
         gated("a socket: the second segment first")
             .gets(syn(), Reason::Ok)

@@ -9,6 +9,8 @@ mod ethernet;
 mod frames;
 mod gate;
 mod gate_sockets;
+mod hello;
+mod hello_sockets;
 mod ipv4;
 mod ipv6;
 mod lists;
@@ -200,6 +202,8 @@ pub fn all() -> Vec<Case> {
         scopes::cases(),
         gate::cases(),
         gate_sockets::cases(),
+        hello::cases(),
+        hello_sockets::cases(),
         modes::cases(),
     ]
     .concat()

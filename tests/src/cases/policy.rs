@@ -1,9 +1,11 @@
 //! Policies of the table, written down in a few words.
 
 use gateway_common::abi::{Listing, Live, Service, Settings, gate, policy};
+use gateway_common::hash::{Key, Running};
 use gateway_common::packet::Address;
 use gateway_common::rate::{Dimension, Instant, Limit, Rate};
 use gateway_common::table::bit;
+use gateway_common::wire::hello::want;
 use gateway_user::host::Stand;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -81,7 +83,8 @@ impl Draft for Stand {
     }
 
     fn serve(mut self, offer: Offer) -> Self {
-        offer.enter(&mut self.settings);
+        let key = self.key;
+        offer.enter(&mut self.settings, key);
         self
     }
 }
@@ -97,6 +100,9 @@ pub struct Offer {
     row: usize,
     port: u16,
     gate: u32,
+    wants: u8,
+    min_minor: u32,
+    names: Vec<&'static str>,
     addresses: Vec<Address>,
     total: Vec<(Dimension, Limit)>,
     own: Vec<(Dimension, Limit)>,
@@ -105,7 +111,17 @@ pub struct Offer {
 impl Offer {
     /// On a TCP port.
     pub fn tcp(port: u16) -> Self {
-        Self { row: 0, port, gate: gate::ANY, addresses: Vec::new(), total: Vec::new(), own: Vec::new() }
+        Self {
+            row: 0,
+            port,
+            gate: gate::ANY,
+            wants: 0,
+            min_minor: 0,
+            names: Vec::new(),
+            addresses: Vec::new(),
+            total: Vec::new(),
+            own: Vec::new(),
+        }
     }
 
     /// On a UDP port.
@@ -116,6 +132,26 @@ impl Offer {
     /// On a TCP port, and TLS alone.
     pub fn tls(port: u16) -> Self {
         Self { gate: gate::TLS, ..Self::tcp(port) }
+    }
+
+    /// Behind a PROXY protocol header.
+    pub fn proxied(mut self) -> Self {
+        self.wants |= want::PROXY;
+        self
+    }
+
+    /// Offering TLS 1.`minor - 1` or more.
+    pub fn min_minor(mut self, minor: u32) -> Self {
+        self.wants |= want::VERSION;
+        self.min_minor = minor;
+        self
+    }
+
+    /// For these server names: whole ones, then wildcards without their star.
+    pub fn named(mut self, names: &[&'static str]) -> Self {
+        self.wants |= want::NAME;
+        self.names = names.to_vec();
+        self
     }
 
     /// On this address; on all if never told.
@@ -143,11 +179,18 @@ impl Offer {
         self
     }
 
-    fn enter(self, settings: &mut Settings) {
+    fn enter(self, settings: &mut Settings, key: Key) {
         let index = 1 + settings.services[1..].iter().take_while(|service| is_used(service)).count();
         let regions = settings.services[1..index].iter().filter(|service| service.own != 0).count();
         let service = &mut settings.services[index];
         service.gate = self.gate;
+        service.wants = u32::from(self.wants);
+        service.min_minor = self.min_minor;
+        service.all_names = self.names.len() as u32;
+        service.whole_names = self.names.iter().filter(|name| !name.starts_with('.')).count() as u32;
+        for (value, name) in service.names.iter_mut().zip(&self.names) {
+            *value = Running::of(key, name.as_bytes()).0;
+        }
         // Marks the place as used, and is of no meaning to the packet path.
         service.padding = 1;
         service.address_count = self.addresses.len() as u32;

@@ -78,8 +78,10 @@ fn whole(wants: u8, bytes: &[u8]) -> Reader {
 #[test]
 fn a_hello_says_its_version_and_name() {
     let grease = (0x1a1a, std::vec![]);
-    let hello =
-        message(0x0303, &[grease, name("Api.Example.Org"), versions(&[0x3a3a, 0x0304, 0x0303]), (51, std::vec![9; 1_216])]);
+    let hello = message(
+        0x0303,
+        &[grease, name("Api.Example.Org"), versions(&[0x3a3a, 0x0304, 0x0303]), (51, std::vec![9; 1_216])],
+    );
     for size in [1, 5, 100, 16_384] {
         let reader = whole(ALL, &records(&hello, size));
         assert_eq!((reader.outcome, reader.minor, reader.wants), (Outcome::Complete, 4, 0), "{size}");

@@ -39,15 +39,17 @@ pub struct Link {
     pub phase: Phase,
     /// What was seen of a record length that two segments share: bits of [`crate::wire::tls::cut`].
     pub cuts: u32,
+    /// Bytes at its start were refused, and none took their place yet.
+    pub refused: bool,
     /// How many of the stream's first bytes passed, without a gap; at most [`crate::wire::tls::PREFIX`].
     pub passed: u32,
-    /// When it was last seen, in units of [`SEEN_SHIFT`]; wraps after 104 days.
+    /// When it was last seen, in units of [`SEEN_SHIFT`]; wraps after 52 days.
     seen: u32,
 }
 
 /// One unit of [`Link::seen`] is 2^38 instants, about 1.07 s.
 const SEEN_SHIFT: u32 = 38;
-const SEEN_MASK: u32 = 0x007f_ffff;
+const SEEN_MASK: u32 = 0x003f_ffff;
 /// A link is written again when it was last seen this many units ago: often enough to choose the oldest by.
 const TOUCH_AFTER: u32 = 16;
 
@@ -55,12 +57,13 @@ const TOUCH_AFTER: u32 = 16;
 const PHASE: u32 = 32;
 const CUTS: u32 = 34;
 const PASSED: u32 = 37;
-const SEEN: u32 = 41;
+const REFUSED: u32 = 41;
+const SEEN: u32 = 42;
 
 impl Link {
     /// A connection of which nothing is known. No `Option`: half a link that is not there is undefined, and the verifier
     /// refuses to copy it.
-    const UNKNOWN: Self = Self { base: 0, phase: Phase::Unknown, cuts: 0, passed: 0, seen: 0 };
+    const UNKNOWN: Self = Self { base: 0, phase: Phase::Unknown, cuts: 0, refused: false, passed: 0, seen: 0 };
 
     /// Whether nothing is known of the connection.
     #[inline(always)]
@@ -89,7 +92,7 @@ impl Link {
     /// A connection seen now, of which nothing has passed.
     #[inline(always)]
     pub const fn new(base: u32, phase: Phase, now: Instant) -> Self {
-        Self { base, phase, cuts: 0, passed: 0, seen: 0 }.at(now)
+        Self { base, phase, ..Self::UNKNOWN }.at(now)
     }
 
     /// The same, seen now.
@@ -104,6 +107,7 @@ impl Link {
             | (self.phase as u64) << PHASE
             | (self.cuts as u64 & 7) << CUTS
             | (self.passed as u64 & 15) << PASSED
+            | (self.refused as u64) << REFUSED
             | (self.seen as u64) << SEEN
     }
 
@@ -120,6 +124,7 @@ impl Link {
             phase,
             cuts: (word >> CUTS) as u32 & 7,
             passed: (word >> PASSED) as u32 & 15,
+            refused: (word >> REFUSED) & 1 != 0,
             seen: (word >> SEEN) as u32,
         }
     }

@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use clap::Parser;
 use gateway_user::{
     cli::{Cli, Verb, check, error, execute},
-    daemon, doctor, kernel,
+    daemon, doctor, kernel, replay,
 };
 
 fn main() -> ExitCode {
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     error::exit(match verb {
         Verb::Run(args) => daemon::run(&args, &global),
         Verb::Check(args) => check(&args, &global),
+        Verb::Replay(args) => replay::replay(&args, &global),
         Verb::Doctor(args) => {
             let own = doctor::Own { object: kernel::embedded(), pins: Path::new(kernel::pins::ROOT) };
             doctor::run(&args, &global, &own)

@@ -2,6 +2,7 @@
 
 pub mod bars;
 pub mod builder;
+pub mod captures;
 pub mod cases;
 pub mod kernel;
 pub mod lab;

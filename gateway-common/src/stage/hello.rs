@@ -17,7 +17,7 @@ use crate::{
     pipeline::{Context, Scratch, Stage},
     stage::{
         service,
-        tls::{note, prove, stream_sequence},
+        tls::{note, prove, refuse, stream_sequence},
     },
     verdict::{Reason, Step, drop},
     wire::{
@@ -51,10 +51,13 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         prove(context, gate);
         return Step::Continue(());
     }
-    if !is_proxied {
-        env.apart(Stage::Prefix, frame, context, scratch)?;
-    }
+    let judged =
+        if is_proxied { Step::Continue(()) } else { env.apart(Stage::Prefix, frame, context, scratch) };
     let Scratch { packet, gate, reader, .. } = scratch;
+    if judged.is_break() {
+        refuse(context, gate);
+        return judged;
+    }
     if is_read {
         if received >= u64::from(PREFIX) {
             prove(context, gate);

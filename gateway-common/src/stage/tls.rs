@@ -2,8 +2,9 @@
 //! nothing.
 //!
 //! Every segment that covers one of a stream's first [`PREFIX`] bytes is judged on the bytes that it covers, retransmitted
-//! or reordered or overlapping ones too; whatever lies behind them can pass, because TCP delivers in order. So all that the
-//! gate must know is where the stream begins, and for connections that end here the host's TCP says it.
+//! or reordered or overlapping ones too; whatever lies behind them can pass, because TCP delivers in order, until bytes of
+//! the start were refused. So all that the gate must know is where the stream begins, and for connections that end here the
+//! host's TCP says it.
 //!
 //! Services that ask for more than the prefix shows have their first messages read by [`super::hello`].
 
@@ -104,8 +105,12 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
         }
     };
     gate.link = known.of_stream(base, now);
-    env.apart(Stage::Prefix, frame, context, scratch)?;
+    let judged = env.apart(Stage::Prefix, frame, context, scratch);
     let Scratch { packet, gate, .. } = scratch;
+    if judged.is_break() {
+        refuse(context, gate);
+        return judged;
+    }
     if is_ours {
         // Once TCP has taken the prefix it says so, and the connection is proven.
         gate.link.phase = Phase::Opening;
@@ -143,6 +148,13 @@ pub fn prove<E: Env>(context: &Context<'_, E>, gate: &mut Gate) {
     note(context, gate);
 }
 
+/// Writes down that bytes at the start of a connection were refused: what follows them does not pass either.
+#[inline(always)]
+pub fn refuse<E: Env>(context: &Context<'_, E>, gate: &mut Gate) {
+    gate.link.refused = gate.link.passed < PREFIX;
+    note(context, gate);
+}
+
 /// Writes down what is known of a connection, if that changed, or was written long ago.
 #[inline(always)]
 pub fn note<E: Env>(context: &Context<'_, E>, gate: &Gate) {
@@ -164,8 +176,12 @@ pub fn judge<F: Frame>(frame: &F, scratch: &mut Scratch) -> Step {
     // A keep-alive starts before what is expected (RFC 9293 section 3.8.4); its first bytes are not the stream's.
     let before = if (ahead as i32) < 0 { ahead.wrapping_neg() } else { 0 };
     let position = if before == 0 { ahead } else { 0 };
-    if position >= PREFIX || before >= packet.payload_length {
+    if before >= packet.payload_length {
         return Step::Continue(());
+    }
+    if position >= PREFIX {
+        // TCP delivers in order, so what lies behind can pass, unless it is the rest of what was refused.
+        return if link.refused { drop(Reason::NotTls) } else { Step::Continue(()) };
     }
     let (offset, length) = (packet.payload.wrapping_add(before), packet.payload_length - before);
     let mut cuts = 0;
@@ -191,6 +207,7 @@ pub fn judge<F: Frame>(frame: &F, scratch: &mut Scratch) -> Step {
     }
     if link.passed == PREFIX {
         link.phase = Phase::Forwarded;
+        link.refused = false;
     }
     Step::Continue(())
 }

@@ -7,7 +7,7 @@
 //! * `caller`: keeps the user from locking themselves out
 //! * `generate`: shell completions and manual pages
 //!
-//! `run`, `check` and `doctor` need no daemon: `main` hands them to their modules.
+//! `run`, `check`, `replay` and `doctor` need no daemon: `main` hands them to their modules.
 
 pub mod args;
 mod caller;

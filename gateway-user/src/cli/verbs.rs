@@ -19,7 +19,7 @@ const STOP: Duration = Duration::from_secs(30);
 /// Does a verb that needs nothing but the control socket.
 ///
 /// # Errors
-/// What was not done and why, with the exit status. `run`, `check` and `doctor` are not done here.
+/// What was not done and why, with the exit status. `run`, `check`, `replay` and `doctor` are not done here.
 pub fn execute(global: &Global, verb: Verb) -> Result<(), CliError> {
     let client = Client::new(socket(global));
     match verb {
@@ -42,7 +42,7 @@ pub fn execute(global: &Global, verb: Verb) -> Result<(), CliError> {
         Verb::Stop(args) => stop(&client, args),
         Verb::Completions { shell } => generate::completions(shell),
         Verb::Man { directory } => generate::man(directory.as_deref()),
-        Verb::Run(_) | Verb::Check(_) | Verb::Doctor(_) => {
+        Verb::Run(_) | Verb::Check(_) | Verb::Replay(_) | Verb::Doctor(_) => {
             Err(CliError::failed("this verb does not go through the control socket"))
         }
     }

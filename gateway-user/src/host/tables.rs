@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gateway_common::abi::{LINK_SET_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_WORDS, WAYS};
 use gateway_common::env::{self, Slots, Table};
 
+use crate::kernel::TableSizes;
+
 /// How many sets the tables have; powers of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sets {
@@ -40,6 +42,19 @@ impl Sets {
         match table {
             Table::ServiceSources => self.service_sources * SERVICE_REGIONS as u32,
             _ => self.of(table),
+        }
+    }
+}
+
+impl From<TableSizes> for Sets {
+    /// As many as the kernel's tables of these sizes have.
+    fn from(sizes: TableSizes) -> Self {
+        Self {
+            sources: sizes.sets(Table::Sources),
+            service_sources: sizes.sets(Table::ServiceSources),
+            neighbours: sizes.sets(Table::Neighbours),
+            connections: sizes.sets(Table::Connections),
+            hellos: sizes.sets(Table::Hellos),
         }
     }
 }

@@ -10,6 +10,7 @@ pub use live::{AllowVerb, BlockVerb, LimitVerb, ModeArgs};
 
 use crate::config::{Driver, Mode, OnExit};
 use crate::control::words::Order;
+use crate::replay::{AllPorts, PolicyChoice};
 
 /// Where the configuration is unless said otherwise.
 pub const CONFIG: &str = "/etc/gateway/gateway.toml";
@@ -84,6 +85,10 @@ pub enum Verb {
     /// List the sources seen, busiest first, with what is left of their budgets
     #[command(after_help = "Example:\n  gateway sources --top 10 --by drops")]
     Sources(SourcesArgs),
+    /// Show what the gateway would do with the packets of a capture; needs no privilege and no interface
+    #[command(after_help = "Example:\n  gateway replay --service tls:443,8443 capture.pcap\n  \
+                      gateway replay --all-ports tls --json capture.pcapng | tail -1")]
+    Replay(ReplayArgs),
     /// End the running gateway
     #[command(after_help = "Example:\n  gateway stop --keep")]
     Stop(StopArgs),
@@ -154,6 +159,26 @@ pub struct SourcesArgs {
     /// Busiest by what
     #[arg(long, default_value = "packets")]
     pub by: Order,
+    /// Output.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// Capture: pcap or pcapng, also compressed by gzip
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// A service, instead of a configuration file: tls:443,8443 or quic:443; may be repeated
+    #[arg(long = "service", value_name = "SERVICE")]
+    pub services: Vec<PolicyChoice>,
+    /// The same for every port: tls for TCP, quic for UDP
+    #[arg(long, value_name = "WHAT")]
+    pub all_ports: Option<AllPorts>,
+    /// The protected side, where the first packets of connections do not show it
+    #[arg(long, value_name = "PREFIX", value_parser = crate::replay::server)]
+    pub server: Option<ipnet::IpNet>,
     /// Output.
     #[command(flatten)]
     pub output: Output,

@@ -2,6 +2,7 @@
 
 mod lists;
 mod number;
+mod replay;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use std::io::IsTerminal;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table, presets};
 
 pub use lists::{changed, limits, prefixes, sources};
+pub use replay::{connections, reasons};
 pub use number::{bytes, duration, moment, percent, thousands};
 pub use status::status;
 

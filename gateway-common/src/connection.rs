@@ -63,7 +63,8 @@ const SEEN: u32 = 42;
 impl Link {
     /// A connection of which nothing is known. No `Option`: half a link that is not there is undefined, and the verifier
     /// refuses to copy it.
-    const UNKNOWN: Self = Self { base: 0, phase: Phase::Unknown, cuts: 0, refused: false, passed: 0, seen: 0 };
+    const UNKNOWN: Self =
+        Self { base: 0, phase: Phase::Unknown, cuts: 0, refused: false, passed: 0, seen: 0 };
 
     /// Whether nothing is known of the connection.
     #[inline(always)]

@@ -50,7 +50,10 @@ fn wrong(truth: &Truth, connection: &Connection) -> Option<String> {
     }
     let is_other = truth.verdict == "drop" || truth.max_version == Some(SSL3);
     if is_other && connection.payload_bytes_passed > 0 {
-        return Some(format!("no hello ({}), and {} bytes passed", truth.class, connection.payload_bytes_passed));
+        return Some(format!(
+            "no hello ({}), and {} bytes passed",
+            truth.class, connection.payload_bytes_passed
+        ));
     }
     None
 }
@@ -73,10 +76,14 @@ fn connections_get_what_the_truth_says() -> Result<()> {
             match connection {
                 Some(connection) => {
                     judged += 1;
-                    failures.extend(wrong(truth, connection).map(|wrong| format!("{name}, frame {}: {wrong}", truth.first_frame)));
+                    failures.extend(
+                        wrong(truth, connection)
+                            .map(|wrong| format!("{name}, frame {}: {wrong}", truth.first_frame)),
+                    );
                 }
                 // Only a packet that the parser refuses starts no connection.
-                None => failures.push(format!("{name}, frame {}: no connection ({})", truth.first_frame, truth.class)),
+                None => failures
+                    .push(format!("{name}, frame {}: no connection ({})", truth.first_frame, truth.class)),
             }
         }
     }
@@ -125,7 +132,8 @@ fn the_kernel_says_the_same() -> Result<()> {
             let Ok(kernel) = judge.judge(&judged.ethernet, judged.now) else { return };
             frames += 1;
             if kernel != judged.verdict {
-                differences.push(format!("{name}, frame {}: {:?}, kernel {kernel:?}", judged.frame, judged.verdict));
+                differences
+                    .push(format!("{name}, frame {}: {:?}, kernel {kernel:?}", judged.frame, judged.verdict));
             }
         });
     }

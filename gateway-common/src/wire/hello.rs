@@ -372,7 +372,7 @@ impl Reader {
             Field::Length => {
                 self.message = value;
                 self.expect(Field::Version, 2);
-                value >= HELLO_MIN && value <= HELLO_MAX
+                (HELLO_MIN..=HELLO_MAX).contains(&value)
             }
             Field::Version => return self.version(value),
             Field::Session => self.skipping(value, Field::Ciphers, 2) && value <= SESSION_MAX,

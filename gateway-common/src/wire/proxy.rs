@@ -144,7 +144,7 @@ impl Header {
             _ => match UNKNOWN.get(at) {
                 Some(&expected) => byte == expected,
                 // Whatever follows UNKNOWN is to be ignored.
-                None => byte == b'\r' || (byte >= b' ' && byte < 0x7f),
+                None => byte == b'\r' || (b' '..0x7f).contains(&byte),
             },
         };
         if byte == b'\r' {

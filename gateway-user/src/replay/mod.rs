@@ -27,12 +27,12 @@ use gateway_common::{
 };
 use ipnet::IpNet;
 
+use self::{capture::Captured, flow::Side};
 pub use self::{
     flow::{Connection, Flows},
     output::replay,
     policy::{AllPorts, PolicyChoice, stand},
 };
-use self::{capture::Captured, flow::Side};
 use crate::host::{HostEnv, Stand};
 
 /// A pause in a capture that counts as no longer: all budgets are full again long before, and the clock does not wrap.

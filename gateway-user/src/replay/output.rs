@@ -161,7 +161,8 @@ fn text(replay: &Replay, style: Style) -> String {
     if count > 0 {
         text += &render::connections(replay.connections().take(SHOWN), style);
         if count > SHOWN {
-            text += &format!("... and {} more; --json prints all\n", render::thousands((count - SHOWN) as u64));
+            text +=
+                &format!("... and {} more; --json prints all\n", render::thousands((count - SHOWN) as u64));
         }
         text.push('\n');
     }
@@ -180,7 +181,10 @@ fn text(replay: &Replay, style: Style) -> String {
         render::thousands(totals.from_server),
     );
     for (count, what) in [
-        (totals.truncated, "were captured in part: the rest counts as zeros, and a verdict on it may be wrong"),
+        (
+            totals.truncated,
+            "were captured in part: the rest counts as zeros, and a verdict on it may be wrong",
+        ),
         (totals.unknown_link, "have a link layer that is not known, and are not judged"),
     ] {
         if count > 0 {

@@ -12,8 +12,8 @@ use std::io::IsTerminal;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table, presets};
 
 pub use lists::{changed, limits, prefixes, sources};
-pub use replay::{connections, reasons};
 pub use number::{bytes, duration, moment, percent, thousands};
+pub use replay::{connections, reasons};
 pub use status::status;
 
 use crate::control::words::Outcome;

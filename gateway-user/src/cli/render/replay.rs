@@ -41,7 +41,12 @@ pub fn connections<'a>(connections: impl Iterator<Item = &'a Connection>, style:
 pub fn reasons(reasons: &[(Reason, u64)], style: Style) -> String {
     let rows = reasons.iter().map(|&(reason, count)| {
         let verdict = if reason.action() == Action::Pass { Outcome::Pass } else { Outcome::Drop };
-        vec![Cell::new(reason.name()), outcome(verdict), Cell::new(thousands(count)), Cell::new(reason.text())]
+        vec![
+            Cell::new(reason.name()),
+            outcome(verdict),
+            Cell::new(thousands(count)),
+            Cell::new(reason.text()),
+        ]
     });
     table(&[word("REASON"), word("VERDICT"), number("PACKETS"), word("MEANING")], rows, style)
 }

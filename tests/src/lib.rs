@@ -1,5 +1,6 @@
 //! What the gateway's tests, demo and benchmarks stand on.
 
+pub mod adversary;
 pub mod bars;
 pub mod builder;
 pub mod captures;

@@ -143,6 +143,24 @@ impl Frame {
         self
     }
 
+    /// TCP acknowledgment number; 1 if nothing is said.
+    pub fn ack(mut self, number: u32) -> Self {
+        self.transport.set_ack(number);
+        self
+    }
+
+    /// TCP window; the largest if nothing is said.
+    pub fn window(mut self, bytes: u16) -> Self {
+        self.transport.set_window(bytes);
+        self
+    }
+
+    /// TCP urgent pointer; its flag is [`flags::URG`].
+    pub fn urgent(mut self, pointer: u16) -> Self {
+        self.transport.set_urgent(pointer);
+        self
+    }
+
     /// TCP options, a multiple of four bytes.
     pub fn tcp_options(mut self, options: &[u8]) -> Self {
         self.transport.set_tcp_options(options);

@@ -8,44 +8,81 @@ use network_types::udp::UdpHdr;
 use super::checksum;
 use super::network::Network;
 
-/// The window that is offered.
+/// The acknowledgment number and the window, if nothing is said.
+const ACK_NUMBER: u32 = 1;
 const WINDOW: u16 = 0xffff;
 
 /// The transport layer of a frame.
 #[derive(Clone, Debug)]
 pub(super) enum Transport {
     Raw(u8),
-    Tcp { source: u16, destination: u16, sequence: u32, flags: u8, options: Vec<u8> },
+    Tcp(Tcp),
     Udp { source: u16, destination: u16 },
     Icmp { kind: u8, code: u8, rest: [u8; 4] },
 }
 
+/// A TCP header.
+#[derive(Clone, Debug)]
+pub(super) struct Tcp {
+    source: u16,
+    destination: u16,
+    sequence: u32,
+    ack: u32,
+    flags: u8,
+    window: u16,
+    urgent: u16,
+    options: Vec<u8>,
+}
+
 impl Transport {
     pub(super) fn tcp(source: u16, destination: u16) -> Self {
-        Self::Tcp { source, destination, sequence: 0, flags: ACK, options: Vec::new() }
+        Self::Tcp(Tcp {
+            source,
+            destination,
+            sequence: 0,
+            ack: ACK_NUMBER,
+            flags: ACK,
+            window: WINDOW,
+            urgent: 0,
+            options: Vec::new(),
+        })
+    }
+
+    fn header_of_tcp(&mut self) -> &mut Tcp {
+        let Self::Tcp(tcp) = self else { panic!("this is a field of TCP") };
+        tcp
     }
 
     pub(super) fn set_flags(&mut self, value: u8) {
-        let Self::Tcp { flags, .. } = self else { panic!("flags are of TCP") };
-        *flags = value;
+        self.header_of_tcp().flags = value;
     }
 
     pub(super) fn set_sequence(&mut self, value: u32) {
-        let Self::Tcp { sequence, .. } = self else { panic!("sequence numbers are of TCP") };
-        *sequence = value;
+        self.header_of_tcp().sequence = value;
+    }
+
+    pub(super) fn set_ack(&mut self, value: u32) {
+        self.header_of_tcp().ack = value;
+    }
+
+    pub(super) fn set_window(&mut self, value: u16) {
+        self.header_of_tcp().window = value;
+    }
+
+    pub(super) fn set_urgent(&mut self, value: u16) {
+        self.header_of_tcp().urgent = value;
     }
 
     pub(super) fn set_tcp_options(&mut self, value: &[u8]) {
         assert!(value.len().is_multiple_of(4) && value.len() <= 40, "such options have no header");
-        let Self::Tcp { options, .. } = self else { panic!("options are of TCP") };
-        *options = value.to_vec();
+        self.header_of_tcp().options = value.to_vec();
     }
 
     /// The protocol number; the builder knows IPv6 from [`Network`], so ICMP means ICMPv6 there.
     pub(super) fn protocol(&self, network: &Network) -> u8 {
         match self {
             Self::Raw(protocol) => *protocol,
-            Self::Tcp { .. } => IpProto::Tcp as u8,
+            Self::Tcp(_) => IpProto::Tcp as u8,
             Self::Udp { .. } => IpProto::Udp as u8,
             Self::Icmp { .. } if network.is_v6() => IpProto::Ipv6Icmp as u8,
             Self::Icmp { .. } => IpProto::Icmp as u8,
@@ -58,7 +95,7 @@ impl Transport {
         segment.extend(payload);
         let place = match self {
             Self::Raw(_) => return segment,
-            Self::Tcp { .. } => 16,
+            Self::Tcp(_) => 16,
             Self::Udp { .. } => 6,
             Self::Icmp { .. } => 2,
         };
@@ -74,14 +111,17 @@ impl Transport {
     fn header(&self, payload: usize) -> Vec<u8> {
         match self {
             Self::Raw(_) => Vec::new(),
-            Self::Tcp { source, destination, sequence, flags, options } => {
-                let words = ((TcpHdr::LEN + options.len()) / 4) as u8;
-                let mut header = [source.to_be_bytes(), destination.to_be_bytes()].concat();
-                header.extend(sequence.to_be_bytes());
-                header.extend([0, 0, 0, 1, words << 4, *flags]);
-                header.extend(WINDOW.to_be_bytes());
-                header.extend([0; 4]);
-                header.extend(options);
+            Self::Tcp(tcp) => {
+                let words = ((TcpHdr::LEN + tcp.options.len()) / 4) as u8;
+                let mut header = [tcp.source.to_be_bytes(), tcp.destination.to_be_bytes()].concat();
+                header.extend(tcp.sequence.to_be_bytes());
+                header.extend(tcp.ack.to_be_bytes());
+                header.extend([words << 4, tcp.flags]);
+                header.extend(tcp.window.to_be_bytes());
+                // The checksum comes last.
+                header.extend([0; 2]);
+                header.extend(tcp.urgent.to_be_bytes());
+                header.extend(&tcp.options);
                 header
             }
             Self::Udp { source, destination } => {

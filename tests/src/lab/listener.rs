@@ -14,7 +14,7 @@ use super::namespace::Namespace;
 /// Bytes of one connection that are kept; more are counted.
 const KEPT: usize = 65_536;
 /// Connections that are open at once; more wait in the kernel's queue.
-const OPEN: usize = 1_024;
+const OPEN: usize = 16_384;
 /// How often new bytes are looked for.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -76,10 +76,12 @@ fn serve(listener: &TcpListener, stop: &AtomicBool, records: &Mutex<Vec<Delivere
     while !stop.load(Ordering::Relaxed) {
         let mut idle = true;
         let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.len() < OPEN
+        while open.len() < OPEN
             && let Ok((stream, peer)) = listener.accept()
-            && stream.set_nonblocking(true).is_ok()
         {
+            if stream.set_nonblocking(true).is_err() {
+                continue;
+            }
             open.push((records.len(), stream));
             records.push(Delivered { peer, bytes: Vec::new(), total: 0, closed: false });
             idle = false;

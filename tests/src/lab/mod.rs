@@ -10,6 +10,7 @@
 //! the server's ends may send frames back. Nothing outside the namespaces is touched, and all of it goes with [`Lab`], when
 //! the process is interrupted, or at the latest when the next lab comes up.
 
+mod by_hand;
 mod client;
 #[path = "../../../gateway-ebpf/src/lab/config.rs"]
 mod config;
@@ -33,6 +34,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 
+pub use by_hand::{Answer, ByHand, Wire};
 pub use client::{Https, Outcome, TlsVersion};
 pub use counters::{Counters, Interface};
 pub use flood::{Flood, FloodReport, Flooding, Pace};

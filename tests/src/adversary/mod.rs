@@ -1,0 +1,90 @@
+//! Connections as an attacker makes them, packet by packet, to a real server behind the gateway.
+//!
+//! Each [`Scenario`] is a script of segments made by hand. Whatever it does, what the application reads either starts with a
+//! ClientHello or is nothing: [`law`] judges that and knows nothing of the gate. Scenarios of honest clients say in
+//! addition what must have been read. Every scenario is played over IPv4 and IPv6 and under every [`Condition`].
+
+mod closing;
+mod first_bytes;
+pub mod law;
+mod network;
+mod opening;
+mod order;
+mod refused;
+mod stage;
+mod urgent;
+
+use anyhow::Result;
+
+use crate::builder::hello;
+use crate::lab::ByHand;
+
+pub use stage::{Condition, Played, Site, play};
+
+/// What an application must have read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Whatever is lawful.
+    Lawful,
+    /// All of this: the client is honest, and loses nothing.
+    All(Vec<u8>),
+}
+
+type Script = dyn Fn(&mut ByHand<'_>, &Site<'_>) -> Result<Read> + Send + Sync;
+
+/// What somebody sends.
+pub struct Scenario {
+    /// What it is about; unique.
+    pub name: String,
+    script: Box<Script>,
+}
+
+impl Scenario {
+    fn new(
+        name: impl Into<String>,
+        script: impl Fn(&mut ByHand<'_>, &Site<'_>) -> Result<Read> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.into(), script: Box::new(script) }
+    }
+
+    /// A connection on which parts of a stream are sent, each with its position, in this order.
+    fn parts(name: impl Into<String>, parts: Vec<(i32, Vec<u8>)>, read: Read) -> Self {
+        Self::new(name, move |tcp, _| {
+            tcp.connect()?;
+            for (position, bytes) in &parts {
+                tcp.write(*position, bytes)?;
+            }
+            Ok(read.clone())
+        })
+    }
+}
+
+/// All scenarios.
+#[must_use]
+pub fn scenarios() -> Vec<Scenario> {
+    let groups = [
+        first_bytes::scenarios(),
+        order::scenarios(),
+        refused::scenarios(),
+        opening::scenarios(),
+        closing::scenarios(),
+        urgent::scenarios(),
+        network::scenarios(),
+    ];
+    groups.into_iter().flatten().collect()
+}
+
+/// Bytes of a stream that decide whether it starts with a ClientHello: up to the version in it.
+const DECIDING: i32 = 11;
+
+/// What an attacker wants the application to read.
+const PLAIN: &[u8] = b"GET /secret HTTP/1.1\r\nHost: api.example.org\r\n\r\n";
+
+/// A whole ClientHello, and some bytes behind it.
+fn honest() -> Vec<u8> {
+    let mut stream = hello::tls12("api.example.org");
+    // A record of encrypted data, as clients send it later.
+    stream.extend([23, 3, 3, 0, 32]);
+    stream.extend([0x5a; 32]);
+    stream
+}

@@ -1,0 +1,175 @@
+//! Plays scenarios in the lab.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::{Pid, gettid};
+
+use super::{Read, Scenario, law};
+use crate::lab::{ByHand, Delivered, Lab, PlainListener, SERVER_V4, SERVER_V6, Wire};
+
+/// Under what circumstances all scenarios are played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The kernel's defaults.
+    Usual,
+    /// Sequence numbers wrap within the first bytes.
+    Wrapping,
+    /// The server takes data in any SYN (RFC 7413), without a cookie.
+    FastOpen,
+    /// The server answers every SYN with a SYN cookie, and keeps nothing.
+    SynCookies,
+    /// Several packets pass the gate before the server's TCP sees the first of them, as in a batch of a busy interface.
+    Late,
+    /// Both.
+    LateSynCookies,
+}
+
+impl Condition {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Usual, Self::Wrapping, Self::FastOpen, Self::SynCookies, Self::Late, Self::LateSynCookies];
+
+    const fn is_late(self) -> bool {
+        matches!(self, Self::Late | Self::LateSynCookies)
+    }
+
+    /// `tcp_fastopen`: 1 is for clients alone; 2 for servers, 0x400 for all their sockets, 0x200 without cookies.
+    const fn fast_open(self) -> &'static str {
+        if matches!(self, Self::FastOpen) { "1539" } else { "1" }
+    }
+
+    /// `tcp_syncookies`: 1 when the queue is full, 2 always.
+    const fn syn_cookies(self) -> &'static str {
+        if matches!(self, Self::SynCookies | Self::LateSynCookies) { "2" } else { "1" }
+    }
+
+    /// The sequence number of the first SYN.
+    const fn isn(self, number: u32) -> u32 {
+        if matches!(self, Self::Wrapping) { u32::MAX - number % 8 } else { 1_000_000 * (number % 4_000) }
+    }
+}
+
+/// What a script has beside its connection.
+pub struct Site<'a> {
+    /// The application.
+    pub listener: &'a PlainListener,
+    /// The circumstances.
+    pub condition: Condition,
+}
+
+/// What came of a scenario.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// The scenario's name.
+    pub name: String,
+    /// The circumstances.
+    pub condition: Condition,
+    /// Over IPv6 or IPv4.
+    pub v6: bool,
+    /// What the application read, connection by connection.
+    pub read: Vec<Vec<u8>>,
+    /// Why that is against the law, if it is.
+    pub breach: Option<String>,
+}
+
+/// Ports of the condition's listeners begin here; the gate must be in force on all of them.
+const PORTS: u16 = 9_000;
+/// The CPU that late packets wait for.
+const CPU: usize = 0;
+/// How long packets may be under way after the last script.
+const SETTLE: Duration = Duration::from_millis(400);
+
+/// Plays all scenarios under one condition, over IPv4 and IPv6. A gateway that gates [`PORTS`] must be running.
+///
+/// # Errors
+/// Where the lab fails; a breach of the law is in the answer.
+pub fn play(lab: &Lab, condition: Condition, scenarios: &[Scenario]) -> Result<Vec<Played>> {
+    lab.server.sysctl(&[
+        ("net/ipv4/tcp_fastopen", condition.fast_open()),
+        ("net/ipv4/tcp_syncookies", condition.syn_cookies()),
+        ("net/ipv4/tcp_max_syn_backlog", "8192"),
+        ("net/core/somaxconn", "8192"),
+    ])?;
+    let port = PORTS + condition as u16;
+    let mut played = Vec::new();
+    for server in [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)] {
+        let remote = SocketAddr::new(server, port);
+        let listener = PlainListener::start(&lab.server, remote)?;
+        let site = Site { listener: &listener, condition };
+        let wanted = on_a_cpu(lab, condition, || run(lab, &site, remote, scenarios))??;
+        thread::sleep(SETTLE);
+        let delivered = listener.delivered();
+        played.extend(
+            wanted
+                .into_iter()
+                .enumerate()
+                .map(|(number, (name, wanted))| {
+                    let peer = local(number, remote);
+                    let read = delivered.iter().filter(|one| one.peer == peer).collect();
+                    judge(name, &site, &read, wanted)
+                })
+                .map(|one| Played { v6: server.is_ipv6(), ..one }),
+        );
+    }
+    Ok(played)
+}
+
+/// Where the scenario of this number comes from.
+fn local(number: usize, remote: SocketAddr) -> SocketAddr {
+    let [.., high, low] = (number as u32).to_be_bytes();
+    let ip = if remote.is_ipv4() {
+        IpAddr::V4(Ipv4Addr::new(10, 77, high, low))
+    } else {
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x77, u16::from_be_bytes([high, low]), 0, 0, 0, 9))
+    };
+    SocketAddr::new(ip, 40_000 + remote.port() % 100)
+}
+
+type Wanted = Vec<(String, Result<Read>)>;
+
+fn run(lab: &Lab, site: &Site<'_>, remote: SocketAddr, scenarios: &[Scenario]) -> Result<Wanted> {
+    let wire = Wire::open(lab)?;
+    let one = |(number, scenario): (usize, &Scenario)| {
+        let isn = site.condition.isn(number as u32);
+        let mut tcp = ByHand::new(&wire, local(number, remote), remote, isn);
+        (scenario.name.clone(), (scenario.script)(&mut tcp, site))
+    };
+    Ok(scenarios.iter().enumerate().map(one).collect())
+}
+
+/// Runs the scripts; for late packets so that the thread that receives has to wait until a script waits.
+fn on_a_cpu<T: Send>(lab: &Lab, condition: Condition, work: impl FnOnce() -> T + Send) -> Result<T> {
+    if !condition.is_late() {
+        return Ok(work());
+    }
+    lab.receive_on(CPU)?;
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| -> Result<T> {
+            let mut cpus = CpuSet::new();
+            cpus.set(CPU)?;
+            sched_setaffinity(Pid::from_raw(0), &cpus).context("cannot stay on a CPU")?;
+            let thread = gettid().to_string();
+            let status = Command::new("chrt").args(["--fifo", "--pid", "1", &thread]).status();
+            ensure!(status.context("cannot start `chrt`")?.success(), "cannot run before others");
+            Ok(work())
+        });
+        thread.join().map_err(|_| anyhow!("a script panicked"))?
+    })
+}
+
+fn judge(name: String, site: &Site<'_>, delivered: &Vec<&Delivered>, wanted: Result<Read>) -> Played {
+    let read: Vec<Vec<u8>> = delivered.iter().map(|one| one.bytes.clone()).collect();
+    let unlawful = read.iter().find_map(|bytes| law::may_be_read(bytes).err());
+    let breach = match wanted {
+        _ if unlawful.is_some() => unlawful.map(|error| format!("UNLAWFUL: {error}")),
+        Err(error) => Some(format!("not played: {error:#}")),
+        Ok(Read::All(bytes)) if read.last() != Some(&bytes) => Some("an honest client lost data".to_owned()),
+        Ok(_) => None,
+    };
+    Played { name, condition: site.condition, v6: false, read, breach }
+}

@@ -1,0 +1,248 @@
+//! A TCP client whose every segment is made by hand: what an attacker sends who keeps to no rules.
+//!
+//! It sits on a packet socket in the attacker's namespace, and comes from addresses that nobody owns. The server sends its
+//! answers to the attacker's cable, where the kernel has no socket for them and forwards nothing, so no RST gets between.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::errno::Errno;
+use nix::ifaddrs::getifaddrs;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, socket};
+
+use super::{ATTACK_MACS, FAR, Lab};
+use crate::builder::{self, Frame, IpProto, flags};
+
+/// How long the server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Bytes of Ethernet's, of IPv6's and of TCP's header.
+const ETHERNET: usize = 14;
+const IPV6: usize = 40;
+const TCP: usize = 20;
+/// The maximum segment size that SYNs announce, as an option.
+const MSS: [u8; 4] = [2, 4, 5, 180];
+
+/// The attacker's cable, frame by frame.
+pub struct Wire {
+    socket: OwnedFd,
+}
+
+impl Wire {
+    /// Opens the attacker's end.
+    ///
+    /// # Errors
+    /// Where the kernel gives no packet socket.
+    pub fn open(lab: &Lab) -> Result<Self> {
+        let socket = lab.attacker.enter(|| -> Result<OwnedFd> {
+            let socket =
+                socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_NONBLOCK, SockProtocol::EthAll)?;
+            let mut interfaces = getifaddrs()?.filter(|one| one.interface_name == FAR);
+            let address = interfaces
+                .find_map(|one| one.address.filter(|address| address.as_link_addr().is_some()))
+                .context("the attacker has no interface")?;
+            bind(socket.as_raw_fd(), &address)?;
+            Ok(socket)
+        })?;
+        Ok(Self { socket: socket.context("cannot open the attacker's cable")? })
+    }
+
+    /// Sends a frame as it is, but for its hardware addresses.
+    ///
+    /// # Errors
+    /// Where the interface takes no frames.
+    pub fn send(&self, frame: &Frame) -> Result<()> {
+        let mut frame = frame.build();
+        frame[..ATTACK_MACS.len()].copy_from_slice(&ATTACK_MACS);
+        send(self.socket.as_raw_fd(), &frame, MsgFlags::empty()).context("cannot send a frame")?;
+        Ok(())
+    }
+
+    /// The next frame that comes until then.
+    fn next(&self, until: Instant) -> Result<Option<Vec<u8>>> {
+        let mut buffer = [0; 4_096];
+        loop {
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Ok(length) => return Ok(Some(buffer[..length].to_vec())),
+                Err(Errno::EAGAIN) => {}
+                Err(error) => return Err(error).context("cannot read from the attacker's cable"),
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let mut wanted = [PollFd::new(std::os::fd::AsFd::as_fd(&self.socket), PollFlags::POLLIN)];
+            match poll(&mut wanted, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+                Ok(_) => {}
+                Err(error) if std::io::Error::from(error).kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("cannot wait for the attacker's cable"),
+            }
+        }
+    }
+}
+
+/// A segment of the server's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Flags.
+    pub flags: u8,
+    /// Sequence number.
+    pub sequence: u32,
+    /// Acknowledgment number.
+    pub ack: u32,
+    /// TCP options.
+    pub options: Vec<u8>,
+}
+
+/// One connection, or what looks like one.
+pub struct ByHand<'a> {
+    wire: &'a Wire,
+    /// Where it says it comes from.
+    pub local: SocketAddr,
+    /// Where it goes.
+    pub remote: SocketAddr,
+    /// The sequence number of its SYN: its stream begins behind it.
+    pub isn: u32,
+    /// The next sequence number of the server's, once it has answered.
+    pub ack: u32,
+}
+
+impl<'a> ByHand<'a> {
+    /// A connection that has sent nothing yet.
+    #[must_use]
+    pub const fn new(wire: &'a Wire, local: SocketAddr, remote: SocketAddr, isn: u32) -> Self {
+        Self { wire, local, remote, isn, ack: 0 }
+    }
+
+    /// A packet without transport.
+    fn packet(&self) -> Frame {
+        builder::between(self.local.ip(), self.remote.ip())
+    }
+
+    /// Whether it is over IPv6.
+    #[must_use]
+    pub const fn is_v6(&self) -> bool {
+        self.local.is_ipv6()
+    }
+
+    /// A SYN.
+    pub fn syn(&self) -> Frame {
+        let segment = self.packet().tcp(self.local.port(), self.remote.port());
+        segment.flags(flags::SYN).seq(self.isn).ack(0).tcp_options(&MSS)
+    }
+
+    /// A segment with these bytes of the stream, from this position on; below zero lie the SYN and what was before it.
+    pub fn at(&self, position: i32, bytes: &[u8]) -> Frame {
+        let segment = self.packet().tcp(self.local.port(), self.remote.port()).payload(bytes);
+        let pushed = if bytes.is_empty() { flags::ACK } else { flags::ACK | flags::PSH };
+        let sequence = self.isn.wrapping_add(1).wrapping_add_signed(position);
+        segment.flags(pushed).seq(sequence).ack(self.ack)
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// Where the interface takes none.
+    pub fn send(&self, frame: &Frame) -> Result<()> {
+        self.wire.send(frame)
+    }
+
+    /// Sends bytes of the stream from this position on.
+    ///
+    /// # Errors
+    /// Where the interface takes no frames.
+    pub fn write(&self, position: i32, bytes: &[u8]) -> Result<()> {
+        self.send(&self.at(position, bytes))
+    }
+
+    /// Shakes hands: SYN, the server's answer, ACK.
+    ///
+    /// # Errors
+    /// Where the server does not answer.
+    pub fn connect(&mut self) -> Result<()> {
+        self.ask(&self.syn())?;
+        self.write(0, &[])
+    }
+
+    /// Sends a SYN of any kind and waits for the SYN-ACK.
+    ///
+    /// # Errors
+    /// Where the server does not answer.
+    pub fn ask(&mut self, syn: &Frame) -> Result<Answer> {
+        self.forget()?;
+        self.send(syn)?;
+        let answer = self.answer(PATIENCE, |answer| answer.flags & flags::SYN != 0)?;
+        let answer = answer.with_context(|| format!("{} does not answer {}", self.remote, self.local))?;
+        self.ack = answer.sequence.wrapping_add(1);
+        Ok(answer)
+    }
+
+    /// Passes over what has come so far.
+    ///
+    /// # Errors
+    /// Where nothing can be read.
+    pub fn forget(&self) -> Result<()> {
+        while self.wire.next(Instant::now())?.is_some() {}
+        Ok(())
+    }
+
+    /// The next answer of this kind; nothing when none is in time.
+    ///
+    /// # Errors
+    /// Where nothing can be read.
+    pub fn answer(&self, patience: Duration, wanted: impl Fn(&Answer) -> bool) -> Result<Option<Answer>> {
+        let until = Instant::now() + patience;
+        while let Some(frame) = self.wire.next(until)? {
+            if let Some(answer) = self.read(&frame).filter(&wanted) {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until the server has acknowledged the stream up to a position.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn acknowledged(&self, position: i32) -> Result<()> {
+        let ack = self.isn.wrapping_add(1).wrapping_add_signed(position);
+        let answer = self.answer(PATIENCE, |answer| answer.ack == ack)?;
+        ensure!(answer.is_some(), "{} does not acknowledge {position} bytes of {}", self.remote, self.local);
+        Ok(())
+    }
+
+    /// What a frame says, if it is the server's to this connection.
+    fn read(&self, frame: &[u8]) -> Option<Answer> {
+        let (network, segment) = if self.is_v6() {
+            let (header, segment) = frame.get(ETHERNET..)?.split_at_checked(IPV6)?;
+            (header[6] == IpProto::Tcp as u8 && header[0] >> 4 == 6).then_some(())?;
+            (&header[8..], segment)
+        } else {
+            let packet = frame.get(ETHERNET..)?;
+            let (header, segment) = packet.split_at_checked(usize::from(packet.first()? & 15) * 4)?;
+            (*header.get(9)? == IpProto::Tcp as u8 && header[0] >> 4 == 4).then_some(())?;
+            (&header[12..20], segment)
+        };
+        let header = segment.get(..TCP)?;
+        let (from, to) = network.split_at_checked(network.len() / 2)?;
+        let is = |address: SocketAddr, ip: &[u8], port: &[u8]| {
+            let same = match address {
+                SocketAddr::V4(address) => address.ip().octets() == ip,
+                SocketAddr::V6(address) => address.ip().octets() == ip,
+            };
+            same && address.port().to_be_bytes() == port
+        };
+        (is(self.remote, from, &header[..2]) && is(self.local, to, &header[2..4])).then_some(())?;
+        let number =
+            |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        Some(Answer {
+            flags: header[13],
+            sequence: number(4),
+            ack: number(8),
+            options: segment.get(TCP..usize::from(header[12] >> 4) * 4)?.to_vec(),
+        })
+    }
+}

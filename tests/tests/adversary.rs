@@ -1,8 +1,14 @@
 //! What an application reads of connections that are made by hand, with a real server and the real daemon.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
 use anyhow::{Result, ensure};
-use gateway_tests::adversary::{Condition, Played, play, scenarios};
+use gateway_tests::adversary::{Condition, Played, play, scenarios, table};
 use gateway_tests::lab::{Gateway, Lab, is_privileged};
+
+/// One lab at a time, so that no answer comes too late.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// TLS alone on all ports that scenarios go to.
 const CONFIG: &str = "mode = \"enforce\"\n[limits]\nsyn = \"none\"\n[limits.neighbours]\nsyn = \"none\"\n\
@@ -13,29 +19,54 @@ fn an_application_reads_a_hello_or_nothing() -> Result<()> {
     if !is_privileged("an_application_reads_a_hello_or_nothing") {
         return Ok(());
     }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::new()?;
     let _gateway = Gateway::start(&lab, CONFIG)?;
     let scenarios = scenarios();
-    let mut breaches = 0;
+    let mut all = Vec::new();
     for condition in Condition::ALL {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let played = play(&lab, condition, &scenarios)?;
-        let (broken, kept): (Vec<&Played>, Vec<&Played>) =
-            played.iter().partition(|one| one.breach.is_some());
-        println!("{condition:?}: {} kept, {} broken, {:?}", kept.len(), broken.len(), start.elapsed());
-        for one in &broken {
-            println!("  {}", line(one));
-        }
-        breaches += broken.len();
+        println!("{condition:?}: {} played in {:.1} s", played.len(), start.elapsed().as_secs_f64());
+        all.extend(played);
     }
-    ensure!(breaches == 0, "{breaches} breaches of {} scenarios", scenarios.len());
+    println!("{}", table(&all));
+    let breaches: Vec<&Played> = all.iter().filter(|one| one.breach.is_some()).collect();
+    for one in &breaches {
+        println!("{}", line(one));
+    }
+    let unexcused = breaches.iter().filter(|one| !one.best_effort).count();
+    ensure!(unexcused == 0, "{unexcused} of {} break the law", all.len());
+    Ok(())
+}
+
+/// The scenarios are worth something: the law does not hold by itself.
+#[test]
+fn without_the_gate_applications_read_anything() -> Result<()> {
+    if !is_privileged("without_the_gate_applications_read_anything") {
+        return Ok(());
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::new()?;
+    let _gateway = Gateway::start(&lab, &CONFIG.replace("enforce", "monitor"))?;
+    let scenarios = scenarios();
+    let played = play(&lab, Condition::Usual, &scenarios)?;
+    let breaches = played.iter().filter(|one| one.breach.is_some()).count();
+    println!("without the gate {breaches} of {} break the law", played.len());
+    ensure!(breaches > played.len() / 3, "only {breaches} of {} break the law", played.len());
     Ok(())
 }
 
 fn line(played: &Played) -> String {
+    let Played { name, condition, breach, best_effort, .. } = played;
     let read: Vec<String> = played.read.iter().map(|bytes| show(bytes)).collect();
-    let breach = played.breach.as_deref().unwrap_or_default();
-    format!("{} v{}: {breach}; read {read:?}", played.name, if played.v6 { 6 } else { 4 })
+    format!(
+        "{}{condition:?}, IPv{}: {name}: {}; read {}",
+        if *best_effort { "best effort: " } else { "" },
+        if played.v6 { 6 } else { 4 },
+        breach.as_deref().unwrap_or_default(),
+        read.join(", then ")
+    )
 }
 
 fn show(bytes: &[u8]) -> String {

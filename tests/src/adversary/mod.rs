@@ -12,6 +12,7 @@ mod opening;
 mod order;
 mod refused;
 mod stage;
+mod table;
 mod urgent;
 
 use anyhow::Result;
@@ -20,6 +21,7 @@ use crate::builder::hello;
 use crate::lab::ByHand;
 
 pub use stage::{Condition, Played, Site, play};
+pub use table::table;
 
 /// What an application must have read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,9 @@ type Script = dyn Fn(&mut ByHand<'_>, &Site<'_>) -> Result<Read> + Send + Sync;
 pub struct Scenario {
     /// What it is about; unique.
     pub name: String,
+    /// Whether the law holds only where the connection ends on the gateway's host: of others the gate knows no more than the
+    /// segments that it saw.
+    pub needs_socket: bool,
     script: Box<Script>,
 }
 
@@ -44,7 +49,12 @@ impl Scenario {
         name: impl Into<String>,
         script: impl Fn(&mut ByHand<'_>, &Site<'_>) -> Result<Read> + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), script: Box::new(script) }
+        Self { name: name.into(), needs_socket: false, script: Box::new(script) }
+    }
+
+    /// The law is best effort where the gate has no socket to ask.
+    fn needs_socket(self) -> Self {
+        Self { needs_socket: true, ..self }
     }
 
     /// A connection on which parts of a stream are sent, each with its position, in this order.

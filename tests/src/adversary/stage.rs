@@ -10,7 +10,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::{Pid, gettid};
 
 use super::{Read, Scenario, law};
-use crate::lab::{ByHand, Delivered, Lab, PlainListener, SERVER_V4, SERVER_V6, Wire};
+use crate::lab::{BEHIND_V4, BEHIND_V6, Behind, ByHand, Lab, PlainListener, SERVER_V4, SERVER_V6, Wire};
 
 /// Under what circumstances all scenarios are played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +27,21 @@ pub enum Condition {
     Late,
     /// Both.
     LateSynCookies,
+    /// The server is another host behind the gateway's.
+    Forwarded,
 }
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Usual, Self::Wrapping, Self::FastOpen, Self::SynCookies, Self::Late, Self::LateSynCookies];
+    pub const ALL: [Self; 7] = [
+        Self::Usual,
+        Self::Wrapping,
+        Self::FastOpen,
+        Self::SynCookies,
+        Self::Late,
+        Self::LateSynCookies,
+        Self::Forwarded,
+    ];
 
     const fn is_late(self) -> bool {
         matches!(self, Self::Late | Self::LateSynCookies)
@@ -73,8 +82,12 @@ pub struct Played {
     pub v6: bool,
     /// What the application read, connection by connection.
     pub read: Vec<Vec<u8>>,
+    /// Whether the client was honest and had all it sent read.
+    pub whole: bool,
     /// Why that is against the law, if it is.
     pub breach: Option<String>,
+    /// Whether the law is only best effort here.
+    pub best_effort: bool,
 }
 
 /// Ports of the condition's listeners begin here; the gate must be in force on all of them.
@@ -89,32 +102,31 @@ const SETTLE: Duration = Duration::from_millis(400);
 /// # Errors
 /// Where the lab fails; a breach of the law is in the answer.
 pub fn play(lab: &Lab, condition: Condition, scenarios: &[Scenario]) -> Result<Vec<Played>> {
-    lab.server.sysctl(&[
+    let behind = matches!(condition, Condition::Forwarded).then(|| Behind::new(lab)).transpose()?;
+    let (space, addresses) = match &behind {
+        Some(behind) => (&behind.namespace, [IpAddr::V4(BEHIND_V4), IpAddr::V6(BEHIND_V6)]),
+        None => (&lab.server, [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)]),
+    };
+    space.sysctl(&[
         ("net/ipv4/tcp_fastopen", condition.fast_open()),
         ("net/ipv4/tcp_syncookies", condition.syn_cookies()),
         ("net/ipv4/tcp_max_syn_backlog", "8192"),
         ("net/core/somaxconn", "8192"),
     ])?;
-    let port = PORTS + condition as u16;
     let mut played = Vec::new();
-    for server in [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)] {
-        let remote = SocketAddr::new(server, port);
-        let listener = PlainListener::start(&lab.server, remote)?;
+    for server in addresses {
+        let remote = SocketAddr::new(server, PORTS + condition as u16);
+        let listener = PlainListener::start(space, remote)?;
         let site = Site { listener: &listener, condition };
         let wanted = on_a_cpu(lab, condition, || run(lab, &site, remote, scenarios))??;
         thread::sleep(SETTLE);
         let delivered = listener.delivered();
-        played.extend(
-            wanted
-                .into_iter()
-                .enumerate()
-                .map(|(number, (name, wanted))| {
-                    let peer = local(number, remote);
-                    let read = delivered.iter().filter(|one| one.peer == peer).collect();
-                    judge(name, &site, &read, wanted)
-                })
-                .map(|one| Played { v6: server.is_ipv6(), ..one }),
-        );
+        played.extend(scenarios.iter().zip(wanted).enumerate().map(|(number, (scenario, wanted))| {
+            let peer = local(number, remote);
+            let of_it = delivered.iter().filter(|one| one.peer == peer);
+            let read = of_it.map(|one| one.bytes.clone()).collect();
+            judge(scenario, &site, read, wanted, server.is_ipv6())
+        }));
     }
     Ok(played)
 }
@@ -130,14 +142,13 @@ fn local(number: usize, remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 40_000 + remote.port() % 100)
 }
 
-type Wanted = Vec<(String, Result<Read>)>;
-
-fn run(lab: &Lab, site: &Site<'_>, remote: SocketAddr, scenarios: &[Scenario]) -> Result<Wanted> {
+/// What each script wants to have been read.
+fn run(lab: &Lab, site: &Site<'_>, remote: SocketAddr, scenarios: &[Scenario]) -> Result<Vec<Result<Read>>> {
     let wire = Wire::open(lab)?;
     let one = |(number, scenario): (usize, &Scenario)| {
         let isn = site.condition.isn(number as u32);
         let mut tcp = ByHand::new(&wire, local(number, remote), remote, isn);
-        (scenario.name.clone(), (scenario.script)(&mut tcp, site))
+        (scenario.script)(&mut tcp, site)
     };
     Ok(scenarios.iter().enumerate().map(one).collect())
 }
@@ -162,14 +173,15 @@ fn on_a_cpu<T: Send>(lab: &Lab, condition: Condition, work: impl FnOnce() -> T +
     })
 }
 
-fn judge(name: String, site: &Site<'_>, delivered: &Vec<&Delivered>, wanted: Result<Read>) -> Played {
-    let read: Vec<Vec<u8>> = delivered.iter().map(|one| one.bytes.clone()).collect();
+fn judge(scenario: &Scenario, site: &Site<'_>, read: Vec<Vec<u8>>, wanted: Result<Read>, v6: bool) -> Played {
     let unlawful = read.iter().find_map(|bytes| law::may_be_read(bytes).err());
+    let whole = matches!(&wanted, Ok(Read::All(bytes)) if read.last() == Some(bytes));
     let breach = match wanted {
-        _ if unlawful.is_some() => unlawful.map(|error| format!("UNLAWFUL: {error}")),
+        _ if unlawful.is_some() => unlawful.map(|error| format!("against the law: {error}")),
         Err(error) => Some(format!("not played: {error:#}")),
-        Ok(Read::All(bytes)) if read.last() != Some(&bytes) => Some("an honest client lost data".to_owned()),
+        Ok(Read::All(_)) if !whole => Some("an honest client lost data".to_owned()),
         Ok(_) => None,
     };
-    Played { name, condition: site.condition, v6: false, read, breach }
+    let best_effort = scenario.needs_socket && site.condition == Condition::Forwarded;
+    Played { name: scenario.name.clone(), condition: site.condition, v6, read, whole, breach, best_effort }
 }

@@ -1,6 +1,7 @@
 //! A server that answers nothing, and keeps what reached it.
 
 use std::io::{ErrorKind, Read as _};
+use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use nix::sys::socket::{Backlog, listen};
 
 use super::namespace::Namespace;
 
@@ -35,6 +37,7 @@ pub struct Delivered {
 pub struct PlainListener {
     stop: Arc<AtomicBool>,
     delivered: Arc<Mutex<Vec<Delivered>>>,
+    hung_up: Arc<Mutex<Vec<SocketAddr>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -48,11 +51,19 @@ impl PlainListener {
             .enter(|| TcpListener::bind(address))?
             .with_context(|| format!("cannot listen on {address}"))?;
         listener.set_nonblocking(true)?;
+        // The standard library's queue is too short for whoever connects in a hurry.
+        listen(&listener, Backlog::MAXCONN)?;
         let stop = Arc::new(AtomicBool::new(false));
         let delivered = Arc::new(Mutex::new(Vec::new()));
-        let (stopped, records) = (Arc::clone(&stop), Arc::clone(&delivered));
-        let thread = thread::spawn(move || serve(&listener, &stopped, &records));
-        Ok(Self { stop, delivered, thread: Some(thread) })
+        let hung_up = Arc::new(Mutex::new(Vec::new()));
+        let (stopped, records, closing) = (Arc::clone(&stop), Arc::clone(&delivered), Arc::clone(&hung_up));
+        let thread = thread::spawn(move || serve(&listener, &stopped, &records, &closing));
+        Ok(Self { stop, delivered, hung_up, thread: Some(thread) })
+    }
+
+    /// Closes the connections of a peer, in a moment.
+    pub fn hang_up(&self, peer: SocketAddr) {
+        self.hung_up.lock().unwrap_or_else(PoisonError::into_inner).push(peer);
     }
 
     /// What has come so far, in the order of the connections.
@@ -71,7 +82,12 @@ impl Drop for PlainListener {
     }
 }
 
-fn serve(listener: &TcpListener, stop: &AtomicBool, records: &Mutex<Vec<Delivered>>) {
+fn serve(
+    listener: &TcpListener,
+    stop: &AtomicBool,
+    records: &Mutex<Vec<Delivered>>,
+    hung_up: &Mutex<Vec<SocketAddr>>,
+) {
     let mut open: Vec<(usize, TcpStream)> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let mut idle = true;
@@ -86,9 +102,10 @@ fn serve(listener: &TcpListener, stop: &AtomicBool, records: &Mutex<Vec<Delivere
             records.push(Delivered { peer, bytes: Vec::new(), total: 0, closed: false });
             idle = false;
         }
+        let closing = mem::take(&mut *hung_up.lock().unwrap_or_else(PoisonError::into_inner));
         open.retain_mut(|(index, stream)| {
             let before = records[*index].total;
-            let stays = receive(stream, &mut records[*index]);
+            let stays = receive(stream, &mut records[*index]) && !closing.contains(&records[*index].peer);
             idle &= stays && records[*index].total == before;
             stays
         });

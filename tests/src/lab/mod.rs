@@ -10,6 +10,7 @@
 //! the server's ends may send frames back. Nothing outside the namespaces is touched, and all of it goes with [`Lab`], when
 //! the process is interrupted, or at the latest when the next lab comes up.
 
+mod behind;
 mod by_hand;
 mod client;
 #[path = "../../../gateway-ebpf/src/lab/config.rs"]
@@ -34,6 +35,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 
+pub use behind::{BEHIND_V4, BEHIND_V6, Behind};
 pub use by_hand::{Answer, ByHand, Wire};
 pub use client::{Https, Outcome, TlsVersion};
 pub use counters::{Counters, Interface};

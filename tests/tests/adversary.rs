@@ -4,15 +4,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use gateway_tests::adversary::{Condition, Played, play, scenarios, table};
+use gateway_tests::adversary::{CONFIG, Condition, Played, play, scenarios, table};
 use gateway_tests::lab::{Gateway, Lab, is_privileged};
 
 /// One lab at a time, so that no answer comes too late.
 static ALONE: Mutex<()> = Mutex::new(());
-
-/// TLS alone on all ports that scenarios go to.
-const CONFIG: &str = "mode = \"enforce\"\n[limits]\nsyn = \"none\"\n[limits.neighbours]\nsyn = \"none\"\n\
-    [[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [\"9000-9099\"]\nrequire = \"tls\"\n";
 
 #[test]
 fn an_application_reads_a_hello_or_nothing() -> Result<()> {

@@ -20,7 +20,7 @@ use anyhow::Result;
 use crate::builder::hello;
 use crate::lab::ByHand;
 
-pub use stage::{Condition, Played, Site, play};
+pub use stage::{CONFIG, Condition, Played, Site, play};
 pub use table::table;
 
 /// What an application must have read.

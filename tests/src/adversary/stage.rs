@@ -23,28 +23,38 @@ pub enum Condition {
     FastOpen,
     /// The server answers every SYN with a SYN cookie, and keeps nothing.
     SynCookies,
-    /// Several packets pass the gate before the server's TCP sees the first of them, as in a batch of a busy interface.
-    Late,
-    /// Both.
-    LateSynCookies,
     /// The server is another host behind the gateway's.
     Forwarded,
+    /// The gate reads the whole hello, for its versions and its server's name.
+    Reading,
+    /// Several packets pass the gate before the server's TCP sees the first of them, as in a batch of a busy interface.
+    Late,
+    /// The same with SYN cookies.
+    LateSynCookies,
+    /// The same where the gate reads the whole hello.
+    LateReading,
 }
 
 impl Condition {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
+    /// All of them; the late ones last, because they leave a thread behind that receives.
+    pub const ALL: [Self; 9] = [
         Self::Usual,
         Self::Wrapping,
         Self::FastOpen,
         Self::SynCookies,
+        Self::Forwarded,
+        Self::Reading,
         Self::Late,
         Self::LateSynCookies,
-        Self::Forwarded,
+        Self::LateReading,
     ];
 
     const fn is_late(self) -> bool {
-        matches!(self, Self::Late | Self::LateSynCookies)
+        matches!(self, Self::Late | Self::LateSynCookies | Self::LateReading)
+    }
+
+    const fn is_reading(self) -> bool {
+        matches!(self, Self::Reading | Self::LateReading)
     }
 
     /// `tcp_fastopen`: 1 is for clients alone; 2 for servers, 0x400 for all their sockets, 0x200 without cookies.
@@ -55,6 +65,12 @@ impl Condition {
     /// `tcp_syncookies`: 1 when the queue is full, 2 always.
     const fn syn_cookies(self) -> &'static str {
         if matches!(self, Self::SynCookies | Self::LateSynCookies) { "2" } else { "1" }
+    }
+
+    /// The listener's port: the gate reads hellos from [`READING`] on.
+    const fn port(self) -> u16 {
+        let first = if self.is_reading() { READING } else { PORTS };
+        first + self as u16
     }
 
     /// The sequence number of the first SYN.
@@ -90,14 +106,20 @@ pub struct Played {
     pub best_effort: bool,
 }
 
-/// Ports of the condition's listeners begin here; the gate must be in force on all of them.
+/// Ports of the conditions' listeners begin here, and here those that want a hello read.
 const PORTS: u16 = 9_000;
+const READING: u16 = 9_100;
+/// The configuration that scenarios are played under: TLS alone on all ports that they go to.
+pub const CONFIG: &str = "mode = \"enforce\"\n[limits]\nsyn = \"none\"\n[limits.neighbours]\nsyn = \"none\"\n\
+    [[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [\"9000-9099\"]\nrequire = \"tls\"\n\
+    [[service]]\nname = \"named\"\nprotocol = \"tcp\"\nports = [\"9100-9199\"]\nrequire = \"tls\"\n\
+    min_tls = \"1.2\"\nserver_names = [\"api.example.org\"]\n";
 /// The CPU that late packets wait for.
 const CPU: usize = 0;
 /// How long packets may be under way after the last script.
 const SETTLE: Duration = Duration::from_millis(400);
 
-/// Plays all scenarios under one condition, over IPv4 and IPv6. A gateway that gates [`PORTS`] must be running.
+/// Plays all scenarios under one condition, over IPv4 and IPv6. A gateway must be running under [`CONFIG`].
 ///
 /// # Errors
 /// Where the lab fails; a breach of the law is in the answer.
@@ -115,7 +137,7 @@ pub fn play(lab: &Lab, condition: Condition, scenarios: &[Scenario]) -> Result<V
     ])?;
     let mut played = Vec::new();
     for server in addresses {
-        let remote = SocketAddr::new(server, PORTS + condition as u16);
+        let remote = SocketAddr::new(server, condition.port());
         let listener = PlainListener::start(space, remote)?;
         let site = Site { listener: &listener, condition };
         let wanted = on_a_cpu(lab, condition, || run(lab, &site, remote, scenarios))??;
@@ -148,7 +170,12 @@ fn run(lab: &Lab, site: &Site<'_>, remote: SocketAddr, scenarios: &[Scenario]) -
     let one = |(number, scenario): (usize, &Scenario)| {
         let isn = site.condition.isn(number as u32);
         let mut tcp = ByHand::new(&wire, local(number, remote), remote, isn);
-        (scenario.script)(&mut tcp, site)
+        let wanted = (scenario.script)(&mut tcp, site)?;
+        if matches!(wanted, Read::All(_)) && site.condition.is_reading() {
+            // It drops what comes before its turn, so an honest client sends again.
+            tcp.again()?;
+        }
+        Ok(wanted)
     };
     Ok(scenarios.iter().enumerate().map(one).collect())
 }

@@ -3,9 +3,11 @@
 //! It sits on a packet socket in the attacker's namespace, and comes from addresses that nobody owns. The server sends its
 //! answers to the attacker's cable, where the kernel has no socket for them and forwards nothing, so no RST gets between.
 
+use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,6 +21,8 @@ use crate::builder::{self, Frame, IpProto, flags};
 
 /// How long the server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the far end gets to empty its queue.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Bytes of Ethernet's, of IPv6's and of TCP's header.
 const ETHERNET: usize = 14;
 const IPV6: usize = 40;
@@ -57,8 +61,15 @@ impl Wire {
     pub fn send(&self, frame: &Frame) -> Result<()> {
         let mut frame = frame.build();
         frame[..ATTACK_MACS.len()].copy_from_slice(&ATTACK_MACS);
-        send(self.socket.as_raw_fd(), &frame, MsgFlags::empty()).context("cannot send a frame")?;
-        Ok(())
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match send(self.socket.as_raw_fd(), &frame, MsgFlags::empty()) {
+                Ok(_) => return Ok(()),
+                // The far end's queue is full: it shall have the CPU.
+                Err(Errno::ENOBUFS | Errno::EAGAIN) if Instant::now() < until => thread::sleep(PAUSE),
+                Err(error) => return Err(error).context("cannot send a frame"),
+            }
+        }
     }
 
     /// The next frame that comes until then.
@@ -108,13 +119,15 @@ pub struct ByHand<'a> {
     pub isn: u32,
     /// The next sequence number of the server's, once it has answered.
     pub ack: u32,
+    /// What was sent.
+    sent: RefCell<Vec<Frame>>,
 }
 
 impl<'a> ByHand<'a> {
     /// A connection that has sent nothing yet.
     #[must_use]
     pub const fn new(wire: &'a Wire, local: SocketAddr, remote: SocketAddr, isn: u32) -> Self {
-        Self { wire, local, remote, isn, ack: 0 }
+        Self { wire, local, remote, isn, ack: 0, sent: RefCell::new(Vec::new()) }
     }
 
     /// A packet without transport.
@@ -147,7 +160,18 @@ impl<'a> ByHand<'a> {
     /// # Errors
     /// Where the interface takes none.
     pub fn send(&self, frame: &Frame) -> Result<()> {
+        self.sent.borrow_mut().push(frame.clone());
         self.wire.send(frame)
+    }
+
+    /// Sends all again that was sent, as TCP does with what nobody acknowledges: so often that each time one more frame may
+    /// be of use.
+    ///
+    /// # Errors
+    /// Where the interface takes no frames.
+    pub fn again(&self) -> Result<()> {
+        let sent = self.sent.borrow();
+        sent.iter().try_for_each(|_| sent.iter().try_for_each(|frame| self.wire.send(frame)))
     }
 
     /// Sends bytes of the stream from this position on.

@@ -33,6 +33,16 @@ fn connections_from_before_go_on() -> Result<()> {
 }
 
 #[test]
+fn a_crowd_from_before_goes_on() -> Result<()> {
+    run("a_crowd_from_before_goes_on", bars::crowd)
+}
+
+#[test]
+fn idle_connections_outlast_floods() -> Result<()> {
+    run("idle_connections_outlast_floods", bars::idle)
+}
+
+#[test]
 fn limits_are_exact() -> Result<()> {
     run("limits_are_exact", bars::exactness)
 }

@@ -3,6 +3,7 @@
 mod flood;
 mod forged;
 mod honest;
+mod lasting;
 mod limits;
 mod live;
 mod protect;
@@ -14,6 +15,7 @@ use crate::lab::{Counters, Lab};
 pub use flood::{random_sources, share_at_full_rate};
 pub use forged::forged;
 pub use honest::{adoption, https, plaintext};
+pub use lasting::{crowd, idle};
 pub use limits::exactness;
 pub use live::{limit_set, reloads};
 pub use protect::{kill_and_restart, metrics};
@@ -29,23 +31,47 @@ pub struct Scale {
     pub reloads: u32,
     /// Connections that are open before the gateway comes.
     pub open: usize,
+    /// The same made by hand.
+    pub crowd: usize,
+    /// Frames of each flood while a connection is idle.
+    pub flood: u64,
+    /// How long it is idle at least, in seconds.
+    pub idle_seconds: u64,
 }
 
 impl Scale {
     /// For every change.
-    pub const SHORT: Self = Self { requests: 100, seconds: 3, reloads: 100, open: 50 };
+    pub const SHORT: Self = Self {
+        requests: 100,
+        seconds: 3,
+        reloads: 100,
+        open: 50,
+        crowd: 1_000,
+        flood: 100_000,
+        idle_seconds: 0,
+    };
     /// The figures that are promised.
-    pub const FULL: Self = Self { requests: 1_000, seconds: 10, reloads: 1_000, open: 1_000 };
+    pub const FULL: Self = Self {
+        requests: 1_000,
+        seconds: 10,
+        reloads: 1_000,
+        open: 1_000,
+        crowd: 10_000,
+        flood: 1_000_000,
+        idle_seconds: 90,
+    };
 }
 
 /// One measurement: prints its figures, fails where a promise is broken.
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 8] = [
+pub const BARS: [(&str, Bar); 10] = [
     ("https", https),
     ("plaintext", plaintext),
     ("adoption", adoption),
+    ("crowd", crowd),
+    ("idle", idle),
     ("exactness", exactness),
     ("limit-set", limit_set),
     ("reloads", reloads),

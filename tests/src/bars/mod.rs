@@ -35,7 +35,7 @@ pub struct Scale {
     pub crowd: usize,
     /// Frames of each flood while a connection is idle.
     pub flood: u64,
-    /// How long it is idle at least, in seconds.
+    /// How long it is idle at least for each of them, in seconds.
     pub idle_seconds: u64,
 }
 
@@ -58,7 +58,7 @@ impl Scale {
         open: 1_000,
         crowd: 10_000,
         flood: 1_000_000,
-        idle_seconds: 90,
+        idle_seconds: 60,
     };
 }
 

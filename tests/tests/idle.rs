@@ -18,7 +18,7 @@ fn segment(position: u32, bytes: &[u8]) -> Frame {
     ip(CLIENT, SERVER).tcp(40_000, 443).flags(flags::ACK).seq(ISN + 1 + position).payload(bytes)
 }
 
-/// A SYN, and where `hello`, a hello, of another connection.
+/// Another connection's SYN, and its hello if wanted.
 fn other(number: u32, hello: bool) -> Vec<Frame> {
     let [_, a, b, c] = number.to_be_bytes();
     let packet = ip(&format!("198.18.{a}.{b}"), SERVER).tcp(1_024 + u16::from(c), 443).seq(number);
@@ -53,7 +53,7 @@ fn after(pause: u64, sockets: bool, hellos: bool) -> (Action, Action) {
     for number in 0..OTHERS {
         now += pause * SECOND / u64::from(OTHERS);
         for frame in other(number, hellos) {
-            env.judge(&frame.build(), now);
+            let _ = env.judge(&frame.build(), now);
         }
     }
     let next = segment(stream.len() as u32 + 4, b"GET is what this says in the midst of a record");

@@ -14,7 +14,8 @@ use ipnet::IpNet;
 
 /// Loads the program as the daemon would, with the real clock.
 pub(crate) fn gateway(interfaces: Vec<u32>) -> Result<Kernel> {
-    let identity = Identity { key: [rand::random(), rand::random()], epoch: 0, abi: u64::from(ABI_VERSION) };
+    // The key that stands hash server names with.
+    let identity = Identity { key: Stand::new().key.0, epoch: 0, abi: u64::from(ABI_VERSION) };
     let options = LoadOptions {
         identity,
         tables: TableSizes::default(),

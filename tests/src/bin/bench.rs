@@ -1,11 +1,13 @@
 //! What a packet costs: the gateway beside a bare drop and other filters. Writes `target/bench.json`.
 //!
 //! ```text
-//! bench [--quick] [paths|programs|filters]...
+//! bench [--quick] [paths|gate|programs|filters]...
 //! ```
 
 #[path = "../bench/filters.rs"]
 mod filters;
+#[path = "../bench/gate.rs"]
+mod gate;
 #[path = "../bench/line.rs"]
 mod line;
 #[path = "../bench/live.rs"]
@@ -27,7 +29,7 @@ use gateway_tests::lab::missing;
 use serde_json::{Map, Value, json};
 
 /// The parts, in their order.
-const PARTS: [&str; 3] = ["paths", "programs", "filters"];
+const PARTS: [&str; 4] = ["paths", "gate", "programs", "filters"];
 /// Where the figures go.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
 
@@ -57,6 +59,7 @@ fn measure(parts: &[&str], quick: bool) -> Result<()> {
     for part in parts {
         let figures = match *part {
             "paths" => runs::measure(if quick { 5 } else { 15 })?,
+            "gate" => gate::measure(if quick { 5 } else { 15 })?,
             "programs" => live::programs(if quick { 1 } else { 5 })?,
             _ => live::filters(if quick { 1 } else { 3 })?,
         };

@@ -23,6 +23,11 @@ fn honest_requests_are_answered() -> Result<()> {
 }
 
 #[test]
+fn several_tls_stacks_are_answered() -> Result<()> {
+    run("several_tls_stacks_are_answered", bars::few_stacks)
+}
+
+#[test]
 fn no_plaintext_reaches_a_gated_socket() -> Result<()> {
     run("no_plaintext_reaches_a_gated_socket", bars::plaintext)
 }

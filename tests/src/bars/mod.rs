@@ -7,6 +7,7 @@ mod lasting;
 mod limits;
 mod live;
 mod protect;
+mod stacks;
 
 use anyhow::Result;
 
@@ -19,12 +20,15 @@ pub use lasting::{crowd, idle};
 pub use limits::exactness;
 pub use live::{limit_set, reloads};
 pub use protect::{kill_and_restart, metrics};
+pub use stacks::{few_stacks, stacks};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
     /// Honest requests of each kind, and plaintext connections.
     pub requests: u32,
+    /// Requests of each TLS stack in each version.
+    pub requests_of_stacks: u32,
     /// How long a flood against a limit takes, in seconds.
     pub seconds: u64,
     /// Reloads under load.
@@ -43,6 +47,7 @@ impl Scale {
     /// For every change.
     pub const SHORT: Self = Self {
         requests: 100,
+        requests_of_stacks: 2,
         seconds: 3,
         reloads: 100,
         open: 50,
@@ -53,6 +58,7 @@ impl Scale {
     /// The figures that are promised.
     pub const FULL: Self = Self {
         requests: 1_000,
+        requests_of_stacks: 20,
         seconds: 10,
         reloads: 1_000,
         open: 1_000,
@@ -66,8 +72,9 @@ impl Scale {
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 10] = [
+pub const BARS: [(&str, Bar); 11] = [
     ("https", https),
+    ("few-stacks", few_stacks),
     ("plaintext", plaintext),
     ("adoption", adoption),
     ("crowd", crowd),

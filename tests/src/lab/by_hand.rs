@@ -4,25 +4,17 @@
 //! answers to the attacker's cable, where the kernel has no socket for them and forwards nothing, so no RST gets between.
 
 use std::cell::RefCell;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use nix::errno::Errno;
-use nix::ifaddrs::getifaddrs;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, socket};
 
+use super::port::Port;
 use super::{ATTACK_MACS, FAR, Lab};
 use crate::builder::{self, Frame, IpProto, flags};
 
 /// How long the server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long the far end gets to empty its queue.
-const PAUSE: Duration = Duration::from_millis(1);
 /// Bytes of Ethernet's, of IPv6's and of TCP's header.
 const ETHERNET: usize = 14;
 const IPV6: usize = 40;
@@ -32,7 +24,7 @@ const MSS: [u8; 4] = [2, 4, 5, 180];
 
 /// The attacker's cable, frame by frame.
 pub struct Wire {
-    socket: OwnedFd,
+    port: Port,
 }
 
 impl Wire {
@@ -41,57 +33,14 @@ impl Wire {
     /// # Errors
     /// Where the kernel gives no packet socket.
     pub fn open(lab: &Lab) -> Result<Self> {
-        let socket = lab.attacker.enter(|| -> Result<OwnedFd> {
-            let socket =
-                socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_NONBLOCK, SockProtocol::EthAll)?;
-            let mut interfaces = getifaddrs()?.filter(|one| one.interface_name == FAR);
-            let address = interfaces
-                .find_map(|one| one.address.filter(|address| address.as_link_addr().is_some()))
-                .context("the attacker has no interface")?;
-            bind(socket.as_raw_fd(), &address)?;
-            Ok(socket)
-        })?;
-        Ok(Self { socket: socket.context("cannot open the attacker's cable")? })
+        Ok(Self { port: Port::open(&lab.attacker, FAR)? })
     }
 
     /// Sends a frame as it is, but for its hardware addresses.
-    ///
-    /// # Errors
-    /// Where the interface takes no frames.
-    pub fn send(&self, frame: &Frame) -> Result<()> {
+    fn send(&self, frame: &Frame) -> Result<()> {
         let mut frame = frame.build();
         frame[..ATTACK_MACS.len()].copy_from_slice(&ATTACK_MACS);
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match send(self.socket.as_raw_fd(), &frame, MsgFlags::empty()) {
-                Ok(_) => return Ok(()),
-                // The far end's queue is full: it shall have the CPU.
-                Err(Errno::ENOBUFS | Errno::EAGAIN) if Instant::now() < until => thread::sleep(PAUSE),
-                Err(error) => return Err(error).context("cannot send a frame"),
-            }
-        }
-    }
-
-    /// The next frame that comes until then.
-    fn next(&self, until: Instant) -> Result<Option<Vec<u8>>> {
-        let mut buffer = [0; 4_096];
-        loop {
-            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-                Ok(length) => return Ok(Some(buffer[..length].to_vec())),
-                Err(Errno::EAGAIN) => {}
-                Err(error) => return Err(error).context("cannot read from the attacker's cable"),
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            let mut wanted = [PollFd::new(std::os::fd::AsFd::as_fd(&self.socket), PollFlags::POLLIN)];
-            match poll(&mut wanted, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-                Ok(_) => {}
-                Err(error) if std::io::Error::from(error).kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context("cannot wait for the attacker's cable"),
-            }
-        }
+        self.port.send(&frame)
     }
 }
 
@@ -209,7 +158,7 @@ impl<'a> ByHand<'a> {
     /// # Errors
     /// Where nothing can be read.
     pub fn forget(&self) -> Result<()> {
-        while self.wire.next(Instant::now())?.is_some() {}
+        while self.wire.port.next(Instant::now())?.is_some() {}
         Ok(())
     }
 
@@ -219,7 +168,7 @@ impl<'a> ByHand<'a> {
     /// Where nothing can be read.
     pub fn answer(&self, patience: Duration, wanted: impl Fn(&Answer) -> bool) -> Result<Option<Answer>> {
         let until = Instant::now() + patience;
-        while let Some(frame) = self.wire.next(until)? {
+        while let Some(frame) = self.wire.port.next(until)? {
             if let Some(answer) = self.read(&frame).filter(&wanted) {
                 return Ok(Some(answer));
             }

@@ -24,11 +24,13 @@ mod metrics;
 mod namespace;
 mod nginx;
 mod object;
+mod port;
 mod process;
 mod root;
 mod sources;
 mod sys;
 mod template;
+mod weather;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -44,12 +46,13 @@ pub use gateway::Gateway;
 pub use listener::{Delivered, PlainListener};
 pub use metrics::Metrics;
 pub use namespace::Namespace;
-pub use nginx::Nginx;
+pub use nginx::{HOST as NGINX_HOST, Nginx};
 pub use object::{Attached, Category, Count, Program};
 pub use process::Process;
 pub use root::{is_privileged, missing};
 pub use sources::Sources;
 pub use template::Template;
+pub use weather::{BadLine, Carried, Weather};
 
 /// The server's address on the client's cable.
 pub const SERVER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);

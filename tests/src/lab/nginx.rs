@@ -16,7 +16,7 @@ use super::process::Process;
 use super::{SERVER_V4, SERVER_V6};
 
 /// The name in the certificate.
-pub(crate) const HOST: &str = "gateway.test";
+pub const HOST: &str = "gateway.test";
 /// How long it may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -79,6 +79,8 @@ fn certificate(directory: &Path) -> Result<()> {
     command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
     command.args(["-days", "2", "-subj", &format!("/CN={HOST}")]);
     command.args(["-addext", &format!("subjectAltName=DNS:{HOST}")]);
+    // Some clients take no authority for a server.
+    command.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
     command.arg("-keyout").arg(directory.join("key.pem"));
     command.arg("-out").arg(directory.join("certificate.pem"));
     output(&mut command).map(drop).context("cannot make a certificate")

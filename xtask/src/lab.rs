@@ -8,7 +8,7 @@ use crate::command::{as_root, find, run};
 use crate::setup::apt_install;
 
 /// Programs of the lab, and the Debian packages that they come in.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("nginx", "nginx"),
     ("curl", "curl"),
     ("openssl", "openssl"),
@@ -17,25 +17,41 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("nft", "nftables"),
     ("iptables", "iptables"),
     ("promtool", "prometheus"),
+    ("python3", "python3"),
+    ("gnutls-cli", "gnutls-bin"),
 ];
+
+/// More clients of TLS stacks, for `soak` alone: they are large.
+const CLIENTS: [(&str, &str); 3] =
+    [("tstclnt", "libnss3-tools"), ("node", "nodejs"), ("keytool", "default-jre-headless")];
 
 /// Installs the programs that are missing, and mounts bpffs where it is not mounted.
 pub(crate) fn setup() -> Result<()> {
-    let missing = PROGRAMS.iter().filter(|(program, _)| find(program).is_none());
+    install(&PROGRAMS)?;
+    mount_bpffs()
+}
+
+/// Installs what long runs need beside that.
+pub(crate) fn setup_soak() -> Result<()> {
+    install(&CLIENTS)
+}
+
+/// Installs the packages of those programs that are missing.
+fn install(programs: &[(&str, &str)]) -> Result<()> {
+    let missing = programs.iter().filter(|(program, _)| find(program).is_none());
     let packages: Vec<String> = missing.map(|(_, package)| (*package).to_owned()).collect();
     if packages.is_empty() {
         println!("Lab: all programs are here.");
-    } else {
-        let list = packages.join(" ");
-        println!("The lab needs Debian packages: {list}. Installing them; their services are not started.");
-        apt_install(&packages).with_context(|| {
-            format!(
-                "could not install them. Do it by hand, then start again:\n  \
-                 apt-get update && apt-get install --no-install-recommends {list}    (as root)\n"
-            )
-        })?;
+        return Ok(());
     }
-    mount_bpffs()
+    let list = packages.join(" ");
+    println!("The lab needs Debian packages: {list}. Installing them; their services are not started.");
+    apt_install(&packages).with_context(|| {
+        format!(
+            "could not install them. Do it by hand, then start again:\n  \
+             apt-get update && apt-get install --no-install-recommends {list}    (as root)\n"
+        )
+    })
 }
 
 /// The file system where pinned maps and links live.

@@ -24,6 +24,7 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Result<()> {
 
 /// Without arguments every long run, one after the other; with arguments the lab's alone, as they say.
 pub(crate) fn soak(arguments: &[String]) -> Result<()> {
+    lab::setup_soak()?;
     if !arguments.is_empty() {
         return run("soak", arguments);
     }

@@ -83,6 +83,7 @@ fn compare(stacks: &[Stack], weather: Weather, requests: u32) -> Result<()> {
     let gateway = Gateway::start(&lab, HONEST)?;
     let mut with = rounds(&line.away, &nginx, stacks, requests)?;
     let mut failed = Vec::new();
+    let mut totals = [Duration::ZERO; 2];
     for (without, with) in without.iter_mut().zip(&mut with) {
         let ((name, before), (_, after)) = (without, with);
         println!(
@@ -92,8 +93,11 @@ fn compare(stacks: &[Stack], weather: Weather, requests: u32) -> Result<()> {
             before.median().as_secs_f64() * 1e3,
             after.median().as_secs_f64() * 1e3,
         );
+        totals[0] += before.times.iter().sum::<Duration>();
+        totals[1] += after.times.iter().sum::<Duration>();
         failed.extend(before.failed.iter().chain(&after.failed).map(|error| format!("{name}: {error}")));
     }
+    println!("stacks: all requests took {:.1?} without and {:.1?} with the gateway", totals[0], totals[1]);
     let Carried { frames, lost, late } = line.carried();
     println!("stacks: the line carried {frames} frames, lost {lost}, let others overtake {late}");
     let fast = Counters::read(&lab.server)?.get("TcpExtTCPFastOpenPassive");
@@ -165,8 +169,7 @@ fn all() -> Vec<Stack> {
         stack("GnuTLS", "gnutls-bin", |request| Ok(gnutls(request, false)), GNUTLS_DONE),
         stack("GnuTLS, Fast Open", "gnutls-bin", |request| Ok(gnutls(request, true)), GNUTLS_DONE),
         stack("NSS", "libnss3-tools", |request| Ok(nss(request)), OK),
-        stack("Python", "python3", |request| Ok(python(request, false)), OK),
-        stack("Python, Fast Open", "python3", |request| Ok(python(request, true)), OK),
+        stack("Python", "python3", |request| Ok(python(request)), OK),
         stack("Node", "nodejs", |request| Ok(node(request)), OK),
         stack("Java", "default-jre-headless", |request| Ok(java(request)), "Certificate #0"),
         stack("rustls, post-quantum", "rustup", |request| rustls(request, true), OK),
@@ -230,27 +233,22 @@ fn nss(request: &Request<'_>) -> Command {
     command
 }
 
-/// TCP_FASTOPEN_CONNECT is 30 (include/uapi/linux/tcp.h).
 const PYTHON: &str = r"
 import socket, ssl, sys
-address, name, certificate, version, fast = sys.argv[1:]
+address, name, certificate, version = sys.argv[1:]
 context = ssl.create_default_context(cafile=certificate)
 context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
-plain = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET)
-if fast == 'fast':
-    plain.setsockopt(socket.IPPROTO_TCP, 30, 1)
-plain.connect((address, 443))
+plain = socket.create_connection((address, 443))
 with context.wrap_socket(plain, server_hostname=name) as stream:
     stream.sendall(sys.stdin.buffer.read())
     while data := stream.recv(4096):
         print(data.decode())
 ";
 
-fn python(request: &Request<'_>, fast_open: bool) -> Command {
+fn python(request: &Request<'_>) -> Command {
     let mut command = Command::new("python3");
     let version = format!("TLSv{}", request.minor().replace('.', "_"));
     command.args(["-c", PYTHON, &request.server.ip().to_string(), NGINX_HOST, request.certificate, &version]);
-    command.arg(if fast_open { "fast" } else { "usual" });
     command
 }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::object::object_path;
 
 /// Programs that a lab starts.
-const PROGRAMS: [&str; 5] = ["ip", "ethtool", "nginx", "curl", "openssl"];
+const PROGRAMS: [&str; 9] =
+    ["ip", "ethtool", "nginx", "curl", "openssl", "nft", "chrt", "python3", "gnutls-cli"];
 
 /// What a lab lacks on this machine, in words; nothing when it can come up.
 #[must_use]

@@ -7,6 +7,7 @@
 mod closing;
 mod first_bytes;
 pub mod law;
+mod multipath;
 mod network;
 mod opening;
 mod order;
@@ -38,9 +39,11 @@ type Script = dyn Fn(&mut ByHand<'_>, &Site<'_>) -> Result<Read> + Send + Sync;
 pub struct Scenario {
     /// What it is about; unique.
     pub name: String,
-    /// Whether the law holds only where the connection ends on the gateway's host: of others the gate knows no more than the
-    /// segments that it saw.
-    pub needs_socket: bool,
+    /// Where the law is best effort: [`Condition::Forwarded`], because the gate knows no more of such connections than the
+    /// segments that it saw, or [`Condition::Multipath`], because it does not read what says where data belong.
+    pub best_effort: Option<Condition>,
+    /// Whether it can be played behind a PROXY header.
+    can_be_proxied: bool,
     script: Box<Script>,
 }
 
@@ -49,23 +52,24 @@ impl Scenario {
         name: impl Into<String>,
         script: impl Fn(&mut ByHand<'_>, &Site<'_>) -> Result<Read> + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), needs_socket: false, script: Box::new(script) }
+        Self { name: name.into(), best_effort: None, can_be_proxied: false, script: Box::new(script) }
     }
 
-    /// The law is best effort where the gate has no socket to ask.
-    fn needs_socket(self) -> Self {
-        Self { needs_socket: true, ..self }
+    /// The law is best effort in these circumstances.
+    fn best_effort_when(self, condition: Condition) -> Self {
+        Self { best_effort: Some(condition), ..self }
     }
 
     /// A connection on which parts of a stream are sent, each with its position, in this order.
     fn parts(name: impl Into<String>, parts: Vec<(i32, Vec<u8>)>, read: Read) -> Self {
-        Self::new(name, move |tcp, _| {
+        let script = move |tcp: &mut ByHand<'_>, _: &Site<'_>| {
             tcp.connect()?;
             for (position, bytes) in &parts {
                 tcp.write(*position, bytes)?;
             }
             Ok(read.clone())
-        })
+        };
+        Self { can_be_proxied: true, ..Self::new(name, script) }
     }
 }
 
@@ -80,6 +84,7 @@ pub fn scenarios() -> Vec<Scenario> {
         closing::scenarios(),
         urgent::scenarios(),
         network::scenarios(),
+        multipath::scenarios(),
     ];
     groups.into_iter().flatten().collect()
 }

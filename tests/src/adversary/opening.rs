@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{PLAIN, Read, Scenario, honest};
+use super::{Condition, PLAIN, Read, Scenario, honest};
 use crate::builder::{Frame, flags};
 use crate::lab::ByHand;
 use Read::{All, Lawful};
@@ -132,7 +132,7 @@ fn second_syns() -> Vec<Scenario> {
                         Ok(Lawful)
                     },
                 )
-                .needs_socket(),
+                .best_effort_when(Condition::Forwarded),
                 Scenario::new(
                     format!("a SYN {distance} {direction}, in the handshake, then plaintext"),
                     move |tcp, _| {
@@ -144,7 +144,7 @@ fn second_syns() -> Vec<Scenario> {
                         Ok(Lawful)
                     },
                 )
-                .needs_socket(),
+                .best_effort_when(Condition::Forwarded),
                 Scenario::new(
                     format!("a SYN {distance} {direction}, in the middle, does not cut a hello off"),
                     move |tcp, _| {
@@ -157,7 +157,7 @@ fn second_syns() -> Vec<Scenario> {
                         Ok(All(stream))
                     },
                 )
-                .needs_socket(),
+                .best_effort_when(Condition::Forwarded),
             ]);
         }
     }
@@ -187,6 +187,16 @@ fn bursts() -> Vec<Scenario> {
             Ok(All(stream))
         }),
     ];
+    for shift in [6, 11, 64] {
+        all.push(Scenario::new(
+            format!("{shift} bytes of a hello before the stream, plaintext behind, as the handshake's end"),
+            move |tcp, _| {
+                tcp.ask(&tcp.syn())?;
+                tcp.write(-shift, &[&honest()[..shift as usize], PLAIN].concat())?;
+                Ok(Lawful)
+            },
+        ));
+    }
     // The pure ACK names a beginning that is not the stream's, and the right one follows.
     for off in [-64, -11, -6, -1, 1, 6] {
         all.push(Scenario::new(

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{DECIDING, PLAIN, Read, Scenario, honest};
+use super::{Condition, DECIDING, PLAIN, Read, Scenario, honest};
 use crate::builder::{Frame, flags};
 use crate::lab::ByHand;
 use Read::{All, Lawful};
@@ -144,7 +144,7 @@ fn far_ahead() -> Scenario {
         tcp.write(0, PLAIN)?;
         Ok(Lawful)
     })
-    .needs_socket()
+    .best_effort_when(Condition::Forwarded)
 }
 
 fn guessed_ack() -> Scenario {

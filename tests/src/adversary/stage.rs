@@ -27,6 +27,10 @@ pub enum Condition {
     Forwarded,
     /// The gate reads the whole hello, for its versions and its server's name.
     Reading,
+    /// A PROXY header comes first; for scenarios that send parts of a stream.
+    Proxied,
+    /// The server speaks Multipath TCP too.
+    Multipath,
     /// Several packets pass the gate before the server's TCP sees the first of them, as in a batch of a busy interface.
     Late,
     /// The same with SYN cookies.
@@ -37,13 +41,15 @@ pub enum Condition {
 
 impl Condition {
     /// All of them; the late ones last, because they leave a thread behind that receives.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Usual,
         Self::Wrapping,
         Self::FastOpen,
         Self::SynCookies,
         Self::Forwarded,
         Self::Reading,
+        Self::Proxied,
+        Self::Multipath,
         Self::Late,
         Self::LateSynCookies,
         Self::LateReading,
@@ -53,8 +59,14 @@ impl Condition {
         matches!(self, Self::Late | Self::LateSynCookies | Self::LateReading)
     }
 
+    /// Whether the gate reads messages in the order of the stream, and drops what comes before its turn.
     const fn is_reading(self) -> bool {
-        matches!(self, Self::Reading | Self::LateReading)
+        matches!(self, Self::Reading | Self::LateReading | Self::Proxied)
+    }
+
+    /// What is sent first on every connection.
+    const fn lead(self) -> &'static [u8] {
+        if matches!(self, Self::Proxied) { PROXY } else { b"" }
     }
 
     /// `tcp_fastopen`: 1 is for clients alone; 2 for servers, 0x400 for all their sockets, 0x200 without cookies.
@@ -69,7 +81,11 @@ impl Condition {
 
     /// The listener's port: the gate reads hellos from [`READING`] on.
     const fn port(self) -> u16 {
-        let first = if self.is_reading() { READING } else { PORTS };
+        let first = match self {
+            Self::Reading | Self::LateReading => READING,
+            Self::Proxied => PROXIED,
+            _ => PORTS,
+        };
         first + self as u16
     }
 
@@ -109,11 +125,16 @@ pub struct Played {
 /// Ports of the conditions' listeners begin here, and here those that want a hello read.
 const PORTS: u16 = 9_000;
 const READING: u16 = 9_100;
+/// And those behind a proxy, and what it says (version 1, as HAProxy's specification has it).
+const PROXIED: u16 = 9_200;
+const PROXY: &[u8] = b"PROXY TCP4 192.0.2.9 198.51.100.1 40000 443\r\n";
 /// The configuration that scenarios are played under: TLS alone on all ports that they go to.
 pub const CONFIG: &str = "mode = \"enforce\"\n[limits]\nsyn = \"none\"\n[limits.neighbours]\nsyn = \"none\"\n\
     [[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [\"9000-9099\"]\nrequire = \"tls\"\n\
     [[service]]\nname = \"named\"\nprotocol = \"tcp\"\nports = [\"9100-9199\"]\nrequire = \"tls\"\n\
-    min_tls = \"1.2\"\nserver_names = [\"api.example.org\"]\n";
+    min_tls = \"1.2\"\nserver_names = [\"api.example.org\"]\n\
+    [[service]]\nname = \"proxied\"\nprotocol = \"tcp\"\nports = [\"9200-9299\"]\nrequire = \"tls\"\n\
+    proxy_protocol = true\n";
 /// The CPU that late packets wait for.
 const CPU: usize = 0;
 /// How long packets may be under way after the last script.
@@ -138,16 +159,19 @@ pub fn play(lab: &Lab, condition: Condition, scenarios: &[Scenario]) -> Result<V
     let mut played = Vec::new();
     for server in addresses {
         let remote = SocketAddr::new(server, condition.port());
-        let listener = PlainListener::start(space, remote)?;
+        let listener = match condition {
+            Condition::Multipath => PlainListener::multipath(space, remote)?,
+            _ => PlainListener::start(space, remote)?,
+        };
         let site = Site { listener: &listener, condition };
         let wanted = on_a_cpu(lab, condition, || run(lab, &site, remote, scenarios))??;
         thread::sleep(SETTLE);
         let delivered = listener.delivered();
-        played.extend(scenarios.iter().zip(wanted).enumerate().map(|(number, (scenario, wanted))| {
+        played.extend(scenarios.iter().zip(wanted).enumerate().filter_map(|(number, (scenario, wanted))| {
             let peer = local(number, remote);
             let of_it = delivered.iter().filter(|one| one.peer == peer);
-            let read = of_it.map(|one| one.bytes.clone()).collect();
-            judge(scenario, &site, read, wanted, server.is_ipv6())
+            let read = of_it.map(|one| without(condition.lead(), &one.bytes)).collect();
+            Some(judge(scenario, &site, read, wanted?, server.is_ipv6()))
         }));
     }
     Ok(played)
@@ -164,18 +188,34 @@ fn local(number: usize, remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 40_000 + remote.port() % 100)
 }
 
-/// What each script wants to have been read.
-fn run(lab: &Lab, site: &Site<'_>, remote: SocketAddr, scenarios: &[Scenario]) -> Result<Vec<Result<Read>>> {
+/// What follows a lead; a part of the lead alone is nothing.
+fn without(lead: &[u8], bytes: &[u8]) -> Vec<u8> {
+    if lead.starts_with(bytes) { Vec::new() } else { bytes.strip_prefix(lead).unwrap_or(bytes).to_vec() }
+}
+
+/// What each script wants to have been read; nothing where it cannot be played.
+fn run(
+    lab: &Lab,
+    site: &Site<'_>,
+    remote: SocketAddr,
+    scenarios: &[Scenario],
+) -> Result<Vec<Option<Result<Read>>>> {
     let wire = Wire::open(lab)?;
     let one = |(number, scenario): (usize, &Scenario)| {
+        if site.condition == Condition::Proxied && !scenario.can_be_proxied {
+            return None;
+        }
         let isn = site.condition.isn(number as u32);
         let mut tcp = ByHand::new(&wire, local(number, remote), remote, isn);
-        let wanted = (scenario.script)(&mut tcp, site)?;
-        if matches!(wanted, Read::All(_)) && site.condition.is_reading() {
-            // It drops what comes before its turn, so an honest client sends again.
-            tcp.again()?;
+        tcp.lead = site.condition.lead();
+        let wanted = (scenario.script)(&mut tcp, site);
+        if matches!(wanted, Ok(Read::All(_))) && site.condition.is_reading() {
+            // An honest client sends again what was dropped.
+            if let Err(error) = tcp.again() {
+                return Some(Err(error));
+            }
         }
-        Ok(wanted)
+        Some(wanted)
     };
     Ok(scenarios.iter().enumerate().map(one).collect())
 }
@@ -209,6 +249,6 @@ fn judge(scenario: &Scenario, site: &Site<'_>, read: Vec<Vec<u8>>, wanted: Resul
         Ok(Read::All(_)) if !whole => Some("an honest client lost data".to_owned()),
         Ok(_) => None,
     };
-    let best_effort = scenario.needs_socket && site.condition == Condition::Forwarded;
+    let best_effort = scenario.best_effort == Some(site.condition);
     Played { name: scenario.name.clone(), condition: site.condition, v6, read, whole, breach, best_effort }
 }

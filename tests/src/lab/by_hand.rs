@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,6 +16,8 @@ use crate::builder::{self, Frame, IpProto, flags};
 
 /// How long the server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a round of sending again waits.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Bytes of Ethernet's, of IPv6's and of TCP's header.
 const ETHERNET: usize = 14;
 const IPV6: usize = 40;
@@ -68,6 +71,8 @@ pub struct ByHand<'a> {
     pub isn: u32,
     /// The next sequence number of the server's, once it has answered.
     pub ack: u32,
+    /// What comes before position 0 of its stream, and is sent with the handshake's end.
+    pub lead: &'static [u8],
     /// What was sent.
     sent: RefCell<Vec<Frame>>,
 }
@@ -76,7 +81,7 @@ impl<'a> ByHand<'a> {
     /// A connection that has sent nothing yet.
     #[must_use]
     pub const fn new(wire: &'a Wire, local: SocketAddr, remote: SocketAddr, isn: u32) -> Self {
-        Self { wire, local, remote, isn, ack: 0, sent: RefCell::new(Vec::new()) }
+        Self { wire, local, remote, isn, ack: 0, lead: b"", sent: RefCell::new(Vec::new()) }
     }
 
     /// A packet without transport.
@@ -100,7 +105,7 @@ impl<'a> ByHand<'a> {
     pub fn at(&self, position: i32, bytes: &[u8]) -> Frame {
         let segment = self.packet().tcp(self.local.port(), self.remote.port()).payload(bytes);
         let pushed = if bytes.is_empty() { flags::ACK } else { flags::ACK | flags::PSH };
-        let sequence = self.isn.wrapping_add(1).wrapping_add_signed(position);
+        let sequence = self.isn.wrapping_add(1 + self.lead.len() as u32).wrapping_add_signed(position);
         segment.flags(pushed).seq(sequence).ack(self.ack)
     }
 
@@ -120,7 +125,12 @@ impl<'a> ByHand<'a> {
     /// Where the interface takes no frames.
     pub fn again(&self) -> Result<()> {
         let sent = self.sent.borrow();
-        sent.iter().try_for_each(|_| sent.iter().try_for_each(|frame| self.wire.send(frame)))
+        for _ in sent.iter() {
+            sent.iter().try_for_each(|frame| self.wire.send(frame))?;
+            // Time for the answers, of which the cable holds a few hundred.
+            thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
     /// Sends bytes of the stream from this position on.
@@ -131,13 +141,15 @@ impl<'a> ByHand<'a> {
         self.send(&self.at(position, bytes))
     }
 
-    /// Shakes hands: SYN, the server's answer, ACK.
+    /// Shakes hands: SYN, the server's answer, ACK, and what comes before all else.
     ///
     /// # Errors
     /// Where the server does not answer.
     pub fn connect(&mut self) -> Result<()> {
         self.ask(&self.syn())?;
-        self.write(0, &[])
+        let start = -(self.lead.len() as i32);
+        self.write(start, &[])?;
+        if self.lead.is_empty() { Ok(()) } else { self.write(start, self.lead) }
     }
 
     /// Sends a SYN of any kind and waits for the SYN-ACK.
@@ -181,7 +193,7 @@ impl<'a> ByHand<'a> {
     /// # Errors
     /// Where it does not.
     pub fn acknowledged(&self, position: i32) -> Result<()> {
-        let ack = self.isn.wrapping_add(1).wrapping_add_signed(position);
+        let ack = self.isn.wrapping_add(1 + self.lead.len() as u32).wrapping_add_signed(position);
         let answer = self.answer(PATIENCE, |answer| answer.ack == ack)?;
         ensure!(answer.is_some(), "{} does not acknowledge {position} bytes of {}", self.remote, self.local);
         Ok(())

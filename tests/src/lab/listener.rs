@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nix::sys::socket::{Backlog, listen};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::namespace::Namespace;
 
@@ -17,6 +17,8 @@ use super::namespace::Namespace;
 const KEPT: usize = 65_536;
 /// Connections that are open at once; more wait in the kernel's queue.
 const OPEN: usize = 16_384;
+/// Connections that wait to be accepted; the system has a limit of its own.
+const BACKLOG: i32 = 16_384;
 /// How often new bytes are looked for.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -47,12 +49,27 @@ impl PlainListener {
     /// # Errors
     /// Where the address is in use or not there.
     pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
-        let listener = namespace
-            .enter(|| TcpListener::bind(address))?
-            .with_context(|| format!("cannot listen on {address}"))?;
-        listener.set_nonblocking(true)?;
-        // The standard library's queue is too short for whoever connects in a hurry.
-        listen(&listener, Backlog::MAXCONN)?;
+        Self::speak(namespace, address, Protocol::TCP)
+    }
+
+    /// The same for whoever speaks Multipath TCP (RFC 8684), as servers in Go do; others are served as by TCP.
+    ///
+    /// # Errors
+    /// As for [`Self::start`], and where the kernel has no Multipath TCP.
+    pub fn multipath(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
+        Self::speak(namespace, address, Protocol::MPTCP)
+    }
+
+    fn speak(namespace: &Namespace, address: SocketAddr, protocol: Protocol) -> Result<Self> {
+        let listen = || -> std::io::Result<TcpListener> {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(protocol))?;
+            socket.set_reuse_address(true)?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            Ok(socket.into())
+        };
+        let listener = namespace.enter(listen)?.with_context(|| format!("cannot listen on {address}"))?;
         let stop = Arc::new(AtomicBool::new(false));
         let delivered = Arc::new(Mutex::new(Vec::new()));
         let hung_up = Arc::new(Mutex::new(Vec::new()));
@@ -113,6 +130,10 @@ fn serve(
         if idle {
             thread::sleep(PAUSE);
         }
+    }
+    // Reset: a FIN would be sent again and again to those who are gone.
+    for (_, stream) in &open {
+        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -12,7 +12,7 @@ use core::ops::ControlFlow;
 
 use crate::{
     abi::{Active, Settings, mode},
-    connection::Link,
+    connection::{self, Link},
     env::{Env, Table},
     frame::Frame,
     packet::Packet,
@@ -100,6 +100,10 @@ pub enum Stage {
     Hello,
     /// [`hello::read`].
     Read,
+    /// [`connection::remember`]: the packet's link; a drop where there is no room for it.
+    Remember,
+    /// [`connection::update`]: the packet's link.
+    Update,
 }
 
 impl Stage {
@@ -117,6 +121,8 @@ impl Stage {
             Self::Prefix => tls::judge(frame, scratch),
             Self::Hello => hello::check(frame, context, scratch),
             Self::Read => hello::read(frame, scratch),
+            Self::Remember => connection::remember(context, &scratch.gate),
+            Self::Update => connection::update(context, &scratch.gate),
         }
     }
 }

@@ -65,13 +65,20 @@ apart! {
     Prefix prefix prefix_frags
     Hello hello hello_frags
     Read read read_frags
+    Remember remember remember_frags
+    Update update update_frags
 }
 
 #[inline(always)]
-fn run<const FRAGS: bool>(context: *mut xdp_md, mut active: u64, mut now: Instant, stage: Stage) -> u32 {
+fn run<const FRAGS: bool>(mut context: *mut xdp_md, mut active: u64, mut now: Instant, stage: Stage) -> u32 {
     // LLVM leaves arguments undefined that a function does not use, and the verifier wants all of them.
     // SAFETY: moves of registers onto themselves.
-    unsafe { asm!("{0} = {0}", "{1} = {1}", inout(reg) active, inout(reg) now, options(nomem, nostack)) };
+    unsafe {
+        asm!(
+            "{0} = {0}", "{1} = {1}", "{2} = {2}",
+            inout(reg) context, inout(reg) active, inout(reg) now, options(nomem, nostack)
+        );
+    };
     let context = XdpContext::new(context);
     let env = KernelEnv::<FRAGS>::new(&context);
     let active = Active(active);

@@ -2,8 +2,9 @@
 
 use gateway_common::abi::{Limits, SLOT_KEY, SLOT_TATS, WAYS};
 use gateway_common::connection::{self, Link, Phase};
-use gateway_common::env::{Note, Slots as _, Table, Words as _};
+use gateway_common::env::{Env as _, Note, Slots as _, Table, Words as _};
 use gateway_common::packet::Packet;
+use gateway_common::pipeline::{Context, Gate};
 use gateway_common::rate::{Dimension, Instant, Limit, debt};
 use gateway_common::stage::parse;
 use gateway_common::table::{Bill, bit};
@@ -124,7 +125,7 @@ fn proof_of_another_connection_is_none() {
     // What a race of two connections for one entry can leave: the name of one, the state of the other.
     let env = HostEnv::new(Stand::new().serve(Offer::tls(443)));
     let frame =
-        |port| builder::ip(CLIENT, SERVER).tcp(port, 443).seq(7).payload(b"GET / HTTP/1.1\r\n").build();
+        |port| builder::ip(CLIENT, SERVER).tcp(port, 443).seq(70_000).payload(b"GET / HTTP/1.1\r\n").build();
     let identity = |port| {
         let mut packet = Packet::default();
         let (frame, mut network) = (frame(port), Network::default());
@@ -136,10 +137,15 @@ fn proof_of_another_connection_is_none() {
         let index = (identity >> 32) as u32 & (Sets::default().connections - 1);
         env.tables().set(Table::Connections, index).expect("a set")
     };
-    let proven = |identity: u64| Link::new(identity as u32, Phase::Proven, START);
+    let proven = Link::new(0, Phase::Proven, START);
     let (one, other) = (identity(1), identity(2));
     env.set_now(START);
-    connection::remember(&&env, one, proven(one), START);
+    let host = &env;
+    let active = host.active();
+    let settings = host.settings(active).expect("settings");
+    let context = Context { env: &host, settings, active, now: START };
+    let gate = Gate { identity: one, link: proven, ..Gate::default() };
+    assert!(connection::remember(&context, &gate).is_continue());
     assert_eq!(env.judge(&frame(1), START).reason, Reason::Ok);
     let state = words(one).load(1);
     words(other).store(0, other);

@@ -9,7 +9,7 @@ use core::ops::ControlFlow;
 use crate::{
     abi::{NAMES, Service},
     connection::{self, Phase},
-    env::{Env, Socket},
+    env::Env,
     frame::{Frame, Task},
     hash::{Key, Running},
     opening,
@@ -17,7 +17,7 @@ use crate::{
     pipeline::{Context, Scratch, Stage},
     stage::{
         service,
-        tls::{note, prove, refuse, stream_sequence},
+        tls::{Stream, note, prove, refuse, stream, stream_sequence, touches},
     },
     verdict::{Reason, Step, drop},
     wire::{
@@ -30,39 +30,47 @@ use crate::{
 /// Judges a segment with data to such a service.
 #[inline(never)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { packet, role, gate, reader, .. } = scratch;
+    let Scratch { packet, role, gate, .. } = scratch;
     let (env, now) = (context.env, context.now);
     let service = service::at(context.settings, role.service);
     let is_proxied = service.wants & u32::from(want::PROXY) != 0;
-    if gate.known.is_proven() {
-        prove(context, gate);
+    let first = if is_proxied { PROXY_MAX + PREFIX } else { PREFIX };
+    let known = gate.known;
+    if known.is_proven() && !touches(packet, known.base, first) {
+        prove(frame, context, scratch, known.base);
         return Step::Continue(());
     }
-    let socket = if packet.is_syn() { Socket::Listening } else { env.socket(packet) };
-    let (base, received) = match socket {
-        Socket::Open { base, received } => (base, received),
-        Socket::Unknown if !gate.known.is_unknown() => (gate.known.base, 0),
-        Socket::Listening | Socket::Unknown => (stream_sequence(packet), 0),
-    };
-    gate.link = gate.known.of_stream(base, now);
-    let is_read = gate.link.is_forwarded();
+    let stream = stream(frame, context, scratch, first)?;
+    let Scratch { gate, reader, .. } = scratch;
+    let Stream { base, received, is_old, .. } = stream;
+    let is_past = received >= u64::from(PREFIX);
+    let known = gate.known;
+    gate.link = known.of_stream(base, now);
+    if received == 0 && !is_old {
+        // A stream of its own, whatever another one had shown.
+        gate.link.accepted = false;
+    }
+    let is_accepted = gate.link.is_forwarded() || (is_past && gate.link.accepted);
     let is_kept = opening::resume(env, gate.identity, base, reader);
-    if !is_kept && gate.known.is_unknown() && was_open_before(context, gate.identity, socket, is_proxied) {
-        prove(context, gate);
+    if !is_kept && known.is_unknown() && was_open_before(context, gate.identity, stream, first) {
+        prove(frame, context, scratch, base);
         return Step::Continue(());
     }
-    let judged =
-        if is_proxied { Step::Continue(()) } else { env.apart(Stage::Prefix, frame, context, scratch) };
+    let judged = if is_proxied || (is_old && is_past) {
+        Step::Continue(())
+    } else {
+        env.apart(Stage::Prefix, frame, context, scratch)
+    };
     let Scratch { packet, gate, reader, .. } = scratch;
     if judged.is_break() {
-        refuse(context, gate);
+        refuse(frame, context, scratch, is_old);
         return judged;
     }
-    if is_read {
-        if received >= u64::from(PREFIX) {
-            prove(context, gate);
+    if is_accepted {
+        if is_past && !is_old && !known.is_doubtful(now) {
+            prove(frame, context, scratch, base);
         } else {
-            note(context, gate);
+            note(frame, context, scratch, is_old);
         }
         return Step::Continue(());
     }
@@ -79,8 +87,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     let Scratch { gate, reader, .. } = scratch;
     match reader.outcome {
         Outcome::Incomplete => {
-            let is_proven = matches!(socket, Socket::Open { .. });
-            if !opening::keep(env, gate.identity, base, reader, is_proven, now) {
+            if !opening::keep(env, gate.identity, base, reader, stream.is_open, now) {
                 return drop(Reason::HelloGap);
             }
         }
@@ -88,12 +95,13 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
             accept(frame, service, reader)?;
             opening::forget(env, gate.identity);
             gate.link.phase = Phase::Forwarded;
+            gate.link.accepted = true;
         }
         Outcome::NoProxy | Outcome::BadProxy => return drop(Reason::ProxyHeader),
         Outcome::NoHello => return drop(Reason::NotTls),
         Outcome::BadHello => return drop(Reason::HelloMalformed),
     }
-    note(context, gate);
+    note(frame, context, scratch, is_old);
     Step::Continue(())
 }
 
@@ -102,20 +110,12 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 /// That is sure where nobody was forgotten. Else it goes by what the host's TCP has taken: more than a PROXY header can have,
 /// or a prefix, which was judged when it came.
 #[inline(always)]
-fn was_open_before<E: Env>(
-    context: &Context<'_, E>,
-    identity: u64,
-    socket: Socket,
-    is_proxied: bool,
-) -> bool {
-    let enough = u64::from(if is_proxied { PROXY_MAX + PREFIX } else { PREFIX });
-    match socket {
-        Socket::Listening | Socket::Open { received: 0, .. } => false,
-        Socket::Open { received, .. } => {
-            received >= enough || connection::forgot_nobody(context.env, identity)
-        }
-        Socket::Unknown => connection::forgot_nobody(context.env, identity),
+fn was_open_before<E: Env>(context: &Context<'_, E>, identity: u64, stream: Stream, first: u32) -> bool {
+    let Stream { received, is_ours, .. } = stream;
+    if is_ours && received == 0 {
+        return false;
     }
+    received >= u64::from(first) || connection::forgot_nobody(context.env, identity)
 }
 
 /// Reads what the segment adds to the message.

@@ -16,7 +16,7 @@ use crate::{
     pipeline::{Context, Gate, Scratch, Stage},
     stage::service::{self, requires_tls},
     verdict::{Reason, Step, drop},
-    wire::tls::{PREFIX, Start, cut, is_http, is_ssl2, start},
+    wire::tls::{PREFIX, Start, is_http, is_ssl2, start},
 };
 
 /// Judges a packet to a service that requires TLS.
@@ -38,37 +38,140 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     let identity = connection::identity(context.env, packet);
     let known = connection::find(context.env, identity);
     *gate = Gate { identity, known, link: known, must_read: false };
+    if packet.tcp_flags & flags::RST != 0 {
+        return Step::Continue(());
+    }
+    let is_bare = packet.payload_length == 0;
     if packet.is_syn() {
-        opening(context, packet, gate);
-    } else if packet.tcp_flags & flags::RST != 0 {
+        opening(frame, context, scratch)?;
+    } else if is_bare {
+        return bare(frame, context, scratch);
+    }
+    if is_bare {
         return Step::Continue(());
     }
-    if packet.payload_length == 0 {
-        return Step::Continue(());
-    }
-    if service.wants != 0 {
-        gate.must_read = true;
-        return Step::Continue(());
-    }
-    data(frame, context, scratch)
+    scratch.gate.must_read = service.wants != 0;
+    if scratch.gate.must_read { Step::Continue(()) } else { data(frame, context, scratch) }
 }
 
-/// A new connection, be there an old one of the same ports or not. Of a forged SYN nothing worse comes than that the host's
-/// TCP is asked again.
+/// A new stream, be there an old one of the same ports or not. Of a forged SYN nothing worse comes than that the host's
+/// TCP is asked for a while.
 #[inline(always)]
-fn opening<E: Env>(context: &Context<'_, E>, packet: &Packet, gate: &mut Gate) {
-    let known = gate.known;
-    let mut link = Link::new(stream_sequence(packet), Phase::Opening, context.now);
-    if matches!(known.phase, Phase::Opening) {
-        if known.base == link.base {
-            (link.cuts, link.passed) = (known.cuts, known.passed);
-        } else if known.cuts != 0 {
-            // What was seen of a cut length is not undone by a SYN that TCP may not take: now no cut passes.
-            link.cuts = cut::HIGH_ZERO | cut::LOW_SHORT;
+fn opening<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Scratch { packet, gate, .. } = scratch;
+    let (known, base, now) = (gate.known, stream_sequence(packet), context.now);
+    let is_again = !known.is_unknown() && known.base == base;
+    gate.link = match context.env.socket(packet) {
+        Socket::Open { base: open, received } if open != base || received != 0 => {
+            let next = open.wrapping_add(received as u32);
+            if open != base && base.wrapping_sub(next).wrapping_add(WINDOW) < 2 * WINDOW {
+                return drop(Reason::TcpSequence);
+            }
+            known.doubted(base, now)
+        }
+        Socket::Open { .. } | Socket::Unknown if is_again => known,
+        Socket::Listening => known.followed_by(base, now),
+        _ => Link::new(base, Phase::Opening, now),
+    };
+    gate.known = gate.link;
+    // Where there is no room for it the host's TCP is asked.
+    let _ = context.env.apart(Stage::Remember, frame, context, scratch);
+    Step::Continue(())
+}
+
+/// No honest SYN falls so near to what a live connection waits for (RFC 5961 section 4): its bytes could be taken for the
+/// start of a stream.
+const WINDOW: u32 = 1 << 16;
+
+/// A segment without data. With a SYN cookie it makes a connection, whose stream starts where it says.
+#[inline(always)]
+fn bare<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Scratch { packet, gate, .. } = scratch;
+    let (known, is_fresh) = (gate.known, gate.known.is_fresh(context.now));
+    let is_expected = known.is_proven() || (is_fresh && known.base == packet.sequence);
+    if is_expected || !matches!(context.env.socket(packet), Socket::Listening) {
+        return Step::Continue(());
+    }
+    if is_fresh {
+        return drop(Reason::TcpSequence);
+    }
+    gate.link = known.followed_by(packet.sequence, context.now);
+    let _ = context.env.apart(Stage::Remember, frame, context, scratch);
+    Step::Continue(())
+}
+
+/// The stream that a segment with data belongs to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stream {
+    /// Sequence number of its first byte.
+    pub base: u32,
+    /// How much of it the host's TCP has.
+    pub received: u64,
+    /// The host's TCP knows the connection, or will.
+    pub is_ours: bool,
+    /// It knows it.
+    pub is_open: bool,
+    /// What the host's TCP says may be of a stream before the last SYN, which it has not seen yet; or that SYN means nothing.
+    pub is_old: bool,
+}
+
+/// Finds out which stream a segment with data belongs to. `start` is how many of a stream's first bytes decide.
+///
+/// Several packets may pass here before the host's TCP sees the first of them, so what it says can be out of date.
+#[inline(always)]
+pub fn stream<F: Frame, E: Env>(
+    frame: &F,
+    context: &Context<'_, E>,
+    scratch: &mut Scratch,
+    start: u32,
+) -> Step<Stream> {
+    let (env, now) = (context.env, context.now);
+    let Scratch { packet, gate, .. } = scratch;
+    let (known, sequence) = (gate.known, stream_sequence(packet));
+    if packet.is_syn() {
+        // Data in a SYN (RFC 7413) is the start of the stream.
+        return Step::Continue(Stream { base: sequence, is_ours: true, ..Stream::default() });
+    }
+    match env.socket(packet) {
+        Socket::Open { base, received } => {
+            let agrees = !known.is_unknown() && known.base == base;
+            let is_old = !agrees && known.is_fresh(now);
+            if is_old && touches(packet, known.base, start) {
+                return drop(Reason::TcpSequence);
+            }
+            if !agrees && !is_old && received != 0 && received < u64::from(PREFIX) {
+                // TCP may be about to count what it has just taken: the base holds when it is seen twice.
+                gate.link = known.of_stream(base, now);
+                note(frame, context, scratch, false);
+                return drop(Reason::TcpSequence);
+            }
+            Step::Continue(Stream { base, received, is_ours: true, is_open: true, is_old })
+        }
+        Socket::Listening => {
+            // The handshake's ACK is not in yet. With a SYN cookie any segment can be it, and starts the stream.
+            if known.is_proven() || known.is_fresh(now) {
+                if known.base != sequence {
+                    return drop(Reason::TcpSequence);
+                }
+            } else {
+                gate.link = known.followed_by(sequence, now);
+                gate.known = gate.link;
+                env.apart(Stage::Remember, frame, context, scratch)?;
+            }
+            Step::Continue(Stream { base: sequence, is_ours: true, ..Stream::default() })
+        }
+        Socket::Unknown => {
+            let base = if known.is_unknown() { sequence } else { known.base };
+            Step::Continue(Stream { base, ..Stream::default() })
         }
     }
-    connection::remember(context.env, gate.identity, link, context.now);
-    (gate.known, gate.link) = (link, link);
+}
+
+/// Whether a segment has bytes of the first `start` of a stream.
+#[inline(always)]
+pub const fn touches(packet: &Packet, base: u32, start: u32) -> bool {
+    let ahead = stream_sequence(packet).wrapping_sub(base);
+    ahead < start || ahead.wrapping_neg() < packet.payload_length
 }
 
 /// Judges a segment with data.
@@ -77,50 +180,51 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     let (env, now) = (context.env, context.now);
     let Scratch { packet, gate, .. } = scratch;
     let known = gate.known;
-    if known.is_proven() {
-        prove(context, gate);
+    if known.is_proven() && !touches(packet, known.base, PREFIX) {
+        prove(frame, context, scratch, known.base);
         return Step::Continue(());
     }
-    let mut is_ours = false;
-    let base = if packet.is_syn() {
-        // Data in a SYN (RFC 7413) is the start of the stream.
-        stream_sequence(packet)
-    } else if known.is_forwarded() {
-        known.base
+    let Stream { base, received, is_ours, is_old, .. } = if known.is_forwarded() {
+        Stream { base: known.base, ..Stream::default() }
     } else {
-        let socket = env.socket(packet);
-        is_ours = !matches!(socket, Socket::Unknown);
-        match socket {
-            Socket::Open { received, .. } if received >= u64::from(PREFIX) => {
-                prove(context, gate);
-                return Step::Continue(());
-            }
-            Socket::Open { base, .. } => base,
-            Socket::Unknown if !known.is_unknown() => known.base,
-            Socket::Unknown if connection::forgot_nobody(env, gate.identity) => {
-                return adopted(frame, packet);
-            }
-            // The handshake's ACK is not in yet, and carries this data: it starts the stream.
-            Socket::Listening | Socket::Unknown => packet.sequence,
-        }
+        stream(frame, context, scratch, PREFIX)?
     };
+    let Scratch { packet, gate, .. } = scratch;
+    let known = gate.known;
+    if !is_ours {
+        if known.is_proven() {
+            // Sequence numbers have come round.
+            return Step::Continue(());
+        }
+        if known.is_unknown() && connection::forgot_nobody(env, gate.identity) {
+            return adopted(frame, packet);
+        }
+    }
+    if received >= u64::from(PREFIX) {
+        if is_old || (known.is_doubtful(now) && !known.is_fresh(now)) {
+            return Step::Continue(());
+        }
+        if !known.is_doubtful(now) {
+            prove(frame, context, scratch, base);
+            return Step::Continue(());
+        }
+    }
     gate.link = known.of_stream(base, now);
     let judged = env.apart(Stage::Prefix, frame, context, scratch);
     let Scratch { packet, gate, .. } = scratch;
     if judged.is_break() {
-        refuse(context, gate);
+        refuse(frame, context, scratch, is_old);
         return judged;
     }
     if is_ours {
         // Once TCP has taken the prefix it says so, and the connection is proven.
         gate.link.phase = Phase::Opening;
     }
-    let ahead = stream_sequence(packet).wrapping_sub(base);
-    if ahead > FAR && ahead < SECOND_ROUND && gate.link.is_forwarded() {
+    if gate.link.is_forwarded() && stream_sequence(packet).wrapping_sub(base).wrapping_sub(FAR) < 2 * FAR {
         // Long past a hello: before sequence numbers come round to it again. Without one a jump ahead proves nothing.
-        prove(context, gate);
+        prove(frame, context, scratch, base);
     } else {
-        note(context, gate);
+        note(frame, context, scratch, is_old);
     }
     Step::Continue(())
 }
@@ -141,32 +245,36 @@ pub const fn stream_sequence(packet: &Packet) -> u32 {
     packet.sequence.wrapping_add(packet.is_syn() as u32)
 }
 
-/// Writes down that there is nothing more to judge of a connection.
+/// Writes down that there is nothing more to judge of the stream that starts at `base`.
 #[inline(always)]
-pub fn prove<E: Env>(context: &Context<'_, E>, gate: &mut Gate) {
-    gate.link = Link::new(gate.identity as u32, Phase::Proven, context.now);
-    note(context, gate);
+pub fn prove<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch, base: u32) {
+    scratch.gate.link = Link::new(base, Phase::Proven, context.now);
+    note(frame, context, scratch, false);
 }
 
 /// Writes down that bytes at the start of a connection were refused: what follows them does not pass either.
 #[inline(always)]
-pub fn refuse<E: Env>(context: &Context<'_, E>, gate: &mut Gate) {
-    gate.link.refused = gate.link.passed < PREFIX;
-    note(context, gate);
+pub fn refuse<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch, is_old: bool) {
+    scratch.gate.link.refused = scratch.gate.link.passed < PREFIX;
+    note(frame, context, scratch, is_old);
 }
 
-/// Writes down what is known of a connection, if that changed, or was written long ago.
+/// Writes down what is known of a connection, if that changed, or was written long ago. Of a stream that may be old, only
+/// what holds for the next one too.
 #[inline(always)]
-pub fn note<E: Env>(context: &Context<'_, E>, gate: &Gate) {
-    let Gate { identity, known, link, .. } = *gate;
-    if !known.is_like(link) || known.is_stale(context.now) {
-        connection::remember(context.env, identity, link.at(context.now), context.now);
+pub fn note<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch, is_old: bool) {
+    let Gate { known, link, .. } = &mut scratch.gate;
+    if is_old {
+        *link = known.taught_by(*link);
+    }
+    if !known.is_like(*link) || known.is_stale(context.now) {
+        *link = link.at(context.now);
+        let _ = context.env.apart(Stage::Update, frame, context, scratch);
     }
 }
 
-/// Half the sequence space from here on counts as "long past the prefix".
+/// From one to three of these on a segment counts as "long past the prefix".
 const FAR: u32 = 1 << 30;
-const SECOND_ROUND: u32 = 3 << 30;
 
 /// Judges the bytes of a segment that belong to the prefix of the stream, and adds to the link what it learns.
 #[inline(always)]
@@ -184,9 +292,9 @@ pub fn judge<F: Frame>(frame: &F, scratch: &mut Scratch) -> Step {
         return if link.refused { drop(Reason::NotTls) } else { Step::Continue(()) };
     }
     let (offset, length) = (packet.payload.wrapping_add(before), packet.payload_length - before);
-    let mut cuts = 0;
-    match start(frame, offset, length, position, &mut cuts) {
-        Start::Hello => {}
+    let mut shown = link.shown;
+    match start(frame, offset, length, position, &mut shown) {
+        Start::Hello => link.shown = shown,
         Start::Ssl3 => return drop(Reason::TlsVersion),
         Start::Other if position == 0 && is_http(frame, offset, length) => {
             return drop(Reason::PlaintextHttp);
@@ -194,13 +302,6 @@ pub fn judge<F: Frame>(frame: &F, scratch: &mut Scratch) -> Step {
         Start::Other if position == 0 && is_ssl2(frame, offset, length) => return drop(Reason::Ssl2Hello),
         Start::Other => return drop(Reason::NotTls),
     }
-    // A short length's two bytes never pass one by one, in whichever order, or sent again with other content.
-    let short_high = cuts & cut::HIGH_ZERO != 0 && link.cuts & cut::LOW_SHORT != 0;
-    let is_long = link.cuts & (cut::HIGH_ZERO | cut::HIGH_OTHER) == cut::HIGH_OTHER;
-    if short_high || (cuts & cut::LOW_SHORT != 0 && !is_long) {
-        return drop(Reason::NotTls);
-    }
-    link.cuts |= cuts;
     let end = position + if length < PREFIX { length } else { PREFIX };
     if position <= link.passed && end > link.passed {
         link.passed = if end < PREFIX { end } else { PREFIX };

@@ -14,7 +14,7 @@ use crate::{
     hash::{Key, Running},
     wire::{
         proxy,
-        tls::{CLIENT_HELLO, HANDSHAKE, MAJOR, MINOR_MAX, MINOR_MIN, RECORD_MAX},
+        tls::{CLIENT_HELLO, HANDSHAKE, HELLO_MIN, MAJOR, MINOR_MAX, MINOR_MIN, RECORD_MAX},
     },
 };
 
@@ -31,9 +31,6 @@ const SERVER_NAME: u32 = 0;
 const HOST_NAME: u32 = 0;
 /// Extension supported_versions (RFC 8446 section 4.2.1).
 const SUPPORTED_VERSIONS: u32 = 43;
-/// Fixed parts of a hello: version, random, and the lengths of session id, cipher suites and compression methods, with one
-/// suite and one method.
-const HELLO_MIN: u32 = 2 + 32 + 1 + 2 + 2 + 1 + 1;
 /// Bytes of the random.
 const RANDOM: u32 = 32;
 /// Longest session id.
@@ -311,7 +308,7 @@ impl Reader {
             2 => byte <= MINOR_MAX,
             3 => {
                 self.length_high = byte;
-                true
+                u32::from(byte) <= RECORD_MAX >> 8
             }
             _ => {
                 self.record = u16::from_be_bytes([self.length_high, byte]);
@@ -350,6 +347,9 @@ impl Reader {
             self.value = self.value << 8 | u32::from(byte);
         }
         self.left = self.left.wrapping_sub(1);
+        if self.field == Field::Version && self.left == 1 && byte != MAJOR {
+            return self.end_as(Outcome::NoHello);
+        }
         if self.left == 0 {
             let value = self.value;
             self.value = 0;
@@ -372,7 +372,7 @@ impl Reader {
             Field::Length => {
                 self.message = value;
                 self.expect(Field::Version, 2);
-                (HELLO_MIN..=HELLO_MAX).contains(&value)
+                (u32::from(HELLO_MIN)..=HELLO_MAX).contains(&value)
             }
             Field::Version => return self.version(value),
             Field::Session => self.skipping(value, Field::Ciphers, 2) && value <= SESSION_MAX,
@@ -411,9 +411,6 @@ impl Reader {
 
     #[inline(always)]
     fn version(&mut self, value: u32) {
-        if value >> 8 != u32::from(MAJOR) {
-            return self.end_as(Outcome::NoHello);
-        }
         let minor = value as u8;
         self.minor = if minor > LEGACY_MINOR_MAX { LEGACY_MINOR_MAX } else { minor };
         // SSL 3.0 is refused by its version, whatever else is wanted.

@@ -31,15 +31,39 @@ const RECORD_HEADER: u32 = 5;
 /// Upper byte of [`RECORD_MAX`].
 const LENGTH_HIGH_MAX: u8 = (RECORD_MAX >> 8) as u8;
 
-/// What a segment shows of a record length whose other byte lies in another segment. Alone each byte can be right, so what
-/// was seen is kept with the connection.
-pub mod cut {
-    /// The upper byte, of a record below 256 bytes.
+/// Bytes of the shortest ClientHello: version, random, and the lengths of session id, cipher suites and compression methods,
+/// with one suite and one method (RFC 8446 section 4.1.2).
+pub const HELLO_MIN: u8 = 2 + 32 + 1 + 2 + 2 + 1 + 1;
+
+/// What was seen of the two lengths, each byte by itself: segments can cut between them, and TCP may take any copy of a
+/// byte that passed. So what was seen is kept with the connection, and must fit together.
+pub mod shown {
+    /// The record length's upper byte is zero.
     pub const HIGH_ZERO: u32 = 1;
-    /// The upper byte, of a longer record.
-    pub const HIGH_OTHER: u32 = 2;
-    /// The lower byte, and only for a longer record it is right.
+    /// It is that of the longest record.
+    pub const HIGH_MAX: u32 = 2;
+    /// The lower byte is right only for a longer record.
     pub const LOW_SHORT: u32 = 4;
+    /// The lower byte is not zero.
+    pub const LOW_SOME: u32 = 8;
+    /// The message length's first byte is zero.
+    pub const FIRST_ZERO: u32 = 16;
+    /// Its second byte is zero.
+    pub const SECOND_ZERO: u32 = 32;
+    /// Its third byte is right only for a longer message.
+    pub const THIRD_SHORT: u32 = 64;
+
+    /// Whether no hello shows this.
+    #[inline(always)]
+    pub const fn is_impossible(shown: u32) -> bool {
+        has(shown, HIGH_ZERO | LOW_SHORT)
+            || has(shown, HIGH_MAX | LOW_SOME)
+            || has(shown, FIRST_ZERO | SECOND_ZERO | THIRD_SHORT)
+    }
+
+    const fn has(shown: u32, all: u32) -> bool {
+        shown & all == all
+    }
 }
 
 /// What the bytes of a stream that start at some place of its prefix can be.
@@ -55,11 +79,9 @@ pub enum Start {
 }
 
 /// Judges the bytes of a stream that start at `position` (below [`PREFIX`]), `length` of them at `offset` of the frame: whether
-/// they can belong to a stream that starts with a ClientHello. Adds to `cuts` what it sees of a cut record length.
+/// they can belong to a stream that starts with a ClientHello. Adds to `shown` what it sees of the lengths.
 #[inline(always)]
-pub fn start<F: Frame>(frame: &F, offset: u32, length: u32, position: u32, cuts: &mut u32) -> Start {
-    // The length's upper byte, where this segment has it.
-    let mut high = None;
+pub fn start<F: Frame>(frame: &F, offset: u32, length: u32, position: u32, shown: &mut u32) -> Start {
     for index in 0..PREFIX {
         let at = position + index;
         if index >= length || at >= PREFIX {
@@ -73,31 +95,40 @@ pub fn start<F: Frame>(frame: &F, offset: u32, length: u32, position: u32, cuts:
             1 | 9 => byte == MAJOR,
             2 => byte <= MINOR_MAX,
             3 => {
-                high = Some(byte);
-                if index + 1 == length {
-                    *cuts |= if byte == 0 { cut::HIGH_ZERO } else { cut::HIGH_OTHER };
-                }
+                *shown |= flag(byte == 0, shown::HIGH_ZERO) | flag(byte == LENGTH_HIGH_MAX, shown::HIGH_MAX);
                 byte <= LENGTH_HIGH_MAX
             }
-            4 => match high {
-                Some(0) => byte >= FIRST_RECORD_MIN,
-                Some(LENGTH_HIGH_MAX) => byte == 0,
-                Some(_) => true,
-                None => {
-                    *cuts |= if byte < FIRST_RECORD_MIN { cut::LOW_SHORT } else { 0 };
-                    true
-                }
-            },
+            4 => {
+                *shown |= flag(byte < FIRST_RECORD_MIN, shown::LOW_SHORT) | flag(byte != 0, shown::LOW_SOME);
+                true
+            }
             5 => byte == CLIENT_HELLO,
+            6 => {
+                *shown |= flag(byte == 0, shown::FIRST_ZERO);
+                true
+            }
+            7 => {
+                *shown |= flag(byte == 0, shown::SECOND_ZERO);
+                true
+            }
+            8 => {
+                *shown |= flag(byte < HELLO_MIN, shown::THIRD_SHORT);
+                true
+            }
             10 if byte < MINOR_MIN => return Start::Ssl3,
-            // The message's length, and a minor version that a server answers with its own highest (RFC 5246 appendix E.1).
+            // A minor version that a server answers with its own highest (RFC 5246 appendix E.1).
             _ => true,
         };
         if !fits {
             return Start::Other;
         }
     }
-    Start::Hello
+    if shown::is_impossible(*shown) { Start::Other } else { Start::Hello }
+}
+
+#[inline(always)]
+const fn flag(is_so: bool, bit: u32) -> u32 {
+    if is_so { bit } else { 0 }
 }
 
 /// Whether a stream starts like a ClientHello of SSL 2.0 (RFC 6101 appendix E): a length with its top bit set, message type 1,

@@ -34,14 +34,14 @@ pub struct TableSizes {
 }
 
 impl Default for TableSizes {
-    /// 22 MiB in all. Why these: docs/architecture.md.
+    /// 23 MiB in all. Why these: docs/architecture.md.
     fn default() -> Self {
         Self {
             sources: 131_072,
             service_sources: 8_192,
             neighbours: 16_384,
             connections: 262_144,
-            hellos: 8_192,
+            hellos: 32_768,
         }
     }
 }

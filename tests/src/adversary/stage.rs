@@ -59,9 +59,10 @@ impl Condition {
         matches!(self, Self::Late | Self::LateSynCookies | Self::LateReading)
     }
 
-    /// Whether the gate reads messages in the order of the stream, and drops what comes before its turn.
-    const fn is_reading(self) -> bool {
-        matches!(self, Self::Reading | Self::LateReading | Self::Proxied)
+    /// Whether the gate drops what comes before its turn: messages are read in the order of the stream, and of a connection
+    /// by SYN cookie that the server's TCP has not made yet only the start passes.
+    const fn is_in_order(self) -> bool {
+        matches!(self, Self::Reading | Self::LateReading | Self::Proxied | Self::LateSynCookies)
     }
 
     /// What is sent first on every connection.
@@ -209,7 +210,7 @@ fn run(
         let mut tcp = ByHand::new(&wire, local(number, remote), remote, isn);
         tcp.lead = site.condition.lead();
         let wanted = (scenario.script)(&mut tcp, site);
-        if matches!(wanted, Ok(Read::All(_))) && site.condition.is_reading() {
+        if matches!(wanted, Ok(Read::All(_))) && site.condition.is_in_order() {
             // An honest client sends again what was dropped.
             if let Err(error) = tcp.again() {
                 return Some(Err(error));

@@ -162,11 +162,11 @@ impl Reason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Counter columns kept for reasons: room for more without a change of the layout.
-    pub const SLOTS: usize = 64;
+    pub const SLOTS: usize = 128;
 
     /// Whether a packet of a service can get it: the stages before do not know the service.
     pub const fn is_of_service(self) -> bool {
-        matches!(self.stage().as_bytes(), b"pipeline" | b"budgets" | b"tls")
+        !matches!(self.stage().as_bytes(), b"parse" | b"lists" | b"sanity" | b"essential")
             && !matches!(self, Self::Off | Self::Unconfigured)
     }
 

@@ -1,7 +1,7 @@
 //! Where maps and links are pinned, so that protection goes on without the daemon and a new daemon takes over without a gap.
 //!
 //! ```text
-//! /sys/fs/bpf/gateway/v1/maps/<map>      maps of ABI version 1
+//! /sys/fs/bpf/gateway/v2/maps/<map>      maps of ABI version 2
 //! /sys/fs/bpf/gateway/links/<interface>  the attachment, whatever its program's version
 //! ```
 //!

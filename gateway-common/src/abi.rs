@@ -6,7 +6,7 @@
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;
@@ -49,6 +49,21 @@ pub const HELLO_READER: usize = 1;
 /// Sequence number of the stream's first byte, and when it was last seen.
 pub const HELLO_SEEN: usize = 7;
 const _: () = assert!(HELLO_READER + crate::wire::hello::WORDS == HELLO_SEEN && HELLO_SEEN < SLOT_WORDS);
+
+/// Slot of a service's totals that holds what [`crate::stage::handshake`] counts; the first holds the total itself.
+pub const HANDSHAKE_SLOT: usize = 1;
+/// Word of that slot: TAT of the rate of SYNs above which cookies answer.
+pub const HANDSHAKE_SURGE: usize = 0;
+/// Until when they answer.
+pub const HANDSHAKE_UNTIL: usize = 1;
+/// When one answered last.
+pub const HANDSHAKE_ANSWERED: usize = 2;
+/// TAT of the out-of-state packets that pass.
+pub const HANDSHAKE_STRAYS: usize = 3;
+/// First of the slots that say which addresses and ports of the service end on this host.
+pub const ENDS_SLOT: usize = 2;
+/// Words of these slots together; a power of two.
+pub const ENDS_WORDS: usize = (WAYS - ENDS_SLOT) * SLOT_WORDS;
 
 /// Connections that one set, one cache line, has room for.
 pub const LINK_WAYS: usize = 4;
@@ -111,7 +126,7 @@ map_values! {
     }
 
     /// A service: what it requires and allows.
-    pub struct Service (584) {
+    pub struct Service (608) {
         /// All sources together.
         pub total: Limits,
         /// Each source, towards this service.
@@ -139,12 +154,16 @@ map_values! {
         pub whole_names: u32,
         /// How many names there are; 0: any.
         pub all_names: u32,
+        /// One of [`cookies`].
+        pub cookies: u32,
+        /// SYNs of all sources above which [`cookies::AUTO`] answers.
+        pub surge: Limit,
         /// Keeps the size a multiple of eight.
-        pub padding: u32,
+        pub padding: [u32; 2],
     }
 
     /// One policy but for its prefixes.
-    pub struct Settings (176_264) {
+    pub struct Settings (177_800) {
         /// Counts policies; for people.
         pub generation: u64,
         /// One of [`mode`].
@@ -250,6 +269,20 @@ pub mod policy {
     pub const LISTS_V4: u32 = 1;
     /// The IPv6 prefix set has entries.
     pub const LISTS_V6: u32 = 2;
+    /// The host's TCP finds the client's options in the timestamp of a cookie (net.ipv4.tcp_timestamps is 2).
+    pub const COOKIE_OPTIONS: u32 = 4;
+    /// It takes SACK (net.ipv4.tcp_sack is not 0).
+    pub const SACK: u32 = 8;
+}
+
+/// Values of [`Service::cookies`].
+pub mod cookies {
+    /// No SYN is answered.
+    pub const OFF: u32 = 0;
+    /// SYNs are answered while there are more than [`super::Service::surge`].
+    pub const AUTO: u32 = 1;
+    /// All are.
+    pub const ALWAYS: u32 = 2;
 }
 
 /// Bits of [`Listing::flags`].

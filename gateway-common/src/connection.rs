@@ -139,6 +139,12 @@ impl Link {
         Self { doubtful: is_second || self.is_doubtful(now), ..Self::new(base, Phase::Opening, now) }
     }
 
+    /// The same, while SYN cookies may be out that make other streams of the same addresses and ports.
+    #[inline(always)]
+    pub const fn in_doubt(self) -> Self {
+        Self { doubtful: true, ..self }
+    }
+
     /// A SYN that came while the host's TCP had a stream open, which it may or may not end.
     #[inline(always)]
     pub const fn doubted(self, base: u32, now: Instant) -> Self {
@@ -238,6 +244,14 @@ pub fn identity<E: Env>(env: &E, packet: &Packet) -> u64 {
     };
     // 0 marks an empty entry.
     fingerprint | 1
+}
+
+/// Who a packet's connection is, and what is known of it.
+#[inline(always)]
+pub fn gate<E: Env>(env: &E, packet: &Packet) -> Gate {
+    let identity = identity(env, packet);
+    let known = find(env, identity);
+    Gate { identity, known, link: known, must_read: false }
 }
 
 /// What is known of a connection.

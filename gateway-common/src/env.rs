@@ -8,6 +8,7 @@ use crate::{
     pipeline::{Context, Scratch, Stage},
     rate::Instant,
     verdict::{Action, Reason, Step},
+    wire::synack::{Cookie, SynAck},
 };
 
 /// The tables of buckets.
@@ -108,6 +109,75 @@ pub enum Socket {
     },
 }
 
+/// What kind of socket was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Found {
+    /// Nobody asked yet.
+    #[default]
+    NotAsked,
+    /// None.
+    Nothing,
+    /// A listener.
+    Listener,
+    /// One in TIME-WAIT: only a SYN makes something of it.
+    Waiting,
+    /// A handshake under way.
+    Request,
+    /// A connection.
+    Connection,
+}
+
+/// What the host's TCP said of a packet, which is asked once for each.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// The socket.
+    pub found: Found,
+    /// Of a listener: the packet brings back a SYN cookie of its own.
+    pub has_cookie: bool,
+    /// Of a connection: by how many bits this host scales its windows; 0: it does not.
+    pub scale: u8,
+    /// Sequence number of the first byte of the client's stream.
+    pub base: u32,
+    /// Bytes of the stream received in order.
+    pub received: u64,
+}
+
+impl Asked {
+    /// An answer without particulars.
+    #[inline(always)]
+    pub const fn of(socket: Socket) -> Self {
+        let (found, base, received) = match socket {
+            Socket::Unknown => (Found::Nothing, 0, 0),
+            Socket::Listening => (Found::Listener, 0, 0),
+            Socket::Open { base, received } => (Found::Connection, base, received),
+        };
+        Self { found, has_cookie: false, scale: 0, base, received }
+    }
+
+    /// The answer in short.
+    #[inline(always)]
+    pub const fn socket(&self) -> Socket {
+        match self.found {
+            Found::NotAsked | Found::Nothing => Socket::Unknown,
+            Found::Listener | Found::Waiting => Socket::Listening,
+            Found::Request | Found::Connection => Socket::Open { base: self.base, received: self.received },
+        }
+    }
+
+    /// Neither a connection nor what a packet other than a SYN makes one of.
+    #[inline(always)]
+    pub const fn starts_nothing(&self) -> bool {
+        matches!(self.found, Found::Waiting) || self.is_refused()
+    }
+
+    /// A listener, to which the packet brings nothing that makes a connection.
+    #[inline(always)]
+    pub const fn is_refused(&self) -> bool {
+        matches!(self.found, Found::Listener) && !self.has_cookie
+    }
+}
+
 /// Clock, settings, tables and counters.
 pub trait Env {
     /// A set of buckets.
@@ -134,8 +204,15 @@ pub trait Env {
     fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets>;
     /// A set of connections.
     fn links(&self, index: u32) -> Option<Self::Links>;
-    /// The host's own view of a TCP packet's connection.
-    fn socket(&self, packet: &Packet) -> Socket;
+    /// Asks the host's TCP for a packet's connection; `transport` is the offset of its TCP header.
+    fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked);
+    /// The same for a SYN, and where there is a listener that answers with SYN cookies (net.ipv4.tcp_syncookies), one of its own.
+    fn syn_cookie(&self, packet: &Packet, transport: u32, asked: &mut Asked) -> Option<Cookie>;
+    /// The clock of the host's TCP timestamps, in ms.
+    fn tcp_clock(&self) -> u32;
+    /// Makes the frame an answer to itself, with these headers from offset `at` on. False where that cannot be; then the frame
+    /// is as it was.
+    fn reply(&self, at: u32, answer: &SynAck) -> bool;
 
     /// Runs a stage. The kernel does it in a function that the verifier checks apart from its caller, and so once; it finds
     /// frame, settings and scratch memory again by itself.

@@ -1,7 +1,7 @@
 //! The packet's way, from frame to fate.
 //!
 //! ```text
-//! parse ─► lists ─► sanity ─► essential ─► service ─► budgets ─► tls ─► pass
+//! parse ─► lists ─► sanity ─► essential ─► service ─► handshake ─► budgets ─► handshake ─► tls ─► pass
 //! ```
 //!
 //! Each stage is a function of its own in the kernel too, so profiles name it, and what it finds out goes through
@@ -13,14 +13,14 @@ use core::ops::ControlFlow;
 use crate::{
     abi::{Active, Settings, mode},
     connection::{self, Link},
-    env::{Env, Table},
+    env::{Asked, Env, Table},
     frame::Frame,
     packet::Packet,
     rate::Instant,
-    stage::{budgets, essential, hello, lists, parse, sanity, service, tls},
+    stage::{budgets, essential, handshake, hello, lists, parse, sanity, service, tls},
     table::{Bill, Place},
     verdict::{Action, Reason, Step, Verdict, pass},
-    wire::{Network, hello::Reader},
+    wire::{Network, hello::Reader, synack::SynAck},
 };
 
 /// What the stages find out about one packet.
@@ -36,6 +36,12 @@ pub struct Scratch {
     pub bill: Bill,
     /// Where its buckets are.
     pub places: Places,
+    /// What the host's TCP says of it.
+    pub asked: Asked,
+    /// How it begins a connection, or belongs to one.
+    pub handshake: handshake::Findings,
+    /// The answer to it.
+    pub answer: SynAck,
     /// Its connection, towards a gated service.
     pub gate: Gate,
     /// Who reads its connection's first message.
@@ -84,6 +90,12 @@ pub enum Stage {
     Network,
     /// [`parse::transport`].
     Transport,
+    /// [`handshake::check`].
+    Handshake,
+    /// [`handshake::ask`].
+    Ask,
+    /// [`handshake::answer`].
+    Answer,
     /// [`budgets::charge`].
     Budgets,
     /// [`budgets::seek`] for [`Table::Neighbours`].
@@ -113,6 +125,9 @@ impl Stage {
         match self {
             Self::Network => parse::network(frame, &mut scratch.network),
             Self::Transport => parse::transport(frame, &scratch.network, &mut scratch.packet),
+            Self::Handshake => handshake::check(frame, context, scratch),
+            Self::Ask => handshake::ask(context, scratch),
+            Self::Answer => handshake::answer(frame, context, scratch),
             Self::Budgets => budgets::charge(frame, context, scratch),
             Self::SeekNeighbours => budgets::seek(context, scratch, Table::Neighbours),
             Self::SeekService => budgets::seek(context, scratch, Table::ServiceSources),
@@ -144,6 +159,8 @@ pub struct Context<'a, E> {
 #[inline(always)]
 pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Verdict {
     let active = env.active();
+    // Before an answer takes the frame's place.
+    let length = frame.length();
     scratch.role = Role::default();
     let verdict = match env.settings(active) {
         None => Reason::Unconfigured.into(),
@@ -159,7 +176,7 @@ pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Ve
             }
         }
     };
-    env.count(verdict.action, verdict.reason, scratch.role.service, frame.length());
+    env.count(verdict.action, verdict.reason, scratch.role.service, length);
     verdict
 }
 
@@ -180,8 +197,15 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
+    context.env.apart(Stage::Handshake, frame, context, scratch)?;
     budgets::bill(scratch);
-    context.env.apart(Stage::Budgets, frame, context, scratch)?;
+    let charged = context.env.apart(Stage::Budgets, frame, context, scratch);
+    handshake::explain(charged, scratch)?;
+    if scratch.handshake.is_to_answer {
+        context.env.apart(Stage::Answer, frame, context, scratch)?;
+        // No cookie: what all share is still to be charged.
+        context.env.apart(Stage::Budgets, frame, context, scratch)?;
+    }
     let gated = gate(frame, context, scratch);
     if gated.is_break() {
         budgets::count_drop(context, scratch);

@@ -57,6 +57,9 @@ macro_rules! apart {
 apart! {
     Network network network_frags
     Transport transport transport_frags
+    Handshake handshake handshake_frags
+    Ask ask ask_frags
+    Answer answer answer_frags
     Budgets budgets budgets_frags
     SeekNeighbours seek_neighbours seek_neighbours_frags
     SeekService seek_service seek_service_frags

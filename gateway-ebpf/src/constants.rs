@@ -37,4 +37,8 @@ constants! {
     TCP_SOCK_BYTES_RECEIVED: u32 = 0;
     /// Offset of `rcv_isn` in `struct tcp_request_sock`.
     TCP_REQUEST_SOCK_RCV_ISN: u32 = 0;
+    /// Offset of the byte that holds `rx_opt.rcv_wscale` in `struct tcp_sock`.
+    TCP_SOCK_RCV_WSCALE: u32 = 0;
+    /// Bits of that byte below it.
+    TCP_SOCK_RCV_WSCALE_SHIFT: u32 = 0;
 }

@@ -9,16 +9,17 @@ use gateway_common::{
     abi::{
         Active, INTERFACE_PLACES, INTERFACES, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings,
     },
-    env::{Env, Note, Socket, Table},
+    env::{Asked, Env, Note, Socket, Table},
     frame::Frame,
     hash::Key,
     packet::Packet,
     pipeline::{Context, Scratch, Stage},
     rate::{INSTANT_SHIFT, Instant},
     verdict::{Action, Reason, Step, Verdict},
+    wire::synack::{Cookie, SynAck},
 };
 
-use crate::{apart, constants, maps, socket, words::MapWords};
+use crate::{apart, constants, maps, reply, socket, words::MapWords};
 
 /// The kernel around one frame.
 pub(crate) struct KernelEnv<'a, const FRAGS: bool> {
@@ -142,11 +143,34 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     }
 
     #[inline(always)]
-    fn socket(&self, packet: &Packet) -> Socket {
-        if constants::TCP_SOCK_RCV_NXT.load() == 0 {
-            return Socket::Unknown;
+    fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked) {
+        *asked = Asked::of(Socket::Unknown);
+        if constants::TCP_SOCK_RCV_NXT.load() != 0 {
+            socket::ask(self.context, packet, transport, asked);
         }
-        socket::of(self.context, packet)
+    }
+
+    #[inline(always)]
+    fn syn_cookie(&self, packet: &Packet, transport: u32, asked: &mut Asked) -> Option<Cookie> {
+        *asked = Asked::of(Socket::Unknown);
+        if constants::TCP_SOCK_RCV_NXT.load() == 0 {
+            return None;
+        }
+        let made = socket::cookie(self.context, packet, transport, asked);
+        // What is no cookie is a negative error number.
+        (made >= 0).then_some(Cookie { sequence: made as u32, mss: (made >> 32) as u16 })
+    }
+
+    #[inline(always)]
+    fn tcp_clock(&self) -> u32 {
+        // `tcp_clock_ms` of include/net/tcp.h.
+        // SAFETY: the helper takes no argument.
+        (unsafe { bpf_ktime_get_ns() } / 1_000_000) as u32
+    }
+
+    #[inline(always)]
+    fn reply(&self, at: u32, answer: &SynAck) -> bool {
+        reply::write(self.context, at, answer)
     }
 
     #[inline(always)]

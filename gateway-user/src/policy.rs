@@ -5,19 +5,19 @@ use std::collections::{BTreeMap, HashMap};
 use gateway_common::{
     abi::{
         ADDRESSES, CLASSES, Class as ClassValue, Limits as LimitsValue, Listing, NAMES, PORT_GROUPS,
-        SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, gate, listing, mode,
-        policy,
+        SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, cookies, gate,
+        listing, mode, policy,
     },
     hash::{Key, Running},
     packet::Address,
-    rate::Dimension,
+    rate::{Dimension, Limit, SECOND},
     wire::hello::want,
 };
 use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::{
-    config::{Class, Config, Mode, Protocol, Quotas, Require, Service, TlsVersion},
+    config::{Class, Config, Mode, Protocol, Quotas, Require, Service, SynCookies, TlsVersion},
     control::words::Place,
     host::zeroed_settings,
     kernel::PolicySet,
@@ -197,8 +197,22 @@ fn service_value(service: &Service, total: &Quotas, key: Key) -> ServiceValue {
         min_minor: service.min_tls.map_or(0, minor),
         whole_names: whole.len() as u32,
         all_names: service.server_names.len() as u32,
-        padding: 0,
+        cookies: match service.syn_cookies {
+            SynCookies::Off => cookies::OFF,
+            SynCookies::Auto => cookies::AUTO,
+            SynCookies::Always => cookies::ALWAYS,
+        },
+        surge: surge(total.of(Dimension::Syn)),
+        padding: [0; 2],
     }
+}
+
+/// SYNs a second above which cookies answer: what a host takes without notice, but for a service with a small total no more
+/// than half of that, so that the total is not used up first. A second's worth may come at once.
+fn surge(total: &Limit) -> Limit {
+    const SURGE: u64 = 1_000;
+    let cost = (SECOND / SURGE).max(total.cost * 2);
+    Limit { cost, burst: SECOND.max(cost) }
 }
 
 /// The lower byte of a version on the wire (RFC 8446 section 4.2.1).

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use gateway_common::abi::{Active, Limits, Listing, Live, Settings};
-use gateway_common::env::{self, Env, Note, Slots, Socket, Table};
+use gateway_common::env::{self, Asked, Env, Note, Slots, Table};
 use gateway_common::hash::Key;
 use gateway_common::packet::Packet;
 use gateway_common::pipeline::{self, Scratch};
 use gateway_common::rate::{Dimension, Instant};
 use gateway_common::table::{Bill, bit};
 use gateway_common::verdict::{Action, Reason};
+use gateway_common::wire::synack::{Cookie, SynAck};
 use gateway_tests::builder;
 use gateway_tests::cases::{CLIENT, Draft, SERVER, START, limit};
 use gateway_user::host::{HostEnv, Stand, Words};
@@ -197,8 +198,17 @@ impl<'a> Env for Losing<'a> {
     fn links(&self, index: u32) -> Option<Self::Links> {
         Env::links(&self.0, index)
     }
-    fn socket(&self, packet: &Packet) -> Socket {
-        Env::socket(&self.0, packet)
+    fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked) {
+        Env::ask(&self.0, packet, transport, asked);
+    }
+    fn syn_cookie(&self, packet: &Packet, transport: u32, asked: &mut Asked) -> Option<Cookie> {
+        Env::syn_cookie(&self.0, packet, transport, asked)
+    }
+    fn tcp_clock(&self) -> u32 {
+        Env::tcp_clock(&self.0)
+    }
+    fn reply(&self, at: u32, answer: &SynAck) -> bool {
+        Env::reply(&self.0, at, answer)
     }
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {
         Env::count(&self.0, action, reason, service, bytes);

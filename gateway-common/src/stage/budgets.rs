@@ -76,22 +76,25 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     if scratch.role.trusted {
         return Step::Continue(());
     }
-    let (bill, now) = (scratch.bill, context.now);
+    let (bill, share, now) = (scratch.bill, scratch.handshake.share, context.now);
+    let bill = Bill { mask: bill.mask | share.more, ..bill };
     let class = &context.settings.classes[scratch.role.class as usize & (CLASSES - 1)];
     let service = service::at(context.settings, scratch.role.service);
 
-    let total = total(context, scratch.role.service, bill);
+    let total = total(context, scratch.role.service, scratch.bill.within(share.all));
     total.check(now)?;
     let neighbours = neighbours(frame, context, scratch)?;
     neighbours.check(now)?;
     let towards_service = towards_service(frame, context, class, service, scratch)?;
     towards_service.check(now)?;
     // The source's own budget holds in all other dimensions.
-    context.env.apart(Stage::SeekSource, frame, context, scratch)?;
+    if share.own != 0 {
+        context.env.apart(Stage::SeekSource, frame, context, scratch)?;
+    }
     let own = Budget {
         bucket: bucket(context, scratch, Table::Sources),
         limits: &class.limits,
-        bill: bill.within(!towards_service.bill.mask),
+        bill: bill.within(share.own & !towards_service.bill.mask),
         scope: Scope::Source,
     };
     own.check(now)?;
@@ -100,7 +103,9 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     towards_service.charge(now)?;
     neighbours.charge(now)?;
     total.charge(now)?;
-    if let Some(bucket) = own.bucket {
+    if share.own != 0
+        && let Some(bucket) = own.bucket
+    {
         bucket.count_packet(bill.bytes);
     }
     Step::Continue(())
@@ -176,7 +181,7 @@ fn neighbours<'a, F: Frame, E: Env>(
 ) -> Step<BudgetOf<'a, E>> {
     let settings = context.settings;
     let mask = if scratch.role.class == 0 { settings.neighbours_own as Mask } else { 0 };
-    let bill = scratch.bill.within(mask);
+    let bill = scratch.bill.within(mask & scratch.handshake.share.all);
     let mut found = None;
     if bill.mask != 0 {
         context.env.apart(Stage::SeekNeighbours, frame, context, scratch)?;
@@ -194,7 +199,9 @@ fn towards_service<'a, F: Frame, E: Env>(
     service: &'a Service,
     scratch: &mut Scratch,
 ) -> Step<BudgetOf<'a, E>> {
-    let bill = scratch.bill.within(service_mask(class, service));
+    let share = scratch.handshake.share;
+    let bill = Bill { mask: scratch.bill.mask | share.more, ..scratch.bill };
+    let bill = bill.within(share.own & service_mask(class, service));
     let mut found = None;
     if bill.mask != 0 {
         context.env.apart(Stage::SeekService, frame, context, scratch)?;

@@ -17,7 +17,7 @@ use crate::{
     pipeline::{Context, Scratch, Stage},
     stage::{
         service,
-        tls::{Stream, note, prove, refuse, stream, stream_sequence, touches},
+        tls::{Stream, adopt, note, prove, refuse, stream, stream_sequence, touches},
     },
     verdict::{Reason, Step, drop},
     wire::{
@@ -53,7 +53,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     let is_accepted = gate.link.is_forwarded() || (is_past && gate.link.accepted);
     let is_kept = opening::resume(env, gate.identity, base, reader);
     if !is_kept && known.is_unknown() && was_open_before(context, gate.identity, stream, first) {
-        prove(frame, context, scratch, base);
+        adopt(frame, context, scratch, base);
         return Step::Continue(());
     }
     let judged = if is_proxied || (is_old && is_past) {

@@ -2,6 +2,7 @@
 
 pub mod budgets;
 pub mod essential;
+pub mod handshake;
 pub mod hello;
 pub mod lists;
 pub mod parse;

@@ -14,7 +14,10 @@ use crate::{
     frame::Frame,
     packet::{Fragment, Packet, flags},
     pipeline::{Context, Gate, Scratch, Stage},
-    stage::service::{self, requires_tls},
+    stage::{
+        handshake,
+        service::{self, requires_tls},
+    },
     verdict::{Reason, Step, drop},
     wire::tls::{PREFIX, Start, is_http, is_ssl2, start},
 };
@@ -22,7 +25,7 @@ use crate::{
 /// Judges a packet to a service that requires TLS.
 #[inline(never)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { packet, role, gate, .. } = scratch;
+    let Scratch { packet, role, gate, handshake, .. } = scratch;
     gate.must_read = false;
     let service = service::at(context.settings, role.service);
     if !packet.is_tcp() || !requires_tls(service) {
@@ -35,9 +38,12 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         // The server would not read the byte that the pointer names, and the stream's first bytes would be others.
         return drop(Reason::TcpUrgent);
     }
-    let identity = connection::identity(context.env, packet);
-    let known = connection::find(context.env, identity);
-    *gate = Gate { identity, known, link: known, must_read: false };
+    if handshake.is_unread() {
+        return Step::Continue(());
+    }
+    if !handshake.is_identified {
+        *gate = connection::gate(context.env, packet);
+    }
     if packet.tcp_flags & flags::RST != 0 {
         return Step::Continue(());
     }
@@ -58,10 +64,11 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 /// TCP is asked for a while.
 #[inline(always)]
 fn opening<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let socket = handshake::socket(frame, context, scratch);
     let Scratch { packet, gate, .. } = scratch;
     let (known, base, now) = (gate.known, stream_sequence(packet), context.now);
     let is_again = !known.is_unknown() && known.base == base;
-    gate.link = match context.env.socket(packet) {
+    gate.link = match socket {
         Socket::Open { base: open, received } if open != base || received != 0 => {
             let next = open.wrapping_add(received as u32);
             if open != base && base.wrapping_sub(next).wrapping_add(WINDOW) < 2 * WINDOW {
@@ -86,16 +93,20 @@ const WINDOW: u32 = 1 << 16;
 /// A segment without data. With a SYN cookie it makes a connection, whose stream starts where it says.
 #[inline(always)]
 fn bare<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { packet, gate, .. } = scratch;
+    let Scratch { packet, gate, .. } = &*scratch;
     let (known, is_fresh) = (gate.known, gate.known.is_fresh(context.now));
     let is_expected = known.is_proven() || (is_fresh && known.base == packet.sequence);
-    if is_expected || !matches!(context.env.socket(packet), Socket::Listening) {
+    if is_expected || !matches!(handshake::socket(frame, context, scratch), Socket::Listening) {
+        return Step::Continue(());
+    }
+    if scratch.asked.starts_nothing() {
         return Step::Continue(());
     }
     if is_fresh {
         return drop(Reason::TcpSequence);
     }
-    gate.link = known.followed_by(packet.sequence, context.now);
+    let link = known.followed_by(scratch.packet.sequence, context.now);
+    scratch.gate.link = handshake::doubt(context, scratch, link);
     let _ = context.env.apart(Stage::Remember, frame, context, scratch);
     Step::Continue(())
 }
@@ -126,13 +137,14 @@ pub fn stream<F: Frame, E: Env>(
     start: u32,
 ) -> Step<Stream> {
     let (env, now) = (context.env, context.now);
-    let Scratch { packet, gate, .. } = scratch;
-    let (known, sequence) = (gate.known, stream_sequence(packet));
-    if packet.is_syn() {
+    let (known, sequence) = (scratch.gate.known, stream_sequence(&scratch.packet));
+    if scratch.packet.is_syn() {
         // Data in a SYN (RFC 7413) is the start of the stream.
         return Step::Continue(Stream { base: sequence, is_ours: true, ..Stream::default() });
     }
-    match env.socket(packet) {
+    let socket = handshake::socket(frame, context, scratch);
+    let Scratch { packet, gate, asked, .. } = scratch;
+    match socket {
         Socket::Open { base, received } => {
             let agrees = !known.is_unknown() && known.base == base;
             let is_old = !agrees && known.is_fresh(now);
@@ -151,10 +163,21 @@ pub fn stream<F: Frame, E: Env>(
             // The handshake's ACK is not in yet. With a SYN cookie any segment can be it, and starts the stream.
             if known.is_proven() || known.is_fresh(now) {
                 if known.base != sequence {
+                    if known.is_fresh(now) && asked.starts_nothing() {
+                        // It can start no stream, so it is of the one that starts with what came just before.
+                        return Step::Continue(Stream {
+                            base: known.base,
+                            is_ours: true,
+                            ..Stream::default()
+                        });
+                    }
                     return drop(Reason::TcpSequence);
                 }
             } else {
-                gate.link = known.followed_by(sequence, now);
+                let link = known.followed_by(sequence, now);
+                let link = handshake::doubt(context, scratch, link);
+                let Scratch { gate, .. } = scratch;
+                gate.link = link;
                 gate.known = gate.link;
                 env.apart(Stage::Remember, frame, context, scratch)?;
             }
@@ -205,7 +228,7 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
             return Step::Continue(());
         }
         if !known.is_doubtful(now) {
-            prove(frame, context, scratch, base);
+            adopt(frame, context, scratch, base);
             return Step::Continue(());
         }
     }
@@ -250,6 +273,19 @@ pub const fn stream_sequence(packet: &Packet) -> u32 {
 pub fn prove<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch, base: u32) {
     scratch.gate.link = Link::new(base, Phase::Proven, context.now);
     note(frame, context, scratch, false);
+}
+
+/// Writes down that the host's TCP has taken all that there is to judge of the stream that starts at `base`. Nothing is
+/// proven of one that was unknown while SYN cookies may be out that make another stream of its addresses and ports.
+#[inline(always)]
+pub fn adopt<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch, base: u32) {
+    if scratch.gate.known.is_unknown() && handshake::may_be_out(context, scratch) {
+        scratch.gate.link = Link::new(base, Phase::Opening, context.now).in_doubt();
+        scratch.gate.link.accepted = true;
+        note(frame, context, scratch, false);
+    } else {
+        prove(frame, context, scratch, base);
+    }
 }
 
 /// Writes down that bytes at the start of a connection were refused: what follows them does not pass either.

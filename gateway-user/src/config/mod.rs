@@ -144,6 +144,8 @@ pub struct Attach {
     pub driver: Driver,
     /// What happens at the end.
     pub on_exit: OnExit,
+    /// Whether the daemon sets what SYN cookies need: net.ipv4.tcp_syncookies and net.ipv4.tcp_timestamps to 2.
+    pub set_sysctls: bool,
 }
 
 /// The Prometheus endpoint.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use gateway_common::abi::NAMES;
 
-use super::policy::{Protocol, Require, Service, SynCookies};
+use super::policy::{Protocol, Require, Service};
 use super::problem::{Wrong, quoted};
 use super::reader::{Item, Reader, Section};
 
@@ -51,8 +51,6 @@ pub(super) fn read<'t>(
         service.syn_cookies = reader.word(&item).unwrap_or_default();
         if protocol == Some(Protocol::Udp) {
             reader.error(item.key, "a udp service has no SYN to answer", "leave `syn_cookies` out");
-        } else if service.syn_cookies == SynCookies::Always {
-            not_enforced(reader, item.at, "syn_cookies = \"always\"");
         }
     }
 }

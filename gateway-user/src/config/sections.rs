@@ -103,6 +103,9 @@ fn attach<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Attach {
     if let Some(item) = section.get("on_exit") {
         attach.on_exit = reader.word(&item).unwrap_or_default();
     }
+    if let Some(item) = section.get("set_sysctls") {
+        attach.set_sysctls = reader.flag(&item).unwrap_or_default();
+    }
     attach
 }
 

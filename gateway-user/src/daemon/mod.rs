@@ -5,6 +5,7 @@
 
 mod answer;
 mod attach;
+mod cookies;
 mod report;
 mod state;
 

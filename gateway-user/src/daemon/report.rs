@@ -36,7 +36,7 @@ impl Gateway {
             traffic: self.traffic()?,
             services: self.service_rows()?,
             tables: self.table_rows()?,
-            warnings: self.warnings.clone(),
+            warnings: self.all_warnings(),
         })
     }
 

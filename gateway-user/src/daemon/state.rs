@@ -19,7 +19,10 @@ use crate::{
     policy::{self, Overrides, Rows},
 };
 
-use super::attach::{Attached, attach};
+use super::{
+    attach::{Attached, attach},
+    cookies,
+};
 
 /// A running gateway.
 pub(super) struct Gateway {
@@ -84,7 +87,7 @@ impl Gateway {
         gateway.apply()?;
         gateway.apply_live()?;
         gateway.attach(&interfaces)?;
-        for warning in &gateway.warnings {
+        for warning in &gateway.all_warnings() {
             log::warn!("{warning}");
         }
         Ok(gateway)
@@ -118,7 +121,10 @@ impl Gateway {
         let overrides = self.overrides();
         let generation = self.generation + 1;
         let key = Key(self.kernel.identity().key);
-        let set = policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
+        let mut set =
+            policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
+        cookies::set(&self.config);
+        set.settings.flags |= cookies::flags();
         self.kernel.apply(&set)?;
         self.generation += 1;
         self.applied_at = live::now();
@@ -267,6 +273,13 @@ impl Gateway {
     /// The file, for status.
     pub(super) fn config_path(&self) -> String {
         self.arguments.1.config.display().to_string()
+    }
+
+    /// What the operator should know: what was found at the start, and what the host's settings say now.
+    pub(super) fn all_warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.clone();
+        warnings.extend(cookies::warnings(&self.config, &self.attached));
+        warnings
     }
 
     /// Counter rows of services.

@@ -29,6 +29,7 @@ pub(super) fn examine(own: &Own<'_>) -> Vec<Finding> {
         jit(read("/proc/sys/net/core/bpf_jit_enable").as_deref()),
     ];
     findings.extend(read("/proc/sys/net/ipv4/tcp_syncookies").map(|text| syncookies(&text)));
+    findings.extend(read("/proc/sys/net/ipv4/tcp_timestamps").map(|text| timestamps(&text)));
     findings
 }
 
@@ -176,9 +177,28 @@ pub(super) fn syncookies(value: &str) -> Finding {
     match value {
         "0" => {
             Finding::warning(CHECK, "net.ipv4.tcp_syncookies is 0: the kernel neither sends nor accepts them")
-                .remedy("`sysctl -w net.ipv4.tcp_syncookies=1`")
+                .remedy("`sysctl -w net.ipv4.tcp_syncookies=2`, or attach.set_sysctls = true")
         }
-        "1" => Finding::ok(CHECK, "net.ipv4.tcp_syncookies is 1: sent once a listener's queue is full"),
-        value => Finding::ok(CHECK, format!("net.ipv4.tcp_syncookies is {value}: always sent")),
+        "1" => Finding::warning(
+            CHECK,
+            "net.ipv4.tcp_syncookies is 1: cookies answer only once a listener's queue is full",
+        )
+        .remedy("`sysctl -w net.ipv4.tcp_syncookies=2`, or attach.set_sysctls = true; the gateway says when they are needed"),
+        value => Finding::ok(CHECK, format!("net.ipv4.tcp_syncookies is {value}: cookies answer whenever the gateway asks")),
+    }
+}
+
+/// Whether the kernel finds a client's options again in the timestamp of a cookie: it first takes a random offset off.
+pub(super) fn timestamps(value: &str) -> Finding {
+    const CHECK: &str = "timestamps";
+    match value {
+        "2" => Finding::ok(CHECK, "net.ipv4.tcp_timestamps is 2: SYN cookies keep window scale and SACK"),
+        value => Finding::warning(
+            CHECK,
+            format!(
+                "net.ipv4.tcp_timestamps is {value}: connections that a SYN cookie makes go without window scale and SACK"
+            ),
+        )
+        .remedy("`sysctl -w net.ipv4.tcp_timestamps=2`, or attach.set_sysctls = true; peers then see the uptime"),
     }
 }

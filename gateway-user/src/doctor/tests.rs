@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::host::{
-    architecture, bpffs, btf, capabilities, count_cpus, cpus, jit, kernel, object, syncookies,
+    architecture, bpffs, btf, capabilities, count_cpus, cpus, jit, kernel, object, syncookies, timestamps,
 };
 use super::interface::{driver, mtu, program, queues, state, vlans};
 use super::*;
@@ -113,7 +113,9 @@ fn settings_are_judged() {
     let levels = [None, Some("0"), Some("1"), Some("2")].map(|value| level(&jit(value)));
     assert_eq!(levels, [Level::Ok, Level::Warning, Level::Ok, Level::Warning]);
     let levels = ["0", "1", "2"].map(|value| level(&syncookies(value)));
-    assert_eq!(levels, [Level::Warning, Level::Ok, Level::Ok]);
+    assert_eq!(levels, [Level::Warning, Level::Warning, Level::Ok]);
+    let levels = ["0", "1", "2"].map(|value| level(&timestamps(value)));
+    assert_eq!(levels, [Level::Warning, Level::Warning, Level::Ok]);
 }
 
 #[test]

@@ -14,12 +14,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gateway_common::abi::{Active, Listing, Live, Settings, mode};
-use gateway_common::env::{Env, Note, Socket, Table};
+use gateway_common::env::{Asked, Env, Found, Note, Socket, Table};
 use gateway_common::hash::Key;
 use gateway_common::packet::Packet;
 use gateway_common::pipeline::{self, Scratch};
-use gateway_common::rate::Instant;
+use gateway_common::rate::{Instant, SECOND};
 use gateway_common::verdict::{Action, Reason, Verdict};
+use gateway_common::wire::synack::{Cookie, SynAck};
 use zerocopy::FromZeros as _;
 
 pub use counters::Counters;
@@ -100,7 +101,11 @@ pub struct HostEnv {
     tables: Tables,
     counters: Counters,
     sockets: Sockets,
+    has_cookies: bool,
 }
+
+/// By how many bits the host scales its windows.
+const SCALE: u8 = 7;
 
 impl HostEnv {
     /// Empty tables at instant 0, on a host without sockets.
@@ -112,6 +117,7 @@ impl HostEnv {
             clock: AtomicU64::new(0),
             counters: Counters::default(),
             sockets: Box::new(|_| Socket::Unknown),
+            has_cookies: true,
         }
     }
 
@@ -125,6 +131,11 @@ impl HostEnv {
     /// Changes the answers of the host's TCP.
     pub fn set_sockets(&mut self, sockets: impl Fn(&Packet) -> Socket + Send + Sync + 'static) {
         self.sockets = Box::new(sockets);
+    }
+
+    /// Whether listeners make SYN cookies, and find them good in what comes next; at first they do.
+    pub fn set_cookies(&mut self, has_cookies: bool) {
+        self.has_cookies = has_cookies;
     }
 
     /// Sets the clock, forward or back.
@@ -214,8 +225,25 @@ impl<'a> Env for &'a HostEnv {
         self.tables.set(Table::Connections, index)
     }
 
-    fn socket(&self, packet: &Packet) -> Socket {
-        (self.sockets)(packet)
+    fn ask(&self, packet: &Packet, _: u32, asked: &mut Asked) {
+        *asked = Asked::of((self.sockets)(packet));
+        asked.scale = SCALE;
+        asked.has_cookie = asked.found == Found::Listener && self.has_cookies;
+    }
+
+    fn syn_cookie(&self, packet: &Packet, transport: u32, asked: &mut Asked) -> Option<Cookie> {
+        self.ask(packet, transport, asked);
+        // Any number does.
+        (asked.found == Found::Listener && self.has_cookies)
+            .then(|| Cookie { sequence: packet.sequence.rotate_left(16), mss: 1_460 })
+    }
+
+    fn tcp_clock(&self) -> u32 {
+        (self.now() / (SECOND / 1_000)) as u32
+    }
+
+    fn reply(&self, _: u32, _: &SynAck) -> bool {
+        true
     }
 
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {

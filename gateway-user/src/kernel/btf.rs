@@ -1,6 +1,6 @@
 //! Where the running kernel keeps the socket fields that the TLS gate reads.
 //!
-//! One pass over the kernel's BTF (Documentation/bpf/btf.rst) for three struct members: crates that parse it build every
+//! One pass over the kernel's BTF (Documentation/bpf/btf.rst) for a few struct members: crates that parse it build every
 //! one of its 100,000 types first, which costs more than loading and attaching together.
 
 /// The kernel's description of its own types.
@@ -21,6 +21,10 @@ pub(super) struct SocketFields {
     pub(super) bytes_received: u32,
     /// `tcp_request_sock.rcv_isn`.
     pub(super) rcv_isn: u32,
+    /// `tcp_sock.rx_opt.rcv_wscale`: the byte that it is in.
+    pub(super) rcv_wscale: u32,
+    /// How many bits of that byte lie below it.
+    pub(super) rcv_wscale_shift: u32,
 }
 
 impl SocketFields {
@@ -32,14 +36,17 @@ impl SocketFields {
 
     fn parse(bytes: &[u8]) -> Result<Self, String> {
         let btf = Btf::new(bytes).ok_or_else(|| format!("{VMLINUX} is no BTF of this byte order"))?;
-        let offset = |structure: &str, field: &str| {
-            btf.offset(structure, field)
-                .ok_or_else(|| format!("this kernel's BTF has no {structure}.{field}"))
+        let bits = |structure: &str, field: &str| {
+            btf.bits(structure, field).ok_or_else(|| format!("this kernel's BTF has no {structure}.{field}"))
         };
+        let offset = |structure: &str, field: &str| bits(structure, field).map(|bits| bits / 8);
+        let scale = bits("tcp_sock", "rx_opt")? + bits("tcp_options_received", "rcv_wscale")?;
         Ok(Self {
             rcv_nxt: offset("tcp_sock", "rcv_nxt")?,
             bytes_received: offset("tcp_sock", "bytes_received")?,
             rcv_isn: offset("tcp_request_sock", "rcv_isn")?,
+            rcv_wscale: scale / 8,
+            rcv_wscale_shift: scale % 8,
         })
     }
 }
@@ -63,8 +70,8 @@ impl<'a> Btf<'a> {
         Some(Self { types: section(8, 12)?, strings: section(16, 20)? })
     }
 
-    /// The offset in bytes of a member of a structure that is no bit field.
-    fn offset(&self, structure: &str, field: &str) -> Option<u32> {
+    /// The offset in bits of a member of a structure.
+    fn bits(&self, structure: &str, field: &str) -> Option<u32> {
         let mut at = 0;
         while at + TYPE <= self.types.len() {
             let (name, info) = (word(self.types, at)?, word(self.types, at + 4)?);
@@ -76,7 +83,7 @@ impl<'a> Btf<'a> {
                     .find(|&member| word(self.types, member).is_some_and(|name| self.is_named(name, field)))
                     .and_then(|member| word(self.types, member + 8))
                     // With bit fields in the structure the upper byte is a size.
-                    .map(|bits| (bits & 0x00ff_ffff) / 8);
+                    .map(|bits| bits & 0x00ff_ffff);
             }
             at += extra(kind, members)?;
         }

@@ -309,6 +309,8 @@ fn loader(
         .override_global("TCP_SOCK_RCV_NXT", &fields.rcv_nxt, true)
         .override_global("TCP_SOCK_BYTES_RECEIVED", &fields.bytes_received, true)
         .override_global("TCP_REQUEST_SOCK_RCV_ISN", &fields.rcv_isn, true)
+        .override_global("TCP_SOCK_RCV_WSCALE", &fields.rcv_wscale, true)
+        .override_global("TCP_SOCK_RCV_WSCALE_SHIFT", &fields.rcv_wscale_shift, true)
         .map_max_entries("sources", sets[0])
         .map_max_entries("service_sources", sets[1] * SERVICE_REGIONS as u32)
         .map_max_entries("neighbours", sets[2])

@@ -192,7 +192,7 @@ impl Offer {
             *value = Running::of(key, name.as_bytes()).0;
         }
         // Marks the place as used, and is of no meaning to the packet path.
-        service.padding = 1;
+        service.padding[0] = 1;
         service.address_count = self.addresses.len() as u32;
         for (place, Address { high, low }) in service.addresses.iter_mut().zip(self.addresses) {
             *place = [high, low];
@@ -211,7 +211,7 @@ impl Offer {
 }
 
 fn is_used(service: &Service) -> bool {
-    service.padding != 0
+    service.padding[0] != 0
 }
 
 /// Adds a service to those of a port.

@@ -45,7 +45,12 @@ fn the_example_of_the_documentation() {
     assert_eq!(config.mode, Mode::Enforce);
     assert_eq!(
         config.attach,
-        Attach { interfaces: vec!["eth0".to_owned()], driver: Driver::Auto, on_exit: OnExit::Detach }
+        Attach {
+            interfaces: vec!["eth0".to_owned()],
+            driver: Driver::Auto,
+            on_exit: OnExit::Detach,
+            set_sysctls: false
+        }
     );
     assert_eq!(
         config.classes,

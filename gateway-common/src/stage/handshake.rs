@@ -1,0 +1,378 @@
+//! How connections to this host begin: SYN cookies, and packets that belong to no connection.
+//!
+//! All of it goes by what the host's own TCP says, and holds for addresses and ports of which it is known that their
+//! connections end here: a packet to them was found to belong to a connection of this host's. That a socket listens proves
+//! nothing: it takes all addresses, and the packets may go on to a container or another host (destination NAT, forwarding),
+//! whose connections nobody here knows. What is learnt so holds for [`ENDS_FOR`]; without it packets go the usual way.
+//!
+//! A SYN that a cookie answers leaves nothing behind. With the cookie comes the connection's first segment, and the TLS gate
+//! takes it from there. Who asks twice has two cookies and can use both, one after the other, so of connections that a cookie
+//! made nothing is proven to the gate before no other cookie can be good any more: see [`doubt`].
+
+use core::ops::ControlFlow;
+
+use crate::{
+    abi::{
+        ENDS_SLOT, ENDS_WORDS, HANDSHAKE_ANSWERED, HANDSHAKE_SLOT, HANDSHAKE_STRAYS, HANDSHAKE_SURGE,
+        HANDSHAKE_UNTIL, Live, SLOT_WORDS, Service, cookies, mode, policy,
+    },
+    connection::{self, Link},
+    env::{Env, Found, Slots, Socket, Table, Words},
+    frame::Frame,
+    hash,
+    packet::{Fragment, Packet, flags},
+    pipeline::{Context, Scratch, Stage},
+    rate::{Dimension, Instant, Limit, SECOND},
+    stage::service::{self, requires_tls},
+    table::{Mask, bit},
+    verdict::{Reason, Step, drop},
+    wire::{
+        eth,
+        options::Options,
+        synack::{NO_SCALE, Terms},
+    },
+};
+
+/// Out-of-state packets of a service that pass in a second, so that the kernel resets what a peer still believes in: after a
+/// restart, or when a path has changed. Each also counts as a SYN of its source.
+const STRAYS: Limit = Limit { cost: SECOND / 1_000, burst: SECOND };
+/// How long cookies go on to answer once SYNs are no more than [`Service::surge`].
+const HOLD: Instant = 10 * SECOND;
+/// Longer than a SYN cookie is good for: two minutes (`MAX_SYNCOOKIE_AGE` in include/net/tcp.h).
+const COOKIE_LIFE: Instant = 128 * SECOND;
+/// How often it is written down that a time has moved on.
+const COARSE: Instant = SECOND / 4;
+
+/// What this stage finds out about a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Findings {
+    /// Which budgets it is held to.
+    pub share: Share,
+    /// A SYN cookie is to answer it.
+    pub is_to_answer: bool,
+    /// Its connection is in TIME-WAIT.
+    pub is_ended: bool,
+    /// [`Scratch::gate`] is filled in.
+    pub is_identified: bool,
+    /// Why it would be dropped, were there no room for some of its kind; [`Reason::Ok`]: it would not.
+    pub stray: Reason,
+}
+
+impl Default for Findings {
+    fn default() -> Self {
+        Self {
+            share: Share::default(),
+            is_to_answer: false,
+            is_ended: false,
+            is_identified: false,
+            stray: Reason::Ok,
+        }
+    }
+}
+
+impl Findings {
+    /// Whether the packet belongs to no connection, and passes nevertheless.
+    #[inline(always)]
+    pub const fn is_stray(&self) -> bool {
+        self.stray as u8 != Reason::Ok as u8
+    }
+
+    /// Whether no application reads what is in the packet: the host's TCP answers it, with a reset or for an old connection.
+    #[inline(always)]
+    pub const fn is_unread(&self) -> bool {
+        self.is_ended || self.is_stray()
+    }
+}
+
+/// Which budgets hold a packet, as sets of dimensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Of the service's total and of the neighbourhood's.
+    pub all: Mask,
+    /// Of the source's own.
+    pub own: Mask,
+    /// What it counts in beside what it is, of the source's own.
+    pub more: Mask,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { all: Mask::MAX, own: Mask::MAX, more: 0 }
+    }
+}
+
+/// Finds out whether a TCP packet to a service begins a connection or belongs to one.
+#[inline(never)]
+pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    scratch.handshake = Findings::default();
+    scratch.asked.found = Found::NotAsked;
+    let Scratch { packet, role, .. } = &*scratch;
+    if role.service == 0 || !packet.is_tcp() || !matches!(packet.fragment, Fragment::Whole) {
+        return Step::Continue(());
+    }
+    if packet.is_syn() {
+        plan(context, scratch);
+        return Step::Continue(());
+    }
+    belongs(frame, context, scratch)
+}
+
+/// Decides whether a cookie is to answer a SYN. One does so out of no budget but the source's own: a forged flood uses up
+/// nothing that honest clients share, and whoever is said to have sent it gets no more answers than its limit.
+#[inline(always)]
+fn plan<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
+    let service = service::at(context.settings, scratch.role.service);
+    let is_on = match service.cookies {
+        cookies::AUTO => is_surge(context, scratch, service),
+        cookies::ALWAYS => true,
+        _ => false,
+    };
+    // In monitor mode nothing is sent.
+    if is_on && context.settings.mode == mode::ENFORCE && ends_here(context, scratch).is_some() {
+        scratch.handshake.is_to_answer = true;
+        scratch.handshake.share = Share { all: 0, ..Share::default() };
+    }
+}
+
+/// Counts a SYN; whether there are more than the service takes without cookies, or were a moment ago.
+#[inline(always)]
+fn is_surge<E: Env>(context: &Context<'_, E>, scratch: &Scratch, service: &Service) -> bool {
+    let (Some(words), now) = (words(context, scratch), context.now) else { return false };
+    let (tat, until) = (words.load(HANDSHAKE_SURGE), words.load(HANDSHAKE_UNTIL));
+    match service.surge.admit(tat, now, service.surge.cost) {
+        Some(next) => {
+            // One that another CPU counted in the same moment is lost; in a flood there are enough.
+            words.replace(HANDSHAKE_SURGE, tat, next);
+            Live::holds(until, now)
+        }
+        None => {
+            touch(words, HANDSHAKE_UNTIL, until, now.wrapping_add(HOLD));
+            true
+        }
+    }
+}
+
+/// Looks whether a packet that is no SYN belongs to a connection.
+#[inline(always)]
+fn belongs<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let service = service::at(context.settings, scratch.role.service);
+    let mut is_fresh = false;
+    if requires_tls(service) {
+        scratch.gate = connection::gate(context.env, &scratch.packet);
+        scratch.handshake.is_identified = true;
+        let known = scratch.gate.known;
+        if known.is_proven() || known.is_forwarded() {
+            return Step::Continue(());
+        }
+        is_fresh = known.is_fresh(context.now);
+    }
+    let _ = context.env.apart(Stage::Ask, frame, context, scratch);
+    let asked = scratch.asked;
+    match asked.found {
+        Found::Connection => {
+            learn(context, scratch, asked.scale);
+            Step::Continue(())
+        }
+        Found::Waiting => {
+            // Nothing is delivered, unless a SYN is on its way that makes a connection of it.
+            scratch.handshake.is_ended = !is_fresh;
+            Step::Continue(())
+        }
+        Found::NotAsked | Found::Request => Step::Continue(()),
+        Found::Listener if asked.has_cookie => Step::Continue(()),
+        // What came just before may have made a connection, and not have reached the host's TCP yet: the gate judges it.
+        Found::Listener | Found::Nothing if is_fresh => Step::Continue(()),
+        Found::Listener | Found::Nothing if ends_here(context, scratch).is_none() => Step::Continue(()),
+        Found::Listener | Found::Nothing => stray(context, scratch),
+    }
+}
+
+/// A packet of no connection: there is room for a few.
+#[inline(always)]
+fn stray<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let reason = match of_kind(&scratch.packet) {
+        Reason::OutOfStateAck | Reason::OutOfStateData
+            if scratch.asked.is_refused() && may_be_out(context, scratch) =>
+        {
+            Reason::BadCookie
+        }
+        reason => reason,
+    };
+    let (Some(words), now) = (words(context, scratch), context.now) else { return drop(reason) };
+    let tat = words.load(HANDSHAKE_STRAYS);
+    let Some(next) = STRAYS.admit(tat, now, STRAYS.cost) else { return drop(reason) };
+    if !words.replace(HANDSHAKE_STRAYS, tat, next) {
+        return drop(reason);
+    }
+    scratch.handshake.stray = reason;
+    scratch.handshake.share = Share { more: bit(Dimension::Syn), ..Share::default() };
+    Step::Continue(())
+}
+
+/// The reason for a packet of no connection that is no SYN.
+#[inline(always)]
+const fn of_kind(packet: &Packet) -> Reason {
+    if packet.tcp_flags & flags::SYN != 0 {
+        Reason::OutOfStateSynAck
+    } else if packet.tcp_flags & flags::RST != 0 {
+        Reason::OutOfStateRst
+    } else if packet.tcp_flags & flags::FIN != 0 {
+        Reason::OutOfStateFin
+    } else if packet.payload_length != 0 {
+        Reason::OutOfStateData
+    } else {
+        Reason::OutOfStateAck
+    }
+}
+
+/// The answer of the budgets, with the reason of its own for a packet of no connection that found no room.
+#[inline(always)]
+pub fn explain(charged: Step, scratch: &Scratch) -> Step {
+    match charged {
+        ControlFlow::Break(Reason::LimitSyn) if scratch.handshake.is_stray() => drop(scratch.handshake.stray),
+        other => other,
+    }
+}
+
+/// Asks the host's TCP for a packet's connection, if nobody did yet.
+#[inline(always)]
+pub fn ask<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    if matches!(scratch.asked.found, Found::NotAsked) {
+        context.env.ask(&scratch.packet, scratch.network.transport, &mut scratch.asked);
+    }
+    Step::Continue(())
+}
+
+/// What the host's TCP says of a packet's connection.
+#[inline(always)]
+pub fn socket<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Socket {
+    let _ = context.env.apart(Stage::Ask, frame, context, scratch);
+    scratch.asked.socket()
+}
+
+/// Answers a SYN by a cookie. Where the host's TCP makes none for it, the SYN goes the usual way.
+#[inline(never)]
+pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    scratch.handshake.share = Share { own: 0, ..Share::default() };
+    let Some(scale) = ends_here(context, scratch) else { return Step::Continue(()) };
+    let Scratch { packet, network, asked, .. } = scratch;
+    let Some(cookie) = context.env.syn_cookie(packet, network.transport, asked) else {
+        return Step::Continue(());
+    };
+    let Step::Continue((_, at)) = eth::network(frame) else { return Step::Continue(()) };
+    let is_told = |bit| context.settings.flags & bit != 0;
+    let terms = Terms {
+        clock: context.env.tcp_clock(),
+        keeps: is_told(policy::COOKIE_OPTIONS),
+        sack: is_told(policy::SACK),
+        scale: if scale == 0 { NO_SCALE } else { scale },
+    };
+    let options = Options::read(frame, network.transport + 20, packet.payload);
+    scratch.answer.write(packet, &options, cookie, terms);
+    replace(frame, context, scratch);
+    if !context.env.reply(at, &scratch.answer) {
+        return Step::Continue(());
+    }
+    ControlFlow::Break(Reason::SynCookie)
+}
+
+/// Writes down that a cookie is out. It is no state of a source's; but what is known of an older connection of the same
+/// addresses and ports must not be taken for the new one's.
+#[inline(always)]
+fn replace<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) {
+    if let Some(words) = words(context, scratch) {
+        touch(words, HANDSHAKE_ANSWERED, words.load(HANDSHAKE_ANSWERED), context.now);
+    }
+    if !requires_tls(service::at(context.settings, scratch.role.service)) {
+        return;
+    }
+    scratch.gate = connection::gate(context.env, &scratch.packet);
+    scratch.handshake.is_identified = true;
+    let known = scratch.gate.known;
+    if !known.is_unknown() {
+        scratch.gate.link = known.followed_by(scratch.packet.sequence.wrapping_add(1), context.now);
+        let _ = context.env.apart(Stage::Remember, frame, context, scratch);
+    }
+}
+
+/// Whether cookies may be out for connections to the packet's service.
+#[inline(always)]
+pub fn may_be_out<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> bool {
+    words(context, scratch).is_some_and(|words| {
+        let answered = words.load(HANDSHAKE_ANSWERED);
+        answered != 0 && context.now.wrapping_sub(answered) < COOKIE_LIFE
+    })
+}
+
+/// A connection that a cookie may have made, as the TLS gate shall know it.
+#[inline(always)]
+pub fn doubt<E: Env>(context: &Context<'_, E>, scratch: &Scratch, link: Link) -> Link {
+    if may_be_out(context, scratch) { link.in_doubt() } else { link }
+}
+
+type WordsOf<E> = <<E as Env>::Buckets as Slots>::Slot;
+
+/// What the packet's service keeps for this stage.
+#[inline(always)]
+fn words<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Option<WordsOf<E>> {
+    let set = context.env.buckets(Table::Totals, scratch.role.service)?;
+    Some(set.slot(HANDSHAKE_SLOT))
+}
+
+/// Moves a time on, but not at every packet: other CPUs read the cache line.
+#[inline(always)]
+fn touch<W: Words>(words: W, word: usize, old: Instant, new: Instant) {
+    if old == 0 || new.wrapping_sub(old) > COARSE {
+        words.store(word, new | 1);
+    }
+}
+
+/// Where it stands whether connections of the packet's destination end here, and the mark of that destination: the upper
+/// bits of a word; below are the window scale, and when it was seen.
+#[inline(always)]
+fn end_of<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Option<(WordsOf<E>, usize, u64)> {
+    let Packet { destination, destination_port, .. } = scratch.packet;
+    let set = context.env.buckets(Table::Totals, scratch.role.service)?;
+    let words = [destination.high, destination.low, u64::from(destination_port)];
+    let mark = hash::fingerprint(context.env.key(), words);
+    let place = mark as usize & (ENDS_WORDS - 1);
+    Some((set.slot(ENDS_SLOT + place / SLOT_WORDS), place % SLOT_WORDS, mark >> MARK))
+}
+
+/// Bits of a word below the mark, and below the scale.
+const MARK: u32 = 20;
+const SCALE: u32 = 16;
+/// The unit of time is 2^38 instants, about 1.07 s; it comes round after 19 hours.
+const SEEN_SHIFT: u32 = 38;
+const SEEN_MASK: u64 = 0xffff;
+/// How long what was learnt holds, about two minutes: until connections may have gone elsewhere.
+const ENDS_FOR: u64 = 112;
+/// How old it gets before it is written again.
+const AGAIN_AFTER: u64 = 8;
+
+/// By how many bits the host scales windows of connections to the packet's address and port (0: not at all, as far as is
+/// known), if it is known that they end here.
+#[inline(always)]
+fn ends_here<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Option<u8> {
+    let (words, at, mark) = end_of(context, scratch)?;
+    let word = words.load(at);
+    (word >> MARK == mark && age(word, context.now) < ENDS_FOR).then_some((word >> SCALE) as u8 & 15)
+}
+
+/// Writes down that connections to the packet's address and port end here.
+#[inline(always)]
+fn learn<E: Env>(context: &Context<'_, E>, scratch: &Scratch, scale: u8) {
+    let Some((words, at, mark)) = end_of(context, scratch) else { return };
+    let word = words.load(at);
+    let is_known = word >> MARK == mark;
+    // A client that does not scale says nothing of what the host would do.
+    let scale = if scale == 0 && is_known { word >> SCALE & 15 } else { u64::from(scale) & 15 };
+    if !is_known || word >> SCALE & 15 != scale || age(word, context.now) >= AGAIN_AFTER {
+        words.store(at, mark << MARK | scale << SCALE | context.now >> SEEN_SHIFT & SEEN_MASK);
+    }
+}
+
+#[inline(always)]
+const fn age(word: u64, now: Instant) -> u64 {
+    (now >> SEEN_SHIFT).wrapping_sub(word) & SEEN_MASK
+}

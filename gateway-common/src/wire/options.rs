@@ -1,0 +1,138 @@
+//! TCP options of a SYN (RFC 9293 section 3.1, RFC 7323, RFC 2018): what a SYN cookie must keep.
+
+use core::ops::ControlFlow;
+
+use crate::frame::{Frame, Task};
+
+/// Most options that a header has room for.
+pub const OPTIONS_MAX: u32 = 40;
+/// Highest window scale; a higher one counts as this (RFC 7323 section 2.3).
+const SCALE_MAX: u8 = 14;
+
+/// Kinds of options.
+pub mod kind {
+    /// End of the list.
+    pub const END: u8 = 0;
+    /// Nothing; fills up.
+    pub const NOP: u8 = 1;
+    /// Maximum segment size.
+    pub const MSS: u8 = 2;
+    /// Window scale.
+    pub const SCALE: u8 = 3;
+    /// SACK permitted.
+    pub const SACK: u8 = 4;
+    /// Timestamps.
+    pub const TIMESTAMPS: u8 = 8;
+}
+
+/// What a SYN offers. Read option by option: a list that contradicts itself ends there, as in the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Where the next option is.
+    position: u32,
+    /// Where the header ends.
+    end: u32,
+    /// It scales windows.
+    pub has_scale: bool,
+    /// By how many bits.
+    pub scale: u8,
+    /// It takes selective acknowledgments.
+    pub has_sack: bool,
+    /// It sends timestamps.
+    pub has_timestamps: bool,
+    /// The timestamp.
+    pub timestamp: u32,
+}
+
+impl Options {
+    /// Reads the options that lie between these offsets of a frame.
+    #[inline(always)]
+    pub fn read<F: Frame>(frame: &F, position: u32, end: u32) -> Self {
+        let mut options = Self { position, end, ..Self::default() };
+        frame.take_steps(OPTIONS_MAX, &mut options);
+        options
+    }
+
+    /// Takes one option; nothing after the last.
+    #[inline(always)]
+    fn take<F: Frame>(&mut self, frame: &F) -> Option<()> {
+        let at = self.position;
+        if at >= self.end {
+            return None;
+        }
+        let kind = frame.u8(at)?;
+        if kind == kind::END {
+            return None;
+        }
+        if kind == kind::NOP {
+            self.position = at + 1;
+            return Some(());
+        }
+        let length = u32::from(frame.u8(at + 1)?);
+        if length < 2 || length > self.end - at {
+            return None;
+        }
+        self.position = at + length;
+        match (kind, length) {
+            (kind::SCALE, 3) => {
+                let scale = frame.u8(at + 2)?;
+                self.has_scale = true;
+                self.scale = if scale > SCALE_MAX { SCALE_MAX } else { scale };
+            }
+            (kind::SACK, 2) => self.has_sack = true,
+            (kind::TIMESTAMPS, 10) => {
+                self.timestamp = u32::from_be_bytes(frame.bytes(at + 2)?);
+                self.has_timestamps = true;
+            }
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+impl Task for Options {
+    #[inline(always)]
+    fn step<F: Frame>(&mut self, _: u32, frame: &F) -> ControlFlow<()> {
+        if self.take(frame).is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Options {
+        Options { position: 0, end: 0, ..Options::read(&bytes, 0, bytes.len() as u32) }
+    }
+
+    #[test]
+    fn what_linux_sends() {
+        let bytes = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 1, 2, 0, 0, 0, 0, 1, 3, 3, 7];
+        let all = Options {
+            has_scale: true,
+            scale: 7,
+            has_sack: true,
+            has_timestamps: true,
+            timestamp: 258,
+            ..Options::default()
+        };
+        assert_eq!(read(&bytes), all);
+    }
+
+    #[test]
+    fn nothing_is_read_behind_an_end_or_a_contradiction() {
+        for bytes in [
+            &[][..],
+            &[0, 4, 2],
+            &[3],
+            &[3, 0, 7, 4, 2],
+            &[3, 1, 7],
+            &[4, 3],
+            &[8, 10, 0, 0],
+            &[1, 1, 254, 255, 0],
+        ] {
+            assert_eq!(read(bytes), Options::default(), "{bytes:?}");
+        }
+        assert_eq!(read(&[3, 3, 200]).scale, SCALE_MAX);
+    }
+}

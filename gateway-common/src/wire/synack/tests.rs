@@ -1,0 +1,100 @@
+use super::*;
+use crate::packet::Address;
+
+const COOKIE: Cookie = Cookie { sequence: 0xdead_beef, mss: 1_460 };
+const LINUX: Terms = Terms { clock: 1_000_000, keeps: true, sack: true, scale: 7 };
+
+fn syn(ipv6: bool) -> Packet {
+    let (source, destination) = if ipv6 {
+        let address =
+            |last: u64| Address { high: 0x2001_0db8 << 32 | 0xffff, low: 0xffff_0000_0000_0000 | last };
+        (address(9), address(1))
+    } else {
+        (Address::v4([192, 0, 2, 9]), Address::v4([198, 51, 100, 1]))
+    };
+    Packet {
+        source,
+        destination,
+        ipv6,
+        source_port: 40_000,
+        destination_port: 443,
+        sequence: u32::MAX,
+        ..Packet::default()
+    }
+}
+
+fn offer() -> Options {
+    let bytes: &[u8] = &[2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 1, 2, 0, 0, 0, 0, 1, 3, 3, 9];
+    Options::read(&bytes, 0, bytes.len() as u32)
+}
+
+fn answer(ipv6: bool, options: &Options, terms: Terms) -> SynAck {
+    let mut answer = SynAck::default();
+    answer.write(&syn(ipv6), options, COOKIE, terms);
+    answer
+}
+
+/// What a receiver computes over correct bytes.
+const CORRECT: u16 = 0;
+
+#[test]
+fn checksums_are_right() {
+    for terms in [LINUX, Terms { keeps: false, ..LINUX }] {
+        let v4 = answer(false, &offer(), terms);
+        assert_eq!(checksum(sum_of::<IPV6>(&v4.ip)), CORRECT);
+        let addresses = sum_of::<8>(v4.ip[12..20].first_chunk().unwrap());
+        assert_eq!(checksum(addresses + 6 + v4.tcp_length + sum_of::<64>(&v4.tcp)), CORRECT);
+        let v6 = answer(true, &offer(), terms);
+        let addresses = sum_of::<32>(v6.ip[8..40].first_chunk().unwrap());
+        assert_eq!(checksum(addresses + 6 + v6.tcp_length + sum_of::<64>(&v6.tcp)), CORRECT);
+    }
+}
+
+#[test]
+fn addresses_ports_and_numbers_are_turned_round() {
+    let v4 = answer(false, &offer(), LINUX);
+    assert_eq!((v4.ip_length, v4.tcp_length), (20, 40));
+    assert_eq!(v4.ip[..10], [0x45, 0, 0, 60, 0, 0, 0x40, 0, 64, 6]);
+    assert_eq!(v4.ip[12..20], [198, 51, 100, 1, 192, 0, 2, 9]);
+    assert_eq!(v4.tcp[..4], [1, 187, 0x9c, 0x40]);
+    assert_eq!(v4.tcp[4..8], 0xdead_beef_u32.to_be_bytes());
+    assert_eq!(v4.tcp[8..12], [0; 4], "the SYN's sequence number, wrapped");
+    assert_eq!(v4.tcp[12..16], [0xa0, 0x12, 0xfa, 0xf0]);
+    let v6 = answer(true, &offer(), LINUX);
+    assert_eq!(v6.ip[..8], [0x60, 0, 0, 0, 0, 40, 6, 64]);
+    assert_eq!((v6.ip[23], v6.ip[39]), (1, 9));
+}
+
+#[test]
+fn options_are_kept_in_the_timestamp() {
+    let v4 = answer(false, &offer(), LINUX);
+    let kept = |answer: &SynAck| u32::from_be_bytes(*answer.tcp[28..32].first_chunk().unwrap());
+    assert_eq!(v4.tcp[20..28], [2, 4, 5, 180, 4, 2, 8, 10]);
+    assert_eq!(v4.tcp[32..40], [0, 0, 1, 2, 1, 3, 3, 7]);
+    assert_eq!(kept(&v4) & 0x3f, 9 | 0x10);
+    let terms = Terms { sack: false, scale: NO_SCALE, ..LINUX };
+    let bare = answer(false, &offer(), terms);
+    assert_eq!(kept(&bare) & 0x3f, 0xf);
+    assert_eq!((&bare.tcp[24..26], &bare.tcp[36..40]), (&[1, 1][..], &[1, 1, 1, 1][..]));
+}
+
+/// Without timestamps the kernel forgets the client's options, so the client must not be told of others.
+#[test]
+fn without_timestamps_only_the_segment_size_is_told() {
+    let none = Options::default();
+    for answer in [answer(false, &none, LINUX), answer(true, &offer(), Terms { keeps: false, ..LINUX })] {
+        assert_eq!((answer.tcp_length, answer.tcp[12]), (24, 0x60));
+        assert_eq!(answer.tcp[20..], [&[2, 4, 5, 180][..], &[0; 40]].concat());
+    }
+}
+
+#[test]
+fn timestamps_do_not_go_ahead() {
+    for clock in [0, 1, 63, 64, 100, 127, u32::MAX] {
+        for kept in [0, 9, 0x1f] {
+            let timestamp = timestamp(clock, kept);
+            assert_eq!(timestamp & 0x3f, kept);
+            assert!(clock.wrapping_sub(timestamp) < 128, "{clock} {kept}");
+        }
+    }
+}

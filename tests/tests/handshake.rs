@@ -1,0 +1,226 @@
+//! SYN cookies and out-of-state packets with the real daemon, nginx and the host's own TCP.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use gateway_common::verdict::Reason;
+use gateway_tests::builder::{between, flags, hello};
+use gateway_tests::lab::{
+    Counters, FLOOD_V4, FLOOD_V6, Flood, Gateway, Https, Lab, Nginx, Pace, SERVER_V4, SERVER_V6, Sources,
+    Template, is_privileged,
+};
+
+/// One lab at a time: floods take the machine's CPUs.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A service whose SYNs cookies answer, and no limits that a client in a hurry would meet.
+fn config(cookies: &str) -> String {
+    format!(
+        "mode = \"enforce\"\n[attach]\nset_sysctls = true\n[limits]\nsyn = \"none\"\n[limits.neighbours]\nsyn = \"none\"\n\
+         [[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [443]\nrequire = \"tls\"\nsyn_cookies = \"{cookies}\"\n"
+    )
+}
+
+fn servers() -> [IpAddr; 2] {
+    [SERVER_V4.into(), SERVER_V6.into()]
+}
+
+/// Sends requests, all of which must be answered.
+fn requests(lab: &Lab, nginx: &Nginx, server: IpAddr, count: u32) -> Result<()> {
+    let https = Https { server: SocketAddr::new(server, 443), ..Https::new(nginx) };
+    let outcome = https.run(&lab.client, count)?;
+    println!("{server}: {} of {count}, median {:?}", outcome.ok, outcome.quantile(0.5));
+    ensure!(outcome.failed == 0, "{server}: {} failed: {:?}", outcome.failed, outcome.error);
+    Ok(())
+}
+
+/// Requests until one goes through cookies: before it is known that connections end here, none does.
+fn warm_up(lab: &Lab, nginx: &Nginx) -> Result<()> {
+    servers().into_iter().try_for_each(|server| requests(lab, nginx, server, 3))
+}
+
+#[test]
+fn cookies_answer_honest_clients() -> Result<()> {
+    if !is_privileged("cookies_answer_honest_clients") {
+        return Ok(());
+    }
+    const REQUESTS: u32 = 100;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::new()?;
+    let nginx = lab.nginx()?;
+    let gateway = Gateway::start(&lab, &config("always"))?;
+    warm_up(&lab, &nginx)?;
+    let answered =
+        || Ok::<_, anyhow::Error>(gateway.metrics()?.packets(lab.client_side(), "tx", "syn_cookie"));
+    let (before, counted) = (answered()?, Counters::read(&lab.server)?);
+    for server in servers() {
+        requests(&lab, &nginx, server, REQUESTS)?;
+    }
+    let counted = Counters::read(&lab.server)?.since(&counted);
+    ensure!(answered()? - before == 2 * u64::from(REQUESTS), "{} answered", answered()? - before);
+    // The kernel took every cookie for its own, and none was made by it.
+    ensure!(counted.get("TcpExtSyncookiesRecv") == 2 * u64::from(REQUESTS), "{counted:?}");
+    ensure!(counted.get("TcpExtSyncookiesSent") == 0, "{counted:?}");
+    nothing_dropped(&gateway, lab.client_side())?;
+    for server in servers() {
+        keeps_options(&lab, server)?;
+    }
+    Ok(())
+}
+
+/// An honest client lost no packet.
+fn nothing_dropped(gateway: &Gateway<'_>, side: &str) -> Result<()> {
+    let metrics = gateway.metrics()?;
+    let dropped: Vec<_> = Reason::ALL
+        .iter()
+        .map(|reason| (reason.name(), metrics.packets(side, "drop", reason.name())))
+        .filter(|(_, packets)| *packets != 0)
+        .collect();
+    ensure!(dropped.is_empty(), "dropped of an honest client: {dropped:?}");
+    Ok(())
+}
+
+/// The server's TCP uses window scale, SACK and timestamps on a connection that a cookie made.
+fn keeps_options(lab: &Lab, server: IpAddr) -> Result<()> {
+    let mut stream = lab.client.enter(|| TcpStream::connect((server, 443)))??;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(&hello::tls13("gateway.test"))?;
+    ensure!(stream.read(&mut [0; 16])? > 0, "no answer to a hello");
+    let port = stream.local_addr()?.port().to_string();
+    let shown = lab.server.run("ss", &["-Htino", "state", "established", "dport", "=", &port])?;
+    println!("{}", shown.trim());
+    for word in [" ts ", " sack ", " wscale:"] {
+        ensure!(shown.contains(word), "{server}: no{word}in {shown}");
+    }
+    // What each end scales by is what the other believes: else `ss` would show another number on one side.
+    let client = lab.client.run("ss", &["-Htino", "state", "established", "sport", "=", &port])?;
+    let scale =
+        |text: &str| text.split("wscale:").nth(1).and_then(|rest| rest.split(' ').next()).map(str::to_owned);
+    let turned = scale(&client).and_then(|scale| scale.split_once(',').map(|(a, b)| format!("{b},{a}")));
+    ensure!(scale(&shown) == turned, "server {:?}, client {:?}", scale(&shown), scale(&client));
+    Ok(())
+}
+
+fn forged(template: Template, v6: bool, rate: u64, seconds: u64) -> Flood {
+    let sources = if v6 {
+        Sources::Ipv6Networks { first: FLOOD_V6, count: 1 << 16 }
+    } else {
+        Sources::Ipv4 { first: FLOOD_V4, count: 1 << 17 }
+    };
+    let duration = Duration::from_secs(seconds);
+    Flood { sources, random_ports: true, pace: Pace::Bursts(rate), duration, ..Flood::new(template) }
+}
+
+fn ends(v6: bool) -> (IpAddr, IpAddr) {
+    if v6 { (FLOOD_V6.into(), SERVER_V6.into()) } else { (FLOOD_V4.into(), SERVER_V4.into()) }
+}
+
+/// `auto`: a forged flood turns cookies on, honest clients get through, and the host keeps nothing of the flood.
+#[test]
+fn a_forged_syn_flood_is_answered_by_cookies() -> Result<()> {
+    if !is_privileged("a_forged_syn_flood_is_answered_by_cookies") {
+        return Ok(());
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::new()?;
+    let nginx = lab.nginx()?;
+    let gateway = Gateway::start(&lab, &config("auto"))?;
+    warm_up(&lab, &nginx)?;
+    let answered = |gateway: &Gateway<'_>, side: &str| {
+        Ok::<_, anyhow::Error>(gateway.metrics()?.packets(side, "tx", "syn_cookie"))
+    };
+    ensure!(answered(&gateway, "")? == 0, "answered without a flood");
+    for v6 in [false, true] {
+        let (from, to) = ends(v6);
+        let before = answered(&gateway, lab.attack_side())?;
+        let flooding = lab.flood(&forged(Template::syn(from, to, (4_000, 443))?, v6, 50_000, 30))?;
+        await_more(before + 5_000, || answered(&gateway, lab.attack_side()))?;
+        requests(&lab, &nginx, to, 50)?;
+        let requests = lab.server.run("ss", &["-Htn", "state", "syn-recv"])?.lines().count();
+        let report = flooding.stop()?;
+        println!("{report:?}, {requests} requests in the queue");
+        ensure!(answered(&gateway, lab.client_side())? >= 50, "honest SYNs went another way");
+    }
+    Ok(())
+}
+
+fn await_more(enough: u64, count: impl Fn() -> Result<u64>) -> Result<()> {
+    let start = Instant::now();
+    while count()? < enough {
+        ensure!(start.elapsed() < Duration::from_secs(20), "only {} of {enough}", count()?);
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Forged segments of no connection are dropped, each for its own reason, but for as many as the kernel may reset.
+#[test]
+fn out_of_state_packets_are_dropped() -> Result<()> {
+    if !is_privileged("out_of_state_packets_are_dropped") {
+        return Ok(());
+    }
+    const FRAMES: u64 = 200_000;
+    /// What passes at once, and in a second.
+    const PASS: u64 = 1_000;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::new()?;
+    let nginx = lab.nginx()?;
+    let kinds: [(&str, u8, &[u8]); 5] = [
+        ("ack", flags::ACK, b""),
+        ("data", flags::ACK | flags::PSH, b"GET / HTTP/1.1\r\n"),
+        ("fin", flags::ACK | flags::FIN, b""),
+        ("rst", flags::RST, b""),
+        ("syn_ack", flags::SYN | flags::ACK, b""),
+    ];
+    let gateway = Gateway::start(&lab, &config("off"))?;
+    for v6 in [false, true] {
+        let (from, to) = ends(v6);
+        for (name, flags, payload) in kinds {
+            requests(&lab, &nginx, to, 2)?;
+            let frame = between(from, to).tcp(4_000, 443).flags(flags).payload(payload).build();
+            let reason = format!("out_of_state_{name}");
+            let dropped =
+                || Ok::<_, anyhow::Error>(gateway.metrics()?.packets(lab.attack_side(), "drop", &reason));
+            let (before, counted, start) = (dropped()?, Counters::read(&lab.server)?, Instant::now());
+            let flood = forged(Template::from_frame(&frame)?, v6, 100_000, 30);
+            let report = lab.flood(&Flood { frames: Some(FRAMES), ..flood })?.wait()?;
+            let passed = report.sent - (dropped()? - before);
+            let resets = Counters::read(&lab.server)?.since(&counted).get("TcpOutRsts");
+            println!("{name}, v6 {v6}: {passed} of {} passed, {resets} resets", report.sent);
+            let most = PASS * (start.elapsed().as_secs() + 2);
+            ensure!(passed <= most, "{name}: {passed} of {} passed, {most} may", report.sent);
+            ensure!(passed >= PASS, "{name}: only {passed} passed");
+        }
+    }
+    Ok(())
+}
+
+/// Who still believes in a connection that is no more learns of it by a reset.
+#[test]
+fn a_stale_connection_is_reset() -> Result<()> {
+    if !is_privileged("a_stale_connection_is_reset") {
+        return Ok(());
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::new()?;
+    let nginx = lab.nginx()?;
+    let gateway = Gateway::start(&lab, &config("off"))?;
+    requests(&lab, &nginx, SERVER_V4.into(), 2)?;
+    let mut stream = lab.client.enter(|| TcpStream::connect((SERVER_V4, 443)))??;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    // As if the server had been started anew: its socket goes, and nothing is told to the client.
+    lab.server.run("nft", &["add table inet lost; add chain inet lost out { type filter hook output priority 0; policy drop; }"])?;
+    let port = stream.local_addr()?.port().to_string();
+    lab.server.run("ss", &["-HtnK", "dport", "=", &port])?;
+    lab.server.run("nft", &["delete table inet lost"])?;
+    stream.write_all(&hello::tls13("gateway.test"))?;
+    let end = stream.read(&mut [0; 16]);
+    let kind = end.as_ref().err().map(std::io::Error::kind);
+    ensure!(kind == Some(std::io::ErrorKind::ConnectionReset), "{end:?}");
+    nothing_dropped(&gateway, lab.client_side())?;
+    requests(&lab, &nginx, SERVER_V4.into(), 2).context("and others go on")
+}

@@ -300,7 +300,8 @@ fn replace<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut 
 pub fn may_be_out<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> bool {
     words(context, scratch).is_some_and(|words| {
         let answered = words.load(HANDSHAKE_ANSWERED);
-        answered != 0 && context.now.wrapping_sub(answered) < COOKIE_LIFE
+        // Another CPU's clock may be ahead.
+        answered != 0 && (context.now.wrapping_sub(answered) as i64) < COOKIE_LIFE as i64
     })
 }
 

@@ -10,6 +10,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::{Pid, gettid};
 
 use super::{Read, Scenario, law};
+use crate::builder::hello;
 use crate::lab::{BEHIND_V4, BEHIND_V6, Behind, ByHand, Lab, PlainListener, SERVER_V4, SERVER_V6, Wire};
 
 /// Under what circumstances all scenarios are played.
@@ -23,6 +24,8 @@ pub enum Condition {
     FastOpen,
     /// The server answers every SYN with a SYN cookie, and keeps nothing.
     SynCookies,
+    /// The gateway answers every SYN with a SYN cookie.
+    GatewayCookies,
     /// The server is another host behind the gateway's.
     Forwarded,
     /// The gate reads the whole hello, for its versions and its server's name.
@@ -35,34 +38,45 @@ pub enum Condition {
     Late,
     /// The same with SYN cookies.
     LateSynCookies,
+    /// The same with SYN cookies of the gateway's.
+    LateGatewayCookies,
     /// The same where the gate reads the whole hello.
     LateReading,
 }
 
 impl Condition {
     /// All of them; the late ones last, because they leave a thread behind that receives.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Usual,
         Self::Wrapping,
         Self::FastOpen,
         Self::SynCookies,
+        Self::GatewayCookies,
         Self::Forwarded,
         Self::Reading,
         Self::Proxied,
         Self::Multipath,
         Self::Late,
         Self::LateSynCookies,
+        Self::LateGatewayCookies,
         Self::LateReading,
     ];
 
     const fn is_late(self) -> bool {
-        matches!(self, Self::Late | Self::LateSynCookies | Self::LateReading)
+        matches!(self, Self::Late | Self::LateSynCookies | Self::LateGatewayCookies | Self::LateReading)
     }
 
     /// Whether the gate drops what comes before its turn: messages are read in the order of the stream, and of a connection
     /// by SYN cookie that the server's TCP has not made yet only the start passes.
     const fn is_in_order(self) -> bool {
-        matches!(self, Self::Reading | Self::LateReading | Self::Proxied | Self::LateSynCookies)
+        matches!(
+            self,
+            Self::Reading
+                | Self::LateReading
+                | Self::Proxied
+                | Self::LateSynCookies
+                | Self::LateGatewayCookies
+        )
     }
 
     /// What is sent first on every connection.
@@ -77,7 +91,12 @@ impl Condition {
 
     /// `tcp_syncookies`: 1 when the queue is full, 2 always.
     const fn syn_cookies(self) -> &'static str {
-        if matches!(self, Self::SynCookies | Self::LateSynCookies) { "2" } else { "1" }
+        if matches!(self, Self::SynCookies | Self::LateSynCookies) || self.is_answered() { "2" } else { "1" }
+    }
+
+    /// Whether the gateway answers SYNs.
+    const fn is_answered(self) -> bool {
+        matches!(self, Self::GatewayCookies | Self::LateGatewayCookies)
     }
 
     /// The listener's port: the gate reads hellos from [`READING`] on.
@@ -85,6 +104,7 @@ impl Condition {
         let first = match self {
             Self::Reading | Self::LateReading => READING,
             Self::Proxied => PROXIED,
+            Self::GatewayCookies | Self::LateGatewayCookies => ANSWERED,
             _ => PORTS,
         };
         first + self as u16
@@ -129,13 +149,17 @@ const READING: u16 = 9_100;
 /// And those behind a proxy, and what it says (version 1, as HAProxy's specification has it).
 const PROXIED: u16 = 9_200;
 const PROXY: &[u8] = b"PROXY TCP4 192.0.2.9 198.51.100.1 40000 443\r\n";
+/// And those whose SYNs the gateway answers.
+const ANSWERED: u16 = 9_300;
 /// The configuration that scenarios are played under: TLS alone on all ports that they go to.
 pub const CONFIG: &str = "mode = \"enforce\"\n[limits]\nsyn = \"none\"\n[limits.neighbours]\nsyn = \"none\"\n\
     [[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [\"9000-9099\"]\nrequire = \"tls\"\n\
     [[service]]\nname = \"named\"\nprotocol = \"tcp\"\nports = [\"9100-9199\"]\nrequire = \"tls\"\n\
     min_tls = \"1.2\"\nserver_names = [\"api.example.org\"]\n\
     [[service]]\nname = \"proxied\"\nprotocol = \"tcp\"\nports = [\"9200-9299\"]\nrequire = \"tls\"\n\
-    proxy_protocol = true\n";
+    proxy_protocol = true\n\
+    [[service]]\nname = \"answered\"\nprotocol = \"tcp\"\nports = [\"9300-9399\"]\nrequire = \"tls\"\n\
+    syn_cookies = \"always\"\n";
 /// The CPU that late packets wait for.
 const CPU: usize = 0;
 /// How long packets may be under way after the last script.
@@ -164,6 +188,9 @@ pub fn play(lab: &Lab, condition: Condition, scenarios: &[Scenario]) -> Result<V
             Condition::Multipath => PlainListener::multipath(space, remote)?,
             _ => PlainListener::start(space, remote)?,
         };
+        if condition.is_answered() {
+            warm_up(lab, remote)?;
+        }
         let site = Site { listener: &listener, condition };
         let wanted = on_a_cpu(lab, condition, || run(lab, &site, remote, scenarios))??;
         thread::sleep(SETTLE);
@@ -176,6 +203,20 @@ pub fn play(lab: &Lab, condition: Condition, scenarios: &[Scenario]) -> Result<V
         }));
     }
     Ok(played)
+}
+
+/// A whole connection: the gateway answers only where it has seen that connections end.
+fn warm_up(lab: &Lab, remote: SocketAddr) -> Result<()> {
+    let wire = Wire::open(lab)?;
+    let mut tcp = ByHand::new(&wire, local(usize::from(u16::MAX), remote), remote, 1_000);
+    tcp.connect()?;
+    let hello = hello::tls13("gateway.test");
+    for position in 0..3 {
+        // One byte a time: the later ones find the connection that the first handshake made.
+        tcp.write(position, &hello[position as usize..=position as usize])?;
+        thread::sleep(Duration::from_millis(20));
+    }
+    tcp.write(3, &hello[3..])
 }
 
 /// Where the scenario of this number comes from.

@@ -9,6 +9,7 @@ mod ethernet;
 mod frames;
 mod gate;
 mod gate_sockets;
+mod handshake;
 mod hello;
 mod hello_sockets;
 mod ipv4;
@@ -51,6 +52,7 @@ pub struct Case {
     pub steps: Vec<Step>,
     now: Instant,
     socket: Socket,
+    cookies: bool,
 }
 
 /// One frame and its fate.
@@ -62,6 +64,8 @@ pub struct Step {
     pub frame: Vec<u8>,
     /// What the host's TCP says when it is asked.
     pub socket: Socket,
+    /// Whether a listener makes SYN cookies, and finds one of its own in the frame.
+    pub cookies: bool,
     /// What it must get.
     pub expected: Verdict,
 }
@@ -97,7 +101,14 @@ impl Case {
     /// A case under a policy.
     #[must_use]
     pub fn under(name: impl Into<String>, stand: Stand) -> Self {
-        Self { name: name.into(), stand, steps: Vec::new(), now: START, socket: Socket::Unknown }
+        Self {
+            name: name.into(),
+            stand,
+            steps: Vec::new(),
+            now: START,
+            socket: Socket::Unknown,
+            cookies: true,
+        }
     }
 
     /// The next frames come later.
@@ -114,6 +125,13 @@ impl Case {
         self
     }
 
+    /// Listeners make no SYN cookies, and there is none in the next frames.
+    #[must_use]
+    pub fn without_cookies(mut self) -> Self {
+        self.cookies = false;
+        self
+    }
+
     /// The next frame, and the reason of its verdict; the action is the reason's own under the policy's mode.
     #[must_use]
     pub fn gets(mut self, frame: impl Into<Vec<u8>>, reason: Reason) -> Self {
@@ -121,8 +139,14 @@ impl Case {
             (Action::Drop, mode::MONITOR) => Action::WouldDrop,
             (action, _) => action,
         };
-        let (now, socket) = (self.now, self.socket);
-        self.steps.push(Step { now, frame: frame.into(), socket, expected: Verdict { action, reason } });
+        let Self { now, socket, cookies, .. } = self;
+        self.steps.push(Step {
+            now,
+            frame: frame.into(),
+            socket,
+            cookies,
+            expected: Verdict { action, reason },
+        });
         self
     }
 
@@ -169,6 +193,7 @@ impl Case {
         self.run(&mut |step| {
             let socket = step.socket;
             env.set_sockets(move |_| socket);
+            env.set_cookies(step.cookies);
             env.judge(&step.frame, step.now)
         })?;
         Ok(env)
@@ -202,6 +227,7 @@ pub fn all() -> Vec<Case> {
         scopes::cases(),
         gate::cases(),
         gate_sockets::cases(),
+        handshake::cases(),
         hello::cases(),
         hello_sockets::cases(),
         modes::cases(),

@@ -1,6 +1,6 @@
 //! Policies of the table, written down in a few words.
 
-use gateway_common::abi::{Listing, Live, Service, Settings, gate, policy};
+use gateway_common::abi::{Listing, Live, Service, Settings, cookies, gate, policy};
 use gateway_common::hash::{Key, Running};
 use gateway_common::packet::Address;
 use gateway_common::rate::{Dimension, Instant, Limit, Rate};
@@ -101,6 +101,8 @@ pub struct Offer {
     port: u16,
     gate: u32,
     wants: u8,
+    cookies: u32,
+    surge: Limit,
     min_minor: u32,
     names: Vec<&'static str>,
     addresses: Vec<Address>,
@@ -116,6 +118,8 @@ impl Offer {
             port,
             gate: gate::ANY,
             wants: 0,
+            cookies: cookies::OFF,
+            surge: Limit::NONE,
             min_minor: 0,
             names: Vec::new(),
             addresses: Vec::new(),
@@ -137,6 +141,18 @@ impl Offer {
     /// Behind a PROXY protocol header.
     pub fn proxied(mut self) -> Self {
         self.wants |= want::PROXY;
+        self
+    }
+
+    /// With SYN cookies.
+    pub fn cookies(mut self, cookies: u32) -> Self {
+        self.cookies = cookies;
+        self
+    }
+
+    /// More SYNs than this turn them on.
+    pub fn surge(mut self, limit: Limit) -> Self {
+        self.surge = limit;
         self
     }
 
@@ -186,6 +202,8 @@ impl Offer {
         service.gate = self.gate;
         service.wants = u32::from(self.wants);
         service.min_minor = self.min_minor;
+        service.cookies = self.cookies;
+        service.surge = self.surge;
         service.all_names = self.names.len() as u32;
         service.whole_names = self.names.iter().filter(|name| !name.starts_with('.')).count() as u32;
         for (value, name) in service.names.iter_mut().zip(&self.names) {

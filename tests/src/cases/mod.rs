@@ -16,6 +16,7 @@ mod ipv6;
 mod lists;
 mod modes;
 mod policy;
+mod quic;
 mod sanity;
 mod scopes;
 mod service;
@@ -204,6 +205,7 @@ pub fn all() -> Vec<Case> {
         gate_sockets::cases(),
         hello::cases(),
         hello_sockets::cases(),
+        quic::cases(),
         modes::cases(),
     ]
     .concat()

@@ -135,6 +135,17 @@ impl Lab {
         &self.attack_side
     }
 
+    /// Makes the attacker's own stack silent, so that whatever comes from its side is a flood's.
+    ///
+    /// # Errors
+    /// Where the setting cannot be written.
+    pub fn silence_attacker(&self) -> Result<()> {
+        self.attacker.sysctl(&[("net/ipv6/conf/all/disable_ipv6", "1")])?;
+        // What was under way arrives.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        Ok(())
+    }
+
     /// Both of the server's interfaces: where a gateway belongs.
     #[must_use]
     pub fn interfaces(&self) -> [&str; 2] {

@@ -17,6 +17,7 @@ use gateway_common::{
 use super::{
     KernelError, TableSizes,
     btf::SocketFields,
+    log::VerdictLog,
     object,
     pins::{Pins, Shape},
     policy::PolicyMaps,
@@ -187,8 +188,9 @@ impl Kernel {
     ///
     /// # Errors
     /// When the program's ring buffer is not there.
-    pub fn log(&mut self) -> Result<EbpfLogger<&'static dyn log::Log>, KernelError> {
-        EbpfLogger::init(&mut self.ebpf).map_err(|error| KernelError::Log(error.to_string()))
+    pub fn log(&mut self) -> Result<EbpfLogger<VerdictLog>, KernelError> {
+        EbpfLogger::init_with_logger(&mut self.ebpf, VerdictLog)
+            .map_err(|error| KernelError::Log(error.to_string()))
     }
 
     /// Sets the clock of a kernel loaded for testing, in instants.

@@ -20,5 +20,6 @@ pub mod pipeline;
 pub mod rate;
 pub mod stage;
 pub mod table;
+pub mod tuples;
 pub mod verdict;
 pub mod wire;

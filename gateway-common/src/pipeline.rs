@@ -1,7 +1,7 @@
 //! The packet's way, from frame to fate.
 //!
 //! ```text
-//! parse ─► lists ─► sanity ─► essential ─► service ─► handshake ─► budgets ─► handshake ─► tls ─► pass
+//! parse ─► lists ─► sanity ─► essential ─► service ─► handshake ─► quic ─► budgets ─► handshake ─► tls ─► pass
 //! ```
 //!
 //! Each stage is a function of its own in the kernel too, so profiles name it, and what it finds out goes through
@@ -17,7 +17,7 @@ use crate::{
     frame::Frame,
     packet::Packet,
     rate::Instant,
-    stage::{budgets, essential, handshake, hello, lists, parse, sanity, service, tls},
+    stage::{budgets, essential, handshake, hello, lists, parse, quic, sanity, service, tls},
     table::{Bill, Place},
     verdict::{Action, Reason, Step, Verdict, pass},
     wire::{Network, hello::Reader, synack::SynAck},
@@ -32,6 +32,8 @@ pub struct Scratch {
     pub packet: Packet,
     /// Whose it is.
     pub role: Role,
+    /// What it is to QUIC.
+    pub datagram: quic::Datagram,
     /// What it counts in.
     pub bill: Bill,
     /// Where its buckets are.
@@ -96,6 +98,8 @@ pub enum Stage {
     Ask,
     /// [`handshake::answer`].
     Answer,
+    /// [`quic::check`].
+    Quic,
     /// [`budgets::charge`].
     Budgets,
     /// [`budgets::seek`] for [`Table::Neighbours`].
@@ -128,6 +132,7 @@ impl Stage {
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
+            Self::Quic => quic::check(frame, context, scratch),
             Self::Budgets => budgets::charge(frame, context, scratch),
             Self::SeekNeighbours => budgets::seek(context, scratch, Table::Neighbours),
             Self::SeekService => budgets::seek(context, scratch, Table::ServiceSources),
@@ -199,6 +204,7 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     service::find(context.settings, scratch);
     context.env.apart(Stage::Handshake, frame, context, scratch)?;
     budgets::bill(scratch);
+    context.env.apart(Stage::Quic, frame, context, scratch)?;
     let charged = context.env.apart(Stage::Budgets, frame, context, scratch);
     handshake::explain(charged, scratch)?;
     if scratch.handshake.is_to_answer {
@@ -211,6 +217,7 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
         budgets::count_drop(context, scratch);
     }
     gated?;
+    quic::passed(context, scratch);
     if scratch.role.trusted { pass(Reason::AllowListed) } else { Step::Continue(()) }
 }
 

@@ -16,16 +16,10 @@ mod reply;
 mod socket;
 mod words;
 
-use core::arch::asm;
-
-use aya_ebpf::{
-    bindings::{xdp_action, xdp_md},
-    macros::xdp,
-    programs::XdpContext,
-};
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use gateway_common::{
     pipeline,
-    verdict::{Action, Reason, Verdict},
+    verdict::{Action, Verdict},
 };
 
 use crate::{env::KernelEnv, frame::XdpFrame};
@@ -59,26 +53,10 @@ fn judge<const FRAGS: bool>(context: &XdpContext, frame: &XdpFrame<'_, FRAGS>) -
 /// Writes rare verdicts to the debugging log; floods and lists are not rare. Off unless the loader says otherwise.
 #[inline(always)]
 fn log(context: &XdpContext, verdict: Verdict) {
-    if constants::DEBUG_LOG.load() != 0 {
-        write_log(context.ctx, verdict.action as u32, verdict.reason as u32);
+    if constants::DEBUG_LOG.load() != 0 && verdict.reason.is_rare() {
+        // Numbers, which user space puts into words: the verifier would follow every string.
+        aya_log_ebpf::info!(context, "{} {}", verdict.action as u32, verdict.reason as u32);
     }
-}
-
-/// A global function, which the verifier checks once, and not once for every way to a verdict: see [`apart`].
-#[unsafe(no_mangle)]
-extern "C" fn write_log(mut context: *mut xdp_md, action: u32, reason: u32) -> u32 {
-    // The verifier wants the context, and LLVM would not hand it over for nothing.
-    // SAFETY: a move of a register onto itself.
-    unsafe { asm!("{0} = {0}", inout(reg) context, options(nomem, nostack)) };
-    let context = XdpContext::new(context);
-    // All that is rare is a drop, or would be one.
-    let action = if action == Action::Drop as u32 { Action::Drop } else { Action::WouldDrop };
-    if let Some(reason) = Reason::ALL.get(reason as usize)
-        && reason.is_rare()
-    {
-        aya_log_ebpf::info!(&context, "{}: {}", action.name(), reason.name());
-    }
-    0
 }
 
 /// Never reached: the verifier refuses a program from which it could be.

@@ -71,3 +71,8 @@ fn a_killed_daemon_goes_on_protecting() -> Result<()> {
 fn every_frame_is_counted() -> Result<()> {
     run("every_frame_is_counted", bars::metrics)
 }
+
+#[test]
+fn what_is_no_quic_does_not_reach_a_quic_service() -> Result<()> {
+    run("what_is_no_quic_does_not_reach_a_quic_service", bars::nonsense)
+}

@@ -7,6 +7,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod options;
 pub mod proxy;
+pub mod quic;
 pub mod synack;
 pub mod tcp;
 pub mod tls;

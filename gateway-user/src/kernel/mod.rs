@@ -7,6 +7,7 @@ pub mod attach;
 mod btf;
 mod error;
 mod load;
+mod log;
 mod object;
 pub mod pins;
 mod policy;
@@ -16,6 +17,7 @@ mod value;
 
 pub use error::KernelError;
 pub use load::{Kernel, LoadOptions, Program};
+pub use log::VerdictLog;
 pub use object::embedded;
 pub use policy::{Family, PolicySet, Prefixes};
 pub use tables::TableSizes;

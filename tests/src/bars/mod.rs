@@ -3,6 +3,7 @@
 mod flood;
 mod forged;
 mod honest;
+mod http3;
 mod lasting;
 mod limits;
 mod live;
@@ -16,6 +17,7 @@ use crate::lab::{Counters, Lab};
 pub use flood::{random_sources, share_at_full_rate};
 pub use forged::forged;
 pub use honest::{adoption, https, plaintext};
+pub use http3::{http3, nonsense};
 pub use lasting::{crowd, idle};
 pub use limits::exactness;
 pub use live::{limit_set, reloads};
@@ -37,7 +39,7 @@ pub struct Scale {
     pub open: usize,
     /// The same made by hand.
     pub crowd: usize,
-    /// Frames of each flood while a connection is idle.
+    /// Frames of each flood while a connection is idle, and of datagrams that are no QUIC.
     pub flood: u64,
     /// How long it is idle at least for each of them, in seconds.
     pub idle_seconds: u64,
@@ -72,7 +74,7 @@ impl Scale {
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 11] = [
+pub const BARS: [(&str, Bar); 12] = [
     ("https", https),
     ("few-stacks", few_stacks),
     ("plaintext", plaintext),
@@ -84,6 +86,7 @@ pub const BARS: [(&str, Bar); 11] = [
     ("reloads", reloads),
     ("kill", kill_and_restart),
     ("metrics", metrics),
+    ("quic-nonsense", nonsense),
 ];
 
 /// A port that is gated beside nginx's.

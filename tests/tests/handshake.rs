@@ -7,13 +7,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use gateway_common::abi::{ABI_VERSION, Identity, cookies};
 use gateway_common::verdict::Reason;
-use gateway_tests::builder::{between, flags, hello};
+use gateway_tests::builder::{TPID_QINQ, between, flags, hello};
+use gateway_tests::cases::{Draft as _, Offer};
+use gateway_tests::kernel::{Runner, policy};
 use gateway_tests::lab::{
-    Counters, FLOOD_V4, FLOOD_V6, Flood, Gateway, Https, Lab, Nginx, Pace, SERVER_V4, SERVER_V6, Sources,
-    Template, is_privileged,
+    Counters, FLOOD_V4, FLOOD_V6, Flood, Gateway, Https, Lab, Nginx, Pace, PlainListener, SERVER_V4,
+    SERVER_V6, Sources, Template, is_privileged,
 };
+use gateway_user::host::Stand;
+use gateway_user::kernel::{Kernel, LoadOptions, TableSizes};
 
+/// What the program returns for an answer (enum xdp_action).
+const XDP_TX: u32 = 3;
 /// One lab at a time: floods take the machine's CPUs.
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -223,4 +230,100 @@ fn a_stale_connection_is_reset() -> Result<()> {
     ensure!(kind == Some(std::io::ErrorKind::ConnectionReset), "{end:?}");
     nothing_dropped(&gateway, lab.client_side())?;
     requests(&lab, &nginx, SERVER_V4.into(), 2).context("and others go on")
+}
+
+/// What the host's settings allow, and what the gateway says of it.
+#[test]
+fn settings_of_the_host_are_kept_to() -> Result<()> {
+    if !is_privileged("settings_of_the_host_are_kept_to") {
+        return Ok(());
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::new()?;
+    let nginx = lab.nginx()?;
+    let gateway =
+        Gateway::start(&lab, &config("always").replace("set_sysctls = true", "set_sysctls = false"))?;
+    let answered =
+        || Ok::<_, anyhow::Error>(gateway.metrics()?.packets(lab.client_side(), "tx", "syn_cookie"));
+    let warned = |text: &str| Ok::<_, anyhow::Error>(gateway.done(&["status"])?.contains(text));
+    warm_up(&lab, &nginx)?;
+    // The helper makes no cookies before the queue is full: SYNs go the usual way.
+    requests(&lab, &nginx, SERVER_V4.into(), 10)?;
+    ensure!(answered()? == 0 && warned("tcp_syncookies=2")? && warned("tcp_timestamps=2")?);
+    // Cookies, but none that keep options: the client must not be told of any.
+    lab.server.sysctl(&[("net/ipv4/tcp_syncookies", "2")])?;
+    gateway.done(&["reload"])?;
+    requests(&lab, &nginx, SERVER_V4.into(), 10)?;
+    ensure!(answered()? >= 10 && !warned("tcp_syncookies=2")? && warned("tcp_timestamps=2")?);
+    let stream = lab.client.enter(|| TcpStream::connect((SERVER_V4, 443)))??;
+    let port = stream.local_addr()?.port().to_string();
+    let shown = lab.server.run("ss", &["-Htino", "state", "established", "dport", "=", &port])?;
+    ensure!(!shown.contains(" ts ") && !shown.contains("sack") && !shown.contains("wscale"), "{shown}");
+    lab.server.sysctl(&[("net/ipv4/tcp_timestamps", "2")])?;
+    gateway.done(&["reload"])?;
+    requests(&lab, &nginx, SERVER_V4.into(), 10)?;
+    ensure!(!warned("tcp_timestamps=2")?);
+    keeps_options(&lab, SERVER_V4.into())
+}
+
+/// Answers keep the VLAN that the SYN came in by, whatever is between Ethernet's header and TCP's.
+#[test]
+fn cookies_keep_the_vlan() -> Result<()> {
+    if !is_privileged("cookies_keep_the_vlan") {
+        return Ok(());
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::new()?;
+    lab.server.sysctl(&[("net/ipv4/tcp_syncookies", "2")])?;
+    let mut kernel = Kernel::load(&LoadOptions {
+        identity: Identity { key: [1, 2], epoch: 0, abi: u64::from(ABI_VERSION) },
+        tables: TableSizes::default(),
+        interfaces: vec![1],
+        debug_log: false,
+        testing: false,
+        sockets: true,
+        pins: None,
+    })?;
+    kernel.apply(&policy(&Stand::new().serve(Offer::tls(443).cookies(cookies::ALWAYS))))?;
+    let runner = Runner::new(&mut kernel)?;
+    for server in servers() {
+        let remote = SocketAddr::new(server, 443);
+        let _listener = PlainListener::start(&lab.server, remote)?;
+        let stream = lab.client.enter(|| TcpStream::connect(remote))??;
+        let local = stream.local_addr()?;
+        let from = |port| between(local.ip(), server).tcp(port, 443);
+        // A packet of a connection shows that connections end here.
+        let start = Instant::now();
+        while lab.server.run("ss", &["-Htn", "state", "established"])?.is_empty() {
+            ensure!(start.elapsed() < Duration::from_secs(5), "no connection");
+        }
+        lab.server.enter(|| runner.run(&from(local.port()).flags(flags::ACK).build()))??;
+        let syn = from(9).flags(flags::SYN).seq(7).tcp_options(&[2, 4, 5, 180]);
+        for (name, frame) in [
+            ("no tag", syn.clone()),
+            ("a tag", syn.clone().vlan(99)),
+            ("two tags", syn.clone().vlan(99).tag(TPID_QINQ, 7)),
+            ("padding", syn.clone().pad(400)),
+            ("early data", syn.clone().payload(&[9; 900])),
+        ] {
+            let frame = frame.build();
+            let (action, answer) = lab.server.enter(|| runner.answer(&frame))??;
+            ensure!(action == XDP_TX, "{server}, {name}: XDP action {action}");
+            ensure!(answer[..6] == frame[6..12] && answer[6..12] == frame[..6], "{name}: hardware addresses");
+            let at = 14
+                + match name {
+                    "a tag" => 4,
+                    "two tags" => 8,
+                    _ => 0,
+                };
+            ensure!(answer[12..at] == frame[12..at], "{server}, {name}: {:x?}", &answer[12..at]);
+            let tcp = at + if server.is_ipv4() { 20 } else { 40 };
+            ensure!(
+                answer[tcp..tcp + 4] == [1, 187, 0, 9] && answer[tcp + 13] == 0x12,
+                "{server}, {name}: TCP header"
+            );
+            ensure!(answer[tcp + 8..tcp + 12] == [0, 0, 0, 8], "{server}, {name}: acknowledgment");
+        }
+    }
+    Ok(())
 }

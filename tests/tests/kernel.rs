@@ -28,7 +28,7 @@ struct Ceiling {
 const CEILINGS: [Ceiling; 3] = [
     Ceiling { testing: false, debug_log: false, sockets: true, verified: 310_000, loaded: 17_000 },
     Ceiling { testing: true, debug_log: false, sockets: false, verified: 310_000, loaded: 17_000 },
-    Ceiling { testing: false, debug_log: true, sockets: true, verified: 480_000, loaded: 17_500 },
+    Ceiling { testing: false, debug_log: true, sockets: true, verified: 330_000, loaded: 17_500 },
 ];
 
 /// Policies that are switched to.

@@ -36,6 +36,9 @@ struct Attributes {
 
 const _: () = assert!(size_of::<Attributes>() == 80);
 
+/// How much a frame may grow.
+const ROOM: usize = 64;
+
 /// A handle on the loaded program.
 pub struct Runner(ProgramFd);
 
@@ -53,6 +56,20 @@ impl Runner {
     /// # Errors
     /// When the kernel does not take the frame.
     pub fn run(&self, frame: &[u8]) -> Result<u32> {
+        self.run_into(frame, &mut [])
+    }
+
+    /// The same, and what becomes of the frame.
+    ///
+    /// # Errors
+    /// When the kernel does not take the frame.
+    pub fn answer(&self, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+        let mut answer = vec![0; frame.len() + ROOM];
+        let returned = self.run_into(frame, &mut answer)?;
+        Ok((returned, answer))
+    }
+
+    fn run_into(&self, frame: &[u8], answer: &mut [u8]) -> Result<u32> {
         if !FRAME_LENGTHS.contains(&frame.len()) {
             bail!("test runs take no frame of {} bytes", frame.len());
         }
@@ -60,11 +77,13 @@ impl Runner {
             program: self.0.as_fd().as_raw_fd() as u32,
             data_size_in: frame.len() as u32,
             data_in: frame.as_ptr() as u64,
+            data_size_out: answer.len() as u32,
+            data_out: if answer.is_empty() { 0 } else { answer.as_mut_ptr() as u64 },
             repeat: 1,
             ..Attributes::default()
         };
         // SAFETY: the attributes are of the size that is told and live through the call; the kernel reads the frame's bytes,
-        // which do so too, and writes nothing but the attributes.
+        // which do so too, and writes nothing but the attributes and the answer, as far as there is room.
         let result =
             unsafe { libc::syscall(libc::SYS_bpf, TEST_RUN, &raw mut attributes, size_of::<Attributes>()) };
         if result != 0 {

@@ -91,6 +91,26 @@ fn nothing_dropped(gateway: &Gateway<'_>, side: &str) -> Result<()> {
     Ok(())
 }
 
+/// After the kernel has allocated a socket buffer the program answers as well.
+#[test]
+fn cookies_answer_in_generic_mode() -> Result<()> {
+    if !is_privileged("cookies_answer_in_generic_mode") {
+        return Ok(());
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::new()?;
+    let nginx = lab.nginx()?;
+    let config = config("always").replace("[attach]\n", "[attach]\ndriver = \"generic\"\n");
+    let gateway = Gateway::start(&lab, &config)?;
+    warm_up(&lab, &nginx)?;
+    let answered =
+        || Ok::<_, anyhow::Error>(gateway.metrics()?.packets(lab.client_side(), "tx", "syn_cookie"));
+    let before = answered()?;
+    servers().into_iter().try_for_each(|server| requests(&lab, &nginx, server, 20))?;
+    ensure!(answered()? - before == 40, "{} answered", answered()? - before);
+    servers().into_iter().try_for_each(|server| keeps_options(&lab, server))
+}
+
 /// The server's TCP uses window scale, SACK and timestamps on a connection that a cookie made.
 fn keeps_options(lab: &Lab, server: IpAddr) -> Result<()> {
     let mut stream = lab.client.enter(|| TcpStream::connect((server, 443)))??;

@@ -30,6 +30,7 @@ pub(super) fn examine(own: &Own<'_>) -> Vec<Finding> {
     ];
     findings.extend(read("/proc/sys/net/ipv4/tcp_syncookies").map(|text| syncookies(&text)));
     findings.extend(read("/proc/sys/net/ipv4/tcp_timestamps").map(|text| timestamps(&text)));
+    findings.extend(read("/proc/sys/net/netfilter/nf_conntrack_tcp_loose").map(|text| loose(&text)));
     findings
 }
 
@@ -201,4 +202,17 @@ pub(super) fn timestamps(value: &str) -> Finding {
         )
         .remedy("`sysctl -w net.ipv4.tcp_timestamps=2`, or attach.set_sysctls = true; peers then see the uptime"),
     }
+}
+
+/// Whether connection tracking takes connections whose SYN it has not seen: those that SYN cookies make.
+pub(super) fn loose(value: &str) -> Finding {
+    const CHECK: &str = "conntrack";
+    if value != "0" {
+        return Finding::ok(CHECK, "connections that begin by a SYN cookie are taken up");
+    }
+    Finding::warning(
+        CHECK,
+        "net.netfilter.nf_conntrack_tcp_loose is 0: connections that SYN cookies make are invalid to it",
+    )
+    .remedy("`sysctl -w net.netfilter.nf_conntrack_tcp_loose=1`, or syn_cookies = \"off\" for all services")
 }

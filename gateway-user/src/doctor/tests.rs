@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::host::{
-    architecture, bpffs, btf, capabilities, count_cpus, cpus, jit, kernel, object, syncookies, timestamps,
+    architecture, bpffs, btf, capabilities, count_cpus, cpus, jit, kernel, loose, object, syncookies,
+    timestamps,
 };
 use super::interface::{driver, mtu, program, queues, state, vlans};
 use super::*;
@@ -114,6 +115,7 @@ fn settings_are_judged() {
     assert_eq!(levels, [Level::Ok, Level::Warning, Level::Ok, Level::Warning]);
     let levels = ["0", "1", "2"].map(|value| level(&syncookies(value)));
     assert_eq!(levels, [Level::Warning, Level::Warning, Level::Ok]);
+    assert_eq!(["0", "1"].map(|value| level(&loose(value))), [Level::Warning, Level::Ok]);
     let levels = ["0", "1", "2"].map(|value| level(&timestamps(value)));
     assert_eq!(levels, [Level::Warning, Level::Warning, Level::Ok]);
 }

@@ -1,5 +1,6 @@
 //! What the gateway promises, measured with the real daemon in the lab: briefly in tests, at length in `soak`.
 
+mod cookies;
 mod flood;
 mod forged;
 mod honest;
@@ -14,6 +15,7 @@ use anyhow::Result;
 
 use crate::lab::{Counters, Lab};
 
+pub use cookies::{cookies, floods};
 pub use flood::{random_sources, share_at_full_rate};
 pub use forged::forged;
 pub use honest::{adoption, https, plaintext};

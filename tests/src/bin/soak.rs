@@ -8,14 +8,18 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
-use gateway_tests::bars::{BARS, Bar, Scale, forged, http3, random_sources, share_at_full_rate, stacks};
+use gateway_tests::bars::{
+    BARS, Bar, Scale, cookies, floods, forged, http3, random_sources, share_at_full_rate, stacks,
+};
 use gateway_tests::lab::missing;
 
 /// Measurements that no test makes: they want more programs, or what they give depends on the machine.
-const LONG: [(&str, Bar); 5] = [
+const LONG: [(&str, Bar); 7] = [
     ("stacks", stacks),
     ("http3", http3),
     ("forged", forged),
+    ("cookies", cookies),
+    ("floods", floods),
     ("flood", random_sources),
     ("share", share_at_full_rate),
 ];

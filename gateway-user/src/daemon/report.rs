@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::{
     control::{
-        document::{Budget, InterfaceRow, ServiceRow, SourceRow, Status, TableRow, TrafficRow},
+        document::{Budget, InterfaceRow, ServiceRow, SourceRow, Status, TableRow, TlsGate, TrafficRow},
         words::{Order, Prefix},
     },
     kernel::{KernelError, tables::Slot},
@@ -32,6 +32,10 @@ impl Gateway {
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: self.generation,
             config_path: self.config_path(),
+            tls_gate: TlsGate {
+                asks_host: self.kernel.sockets_missing().is_none(),
+                forwards: host_forwards(),
+            },
             interfaces: self.interface_rows(),
             traffic: self.traffic()?,
             services: self.service_rows()?,
@@ -254,6 +258,13 @@ fn prefix_of(key: u64, ipv4_prefix: u8, ipv6_prefix: u8) -> Option<Prefix> {
         key => IpNet::new(std::net::Ipv6Addr::from(u128::from(key) << 64).into(), ipv6_prefix),
     };
     Prefix::try_from(net.ok()?).ok()
+}
+
+/// Whether this host hands packets on to others: containers behind a bridge too.
+fn host_forwards() -> bool {
+    ["ipv4/ip_forward", "ipv6/conf/all/forwarding"].iter().any(|name| {
+        std::fs::read_to_string(format!("/proc/sys/net/{name}")).is_ok_and(|text| text.trim() != "0")
+    })
 }
 
 /// Every verdict with every reason that it can have: a drop is `would_drop` in monitor mode.

@@ -135,14 +135,15 @@ impl Live {
         let block = self
             .block
             .iter()
-            .map(|(p, entry)| (p.network(), LiveValue { allow_until: 0, ban_until: until(entry) }));
+            .map(|(p, entry)| (p.network(), LiveValue { allow_until: 0, ban_until: until(entry), drops: 0 }));
         let allow = self
             .allow
             .iter()
-            .map(|(p, entry)| (p.network(), LiveValue { allow_until: until(entry), ban_until: 0 }));
+            .map(|(p, entry)| (p.network(), LiveValue { allow_until: until(entry), ban_until: 0, drops: 0 }));
         prefixes::compile(block.chain(allow), |outer, own| LiveValue {
             allow_until: outer.allow_until.max(own.allow_until),
             ban_until: outer.ban_until.max(own.ban_until),
+            drops: 0,
         })
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 #[inline(never)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { packet, role, gate, .. } = scratch;
-    gate.must_read = false;
+    (gate.must_read, gate.is_open) = (false, false);
     let service = service::at(context.settings, role.service);
     if !packet.is_tcp() || !requires_tls(service) {
         return Step::Continue(());
@@ -37,7 +37,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     }
     let identity = connection::identity(context.env, packet);
     let known = connection::find(context.env, identity);
-    *gate = Gate { identity, known, link: known, must_read: false };
+    *gate = Gate { identity, known, link: known, must_read: false, is_open: false };
     if packet.tcp_flags & flags::RST != 0 {
         return Step::Continue(());
     }
@@ -145,6 +145,7 @@ pub fn stream<F: Frame, E: Env>(
                 note(frame, context, scratch, false);
                 return drop(Reason::TcpSequence);
             }
+            scratch.gate.is_open = !is_old;
             Step::Continue(Stream { base, received, is_ours: true, is_open: true, is_old })
         }
         Socket::Listening => {

@@ -288,9 +288,13 @@ pub fn judge<F: Frame>(frame: &F, scratch: &mut Scratch) -> Step {
     if before >= packet.payload_length {
         return Step::Continue(());
     }
+    if link.refused && position > link.passed {
+        // The rest of what was refused.
+        return drop(Reason::NotTls);
+    }
     if position >= PREFIX {
-        // TCP delivers in order, so what lies behind can pass, unless it is the rest of what was refused.
-        return if link.refused { drop(Reason::NotTls) } else { Step::Continue(()) };
+        // TCP delivers in order, so what lies behind can pass.
+        return Step::Continue(());
     }
     let (offset, length) = (packet.payload.wrapping_add(before), packet.payload_length - before);
     let mut shown = link.shown;

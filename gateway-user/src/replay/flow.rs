@@ -9,6 +9,7 @@ use gateway_common::{
     abi::Settings,
     packet::{Address, Packet, flags},
     verdict::{Action, Reason, Verdict},
+    wire::tls::PREFIX,
 };
 use ipnet::IpNet;
 
@@ -32,10 +33,57 @@ pub struct Connection {
     pub packets_passed: u64,
     /// Packets of the client that were dropped.
     pub packets_dropped: u64,
-    /// Bytes behind the transport headers of what was passed.
+    /// Bytes behind the transport headers of what was passed. Of a TCP connection those that its application can read.
     pub payload_bytes_passed: u64,
+    /// Bytes that were passed ahead of a TCP stream's start, which did not pass: TCP delivers none of them.
+    pub payload_bytes_held: u64,
     /// Packets of the client by the reason of their verdict.
     pub reasons: BTreeMap<&'static str, u64>,
+    start: StreamStart,
+}
+
+/// How much of a TCP stream's start has passed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct StreamStart {
+    /// Sequence number of its first byte; none: it is not known, or all that decides has passed.
+    base: Option<u32>,
+    /// Bytes that passed without a gap.
+    read: u32,
+    /// What passed ahead of them: where it starts, and how long it is.
+    ahead: Vec<(u32, u32)>,
+}
+
+impl StreamStart {
+    fn of(packet: &Packet) -> Self {
+        Self { base: packet.is_syn().then(|| packet.sequence.wrapping_add(1)), ..Self::default() }
+    }
+
+    /// Takes in a segment that passed, and says how many bytes can be delivered by it.
+    fn deliver(&mut self, packet: &Packet) -> u64 {
+        let (length, Some(base)) = (packet.payload_length, self.base) else {
+            return packet.payload_length.into();
+        };
+        let start = packet.sequence.wrapping_add(packet.is_syn().into()).wrapping_sub(base);
+        // A keep-alive lies before the stream.
+        let before = if (start as i32) < 0 { start.wrapping_neg() } else { 0 };
+        self.ahead.push((start.wrapping_add(before), length.saturating_sub(before)));
+        let mut delivered = 0;
+        while let Some(place) = self.ahead.iter().position(|(start, _)| *start <= self.read) {
+            let (start, length) = self.ahead.swap_remove(place);
+            self.read = self.read.max(start.saturating_add(length));
+            delivered += u64::from(length);
+        }
+        if self.read >= PREFIX {
+            // What has no start that decides is delivered sooner or later.
+            delivered += self.held();
+            *self = Self::default();
+        }
+        delivered
+    }
+
+    fn held(&self) -> u64 {
+        self.ahead.iter().map(|(_, length)| u64::from(*length)).sum()
+    }
 }
 
 /// Where a packet goes.
@@ -91,11 +139,12 @@ impl Flows {
     }
 
     /// Counts a packet of a connection's client.
-    pub fn count(&mut self, place: usize, verdict: Verdict, payload: u32) {
+    pub fn count(&mut self, place: usize, verdict: Verdict, packet: &Packet) {
         let connection = &mut self.connections[place];
         if verdict.action == Action::Pass {
             connection.packets_passed += 1;
-            connection.payload_bytes_passed += u64::from(payload);
+            connection.payload_bytes_passed += connection.start.deliver(packet);
+            connection.payload_bytes_held = connection.start.held();
         } else {
             connection.packets_dropped += 1;
         }
@@ -132,7 +181,9 @@ impl Flows {
                     packets_passed: 0,
                     packets_dropped: 0,
                     payload_bytes_passed: 0,
+                    payload_bytes_held: 0,
                     reasons: BTreeMap::new(),
+                    start: StreamStart::of(packet),
                 });
                 let place = self.connections.len() - 1;
                 self.places.insert(key, (place, packet.sequence));

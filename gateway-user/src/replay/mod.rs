@@ -121,7 +121,7 @@ impl Replay {
         let passed = verdict.action == gateway_common::verdict::Action::Pass;
         *(if passed { &mut self.totals.passed } else { &mut self.totals.dropped }) += 1;
         if let (Side::ToServer(Some(flow)), Some(packet)) = (side, &packet) {
-            self.flows.count(flow, verdict, packet.payload_length);
+            self.flows.count(flow, verdict, packet);
         }
         let service = match self.scratch.role.service {
             0 => None,

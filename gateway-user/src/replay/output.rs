@@ -129,6 +129,7 @@ fn connection_value(connection: &Connection) -> Value {
         "packets_passed": connection.packets_passed,
         "packets_dropped": connection.packets_dropped,
         "payload_bytes_passed": connection.payload_bytes_passed,
+        "payload_bytes_held": connection.payload_bytes_held,
         "reasons": connection.reasons,
     })
 }

@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 
 use crate::{
+    bans::{Ban, Origin},
     config::{Quota, Quotas},
     control::{
         document::{Changed, LimitOrigin, LimitRow, PrefixRow},
@@ -13,7 +14,13 @@ use crate::{
     policy::overridden,
 };
 
-use super::state::{Gateway, ReloadError};
+use super::{
+    bans::holds,
+    state::{Gateway, ReloadError},
+};
+
+/// Rows of a page of `block list`: what is answered at once, before others have their turn.
+const PAGE: usize = 2_048;
 
 /// Which of the two sets of prefixes a request is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,13 +57,14 @@ impl Gateway {
             Request::LimitUnset { place, dimension } => self.limit_unset(place, *dimension),
             Request::Mode { mode, for_seconds } => self.set_mode(*mode, *for_seconds),
             Request::BlockAdd { prefix, for_seconds, reason } => {
-                self.add(Set::Block, *prefix, *for_seconds, reason.as_ref().map(Remark::as_str))
+                self.block(*prefix, *for_seconds, reason.as_ref().map(Remark::as_str))
             }
-            Request::AllowAdd { prefix, for_seconds } => self.add(Set::Allow, *prefix, *for_seconds, None),
-            Request::BlockDel { prefix } => self.delete(Set::Block, *prefix),
-            Request::AllowDel { prefix } => self.delete(Set::Allow, *prefix),
-            Request::BlockList {} => Ok(self.list(Set::Block)),
-            Request::AllowList {} => Ok(self.list(Set::Allow)),
+            Request::AllowAdd { prefix, for_seconds } => self.allow(*prefix, *for_seconds),
+            Request::BlockDel { prefix } => self.unblock(*prefix),
+            Request::AllowDel { prefix } => self.disallow(*prefix),
+            Request::BlockList {} => Ok(self.block_page(None, 0)),
+            Request::BlockMore { after, listed } => Ok(self.block_page(*after, *listed)),
+            Request::AllowList {} => Ok(self.allow_list()),
             Request::Sources { top, by } => {
                 Ok(Reply::Rows(self.sources(*top as usize, *by).into_iter().map(Row::Source).collect()))
             }
@@ -210,39 +218,62 @@ impl Gateway {
         Ok(self.done(format!("mode {mode}"), until_at))
     }
 
-    fn add(
+    fn block(
         &mut self,
-        set: Set,
         prefix: Prefix,
         for_seconds: Option<u64>,
         reason: Option<&str>,
     ) -> Result<Reply, Reply> {
+        let never = self.config.ban.as_ref().map_or(&[][..], |ban| &ban.never);
+        if holds(never, prefix) {
+            let help = format!(
+                "nothing was changed; take it out of ban.never in {}, and reload",
+                self.config_path()
+            );
+            return Err(Reply::failed(FailureKind::Failed, format!("{prefix} is never banned"), help));
+        }
+        let (added_at, until_at) = (live::now(), for_seconds.map(|seconds| live::now() + seconds));
+        let inside = never.iter().filter(|network| prefix.network().contains(*network));
+        let warnings =
+            inside.map(|network| format!("{network} in it is in ban.never, and is not blocked")).collect();
+        let reason = reason.map(Into::into);
+        self.ban(prefix, Ban { origin: Origin::Operator, reason, level: 0, added_at, until_at })
+            .map_err(failed)?;
+        Ok(self.done_with(format!("{prefix} blocked"), until_at, warnings))
+    }
+
+    fn unblock(&mut self, prefix: Prefix) -> Result<Reply, Reply> {
+        if !self.unban(prefix).map_err(failed)? {
+            return Err(self.not_there(Set::Block, prefix));
+        }
+        Ok(self.done(format!("{prefix} no longer blocked"), None))
+    }
+
+    fn allow(&mut self, prefix: Prefix, for_seconds: Option<u64>) -> Result<Reply, Reply> {
         let until_at = for_seconds.map(|seconds| live::now() + seconds);
-        let entry = Entry { reason: reason.map(str::to_owned), added_at: live::now(), until_at };
-        let before = self.entries(set).insert(prefix, entry);
+        let entry = Entry { reason: None, added_at: live::now(), until_at };
+        let before = self.live.allow.insert(prefix, entry);
         if let Err(error) = self.apply_live() {
             match before {
-                Some(entry) => self.entries(set).insert(prefix, entry),
-                None => self.entries(set).remove(&prefix),
+                Some(entry) => self.live.allow.insert(prefix, entry),
+                None => self.live.allow.remove(&prefix),
             };
             return Err(failed(error));
         }
         self.save();
-        let verb = if set == Set::Block { "blocked" } else { "trusted" };
-        Ok(self.done(format!("{prefix} {verb}"), until_at))
+        Ok(self.done(format!("{prefix} trusted"), until_at))
     }
 
-    fn delete(&mut self, set: Set, prefix: Prefix) -> Result<Reply, Reply> {
-        let Some(entry) = self.entries(set).remove(&prefix) else {
-            return Err(self.not_there(set, prefix));
+    fn disallow(&mut self, prefix: Prefix) -> Result<Reply, Reply> {
+        let Some(entry) = self.live.allow.remove(&prefix) else {
+            return Err(self.not_there(Set::Allow, prefix));
         };
         if let Err(error) = self.apply_live() {
-            self.entries(set).insert(prefix, entry);
+            self.live.allow.insert(prefix, entry);
             return Err(failed(error));
         }
         self.save();
-        let verb = if set == Set::Block { "no longer blocked" } else { "no longer trusted" };
-        Ok(self.done(format!("{prefix} {verb}"), None))
+        Ok(self.done(format!("{prefix} no longer trusted"), None))
     }
 
     fn not_there(&self, set: Set, prefix: Prefix) -> Reply {
@@ -258,42 +289,73 @@ impl Gateway {
         Reply::failed(FailureKind::Failed, format!("{prefix} was not added by hand"), help)
     }
 
-    fn entries(&mut self, set: Set) -> &mut std::collections::BTreeMap<Prefix, Entry> {
-        match set {
-            Set::Block => &mut self.live.block,
-            Set::Allow => &mut self.live.allow,
+    /// Bans, then what the configuration blocks: a page of both together.
+    fn block_page(&self, after: Option<Prefix>, listed: u64) -> Reply {
+        let mut rows = Vec::new();
+        let mut last = after;
+        if listed == 0 {
+            for (prefix, ban) in self.bans.all.after(after, live::now()).take(PAGE) {
+                last = Some(prefix);
+                rows.push(Row::Prefix(PrefixRow {
+                    prefix,
+                    origin: ban.origin.to_string(),
+                    reason: ban.reason.as_deref().map(str::to_owned),
+                    added_at: ban.added_at,
+                    until_at: ban.until_at,
+                    packets: self.ban_drops(prefix),
+                    level: (ban.level != 0).then_some(ban.level),
+                }));
+            }
         }
+        if rows.len() == PAGE {
+            return Reply::Page(rows, Some(Box::new(Request::BlockMore { after: last, listed: 0 })));
+        }
+        let (from, room) = (usize::try_from(listed).unwrap_or(usize::MAX), PAGE - rows.len());
+        let configured = self.config.lists.block.get(from..).unwrap_or_default();
+        rows.extend(configured.iter().take(room).filter_map(|&net| self.listed(net)));
+        let next = listed + configured.len().min(room) as u64;
+        let more = configured.len() > room;
+        Reply::Page(rows, more.then(|| Box::new(Request::BlockMore { after: None, listed: next })))
     }
 
-    fn list(&self, set: Set) -> Reply {
-        let (configured, live) = match set {
-            Set::Block => (&self.config.lists.block, &self.live.block),
-            Set::Allow => (&self.config.lists.allow, &self.live.allow),
-        };
-        let row = |prefix, origin: &str, reason: Option<String>, added_at, until_at| {
+    fn allow_list(&self) -> Reply {
+        let by_hand = self.live.allow.iter().map(|(&prefix, entry)| {
             Row::Prefix(PrefixRow {
                 prefix,
-                origin: origin.to_owned(),
-                reason,
-                added_at,
-                until_at,
+                origin: Origin::Operator.to_string(),
+                reason: entry.reason.clone(),
+                added_at: entry.added_at,
+                until_at: entry.until_at,
                 packets: None,
+                level: None,
             })
-        };
-        let from_file = configured
-            .iter()
-            .filter_map(|&net: &IpNet| Prefix::try_from(net).ok())
-            .map(|prefix| row(prefix, "configuration", None, self.applied_at, None));
-        let by_hand = live.iter().map(|(&prefix, entry)| {
-            row(prefix, "operator", entry.reason.clone(), entry.added_at, entry.until_at)
         });
-        Reply::Rows(by_hand.chain(from_file).collect())
+        Reply::Rows(
+            by_hand.chain(self.config.lists.allow.iter().filter_map(|&net| self.listed(net))).collect(),
+        )
+    }
+
+    /// The row of a prefix that the configuration lists.
+    fn listed(&self, net: IpNet) -> Option<Row> {
+        Some(Row::Prefix(PrefixRow {
+            prefix: Prefix::try_from(net).ok()?,
+            origin: "configuration".to_owned(),
+            reason: None,
+            added_at: self.applied_at,
+            until_at: None,
+            packets: None,
+            level: None,
+        }))
     }
 
     fn done(&self, message: String, until_at: Option<u64>) -> Reply {
+        self.done_with(message, until_at, Vec::new())
+    }
+
+    fn done_with(&self, message: String, until_at: Option<u64>, warnings: Vec<String>) -> Reply {
         log::info!("{message}");
         let generation = self.generation;
-        Reply::Done(Done::Changed(Changed { message, generation, until_at, warnings: Vec::new() }))
+        Reply::Done(Done::Changed(Changed { message, generation, until_at, warnings }))
     }
 }
 

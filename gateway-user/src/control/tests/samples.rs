@@ -52,6 +52,7 @@ pub(super) fn rows() -> Vec<Row> {
             added_at: 1_700_000_000,
             until_at: None,
             packets: Some(u64::MAX),
+            level: Some(3),
         }),
         Row::Source(SourceRow {
             source: prefix("2001:db8:1:2::/64"),

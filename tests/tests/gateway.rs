@@ -71,3 +71,13 @@ fn a_killed_daemon_goes_on_protecting() -> Result<()> {
 fn every_frame_is_counted() -> Result<()> {
     run("every_frame_is_counted", bars::metrics)
 }
+
+#[test]
+fn who_proves_himself_an_offender_is_banned() -> Result<()> {
+    run("who_proves_himself_an_offender_is_banned", bars::bans)
+}
+
+#[test]
+fn many_bans_outlast_a_restart() -> Result<()> {
+    run("many_bans_outlast_a_restart", bars::million)
+}

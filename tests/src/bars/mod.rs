@@ -1,5 +1,6 @@
 //! What the gateway promises, measured with the real daemon in the lab: briefly in tests, at length in `soak`.
 
+mod bans;
 mod flood;
 mod forged;
 mod honest;
@@ -13,6 +14,7 @@ use anyhow::Result;
 
 use crate::lab::{Counters, Lab};
 
+pub use bans::{bans, million};
 pub use flood::{random_sources, share_at_full_rate};
 pub use forged::forged;
 pub use honest::{adoption, https, plaintext};
@@ -39,6 +41,8 @@ pub struct Scale {
     pub crowd: usize,
     /// Frames of each flood while a connection is idle.
     pub flood: u64,
+    /// Bans that a restart restores.
+    pub bans: u32,
     /// How long it is idle at least for each of them, in seconds.
     pub idle_seconds: u64,
 }
@@ -53,6 +57,7 @@ impl Scale {
         open: 50,
         crowd: 1_000,
         flood: 100_000,
+        bans: 20_000,
         idle_seconds: 0,
     };
     /// The figures that are promised.
@@ -64,6 +69,7 @@ impl Scale {
         open: 1_000,
         crowd: 10_000,
         flood: 1_000_000,
+        bans: 1_000_000,
         idle_seconds: 60,
     };
 }
@@ -72,7 +78,7 @@ impl Scale {
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 11] = [
+pub const BARS: [(&str, Bar); 13] = [
     ("https", https),
     ("few-stacks", few_stacks),
     ("plaintext", plaintext),
@@ -84,6 +90,8 @@ pub const BARS: [(&str, Bar); 11] = [
     ("reloads", reloads),
     ("kill", kill_and_restart),
     ("metrics", metrics),
+    ("bans", bans),
+    ("million", million),
 ];
 
 /// A port that is gated beside nginx's.

@@ -99,8 +99,8 @@ fn what_is_not_enforced_yet_is_said() {
     let warnings = example().warnings;
     let places: Vec<_> = warnings.problems.iter().map(|problem| &problem.place.text[..]).collect();
     assert_eq!(warnings.errors(), 0);
-    assert_eq!(places.len(), 3, "{warnings}");
-    for (place, start) in places.iter().zip(["min_tls", "require = \"quic\"", "[ban]"]) {
+    assert_eq!(places.len(), 1, "{warnings}");
+    for (place, start) in places.iter().zip(["require = \"quic\""]) {
         assert!(place.starts_with(start), "{warnings}");
     }
     let more = "[[service]]\nname = \"a\"\nprotocol = \"tcp\"\nports = [443]\nrequire = \"tls\"\n\

@@ -29,13 +29,13 @@ pub const INTERFACE_PLACES: u32 = 1_024;
 
 /// Slots that one set of a bucket table has.
 pub const WAYS: usize = 4;
-/// Words of a bucket slot, one cache line: the key, a TAT for each [`Dimension`], bytes, and packets with drops.
+/// Words of a bucket slot, one cache line: the key, a TAT for each [`Dimension::column`], bytes, and packets with drops.
 pub const SLOT_WORDS: usize = 8;
 /// Words of a set of buckets.
 pub const SET_WORDS: usize = WAYS * SLOT_WORDS;
 /// Word of a slot that holds the source; 0: nobody.
 pub const SLOT_KEY: usize = 0;
-/// First of the TATs, in the order of [`Dimension::ALL`].
+/// First of the TATs, by [`Dimension::column`].
 pub const SLOT_TATS: usize = 1;
 /// Bytes admitted since the source took the slot.
 pub const SLOT_BYTES: usize = 6;
@@ -66,7 +66,7 @@ pub const STRIKE_SETS: u32 = 4_096;
 /// Words of a set of connections.
 pub const LINK_SET_WORDS: usize = LINK_WAYS * LINK_WORDS;
 
-const _: () = assert!(SLOT_TATS + Dimension::COUNT == SLOT_BYTES);
+const _: () = assert!(SLOT_TATS + Dimension::COLUMNS == SLOT_BYTES);
 const _: () = assert!(SLOT_WORDS * 8 == 64 && LINK_SET_WORDS * 8 == 64);
 
 /// The word that switches policies: which of the two settings holds, and what else there is to look up.
@@ -117,13 +117,13 @@ macro_rules! map_values {
 
 map_values! {
     /// A limit for each [`Dimension`], in the order of [`Dimension::ALL`].
-    pub struct Limits (80) {
+    pub struct Limits (112) {
         /// The limits.
         pub each: [Limit; Dimension::COUNT],
     }
 
     /// Limits of the sources of a class.
-    pub struct Class (88) {
+    pub struct Class (120) {
         /// The class's own limits, and the default where it has none.
         pub limits: Limits,
         /// Bit for each [`Dimension`] in which the class has its own limit.
@@ -131,7 +131,7 @@ map_values! {
     }
 
     /// A service: what it requires and allows.
-    pub struct Service (584) {
+    pub struct Service (648) {
         /// All sources together.
         pub total: Limits,
         /// Each source, towards this service.
@@ -164,7 +164,7 @@ map_values! {
     }
 
     /// One policy but for its prefixes.
-    pub struct Settings (176_264) {
+    pub struct Settings (182_440) {
         /// Counts policies; for people.
         pub generation: u64,
         /// One of [`mode`].
@@ -290,4 +290,6 @@ pub mod gate {
     pub const ANY: u32 = 0;
     /// Every connection starts with a ClientHello.
     pub const TLS: u32 = 1;
+    /// Every connection starts with an Initial.
+    pub const QUIC: u32 = 2;
 }

@@ -228,7 +228,8 @@ impl Link {
 /// Who a packet's connection is.
 #[inline(always)]
 pub fn identity<E: Env>(env: &E, packet: &Packet) -> u64 {
-    let ports = u64::from(packet.source_port) << 16 | u64::from(packet.destination_port);
+    let protocol = u64::from(packet.protocol) << 40;
+    let ports = protocol | u64::from(packet.source_port) << 16 | u64::from(packet.destination_port);
     let fingerprint = if packet.ipv6 {
         let (source, destination) = (packet.source, packet.destination);
         hash::fingerprint(env.key(), [source.high, source.low, destination.high, destination.low, ports])
@@ -340,5 +341,5 @@ const fn rank(owner: u64, known: Link, newcomer: Phase, now: Instant) -> u64 {
 
 #[inline(always)]
 fn links<E: Env>(env: &E, identity: u64) -> Option<E::Links> {
-    env.links((identity >> 32) as u32 & (env.sets(Table::Connections) - 1))
+    env.links(Table::Connections, (identity >> 32) as u32 & (env.sets(Table::Connections) - 1))
 }

@@ -26,11 +26,13 @@ pub enum Table {
     Connections,
     /// First messages of which a part has come.
     Hellos,
+    /// Who has opened QUIC connections.
+    Tuples,
 }
 
 impl Table {
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
     /// All, by discriminant.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Sources,
@@ -39,6 +41,7 @@ impl Table {
         Self::Totals,
         Self::Connections,
         Self::Hellos,
+        Self::Tuples,
     ];
 
     /// The word for it in metrics, and the name of its map.
@@ -50,6 +53,7 @@ impl Table {
             Self::Totals => "totals",
             Self::Connections => "connections",
             Self::Hellos => "hellos",
+            Self::Tuples => "tuples",
         }
     }
 }
@@ -132,8 +136,8 @@ pub trait Env {
     fn sets(&self, table: Table) -> u32;
     /// A set of buckets, or of [`Table::Hellos`], which has the same shape.
     fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets>;
-    /// A set of connections.
-    fn links(&self, index: u32) -> Option<Self::Links>;
+    /// A set of [`Table::Connections`] or [`Table::Tuples`].
+    fn links(&self, table: Table, index: u32) -> Option<Self::Links>;
     /// The host's own view of a TCP packet's connection.
     fn socket(&self, packet: &Packet) -> Socket;
 

@@ -22,5 +22,6 @@ pub mod rate;
 pub mod stage;
 pub mod strike;
 pub mod table;
+pub mod tuples;
 pub mod verdict;
 pub mod wire;

@@ -1,7 +1,7 @@
 //! The packet's way, from frame to fate.
 //!
 //! ```text
-//! parse ─► lists ─► sanity ─► essential ─► service ─► budgets ─► tls ─► pass
+//! parse ─► lists ─► sanity ─► essential ─► service ─► quic ─► budgets ─► tls ─► pass
 //! ```
 //!
 //! Each stage is a function of its own in the kernel too, so profiles name it, and what it finds out goes through
@@ -17,7 +17,7 @@ use crate::{
     frame::Frame,
     packet::Packet,
     rate::Instant,
-    stage::{budgets, essential, hello, lists, parse, sanity, service, tls},
+    stage::{budgets, essential, hello, lists, parse, quic, sanity, service, tls},
     strike,
     table::{Bill, Place},
     verdict::{Action, Reason, Step, Verdict, pass},
@@ -33,6 +33,8 @@ pub struct Scratch {
     pub packet: Packet,
     /// Whose it is.
     pub role: Role,
+    /// What it is to QUIC.
+    pub datagram: quic::Datagram,
     /// What it counts in.
     pub bill: Bill,
     /// Where its buckets are.
@@ -87,6 +89,8 @@ pub enum Stage {
     Network,
     /// [`parse::transport`].
     Transport,
+    /// [`quic::check`].
+    Quic,
     /// [`budgets::charge`].
     Budgets,
     /// [`budgets::seek`] for [`Table::Neighbours`].
@@ -118,6 +122,7 @@ impl Stage {
         match self {
             Self::Network => parse::network(frame, &mut scratch.network),
             Self::Transport => parse::transport(frame, &scratch.network, &mut scratch.packet),
+            Self::Quic => quic::check(frame, context, scratch),
             Self::Budgets => budgets::charge(frame, context, scratch),
             Self::SeekNeighbours => budgets::seek(context, scratch, Table::Neighbours),
             Self::SeekService => budgets::seek(context, scratch, Table::ServiceSources),
@@ -187,6 +192,7 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
     budgets::bill(scratch);
+    context.env.apart(Stage::Quic, frame, context, scratch)?;
     context.env.apart(Stage::Budgets, frame, context, scratch)?;
     let gated = gate(frame, context, scratch);
     if let ControlFlow::Break(reason) = gated {
@@ -196,6 +202,7 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
         }
     }
     gated?;
+    quic::passed(context, scratch);
     if scratch.role.trusted { pass(Reason::AllowListed) } else { Step::Continue(()) }
 }
 

@@ -44,13 +44,35 @@ pub enum Dimension {
     Udp,
     /// ICMP and ICMPv6 packets.
     Icmp,
+    /// QUIC packets that can open a connection, to a service that requires QUIC.
+    Initial,
+    /// QUIC packets with a short header of who has opened no connection, to a service that requires QUIC.
+    Migration,
 }
 
 impl Dimension {
-    /// How many there are; a bucket has one TAT for each.
-    pub const COUNT: usize = 5;
+    /// How many there are.
+    pub const COUNT: usize = 7;
     /// All, in the order of [`crate::abi::Limits`].
-    pub const ALL: [Self; Self::COUNT] = [Self::Packets, Self::Bytes, Self::Syn, Self::Udp, Self::Icmp];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Packets, Self::Bytes, Self::Syn, Self::Udp, Self::Icmp, Self::Initial, Self::Migration];
+    /// Those that a source has wherever it sends to.
+    pub const OF_SOURCES: [Self; 5] = [Self::Packets, Self::Bytes, Self::Syn, Self::Udp, Self::Icmp];
+    /// TATs that a bucket has.
+    pub const COLUMNS: usize = 5;
+
+    /// The TAT of a bucket that is the dimension's. Two are shared: [`Self::Initial`] and [`Self::Migration`] are limits of
+    /// services of UDP alone, to which nobody sends a SYN or ICMP.
+    #[inline(always)]
+    pub const fn column(self) -> usize {
+        match self {
+            Self::Packets => 0,
+            Self::Bytes => 1,
+            Self::Syn | Self::Initial => 2,
+            Self::Udp => 3,
+            Self::Icmp | Self::Migration => 4,
+        }
+    }
 
     /// The word for it in configuration, command line and output.
     pub const fn name(self) -> &'static str {
@@ -60,6 +82,8 @@ impl Dimension {
             Self::Syn => "syn",
             Self::Udp => "udp",
             Self::Icmp => "icmp",
+            Self::Initial => "initial",
+            Self::Migration => "migration",
         }
     }
 
@@ -90,7 +114,7 @@ pub struct NoDimension;
 
 impl fmt::Display for NoDimension {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not one of packets, bytes, syn, udp, icmp")
+        f.write_str("not one of packets, bytes, syn, udp, icmp, initial, migration")
     }
 }
 

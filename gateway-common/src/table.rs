@@ -155,8 +155,8 @@ impl<W: Words> Bucket<W> {
     #[inline(always)]
     fn debt(&self, now: Instant) -> Instant {
         let mut sum: Instant = 0;
-        for dimension in Dimension::ALL {
-            sum = sum.wrapping_add(debt(self.0.load(tat_word(dimension)), now));
+        for column in 0..Dimension::COLUMNS {
+            sum = sum.wrapping_add(debt(self.0.load(SLOT_TATS + column), now));
         }
         sum
     }
@@ -164,10 +164,10 @@ impl<W: Words> Bucket<W> {
     /// Forgives what the former owner owed. A TAT that has just moved is the newcomer's own, and stays.
     #[inline(never)]
     fn reset(&self, now: Instant) {
-        for dimension in Dimension::ALL {
-            let tat = self.0.load(tat_word(dimension));
+        for column in 0..Dimension::COLUMNS {
+            let tat = self.0.load(SLOT_TATS + column);
             if debt(tat, now) != 0 {
-                self.0.replace(tat_word(dimension), tat, now);
+                self.0.replace(SLOT_TATS + column, tat, now);
             }
         }
     }
@@ -175,7 +175,7 @@ impl<W: Words> Bucket<W> {
 
 #[inline(always)]
 const fn tat_word(dimension: Dimension) -> usize {
-    SLOT_TATS + dimension as usize
+    SLOT_TATS + dimension.column()
 }
 
 /// Where a bucket is in its set: scratch memory, so that the verifier follows one bucket and not each of four.

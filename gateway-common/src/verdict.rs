@@ -144,8 +144,12 @@ reasons! {
     LimitSyn "limit_syn" Drop "budgets" "The source is over its limit of SYNs."
     LimitUdp "limit_udp" Drop "budgets" "The source is over its limit of UDP packets."
     LimitIcmp "limit_icmp" Drop "budgets" "The source is over its limit of ICMP packets."
+    TotalInitial "total_initial" Drop "budgets" "The service's total of QUIC packets that open connections is used up."
+    TotalMigration "total_migration" Drop "budgets" "The service's total of QUIC packets of unknown connections is used up."
+    LimitInitial "limit_initial" Drop "budgets" "The source is over its limit of QUIC packets that open connections."
+    LimitMigration "limit_migration" Drop "budgets" "The source is over its limit of QUIC packets of unknown connections."
     Contended "contended" Drop "budgets" "Other CPUs changed the same bucket at every try; dropped so that no limit is passed."
-    GatedFragment "gated_fragment" Drop "tls" "A fragmented TCP segment to a service that requires TLS: its bytes cannot be judged."
+    GatedFragment "gated_fragment" Drop "tls" "A fragment to a service that requires TLS or QUIC: its bytes cannot be judged."
     PlaintextHttp "plaintext_http" Drop "tls" "HTTP without TLS to a service that requires TLS."
     NotTls "not_tls" Drop "tls" "The connection's first bytes are not a TLS handshake record with a ClientHello."
     Ssl2Hello "ssl2_hello" Drop "tls" "A ClientHello of SSL 2.0."
@@ -156,6 +160,10 @@ reasons! {
     ProxyHeader "proxy_header" Drop "hello" "The connection does not start with a PROXY protocol header, or with a malformed one."
     HelloMalformed "hello_malformed" Drop "hello" "The ClientHello contradicts itself, or is longer than the gateway reads."
     HelloGap "hello_gap" Drop "hello" "Bytes of a first message whose earlier bytes the gateway has not read; TCP sends them again."
+    QuicMalformed "quic_malformed" Drop "quic" "No QUIC packet that a client sends: its header is cut short or contradicts the datagram (RFC 9000 section 17)."
+    QuicVersion "quic_version" Drop "quic" "A version of QUIC that only the server could know, in a datagram that it would not answer (RFC 9000 section 5.2.2)."
+    QuicInitialSize "quic_initial_size" Drop "quic" "An Initial in a datagram below 1,200 bytes (RFC 9000 section 14.1)."
+    QuicNoInitial "quic_no_initial" Drop "quic" "A Handshake or 0-RTT packet from an address and port that has sent no Initial."
 }
 
 impl Reason {
@@ -196,18 +204,23 @@ impl Scope {
     /// The reason for a packet that is over this scope's limit in `dimension`.
     #[inline(always)]
     pub const fn reason(self, dimension: crate::rate::Dimension) -> Reason {
-        use crate::rate::Dimension::{Bytes, Icmp, Packets, Syn, Udp};
+        use crate::rate::Dimension::{Bytes, Icmp, Initial, Migration, Packets, Syn, Udp};
         match (self, dimension) {
             (Self::Total, Packets) => Reason::TotalPackets,
             (Self::Total, Bytes) => Reason::TotalBytes,
             (Self::Total, Syn) => Reason::TotalSyn,
             (Self::Total, Udp) => Reason::TotalUdp,
             (Self::Total, Icmp) => Reason::TotalIcmp,
+            (Self::Total, Initial) => Reason::TotalInitial,
+            (Self::Total, Migration) => Reason::TotalMigration,
             (Self::Neighbours, Packets) => Reason::NeighboursPackets,
             (Self::Neighbours, Bytes) => Reason::NeighboursBytes,
             (Self::Neighbours, Syn) => Reason::NeighboursSyn,
             (Self::Neighbours, Udp) => Reason::NeighboursUdp,
             (Self::Neighbours, Icmp) => Reason::NeighboursIcmp,
+            // Limits of services alone.
+            (Self::Neighbours | Self::Source, Initial) => Reason::LimitInitial,
+            (Self::Neighbours | Self::Source, Migration) => Reason::LimitMigration,
             (Self::Source, Packets) => Reason::LimitPackets,
             (Self::Source, Bytes) => Reason::LimitBytes,
             (Self::Source, Syn) => Reason::LimitSyn,

@@ -17,7 +17,7 @@ constants! {
     KEY_1: u64 = 0;
     /// Monotonic nanoseconds at instant 0.
     EPOCH: u64 = 0;
-    /// Sets of the table of sources; a power of two, like the next four.
+    /// Sets of the table of sources; a power of two, like the next five.
     SETS_SOURCES: u32 = 1;
     /// Sets of one region of the table of sources towards services.
     SETS_SERVICE_SOURCES: u32 = 1;
@@ -27,6 +27,8 @@ constants! {
     SETS_CONNECTIONS: u32 = 1;
     /// Sets of the table of first messages.
     SETS_HELLOS: u32 = 1;
+    /// Sets of the table of QUIC tuples.
+    SETS_TUPLES: u32 = 1;
     /// 1: rare verdicts go to the log.
     DEBUG_LOG: u32 = 0;
     /// 1: the clock is a map value, and the verdict is written beside it.

@@ -145,6 +145,7 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
             Table::Totals => SERVICES as u32,
             Table::Connections => constants::SETS_CONNECTIONS.load(),
             Table::Hellos => constants::SETS_HELLOS.load(),
+            Table::Tuples => constants::SETS_TUPLES.load(),
         }
     }
 
@@ -156,14 +157,15 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
             Table::Neighbours => &maps::NEIGHBOURS,
             Table::Totals => &maps::TOTALS,
             Table::Hellos => &maps::HELLOS,
-            Table::Connections => return None,
+            Table::Connections | Table::Tuples => return None,
         };
         map.get_ptr_mut(index).and_then(MapWords::new)
     }
 
     #[inline(always)]
-    fn links(&self, index: u32) -> Option<Self::Links> {
-        maps::CONNECTIONS.get_ptr_mut(index).and_then(MapWords::new)
+    fn links(&self, table: Table, index: u32) -> Option<Self::Links> {
+        let map = if matches!(table, Table::Tuples) { &maps::TUPLES } else { &maps::CONNECTIONS };
+        map.get_ptr_mut(index).and_then(MapWords::new)
     }
 
     #[inline(always)]

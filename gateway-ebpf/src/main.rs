@@ -53,7 +53,8 @@ fn judge<const FRAGS: bool>(context: &XdpContext, frame: &XdpFrame<'_, FRAGS>) -
 #[inline(always)]
 fn log(context: &XdpContext, verdict: Verdict) {
     if constants::DEBUG_LOG.load() != 0 && verdict.reason.is_rare() {
-        aya_log_ebpf::info!(context, "{}: {}", verdict.action.name(), verdict.reason.name());
+        // Numbers, which user space puts into words: the verifier would follow every string.
+        aya_log_ebpf::info!(context, "{} {}", verdict.action as u32, verdict.reason as u32);
     }
 }
 

@@ -188,7 +188,11 @@ fn service_value(service: &Service, total: &Quotas, key: Key) -> ServiceValue {
         limits: LimitsValue::default(),
         addresses,
         address_count: service.addresses.len().min(ADDRESSES) as u32,
-        gate: if service.require == Require::Tls { gate::TLS } else { gate::ANY },
+        gate: match service.require {
+            Require::Any => gate::ANY,
+            Require::Tls => gate::TLS,
+            Require::Quic => gate::QUIC,
+        },
         own: 0,
         totals: totals as u32,
         region: 0,

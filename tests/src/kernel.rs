@@ -110,6 +110,7 @@ fn sizes(sets: Sets) -> TableSizes {
         neighbours: sets.neighbours * ways,
         connections: sets.connections * LINK_WAYS as u32,
         hellos: sets.hellos * ways,
+        tuples: sets.tuples * ways,
     }
 }
 

@@ -194,8 +194,8 @@ impl<'a> Env for Losing<'a> {
     fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets> {
         Env::buckets(&self.0, table, index).map(Lost)
     }
-    fn links(&self, index: u32) -> Option<Self::Links> {
-        Env::links(&self.0, index)
+    fn links(&self, table: Table, index: u32) -> Option<Self::Links> {
+        Env::links(&self.0, table, index)
     }
     fn socket(&self, packet: &Packet) -> Socket {
         Env::socket(&self.0, packet)

@@ -81,3 +81,8 @@ fn who_proves_himself_an_offender_is_banned() -> Result<()> {
 fn many_bans_outlast_a_restart() -> Result<()> {
     run("many_bans_outlast_a_restart", bars::million)
 }
+
+#[test]
+fn what_is_no_quic_does_not_reach_a_quic_service() -> Result<()> {
+    run("what_is_no_quic_does_not_reach_a_quic_service", bars::nonsense)
+}

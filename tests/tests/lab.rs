@@ -40,6 +40,7 @@ fn a_flood_is_counted_exactly() -> Result<()> {
     }
     const FRAMES: u64 = 1_000_000;
     let lab = Lab::new()?;
+    lab.silence_attacker()?;
     let counter = lab.attach(Program::CountDrop)?;
     let template = Template::udp(FLOOD_V4.into(), SERVER_V4.into(), (4000, 53), 18)?;
     let length = template.bytes().len() as u64;

@@ -34,7 +34,7 @@ fn slots(env: &HostEnv, now: Instant) -> Vec<(u64, Instant)> {
     (0..WAYS)
         .map(|way| {
             let slot = set.slot(way);
-            let debts = (0..Dimension::COUNT).map(|place| debt(slot.load(SLOT_TATS + place), now));
+            let debts = (0..Dimension::COLUMNS).map(|place| debt(slot.load(SLOT_TATS + place), now));
             (slot.load(SLOT_KEY), debts.max().unwrap_or(0))
         })
         .collect()

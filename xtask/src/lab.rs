@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
-use crate::command::{as_root, find, run};
+use crate::command::{as_root, find, run, workspace};
 use crate::setup::apt_install;
 
 /// Programs of the lab, and the Debian packages that they come in.
@@ -22,8 +22,16 @@ const PROGRAMS: [(&str, &str); 10] = [
 ];
 
 /// More clients of TLS stacks, for `soak` alone: they are large.
-const CLIENTS: [(&str, &str); 3] =
-    [("tstclnt", "libnss3-tools"), ("node", "nodejs"), ("keytool", "default-jre-headless")];
+const CLIENTS: [(&str, &str); 5] = [
+    ("tstclnt", "libnss3-tools"),
+    ("node", "nodejs"),
+    ("keytool", "default-jre-headless"),
+    ("chromium", "chromium"),
+    ("debootstrap", "debootstrap"),
+];
+
+/// The Debian release whose curl and nginx speak HTTP/3, what is taken of it, and where it is laid: beside the machine's own.
+const NEWER: (&str, &str, &str) = ("trixie", "curl,nginx,ca-certificates", "target/newer");
 
 /// Installs the programs that are missing, and mounts bpffs where it is not mounted.
 pub(crate) fn setup() -> Result<()> {
@@ -33,7 +41,22 @@ pub(crate) fn setup() -> Result<()> {
 
 /// Installs what long runs need beside that.
 pub(crate) fn setup_soak() -> Result<()> {
-    install(&CLIENTS)
+    install(&CLIENTS)?;
+    let (release, packages, directory) = NEWER;
+    let directory = workspace().join(directory);
+    if directory.join("usr/sbin/nginx").exists() {
+        return Ok(());
+    }
+    println!("Laying programs of Debian {release} into {}: {packages}.", directory.display());
+    // What an interrupted run has left would be taken for a tree that only lacks packages.
+    let part = directory.with_extension("part");
+    run(as_root("rm", &[])?.arg("-rf").arg(&part))?;
+    let include = format!("--include={packages}");
+    let mut debootstrap = as_root("debootstrap", &[])?;
+    run(debootstrap.args(["--variant=minbase", &include, release]).arg(&part)).with_context(|| {
+        format!("could not lay Debian {release}; its log is {}/debootstrap", part.display())
+    })?;
+    run(as_root("mv", &[])?.arg(&part).arg(&directory))
 }
 
 /// Installs the packages of those programs that are missing.

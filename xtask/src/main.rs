@@ -28,6 +28,9 @@ enum Verb {
         /// Also what tests, demo and benchmarks need: nginx, curl, openssl, nftables and others
         #[arg(long)]
         lab: bool,
+        /// Also what the long runs need: browsers, runtimes, and programs of a later Debian
+        #[arg(long)]
+        soak: bool,
     },
     /// Build the XDP objects into target/bpf
     Ebpf,
@@ -55,8 +58,13 @@ struct Rest {
 
 fn main() -> Result<()> {
     match Cli::parse().verb {
-        Verb::Setup { lab: false } => setup::toolchain().map(drop),
-        Verb::Setup { lab: true } => setup::toolchain().and_then(|_| lab::setup()),
+        Verb::Setup { lab, soak } => {
+            setup::toolchain()?;
+            if lab || soak {
+                lab::setup()?;
+            }
+            if soak { lab::setup_soak() } else { Ok(()) }
+        }
         Verb::Ebpf => ebpf::build(&setup::toolchain()?),
         Verb::Run(rest) => run::gateway(&rest.arguments),
         Verb::Demo(rest) => program::run("demo", &rest.arguments),

@@ -5,6 +5,7 @@ pub mod essential;
 pub mod hello;
 pub mod lists;
 pub mod parse;
+pub mod quic;
 pub mod sanity;
 pub mod service;
 pub mod tls;

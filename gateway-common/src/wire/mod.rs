@@ -6,6 +6,7 @@ pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod proxy;
+pub mod quic;
 pub mod tcp;
 pub mod tls;
 pub mod udp;

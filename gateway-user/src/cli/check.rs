@@ -99,7 +99,7 @@ fn text(config: &Config) -> String {
         let ports: Vec<_> = service.ports.iter().map(ports_text).collect();
         let gate = match service.require {
             crate::config::Require::Tls => "only connections that start with a TLS ClientHello",
-            crate::config::Require::Quic => "QUIC (not enforced by this version)",
+            crate::config::Require::Quic => "only connections that start with a QUIC Initial",
             crate::config::Require::Any => "anything",
         };
         lines.push(format!("service {}: {} {}, {gate}", service.name, service.protocol, ports.join(" ")));

@@ -20,12 +20,12 @@ pub(super) fn limits<'t>(
     places: &mut PrefixPlaces,
 ) -> (Limits, Neighbours) {
     let mut limits = Limits::default();
-    quotas(reader, section, &mut limits.quotas);
+    quotas(reader, section, &Dimension::OF_SOURCES, &mut limits.quotas);
     prefix_length(reader, section, ("ipv4_prefix", 8..=32), &mut limits.ipv4_prefix, &mut places.source[0]);
     prefix_length(reader, section, ("ipv6_prefix", 16..=64), &mut limits.ipv6_prefix, &mut places.source[1]);
     let neighbours = each(reader, section, "neighbours", |reader, section| {
         let mut neighbours = Neighbours::default();
-        quotas(reader, section, &mut neighbours.quotas);
+        quotas(reader, section, &Dimension::OF_SOURCES, &mut neighbours.quotas);
         let [ipv4, ipv6] = &mut places.neighbourhood;
         prefix_length(reader, section, ("ipv4_prefix", 1..=31), &mut neighbours.ipv4_prefix, ipv4);
         prefix_length(reader, section, ("ipv6_prefix", 1..=63), &mut neighbours.ipv6_prefix, ipv6);
@@ -48,9 +48,14 @@ fn prefix_length<'t>(
     }
 }
 
-/// The quotas of a section, each in the place of a default.
-pub(super) fn quotas<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>, quotas: &mut Quotas) {
-    for dimension in Dimension::ALL {
+/// The quotas of a section in some dimensions, each in the place of a default.
+pub(super) fn quotas<'t>(
+    reader: &mut Reader<'t>,
+    section: &mut Section<'t>,
+    dimensions: &[Dimension],
+    quotas: &mut Quotas,
+) {
+    for &dimension in dimensions {
         let Some(item) = section.get(dimension.name()) else {
             continue;
         };

@@ -157,6 +157,33 @@ pub struct Service {
     pub quotas: Quotas,
 }
 
+impl Service {
+    /// What can be counted towards a service: the dimensions of sources, but for those that its packets never have.
+    pub const fn dimensions(protocol: Protocol, require: Require) -> &'static [Dimension] {
+        use Dimension::{Bytes, Initial, Migration, Packets, Syn, Udp};
+        match (protocol, require) {
+            (Protocol::Tcp, _) => &[Packets, Bytes, Syn],
+            (Protocol::Udp, Require::Quic) => &[Packets, Bytes, Udp, Initial, Migration],
+            (Protocol::Udp, _) => &[Packets, Bytes, Udp],
+        }
+    }
+
+    /// What each source, and all of them together, may send where the file says nothing. A QUIC handshake costs the server
+    /// more than a SYN does, and nothing but these two keeps forged sources from the gate's table.
+    pub(super) fn default_quotas(require: Require) -> (Quotas, Quotas) {
+        let of = |initial: (u64, u64), migration: (u64, u64)| {
+            quotas(&[
+                (Dimension::Initial, initial.0, Some(initial.1)),
+                (Dimension::Migration, migration.0, Some(migration.1)),
+            ])
+        };
+        match require {
+            Require::Quic => (of((200, 400), (50, 100)), of((5_000, 10_000), (1_000, 10_000))),
+            Require::Any | Require::Tls => (Quotas::NONE, Quotas::NONE),
+        }
+    }
+}
+
 /// Sources that no limit holds for, and sources that are let in for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lists {

@@ -42,8 +42,6 @@ pub(super) fn read<'t>(
                 message,
                 format!("write protocol = \"{needed}\", or require = \"{alternative}\""),
             );
-        } else if service.require == Require::Quic {
-            not_enforced(reader, item.at, "require = \"quic\"");
         }
     }
     tls_details(reader, section, require, service);

@@ -55,7 +55,7 @@ fn class<'t>(reader: &mut Reader<'t>, mut section: Section<'t>) -> ClassAt {
         reader.error(item.at, "a class without sources", format!("write: {example}"));
     }
     let mut own = Quotas::NONE;
-    quotas(reader, &mut section, &mut own);
+    quotas(reader, &mut section, &Dimension::OF_SOURCES, &mut own);
     section.finish(reader);
     let (sources, sources_at) = sources.into_iter().unzip();
     ClassAt { class: Class { name, sources, quotas: own }, name_at, sources_at }
@@ -88,17 +88,6 @@ fn service<'t>(reader: &mut Reader<'t>, mut section: Section<'t>) -> ServiceAt {
         Some(item) => addresses(reader, &item),
         None => Some(Vec::new()),
     };
-    let mut own = Quotas::NONE;
-    quotas(reader, &mut section, &mut own);
-    let mut total = Quotas::NONE;
-    countable(reader, &mut section, protocol);
-    if let Some(item) = section.get("total")
-        && let Some(mut all) = reader.section(&item, "total.syn = { rate = \"50k/s\" }")
-    {
-        quotas(reader, &mut all, &mut total);
-        countable(reader, &mut all, protocol);
-        all.finish(reader);
-    }
     let (ports, mut ports_at): (_, Vec<_>) = ports.into_iter().unzip();
     if protocol.is_none() || addresses.is_none() {
         ports_at.clear();
@@ -113,32 +102,48 @@ fn service<'t>(reader: &mut Reader<'t>, mut section: Section<'t>) -> ServiceAt {
         server_names: Vec::new(),
         proxy_protocol: false,
         syn_cookies: SynCookies::default(),
-        total,
-        quotas: own,
+        total: Quotas::NONE,
+        quotas: Quotas::NONE,
     };
     requirements::read(reader, &mut section, protocol, &mut service);
+    (service.quotas, service.total) = Service::default_quotas(service.require);
+    countable(reader, &mut section, protocol, service.require, &mut service.quotas);
+    if let Some(item) = section.get("total")
+        && let Some(mut all) = reader.section(&item, "total.syn = { rate = \"50k/s\" }")
+    {
+        countable(reader, &mut all, protocol, service.require, &mut service.total);
+        all.finish(reader);
+    }
     section.finish(reader);
     ServiceAt { service, name_at, ports_at }
 }
 
-/// Refuses quotas of what a service of this protocol never sees.
-fn countable<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>, protocol: Option<Protocol>) {
-    let foreign: &[Dimension] = match protocol {
-        Some(Protocol::Tcp) => &[Dimension::Udp, Dimension::Icmp],
-        Some(Protocol::Udp) => &[Dimension::Syn, Dimension::Icmp],
-        None => &[Dimension::Icmp],
-    };
-    for dimension in foreign {
-        let Some(item) = section.get(dimension.name()) else {
+/// The quotas of a service or of its total; refuses those of what a service of this protocol never sees.
+fn countable<'t>(
+    reader: &mut Reader<'t>,
+    section: &mut Section<'t>,
+    protocol: Option<Protocol>,
+    require: Require,
+    own: &mut Quotas,
+) {
+    quotas(reader, section, &Dimension::ALL, own);
+    let of = |protocol| Service::dimensions(protocol, require);
+    // Where the protocol is not known, what no protocol has.
+    let counted =
+        protocol.map_or_else(|| [of(Protocol::Tcp), of(Protocol::Udp)].concat(), |known| of(known).to_vec());
+    for foreign in Dimension::ALL.into_iter().filter(|dimension| !counted.contains(dimension)) {
+        let Some(item) = section.get(foreign.name()) else {
             continue;
         };
-        let message = format!("`{}` counts nothing that belongs to this service", dimension.name());
-        let (protocol, own) = match protocol {
-            Some(Protocol::Tcp) => ("tcp", "`packets`, `bytes` and `syn`"),
-            Some(Protocol::Udp) => ("udp", "`packets`, `bytes` and `udp`"),
-            None => ("tcp or udp", "`packets` and `bytes`"),
+        let message = format!("`{foreign}` counts nothing that belongs to this service");
+        let kind = match (protocol, require) {
+            (Some(Protocol::Tcp), _) => "a tcp",
+            (Some(Protocol::Udp), Require::Quic) => "a QUIC",
+            (Some(Protocol::Udp), _) => "a udp",
+            (None, _) => "a",
         };
-        reader.error(item.key, message, format!("a {protocol} service can limit {own}"));
+        let can: Vec<_> = counted.iter().map(|dimension| format!("`{dimension}`")).collect();
+        reader.error(item.key, message, format!("{kind} service can limit {}", can.join(", ")));
     }
 }
 

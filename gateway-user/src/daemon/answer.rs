@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use crate::{
     bans::{Ban, Origin},
-    config::{Quota, Quotas},
+    config::{Quota, Quotas, Service},
     control::{
         document::{Changed, LimitOrigin, LimitRow, PrefixRow},
         protocol::{Done, FailureKind, Reply, Request, Row},
@@ -100,6 +100,7 @@ impl Gateway {
         for_seconds: Option<u64>,
     ) -> Result<Reply, Reply> {
         self.quotas_at(place)?;
+        self.countable(place, what)?;
         let quota = Quota::parse(what, rate, burst)
             .map_err(|error| Reply::failed(FailureKind::Usage, error, "nothing was changed"))?;
         let text = Some((quota.to_string(), quota.burst_text()));
@@ -152,6 +153,23 @@ impl Gateway {
         }
         self.save();
         Ok(self.done(message, until_at))
+    }
+
+    /// Refuses a dimension in which nothing is counted at this place.
+    fn countable(&self, place: &Place, what: Dimension) -> Result<(), Reply> {
+        let counted = match place {
+            Place::Service(name) | Place::Total(name) => {
+                let service = self.config.services.iter().find(|service| service.name == *name);
+                service.map_or(&[][..], |service| Service::dimensions(service.protocol, service.require))
+            }
+            Place::Default | Place::Neighbours | Place::Class(_) => &Dimension::OF_SOURCES,
+        };
+        if counted.contains(&what) {
+            return Ok(());
+        }
+        let there: Vec<_> = counted.iter().map(|dimension| dimension.name()).collect();
+        let message = format!("`{what}` counts nothing at {place}");
+        Err(Reply::failed(FailureKind::Usage, message, format!("there is {}", there.join(", "))))
     }
 
     /// The configured quotas of a place, which also says that there is such a place.

@@ -145,7 +145,7 @@ fn answer_scrape(gateway: &Gateway, scrape: Scrape) {
 const LOG_EVERY: Duration = Duration::from_millis(200);
 
 /// Prints what the program logs.
-async fn follow_log(log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>) {
+async fn follow_log(log: Option<aya_log::EbpfLogger<crate::kernel::VerdictLog>>) {
     let Some(mut log) = log else { return };
     let mut tick = interval(LOG_EVERY);
     loop {

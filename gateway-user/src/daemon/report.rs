@@ -109,7 +109,7 @@ impl Gateway {
         let mut rows = Vec::new();
         for table in Table::ALL.into_iter().filter(|table| *table != Table::Totals) {
             let entries = match table {
-                Table::Connections => tables.connections(),
+                Table::Connections | Table::Tuples => tables.links(table),
                 Table::Hellos => tables.slots(table).count(),
                 _ => tables.slots(table).filter(|slot| owes(slot, now)).count(),
             };
@@ -243,7 +243,7 @@ impl Ord for Row {
 }
 
 fn owes(slot: &Slot, now: u64) -> bool {
-    slot.words[SLOT_TATS..SLOT_TATS + Dimension::COUNT].iter().any(|&tat| rate::debt(tat, now) != 0)
+    slot.words[SLOT_TATS..SLOT_TATS + Dimension::COLUMNS].iter().any(|&tat| rate::debt(tat, now) != 0)
 }
 
 fn budget(slot: &Slot, limits: &Limits, dimension: Dimension, now: u64) -> Option<Budget> {
@@ -251,7 +251,7 @@ fn budget(slot: &Slot, limits: &Limits, dimension: Dimension, now: u64) -> Optio
     if !limit.is_limit() || limit.burst == 0 {
         return None;
     }
-    let debt = rate::debt(slot.words[SLOT_TATS + dimension as usize], now).min(limit.burst);
+    let debt = rate::debt(slot.words[SLOT_TATS + dimension.column()], now).min(limit.burst);
     let left = u128::from(limit.burst - debt) * 100 / u128::from(limit.burst);
     Some(Budget { dimension, left_percent: left as u8 })
 }

@@ -12,7 +12,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::{
     cli::args::{Global, RunArgs},
     config::{Config, Mode, OnExit, Quota, Report},
-    kernel::{Kernel, LoadOptions, TableSizes, pins::Pins},
+    kernel::{Kernel, LoadOptions, TableSizes, VerdictLog, pins::Pins},
     live::{self, Clock, Live},
     net::{self, Interface},
     policy::{self, Overrides, Rows},
@@ -261,7 +261,7 @@ impl Gateway {
     }
 
     /// What the program logs, if it was told to.
-    pub(super) fn log(&mut self) -> Result<Option<aya_log::EbpfLogger<&'static dyn log::Log>>> {
+    pub(super) fn log(&mut self) -> Result<Option<aya_log::EbpfLogger<VerdictLog>>> {
         if self.arguments.0.debug_log { Ok(Some(self.kernel.log()?)) } else { Ok(None) }
     }
 

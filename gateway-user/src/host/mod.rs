@@ -237,11 +237,12 @@ impl<'a> Env for &'a HostEnv {
     }
 
     fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets> {
-        if table == Table::Connections { None } else { self.tables.set(table, index) }
+        let is_links = matches!(table, Table::Connections | Table::Tuples);
+        if is_links { None } else { self.tables.set(table, index) }
     }
 
-    fn links(&self, index: u32) -> Option<Self::Links> {
-        self.tables.set(Table::Connections, index)
+    fn links(&self, table: Table, index: u32) -> Option<Self::Links> {
+        self.tables.set(table, index)
     }
 
     fn socket(&self, packet: &Packet) -> Socket {

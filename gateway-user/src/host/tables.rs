@@ -20,6 +20,8 @@ pub struct Sets {
     pub connections: u32,
     /// Of [`Table::Hellos`].
     pub hellos: u32,
+    /// Of [`Table::Tuples`].
+    pub tuples: u32,
 }
 
 impl Sets {
@@ -33,6 +35,7 @@ impl Sets {
             Table::Totals => SERVICES as u32,
             Table::Connections => self.connections,
             Table::Hellos => self.hellos,
+            Table::Tuples => self.tuples,
         }
     }
 
@@ -55,6 +58,7 @@ impl From<TableSizes> for Sets {
             neighbours: sizes.sets(Table::Neighbours),
             connections: sizes.sets(Table::Connections),
             hellos: sizes.sets(Table::Hellos),
+            tuples: sizes.sets(Table::Tuples),
         }
     }
 }
@@ -62,7 +66,7 @@ impl From<TableSizes> for Sets {
 impl Default for Sets {
     /// Room for a test: 1,024 sources.
     fn default() -> Self {
-        Self { sources: 256, service_sources: 16, neighbours: 64, connections: 64, hellos: 16 }
+        Self { sources: 256, service_sources: 16, neighbours: 64, connections: 64, hellos: 16, tuples: 16 }
     }
 }
 
@@ -76,7 +80,7 @@ pub struct Tables {
 /// Words of one set of a table.
 const fn set_words(table: Table) -> usize {
     match table {
-        Table::Connections => LINK_SET_WORDS,
+        Table::Connections | Table::Tuples => LINK_SET_WORDS,
         _ => SET_WORDS,
     }
 }
@@ -102,7 +106,8 @@ impl Tables {
 
     /// Every slot in use or used before of a table of buckets, with its key.
     pub fn slots(&self, table: Table) -> impl Iterator<Item = Slot<'_>> {
-        let words = if table == Table::Connections { &[] } else { &self.words[table as usize][..] };
+        let is_links = set_words(table) == LINK_SET_WORDS;
+        let words = if is_links { &[] } else { &self.words[table as usize][..] };
         words.chunks_exact(SLOT_WORDS).map(Words).filter(|slot| env::Words::load(*slot, 0) != 0)
     }
 }

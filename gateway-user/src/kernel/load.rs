@@ -22,6 +22,7 @@ use super::{
     KernelError, TableSizes,
     bans::BanMaps,
     btf::SocketFields,
+    log::VerdictLog,
     object,
     pins::{Pins, Shape},
     policy::PolicyMaps,
@@ -194,8 +195,9 @@ impl Kernel {
     ///
     /// # Errors
     /// When the program's ring buffer is not there.
-    pub fn log(&mut self) -> Result<EbpfLogger<&'static dyn log::Log>, KernelError> {
-        EbpfLogger::init(&mut self.ebpf).map_err(|error| KernelError::Log(error.to_string()))
+    pub fn log(&mut self) -> Result<EbpfLogger<VerdictLog>, KernelError> {
+        EbpfLogger::init_with_logger(&mut self.ebpf, VerdictLog)
+            .map_err(|error| KernelError::Log(error.to_string()))
     }
 
     /// Sets the clock of a kernel loaded for testing, in instants.
@@ -268,6 +270,7 @@ fn pinned(tables: &TableSizes) -> Vec<(&'static str, Shape)> {
         ("bans", array(64, BAN_SETS)),
         ("ban_filter", array(8, BAN_FILTER_WORDS)),
         ("strikes", array(64, STRIKE_SETS + 1)),
+        ("tuples", array(64, tables.sets(Table::Tuples))),
         ("counters", array(size_of::<Tally>() as u32, cells(INTERFACES))),
         ("service_counts", array(8, cells(gateway_common::abi::SERVICES))),
         ("notes", array(8, (Table::COUNT * Note::COUNT) as u32)),
@@ -297,8 +300,15 @@ fn loader(
 ) -> Result<Ebpf, KernelError> {
     let flags = [u32::from(options.debug_log), u32::from(options.testing)];
     let tables = &options.tables;
-    let sets = [Table::Sources, Table::ServiceSources, Table::Neighbours, Table::Connections, Table::Hellos]
-        .map(|table| tables.sets(table));
+    let sets = [
+        Table::Sources,
+        Table::ServiceSources,
+        Table::Neighbours,
+        Table::Connections,
+        Table::Hellos,
+        Table::Tuples,
+    ]
+    .map(|table| tables.sets(table));
     let paths: Vec<(&str, PathBuf)> = options
         .pins
         .iter()
@@ -314,6 +324,7 @@ fn loader(
         .override_global("SETS_NEIGHBOURS", &sets[2], true)
         .override_global("SETS_CONNECTIONS", &sets[3], true)
         .override_global("SETS_HELLOS", &sets[4], true)
+        .override_global("SETS_TUPLES", &sets[5], true)
         .override_global("DEBUG_LOG", &flags[0], true)
         .override_global("TESTING", &flags[1], true)
         .override_global("TCP_SOCK_RCV_NXT", &fields.rcv_nxt, true)
@@ -323,7 +334,8 @@ fn loader(
         .map_max_entries("service_sources", sets[1] * SERVICE_REGIONS as u32)
         .map_max_entries("neighbours", sets[2])
         .map_max_entries("connections", sets[3])
-        .map_max_entries("hellos", sets[4]);
+        .map_max_entries("hellos", sets[4])
+        .map_max_entries("tuples", sets[5]);
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
     }

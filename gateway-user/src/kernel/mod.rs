@@ -9,6 +9,7 @@ mod btf;
 mod error;
 mod live;
 mod load;
+mod log;
 mod object;
 pub mod pins;
 mod policy;
@@ -18,6 +19,7 @@ mod value;
 
 pub use error::KernelError;
 pub use load::{Kernel, LoadOptions, Program};
+pub use log::VerdictLog;
 pub use object::embedded;
 pub use policy::{Family, PolicySet, Prefixes};
 pub use tables::TableSizes;

@@ -31,10 +31,12 @@ pub struct TableSizes {
     pub connections: u32,
     /// First messages of which a part has come: 64 bytes each.
     pub hellos: u32,
+    /// Who has opened QUIC connections: 16 bytes each.
+    pub tuples: u32,
 }
 
 impl Default for TableSizes {
-    /// 23 MiB in all. Why these: docs/architecture.md.
+    /// 27 MiB in all. Why these: docs/architecture.md.
     fn default() -> Self {
         Self {
             sources: 131_072,
@@ -42,6 +44,7 @@ impl Default for TableSizes {
             neighbours: 16_384,
             connections: 262_144,
             hellos: 32_768,
+            tuples: 262_144,
         }
     }
 }
@@ -55,6 +58,7 @@ impl TableSizes {
             Table::Neighbours => self.neighbours,
             Table::Totals => return SERVICES as u32,
             Table::Connections => return (self.connections / LINK_WAYS as u32).next_power_of_two(),
+            Table::Tuples => return (self.tuples / LINK_WAYS as u32).next_power_of_two(),
             Table::Hellos => self.hellos,
         };
         (slots / WAYS as u32).next_power_of_two()
@@ -77,6 +81,7 @@ pub struct Tables {
     neighbours: Mapping,
     connections: Mapping,
     hellos: Mapping,
+    tuples: Mapping,
 }
 
 impl Tables {
@@ -89,6 +94,7 @@ impl Tables {
             neighbours: map(Table::Neighbours, 1)?,
             connections: map(Table::Connections, 1)?,
             hellos: map(Table::Hellos, 1)?,
+            tuples: map(Table::Tuples, 1)?,
         })
     }
 
@@ -111,11 +117,10 @@ impl Tables {
         })
     }
 
-    /// Entries of the connection table that are taken.
-    pub fn connections(&self) -> usize {
-        (0..self.connections.words / LINK_WORDS)
-            .filter(|link| self.connections.read(link * LINK_WORDS) != 0)
-            .count()
+    /// Entries of the table of connections, or of tuples, that are taken.
+    pub fn links(&self, table: Table) -> usize {
+        let mapping = if table == Table::Tuples { &self.tuples } else { &self.connections };
+        (0..mapping.words / LINK_WORDS).filter(|link| mapping.read(link * LINK_WORDS) != 0).count()
     }
 
     /// Slots of a table.
@@ -127,6 +132,7 @@ impl Tables {
             Table::Totals => SERVICES,
             Table::Connections => self.connections.words / LINK_WORDS,
             Table::Hellos => self.hellos.words / SLOT_WORDS,
+            Table::Tuples => self.tuples.words / LINK_WORDS,
         }
     }
 }
@@ -140,7 +146,8 @@ struct Mapping {
 
 impl Mapping {
     fn new(ebpf: &Ebpf, table: Table, sets: usize, regions: usize) -> Result<Self, KernelError> {
-        let set_words = if matches!(table, Table::Connections) { LINK_SET_WORDS } else { SET_WORDS };
+        let is_links = matches!(table, Table::Connections | Table::Tuples);
+        let set_words = if is_links { LINK_SET_WORDS } else { SET_WORDS };
         let words = sets * regions * set_words;
         let Some(Map::Array(map)) = ebpf.map(table.name()) else {
             return Err(KernelError::NoMap(table.name()));

@@ -18,7 +18,7 @@ impl Kernel {
         }
         for table in Table::ALL {
             match table {
-                Table::Connections => self.clear::<LINK_SET_WORDS>(table)?,
+                Table::Connections | Table::Tuples => self.clear::<LINK_SET_WORDS>(table)?,
                 _ => self.clear::<SET_WORDS>(table)?,
             }
         }

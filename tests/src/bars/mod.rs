@@ -4,6 +4,7 @@ mod bans;
 mod flood;
 mod forged;
 mod honest;
+mod http3;
 mod lasting;
 mod limits;
 mod live;
@@ -18,6 +19,7 @@ pub use bans::{bans, million};
 pub use flood::{random_sources, share_at_full_rate};
 pub use forged::forged;
 pub use honest::{adoption, https, plaintext};
+pub use http3::{http3, nonsense};
 pub use lasting::{crowd, idle};
 pub use limits::exactness;
 pub use live::{limit_set, reloads};
@@ -39,7 +41,7 @@ pub struct Scale {
     pub open: usize,
     /// The same made by hand.
     pub crowd: usize,
-    /// Frames of each flood while a connection is idle.
+    /// Frames of each flood while a connection is idle, and of datagrams that are no QUIC.
     pub flood: u64,
     /// Bans that a restart restores.
     pub bans: u32,
@@ -78,7 +80,7 @@ impl Scale {
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 13] = [
+pub const BARS: [(&str, Bar); 14] = [
     ("https", https),
     ("few-stacks", few_stacks),
     ("plaintext", plaintext),
@@ -90,6 +92,7 @@ pub const BARS: [(&str, Bar); 13] = [
     ("reloads", reloads),
     ("kill", kill_and_restart),
     ("metrics", metrics),
+    ("quic-nonsense", nonsense),
     ("bans", bans),
     ("million", million),
 ];

@@ -24,6 +24,7 @@ pub fn kill_and_restart(_: &Scale) -> Result<()> {
     let nginx = lab.nginx()?;
     let config = format!("{HONEST}[lists]\nblock = [\"{FLOOD_V4}/32\"]\n");
     let mut gateway = Gateway::start(&lab, &config)?;
+    lab.silence_attacker()?;
     let mut connection = Connection::open(&lab, &nginx)?;
     connection.request()?;
     let before = datagrams(&lab)?;
@@ -104,9 +105,7 @@ pub fn metrics(_: &Scale) -> Result<()> {
     const FRAMES: u64 = 500_000;
     let lab = Lab::new()?;
     let gateway = Gateway::start(&lab, &format!("{HONEST}[lists]\nblock = [\"198.18.0.0/20\"]\n"))?;
-    // The attacker's own stack is silent, so whatever comes is the flood's.
-    lab.attacker.sysctl(&[("net/ipv6/conf/all/disable_ipv6", "1")])?;
-    thread::sleep(Duration::from_millis(500));
+    lab.silence_attacker()?;
     let side = lab.attack_side();
     let (before, interface) = (gateway.metrics()?, Interface::read(&lab.server, side)?);
     let [source, target]: [IpAddr; 2] = [FLOOD_V4.into(), SERVER_V4.into()];

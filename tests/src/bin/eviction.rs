@@ -26,7 +26,7 @@ const FORGED: u64 = 1 << 24;
 /// Frames of offenders in bytes: aggregates, so that a Gbit/s is not millions of packets.
 const FRAME: u32 = 50_000;
 /// What a source may do in a second, and at once, by default.
-const LIMITS: [(Dimension, u64, u64); Dimension::COUNT] = [
+const LIMITS: [(Dimension, u64, u64); 5] = [
     (Dimension::Packets, 20_000, 40_000),
     (Dimension::Bytes, 125_000_000, 64 << 20),
     (Dimension::Syn, 200, 400),
@@ -97,7 +97,10 @@ fn simulate(forged: u64, sets: u32, seconds: u64, kinds: &[Option<Dimension>], m
     stand.key = gateway_common::hash::Key([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
     stand.sets = Sets { sources: sets, ..Sets::default() };
     let env = HostEnv::new(stand);
-    let limits = Limits { each: LIMITS.map(|(dimension, rate, burst)| limit(dimension, rate, burst)) };
+    let mut limits = Limits::default();
+    for (dimension, rate, burst) in LIMITS {
+        limits.each[dimension as usize] = limit(dimension, rate, burst);
+    }
     let mut random = SmallRng::seed_from_u64(1);
     let began = Clock::now();
     let mut due = START;
@@ -137,7 +140,7 @@ fn report(env: &HostEnv, offenders: &[Offender], forged: u64, sets: u32, seconds
         "{forged} forged/s, {sets} sets of {WAYS}, {seconds} s: {:.2} % of {inserted} insertions took a slot in use",
         evicted as f64 * 100.0 / inserted.max(1) as f64,
     );
-    for dimension in Dimension::ALL {
+    for dimension in Dimension::OF_SOURCES {
         let of = offenders.iter().filter(|offender| offender.dimension == dimension);
         let excesses: Vec<f64> = of.map(|offender| offender.excess(seconds)).collect();
         let worst = excesses.iter().copied().fold(f64::NEG_INFINITY, f64::max);

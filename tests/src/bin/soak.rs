@@ -8,12 +8,17 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
-use gateway_tests::bars::{BARS, Bar, Scale, forged, random_sources, share_at_full_rate, stacks};
+use gateway_tests::bars::{BARS, Bar, Scale, forged, http3, random_sources, share_at_full_rate, stacks};
 use gateway_tests::lab::missing;
 
 /// Measurements that no test makes: they want more programs, or what they give depends on the machine.
-const LONG: [(&str, Bar); 4] =
-    [("stacks", stacks), ("forged", forged), ("flood", random_sources), ("share", share_at_full_rate)];
+const LONG: [(&str, Bar); 5] = [
+    ("stacks", stacks),
+    ("http3", http3),
+    ("forged", forged),
+    ("flood", random_sources),
+    ("share", share_at_full_rate),
+];
 
 fn main() -> Result<()> {
     let mut names: Vec<String> = std::env::args().skip(1).collect();

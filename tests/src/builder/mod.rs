@@ -11,6 +11,7 @@
 mod checksum;
 pub mod hello;
 mod network;
+pub mod quic;
 mod transport;
 
 use std::net::IpAddr;

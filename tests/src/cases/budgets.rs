@@ -8,6 +8,7 @@ use gateway_user::host::Stand;
 
 use super::frames::{PORT, ping, v4};
 use super::{Case, Draft, Offer, limit};
+use crate::builder::quic::{V1, initial};
 use crate::builder::{Frame, flags};
 
 /// Bytes of the frames that use up bytes; so many at once are a burst, so many a second the rate.
@@ -31,6 +32,7 @@ fn edge(dimension: Dimension) -> (Frame, Limit) {
         Dimension::Syn => v4().tcp(PORT, 443).flags(flags::SYN),
         Dimension::Udp => v4().udp(PORT, 443),
         Dimension::Icmp => ping(),
+        Dimension::Initial | Dimension::Migration => v4().udp(PORT, 443).payload(&initial(V1, 1_200)),
     };
     (frame, frames)
 }
@@ -55,24 +57,30 @@ fn walk(name: &str, stand: Stand, frame: Frame, over: Reason) -> Case {
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for dimension in Dimension::ALL {
+    for dimension in Dimension::OF_SOURCES.into_iter().chain([Dimension::Initial]) {
         let (frame, edge) = edge(dimension);
         let name = |scope: &str| format!("{scope}: {}", dimension.name());
-        cases.push(walk(
-            &name("a source's limit"),
-            Stand::new().each(dimension, edge),
-            frame.clone(),
-            Scope::Source.reason(dimension),
-        ));
-        cases.push(walk(
-            &name("a neighbourhood's limit"),
-            Stand::new().neighbours(dimension, edge),
-            frame.clone(),
-            Scope::Neighbours.reason(dimension),
-        ));
+        if dimension != Dimension::Initial {
+            cases.push(walk(
+                &name("a source's limit"),
+                Stand::new().each(dimension, edge),
+                frame.clone(),
+                Scope::Source.reason(dimension),
+            ));
+            cases.push(walk(
+                &name("a neighbourhood's limit"),
+                Stand::new().neighbours(dimension, edge),
+                frame.clone(),
+                Scope::Neighbours.reason(dimension),
+            ));
+        }
         // A service is found by port, and ICMP has none.
         if dimension != Dimension::Icmp {
-            let service = if dimension == Dimension::Udp { Offer::udp(443) } else { Offer::tcp(443) };
+            let service = match dimension {
+                Dimension::Udp => Offer::udp(443),
+                Dimension::Initial => Offer::quic(443),
+                _ => Offer::tcp(443),
+            };
             cases.push(walk(
                 &name("a service's limit of sources"),
                 Stand::new().serve(service.clone().own(dimension, edge)),

@@ -69,7 +69,7 @@ fn fresh() -> Vec<Case> {
             .gets(at(0, SSH), Reason::NotTls),
         gated("a listener remembers nothing")
             .gets(at(0, &hello), Reason::Ok)
-            .gets(at(600, SSH), Reason::NotTls),
+            .gets(at(600, SSH), Reason::TcpSequence),
         gated("a jump ahead proves nothing to a socket")
             .socket(open(0))
             .gets(at((1 << 30) + 1, SSH), Reason::Ok)
@@ -101,8 +101,19 @@ fn forged() -> Vec<Case> {
         gated("a forged SYN stops no connection")
             .socket(open(600))
             .gets(at(600, SSH), Reason::Ok)
-            .gets(syn().seq(77), Reason::Ok)
+            .gets(syn().seq(77 << 20), Reason::Ok)
             .gets(at(700, SSH), Reason::Ok),
+        gated("a SYN into the window of a live connection")
+            .socket(open(600))
+            .gets(at(600, SSH), Reason::Ok)
+            .gets(syn().seq(77), Reason::TcpSequence)
+            .gets(at(700, SSH), Reason::Ok),
+        gated("a record's length and another SYN")
+            .socket(open(0))
+            .gets(at(0, &[22, 3, 1, 1]), Reason::Ok)
+            .gets(at(4, &[0, 1]), Reason::Ok)
+            .gets(syn().seq(77 << 20), Reason::Ok)
+            .gets(at(0, &[22, 3, 1, 0]), Reason::NotTls),
         gated("a forged SYN does not move the stream's start")
             .gets(syn(), Reason::Ok)
             .gets(syn().seq(900), Reason::Ok)

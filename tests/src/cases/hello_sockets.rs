@@ -62,7 +62,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::under("a listener: a hello in two parts", wanted())
             .socket(Socket::Listening)
             .gets(at(0, half), Reason::Ok)
-            .gets(at(60, rest), Reason::NotTls),
+            .gets(at(60, rest), Reason::TcpSequence),
         full(&good),
     ]
 }

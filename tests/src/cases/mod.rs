@@ -16,6 +16,7 @@ mod ipv6;
 mod lists;
 mod modes;
 mod policy;
+mod quic;
 mod sanity;
 mod scopes;
 mod service;
@@ -28,7 +29,7 @@ use gateway_common::abi::mode;
 use gateway_common::env::Socket;
 use gateway_common::rate::{INSTANT_SHIFT, Instant, SECOND};
 use gateway_common::verdict::{Action, Reason, Verdict};
-use gateway_user::host::{HostEnv, Stand};
+use gateway_user::host::{HostEnv, Sets, Stand};
 
 pub use frames::{CLIENT, CLIENT_V6, SERVER, SERVER_V6};
 pub use policy::{Draft, Offer, limit};
@@ -136,13 +137,15 @@ impl Case {
         self
     }
 
-    /// Whether `BPF_PROG_TEST_RUN` can show it: frames of a size that it takes, and no socket.
+    /// Whether `BPF_PROG_TEST_RUN` can show it: frames of a size that it takes, no socket, and tables of the usual shape.
     #[must_use]
     pub fn runs_in_kernel(&self) -> bool {
-        self.steps.iter().all(|step| {
-            step.socket == Socket::Unknown
-                && (KERNEL_FRAME_MIN..=KERNEL_FRAME_MAX).contains(&step.frame.len())
-        })
+        let is_usual = self.stand.sets == Sets::default();
+        is_usual
+            && self.steps.iter().all(|step| {
+                step.socket == Socket::Unknown
+                    && (KERNEL_FRAME_MIN..=KERNEL_FRAME_MAX).contains(&step.frame.len())
+            })
     }
 
     /// Shows every frame to `judge`, in order, and stops at the first that gets something else.
@@ -204,6 +207,7 @@ pub fn all() -> Vec<Case> {
         gate_sockets::cases(),
         hello::cases(),
         hello_sockets::cases(),
+        quic::cases(),
         modes::cases(),
     ]
     .concat()

@@ -134,6 +134,11 @@ impl Offer {
         Self { gate: gate::TLS, ..Self::tcp(port) }
     }
 
+    /// On a UDP port, and QUIC alone.
+    pub fn quic(port: u16) -> Self {
+        Self { gate: gate::QUIC, ..Self::udp(port) }
+    }
+
     /// Behind a PROXY protocol header.
     pub fn proxied(mut self) -> Self {
         self.wants |= want::PROXY;

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use gateway_common::abi::{LINK_WORDS, SERVICES, SLOT_WORDS};
 use gateway_common::env::{Note, Table, Words as _};
 use gateway_common::verdict::{Action, Reason};
-use gateway_user::host::{self, Counters, HostEnv};
+use gateway_user::host::{Counters, HostEnv};
 use gateway_user::kernel::Kernel;
 
 /// Every counter that is not zero, by what it counts.
@@ -114,15 +114,17 @@ pub fn compare_tables(host: &HostEnv, kernel: &Kernel) -> Result<()> {
             bail!("table {}, used slot {place}: host {ours:x?}, kernel {theirs:x?}", table.name());
         }
     }
-    let (ours, theirs) = (connections(host.tables(), host.stand().sets), kernel.tables().connections());
-    if ours != theirs {
-        bail!("connections: host {ours}, kernel {theirs}");
+    for table in [Table::Connections, Table::Tuples] {
+        let (ours, theirs) = (links(host, table), kernel.tables().links(table));
+        if ours != theirs {
+            bail!("{}: host {ours}, kernel {theirs}", table.name());
+        }
     }
     Ok(())
 }
 
-fn connections(tables: &host::Tables, sets: host::Sets) -> usize {
-    let sets = (0..sets.connections).filter_map(|set| tables.set(Table::Connections, set));
+fn links(host: &HostEnv, table: Table) -> usize {
+    let sets = (0..host.stand().sets.of(table)).filter_map(|set| host.tables().set(table, set));
     sets.flat_map(|set| (0..gateway_common::abi::LINK_WAYS).map(move |way| set.load(way * LINK_WORDS)))
         .filter(|&fingerprint| fingerprint != 0)
         .count()

@@ -22,6 +22,7 @@ mod generator;
 mod listener;
 mod metrics;
 mod namespace;
+mod newer;
 mod nginx;
 mod object;
 mod port;
@@ -46,6 +47,8 @@ pub use gateway::Gateway;
 pub use listener::{Delivered, PlainListener};
 pub use metrics::Metrics;
 pub use namespace::Namespace;
+pub(crate) use namespace::{output, scratch};
+pub use newer::Newer;
 pub use nginx::{HOST as NGINX_HOST, Nginx};
 pub use object::{Attached, Category, Count, Program};
 pub use process::Process;
@@ -133,6 +136,17 @@ impl Lab {
     #[must_use]
     pub fn attack_side(&self) -> &str {
         &self.attack_side
+    }
+
+    /// Makes the attacker's own stack silent, so that whatever comes from its side is a flood's.
+    ///
+    /// # Errors
+    /// Where the setting cannot be written.
+    pub fn silence_attacker(&self) -> Result<()> {
+        self.attacker.sysctl(&[("net/ipv6/conf/all/disable_ipv6", "1")])?;
+        // What was under way arrives.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        Ok(())
     }
 
     /// Both of the server's interfaces: where a gateway belongs.

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 use super::namespace::{Namespace, output, scratch};
+use super::newer::Newer;
 use super::process::Process;
 use super::{SERVER_V4, SERVER_V6};
 
@@ -29,11 +30,25 @@ pub struct Nginx {
 
 impl Nginx {
     pub(crate) fn start(namespace: &Namespace) -> Result<Self> {
+        Self::start_as(namespace, Command::new("nginx"), "")
+    }
+
+    /// The same of a release that speaks HTTP/3, which it does on UDP port 443; its answers say the protocol.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn start_http3(namespace: &Namespace, newer: &Newer) -> Result<Self> {
+        let more = "listen 0.0.0.0:443 quic reuseport;\nlisten [::]:443 quic reuseport ipv6only=on;\n\
+                    location = / { return 200 \"$server_protocol\\n\"; }\n";
+        Self::start_as(namespace, newer.command("usr/sbin/nginx"), more)
+    }
+
+    /// Starts it with `more` in the server's section of its configuration.
+    fn start_as(namespace: &Namespace, mut command: Command, more: &str) -> Result<Self> {
         let directory = scratch()?;
         let path = directory.path();
         certificate(path)?;
-        fs::write(path.join("nginx.conf"), configuration(path)?)?;
-        let mut command = Command::new("nginx");
+        fs::write(path.join("nginx.conf"), configuration(path, more)?)?;
         command.arg("-p").arg(path).arg("-e").arg(path.join("error.log"));
         command.arg("-c").arg(path.join("nginx.conf"));
         let process =
@@ -47,6 +62,17 @@ impl Nginx {
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.directory.path().join("certificate.pem")
+    }
+
+    /// The hash of its public key, as browsers take it (RFC 7469 section 2.4).
+    ///
+    /// # Errors
+    /// Where openssl does not tell it.
+    pub fn key_hash(&self) -> Result<String> {
+        let script = "openssl x509 -in \"$0\" -pubkey -noout | openssl pkey -pubin -outform der \
+                      | openssl dgst -sha256 -binary | openssl base64";
+        let mut command = Command::new("sh");
+        Ok(output(command.args(["-c", script]).arg(self.certificate()))?.trim().to_owned())
     }
 
     /// What it logged as errors.
@@ -86,7 +112,7 @@ fn certificate(directory: &Path) -> Result<()> {
     output(&mut command).map(drop).context("cannot make a certificate")
 }
 
-fn configuration(directory: &Path) -> Result<String> {
+fn configuration(directory: &Path, more: &str) -> Result<String> {
     let directory = directory.to_str().context("the directory for temporary files has no UTF-8 name")?;
     let mut text = format!(
         "daemon off;\nuser root;\nworker_processes 2;\nworker_rlimit_nofile 8192;\npid {directory}/nginx.pid;\n\
@@ -99,7 +125,7 @@ fn configuration(directory: &Path) -> Result<String> {
     write!(
         text,
         "server {{\nlisten 0.0.0.0:443 ssl backlog=4096;\nlisten [::]:443 ssl ipv6only=on backlog=4096;\n\
-         listen 0.0.0.0:8080;\nlisten [::]:8080 ipv6only=on;\nserver_name {HOST};\n\
+         listen 0.0.0.0:8080;\nlisten [::]:8080 ipv6only=on;\nserver_name {HOST};\n{more}\
          ssl_certificate {directory}/certificate.pem;\nssl_certificate_key {directory}/key.pem;\n\
          ssl_protocols TLSv1.2 TLSv1.3;\nlocation / {{ return 200 \"ok\\n\"; }}\n}}\n}}\n"
     )?;

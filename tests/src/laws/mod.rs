@@ -30,7 +30,7 @@ pub fn frames() -> Vec<Vec<u8>> {
 #[must_use]
 pub fn rich_stand() -> Stand {
     let mut stand = Stand::new();
-    for (place, dimension) in Dimension::ALL.into_iter().enumerate() {
+    for (place, dimension) in Dimension::OF_SOURCES.into_iter().enumerate() {
         let burst = if dimension == Dimension::Bytes { 20_000 } else { 20 + place as u64 };
         stand = stand
             .each(dimension, limit(dimension, 1_000, burst))
@@ -46,6 +46,11 @@ pub fn rich_stand() -> Stand {
         .live("192.0.2.66/32", 0, START + second)
         .live("2001:db8::66/128", START + second, 0)
         .serve(Offer::tls(443).total(Dimension::Syn, limit(Dimension::Syn, 10_000, 10_000)))
+        .serve(
+            Offer::quic(443)
+                .own(Dimension::Initial, limit(Dimension::Initial, 200, 200))
+                .total(Dimension::Migration, limit(Dimension::Migration, 500, 500)),
+        )
         .serve(Offer::udp(53).own(Dimension::Udp, limit(Dimension::Udp, 100, 100)))
 }
 

@@ -1,0 +1,115 @@
+//! Who has opened QUIC connections: addresses and ports of both ends.
+//!
+//! No socket knows a QUIC connection, so this table is all that the gate has. An entry starts with an Initial that passed, or
+//! with a short header that the migration budget let through. Only who goes on for longer than a second is established, and
+//! from then on nobody pushes the entry out while it is in use: a flood of Initials with forged sources turns over the
+//! entries of those who have not shown more than an Initial.
+
+use crate::{
+    abi::{LINK_WAYS, LINK_WORDS},
+    env::{Env, Note, Table, Words},
+    rate::Instant,
+};
+
+/// One unit of time here is 2^38 instants, about 1.07 s.
+const SEEN_SHIFT: u32 = 38;
+/// Units after which an entry that was not used is free: twice what NAT boxes keep UDP for at least (RFC 4787 section 4.3),
+/// and eight times the idle time of common servers.
+const IDLE: u32 = 240;
+/// An entry is written again when it was last seen this many units ago.
+const TOUCH_AFTER: u32 = 16;
+/// Set in an entry's state word: the tuple is established. The lower half is when it was last seen.
+const ESTABLISHED: u64 = 1 << 32;
+
+/// What is known of a tuple.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuple {
+    /// An Initial of it has passed.
+    pub is_known: bool,
+    /// It went on for a while after that.
+    is_established: bool,
+    /// When it was last written, in units of [`SEEN_SHIFT`].
+    seen: u32,
+}
+
+impl Tuple {
+    #[inline(always)]
+    const fn from_word(word: u64) -> Self {
+        Self { is_known: true, is_established: word & ESTABLISHED != 0, seen: word as u32 }
+    }
+
+    #[inline(always)]
+    const fn age(self, now: Instant) -> u32 {
+        (units(now)).wrapping_sub(self.seen)
+    }
+
+    /// How gladly its entry is given up for a newcomer; 0: not at all.
+    #[inline(always)]
+    const fn rank(self, now: Instant) -> u64 {
+        let age = self.age(now) as u64 + 1;
+        if !self.is_established {
+            age << 32
+        } else if age > IDLE as u64 {
+            age
+        } else {
+            0
+        }
+    }
+}
+
+#[inline(always)]
+const fn units(now: Instant) -> u32 {
+    (now >> SEEN_SHIFT) as u32
+}
+
+/// What is known of the tuple with this fingerprint.
+#[inline(always)]
+pub fn find<E: Env>(env: &E, identity: u64) -> Tuple {
+    let Some(set) = set(env, identity) else { return Tuple::default() };
+    for way in 0..LINK_WAYS {
+        if set.load(way * LINK_WORDS) == identity {
+            return Tuple::from_word(set.load(way * LINK_WORDS + 1));
+        }
+    }
+    Tuple::default()
+}
+
+/// Writes down that a datagram of the tuple has passed. `goes_on`: it is more than an Initial. Where all entries of its set are
+/// in use by others that are established, the tuple stays unknown; that is counted.
+#[inline(always)]
+pub fn keep<E: Env>(env: &E, identity: u64, known: Tuple, goes_on: bool, now: Instant) {
+    let is_new = known.is_known && goes_on && !known.is_established && known.age(now) > 0;
+    if known.is_known && !is_new && (known.age(now) < TOUCH_AFTER || !known.is_established) {
+        return;
+    }
+    let Some(set) = set(env, identity) else { return };
+    let established = if known.is_established || is_new { ESTABLISHED } else { 0 };
+    let (mut best, mut best_rank, mut best_owner) = (LINK_WAYS, 0, 0);
+    for way in 0..LINK_WAYS {
+        let owner = set.load(way * LINK_WORDS);
+        let rank = if owner == identity || owner == 0 {
+            u64::MAX - u64::from(owner == 0)
+        } else {
+            Tuple::from_word(set.load(way * LINK_WORDS + 1)).rank(now)
+        };
+        if rank > best_rank {
+            (best, best_rank, best_owner) = (way, rank, owner);
+        }
+    }
+    if best == LINK_WAYS {
+        return env.note(Table::Tuples, Note::Full);
+    }
+    set.store(best * LINK_WORDS + 1, u64::from(units(now)) | established);
+    if best_owner == identity || !set.replace(best * LINK_WORDS, best_owner, identity) {
+        return;
+    }
+    env.note(Table::Tuples, Note::Inserted);
+    if best_owner != 0 {
+        env.note(Table::Tuples, Note::Evicted);
+    }
+}
+
+#[inline(always)]
+fn set<E: Env>(env: &E, identity: u64) -> Option<E::Links> {
+    env.links(Table::Tuples, (identity >> 32) as u32 & (env.sets(Table::Tuples) - 1))
+}

@@ -51,31 +51,51 @@ impl BanState {
 }
 
 impl Gateway {
-    /// Brings what was kept into the kernel, and takes out what is over.
+    /// Brings what was kept into the kernel, and takes out what an earlier daemon left there and is over.
     pub(super) fn restore_bans(&mut self) -> Result<()> {
-        let (began, now, clock) = (Instant::now(), live::now(), self.fresh_clock());
-        for source in self.kernel.banned() {
-            let kept = prefix_of(source, 32, 64).and_then(|prefix| self.bans.all.get(prefix));
-            if kept.is_none_or(|ban| !ban.is_active(now)) {
-                self.kernel.unban(source)?;
-            }
+        let began = Instant::now();
+        let (mut sources, mut full) = self.enforce_all()?;
+        if self.kernel.bans() > sources || full != 0 {
+            self.drop_strangers()?;
+            (sources, full) = self.enforce_all()?;
         }
-        let (mut count, mut full) = (0_usize, 0_usize);
-        for (prefix, ban) in self.bans.all.after(None, now) {
-            count += 1;
-            match source_of(prefix) {
-                None => drop(self.bans.wide.insert(prefix, ban.until_at)),
-                Some(source) => match self.kernel.ban(source, clock.until(ban.until_at)) {
-                    Err(KernelError::BansFull) => full += 1,
-                    other => other?,
-                },
-            }
-        }
+        let count = sources + full + self.bans.wide.len();
         if count != 0 {
             log::info!("{count} bans restored in {:.1?}", began.elapsed());
         }
         if full != 0 {
             self.warnings.push(format!("{full} bans found no room; take some away with `gateway block del`"));
+        }
+        Ok(())
+    }
+
+    /// Bans in the kernel whoever is banned; how many sources are, and how many found no room.
+    fn enforce_all(&mut self) -> Result<(usize, usize)> {
+        let (now, clock) = (live::now(), self.fresh_clock());
+        let (mut sources, mut full) = (0, 0);
+        for (prefix, ban) in self.bans.all.after(None, now) {
+            match source_of(prefix) {
+                None => drop(self.bans.wide.insert(prefix, ban.until_at)),
+                Some(source) => match self.kernel.ban(source, clock.until(ban.until_at)) {
+                    Err(KernelError::BansFull) => full += 1,
+                    other => {
+                        other?;
+                        sources += 1;
+                    }
+                },
+            }
+        }
+        Ok((sources, full))
+    }
+
+    /// Takes out of the kernel who is not banned.
+    fn drop_strangers(&mut self) -> Result<()> {
+        let now = live::now();
+        for source in self.kernel.banned() {
+            let kept = prefix_of(source, 32, 64).and_then(|prefix| self.bans.all.get(prefix));
+            if kept.is_none_or(|ban| !ban.is_active(now)) {
+                self.kernel.unban(source)?;
+            }
         }
         Ok(())
     }

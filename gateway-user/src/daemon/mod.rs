@@ -6,6 +6,7 @@
 mod answer;
 mod attach;
 mod bans;
+mod lists;
 mod report;
 mod state;
 

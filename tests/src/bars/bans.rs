@@ -216,7 +216,15 @@ pub fn million(scale: &Scale) -> Result<()> {
     let sent = lab.flood(&flood)?.wait()?.delivered;
     let dropped = banned(&gateway, lab.attack_side())?;
     ensure!(dropped == sent, "{dropped} of {sent} packets of banned sources were dropped as banned");
+    gateway.kill()?;
+    // What is not kept any more goes out of the table that the daemon left.
+    let (last, rest) = bans.split_last().context("no bans")?;
+    Store::open(&gateway.state("bans.db"))?.keep([(last.0, None)])?;
+    gateway.run()?;
+    let held = gateway.metrics()?.sum("gateway_table_entries", &[("table", "bans")]);
+    ensure!(held == rest.len() as u64, "{held} bans are in the kernel, not {}", rest.len());
     if *scale == Scale::FULL {
+        ensure!(again.saturating_sub(empty) < LOAD, "loading again took {:?}", again.saturating_sub(empty));
         ensure!(full.saturating_sub(empty) < LOAD, "loading took {:?}", full.saturating_sub(empty));
     }
     Ok(())

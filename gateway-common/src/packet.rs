@@ -3,7 +3,7 @@
 use network_types::ip::IpProto;
 
 /// An IPv6 address, or an IPv4 address as `::ffff:a.b.c.d`, in host order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Address {
     /// The upper 64 bits: of an IPv6 address, its network.
     pub high: u64,

@@ -77,6 +77,8 @@ pub struct Status {
     pub generation: u64,
     /// The configuration file.
     pub config_path: String,
+    /// How the TLS gate knows where a connection stands.
+    pub tls_gate: TlsGate,
     /// Interfaces.
     pub interfaces: Vec<InterfaceRow>,
     /// Counters, rows of zero included.
@@ -87,6 +89,15 @@ pub struct Status {
     pub tables: Vec<TableRow>,
     /// What the operator should know, a sentence each.
     pub warnings: Vec<String>,
+}
+
+/// How the TLS gate knows where a connection stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsGate {
+    /// It asks this host's TCP, which knows the connections that end here.
+    pub asks_host: bool,
+    /// This host forwards: of connections that pass through it goes by the SYN that it saw, as well as that can be.
+    pub forwards: bool,
 }
 
 /// A change was made.

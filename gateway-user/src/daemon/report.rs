@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use crate::{
     bans::table::prefix_of,
     control::{
-        document::{Budget, InterfaceRow, ServiceRow, SourceRow, Status, TableRow, TrafficRow},
+        document::{Budget, InterfaceRow, ServiceRow, SourceRow, Status, TableRow, TlsGate, TrafficRow},
         words::Order,
     },
     kernel::{KernelError, tables::Slot},
@@ -35,6 +35,10 @@ impl Gateway {
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: self.generation,
             config_path: self.config_path(),
+            tls_gate: TlsGate {
+                asks_host: self.kernel.sockets_missing().is_none(),
+                forwards: host_forwards(),
+            },
             interfaces: self.interface_rows(),
             traffic: self.traffic()?,
             services: self.service_rows()?,
@@ -254,6 +258,13 @@ fn budget(slot: &Slot, limits: &Limits, dimension: Dimension, now: u64) -> Optio
     let debt = rate::debt(slot.words[SLOT_TATS + dimension.column()], now).min(limit.burst);
     let left = u128::from(limit.burst - debt) * 100 / u128::from(limit.burst);
     Some(Budget { dimension, left_percent: left as u8 })
+}
+
+/// Whether this host hands packets on to others: containers behind a bridge too.
+fn host_forwards() -> bool {
+    ["ipv4/ip_forward", "ipv6/conf/all/forwarding"].iter().any(|name| {
+        std::fs::read_to_string(format!("/proc/sys/net/{name}")).is_ok_and(|text| text.trim() != "0")
+    })
 }
 
 /// Every verdict with every reason that it can have: a drop is `would_drop` in monitor mode.

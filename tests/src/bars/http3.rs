@@ -146,7 +146,8 @@ fn nonsense_datagrams() -> Vec<(&'static str, Vec<u8>)> {
         ("an unknown version in a short datagram", long(0xc0, 0x1a2a_3a4a, &[], 100)),
         ("a Handshake of nobody", handshake()),
         ("a short header cut short", short(20)),
-        ("HTTP", b"GET / HTTP/1.1\r\nHost: gateway.test\r\n\r\n".to_vec()),
+        // Without the bit that short headers have; text has it, and meets the budget for migrations.
+        ("a query of DNS", b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x07gateway\x04test\0\0\x01\0\x01".to_vec()),
         ("nothing", Vec::new()),
     ]
 }

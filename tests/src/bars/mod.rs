@@ -109,5 +109,6 @@ const HONEST: &str = "mode = \"enforce\"\n\
 /// Datagrams that got to the server's UDP.
 fn datagrams(lab: &Lab) -> Result<u64> {
     let counters = Counters::read(&lab.server)?;
-    Ok(counters.get("UdpNoPorts") + counters.get("UdpInDatagrams"))
+    let names = ["UdpNoPorts", "UdpInDatagrams", "Udp6NoPorts", "Udp6InDatagrams"];
+    Ok(names.iter().map(|name| counters.get(name)).sum())
 }

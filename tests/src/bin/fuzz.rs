@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use gateway_common::env::Socket;
 use gateway_common::verdict::{Action, Reason};
 use gateway_tests::cases::START;
-use gateway_tests::laws::{frames, judge_watched, mutate, rich_stand};
+use gateway_tests::laws::{frames, judge_watched, mutate, reading_stand, rich_stand};
 use gateway_tests::options::numbers;
 use gateway_user::host::HostEnv;
 use rand::rngs::StdRng;
@@ -32,7 +32,8 @@ fn main() -> Result<()> {
 fn fuzz(seed: u64, time: Duration) -> Result<u64> {
     let mut random = StdRng::seed_from_u64(seed);
     let seeds = frames();
-    let env = HostEnv::new(rich_stand()).with_sockets(answer);
+    // One looks at prefixes, lists, limits and QUIC, the other reads first messages.
+    let envs = [rich_stand(), reading_stand()].map(|stand| HostEnv::new(stand).with_sockets(answer));
     let (mut now, mut judged) = (START, 0);
     let began = Instant::now();
     while began.elapsed() < time {
@@ -41,20 +42,24 @@ fn fuzz(seed: u64, time: Duration) -> Result<u64> {
             let other = &seeds[random.random_range(0..seeds.len())];
             mutate(&mut random, &mut frame, other);
             now += random.random_range(0..1 << 24);
-            let verdict = judge_watched(&env, &frame, now);
-            if verdict.action != verdict.reason.action() {
-                bail!("frame {judged}: {verdict:?} for {frame:02x?}");
+            for env in &envs {
+                let verdict = judge_watched(env, &frame, now);
+                if verdict.action != verdict.reason.action() {
+                    bail!("frame {judged}: {verdict:?} for {frame:02x?}");
+                }
             }
             judged += 1;
         }
     }
-    let counted: u64 = Reason::ALL
-        .iter()
-        .flat_map(|&reason| Action::ALL.map(|action| (action, reason)))
-        .map(|(action, reason)| env.counters().tally(action, reason).packets)
-        .sum();
-    if counted != judged {
-        bail!("{judged} frames, but {counted} verdicts were counted");
+    for env in &envs {
+        let counted: u64 = Reason::ALL
+            .iter()
+            .flat_map(|&reason| Action::ALL.map(|action| (action, reason)))
+            .map(|(action, reason)| env.counters().tally(action, reason).packets)
+            .sum();
+        if counted != judged {
+            bail!("{judged} frames, but {counted} verdicts were counted");
+        }
     }
     Ok(judged)
 }

@@ -17,13 +17,21 @@ impl Counters {
     /// # Errors
     /// Where /proc is not mounted.
     pub fn read(namespace: &Namespace) -> Result<Self> {
-        let texts = namespace.enter(|| {
-            ["snmp", "netstat"].map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")))
+        let [snmp, netstat, snmp6] = namespace.enter(|| {
+            ["snmp", "netstat", "snmp6"]
+                .map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")))
         })?;
         let mut all = BTreeMap::new();
-        for text in texts {
+        for text in [snmp, netstat] {
             parse(&text.context("cannot read the protocols' counters")?, &mut all);
         }
+        // Of IPv6 a line is one counter.
+        let snmp6 = snmp6.context("cannot read the protocols' counters of IPv6")?;
+        let counter = |line: &str| {
+            let (name, value) = line.split_once(char::is_whitespace)?;
+            Some((name.to_owned(), value.trim().parse().ok()?))
+        };
+        all.extend(snmp6.lines().filter_map(counter));
         Ok(Self(all))
     }
 

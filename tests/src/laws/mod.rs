@@ -54,6 +54,12 @@ pub fn rich_stand() -> Stand {
         .serve(Offer::udp(53).own(Dimension::Udp, limit(Dimension::Udp, 100, 100)))
 }
 
+/// A service on TCP port 443 whose first messages are read: a PROXY header, a version, a name.
+#[must_use]
+pub fn reading_stand() -> Stand {
+    Stand::new().serve(Offer::tls(443).proxied().min_minor(3).named(&["api.example.org", ".example.com"]))
+}
+
 /// Judges a frame through [`Watched`], so that a read outside of it ends the test.
 pub fn judge_watched(env: &HostEnv, frame: &[u8], now: u64) -> Verdict {
     env.set_now(now);

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use comfy_table::{Attribute, Cell, Color};
 
 use super::{Style, bytes, clean, duration, moment, number, outcome, percent, table, thousands, word};
-use crate::control::document::Status;
+use crate::control::document::{Status, TlsGate};
 use crate::control::words::{Mode, Outcome};
 
 /// The whole page; `now` in seconds since the Unix epoch.
@@ -45,8 +45,17 @@ fn head(text: &mut String, status: &Status, now: u64) -> std::fmt::Result {
         writeln!(text, "         reverts in {}, at {}", duration(until.saturating_sub(now)), moment(until))?;
     }
     writeln!(text, "Policy   {}, change {}", clean(&status.config_path), status.generation)?;
+    writeln!(text, "TLS gate {}", tls_gate(status.tls_gate))?;
     let (version, pid) = (clean(&status.version), status.pid);
     writeln!(text, "Gateway  {version}, process {pid}, up {}", duration(status.uptime_seconds))
+}
+
+const fn tls_gate(gate: TlsGate) -> &'static str {
+    match (gate.asks_host, gate.forwards) {
+        (true, false) => "asks this host's TCP",
+        (true, true) => "asks this host's TCP; goes by the SYN it saw where connections are forwarded",
+        (false, _) => "goes by the SYN it saw",
+    }
 }
 
 fn interfaces(status: &Status, style: Style) -> String {

@@ -33,6 +33,7 @@ fn document() -> Status {
         uptime_seconds: 93_784,
         generation: 3,
         config_path: "/etc/gateway/gateway.toml".into(),
+        tls_gate: TlsGate { asks_host: true, forwards: false },
         interfaces: vec![interface("eth0", 2, "native", true), interface("eth1", 0, "generic", false)],
         traffic: vec![
             traffic("eth0", Outcome::Pass, "ok", 1_234_567),
@@ -57,6 +58,7 @@ fn a_status() {
 Mode     monitor: deciding and counting, dropping nothing
          reverts in 10m, at 2023-11-14T22:23:20Z
 Policy   /etc/gateway/gateway.toml, change 3
+TLS gate asks this host's TCP
 Gateway  0.1.0, process 4711, up 1day 2h
 
 INTERFACE  DRIVER   STATE

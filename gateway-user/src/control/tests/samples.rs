@@ -78,6 +78,7 @@ pub(super) fn status() -> Status {
         uptime_seconds: 3_600,
         generation: 3,
         config_path: "/etc/gateway/gateway.toml".into(),
+        tls_gate: TlsGate { asks_host: true, forwards: false },
         interfaces: vec![InterfaceRow {
             name: "eth0".into(),
             index: 2,

@@ -6,7 +6,7 @@
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;
@@ -69,6 +69,15 @@ pub const ENDS_WORDS: usize = (WAYS - ENDS_SLOT) * SLOT_WORDS;
 pub const LINK_WAYS: usize = 4;
 /// Words of a connection: fingerprint and state.
 pub const LINK_WORDS: usize = 2;
+/// Sets of the table of banned sources: four bans each, so twice the room for [`BANS_MAX`].
+pub const BAN_SETS: u32 = 1 << 19;
+/// Words of the bitmap before it: sixteen bits for each of [`BANS_MAX`].
+pub const BAN_FILTER_WORDS: u32 = 1 << 18;
+/// Bans of single sources that there may be at once.
+pub const BANS_MAX: usize = 1 << 20;
+/// Sets of the table of strikes: four sources each. Behind the last set one more counts sources that were pushed out.
+pub const STRIKE_SETS: u32 = 4_096;
+
 /// Words of a set of connections.
 pub const LINK_SET_WORDS: usize = LINK_WAYS * LINK_WORDS;
 
@@ -89,6 +98,17 @@ impl Active {
     #[inline(always)]
     pub const fn slot(self) -> u32 {
         self.0 as u32 & 1
+    }
+
+    /// IPv4 sources are banned.
+    pub const BANS_V4: u64 = 1 << 34;
+    /// IPv6 sources are banned.
+    pub const BANS_V6: u64 = 1 << 35;
+
+    /// Whether the table of banned sources can have the source.
+    #[inline(always)]
+    pub const fn has_bans(self, ipv6: bool) -> bool {
+        self.0 & if ipv6 { Self::BANS_V6 } else { Self::BANS_V4 } != 0
     }
 
     /// Whether a live entry can match.
@@ -201,11 +221,13 @@ map_values! {
     }
 
     /// What was said live of a prefix, covering prefixes included. A time of 0: not; [`FOREVER`]: until taken back.
-    pub struct Live (16) {
+    pub struct Live (24) {
         /// Trusted until then.
         pub allow_until: Instant,
         /// Banned until then.
         pub ban_until: Instant,
+        /// Packets that the ban dropped. Writer: the program.
+        pub drops: u64,
     }
 
     /// Packets and bytes.
@@ -291,6 +313,8 @@ pub mod listing {
     pub const ALLOW: u32 = 1;
     /// Blocked.
     pub const BLOCK: u32 = 2;
+    /// Never banned.
+    pub const NEVER: u32 = 4;
 }
 
 /// Values of [`Service::gate`].

@@ -218,6 +218,30 @@ pub trait Env {
     /// is as it was.
     fn reply(&self, at: u32, answer: &SynAck) -> bool;
 
+    /// Counts a packet that the ban of a prefix drops.
+    #[inline(always)]
+    fn count_banned(&self, _: &Packet) {}
+    /// A set of banned sources. None of these where there is no table of them.
+    #[inline(always)]
+    fn bans(&self, _index: u32) -> Option<Self::Links> {
+        None
+    }
+    /// A word of the bitmap before them.
+    #[inline(always)]
+    fn ban_filter(&self, _index: u32) -> u64 {
+        0
+    }
+    /// A set of sources with strikes.
+    #[inline(always)]
+    fn strikes(&self, _index: u32) -> Option<Self::Links> {
+        None
+    }
+    /// Whether the host's TCP has completed the handshake of a packet's connection.
+    #[inline(always)]
+    fn is_established(&self, _: &Packet) -> bool {
+        false
+    }
+
     /// Runs a stage. The kernel does it in a function that the verifier checks apart from its caller, and so once; it finds
     /// frame, settings and scratch memory again by itself.
     #[inline(always)]

@@ -10,6 +10,7 @@
 extern crate std;
 
 pub mod abi;
+pub mod ban;
 pub mod connection;
 pub mod env;
 pub mod frame;
@@ -19,6 +20,7 @@ pub mod packet;
 pub mod pipeline;
 pub mod rate;
 pub mod stage;
+pub mod strike;
 pub mod table;
 pub mod tuples;
 pub mod verdict;

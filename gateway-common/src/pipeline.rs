@@ -18,6 +18,7 @@ use crate::{
     packet::Packet,
     rate::Instant,
     stage::{budgets, essential, handshake, hello, lists, parse, quic, sanity, service, tls},
+    strike,
     table::{Bill, Place},
     verdict::{Action, Reason, Step, Verdict, pass},
     wire::{Network, hello::Reader, synack::SynAck},
@@ -61,6 +62,8 @@ pub struct Gate {
     pub link: Link,
     /// Its first message must be read.
     pub must_read: bool,
+    /// The host's TCP has it open, and it is no earlier one of the same addresses and ports.
+    pub is_open: bool,
 }
 
 /// A place for each hash table of buckets.
@@ -120,6 +123,8 @@ pub enum Stage {
     Remember,
     /// [`connection::update`]: the packet's link.
     Update,
+    /// [`strike::count`].
+    Strike,
 }
 
 impl Stage {
@@ -143,6 +148,7 @@ impl Stage {
             Self::Read => hello::read(frame, scratch),
             Self::Remember => connection::remember(context, &scratch.gate),
             Self::Update => connection::update(context, &scratch.gate),
+            Self::Strike => strike::count(context, scratch),
         }
     }
 }
@@ -213,8 +219,11 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
         context.env.apart(Stage::Budgets, frame, context, scratch)?;
     }
     let gated = gate(frame, context, scratch);
-    if gated.is_break() {
+    if let ControlFlow::Break(reason) = gated {
         budgets::count_drop(context, scratch);
+        if strike::can_be(reason, scratch) {
+            context.env.apart(Stage::Strike, frame, context, scratch)?;
+        }
     }
     gated?;
     quic::passed(context, scratch);

@@ -71,6 +71,7 @@ apart! {
     Read read read_frags
     Remember remember remember_frags
     Update update update_frags
+    Strike strike strike_frags
 }
 
 #[inline(always)]

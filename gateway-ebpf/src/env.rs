@@ -9,7 +9,7 @@ use gateway_common::{
     abi::{
         Active, INTERFACE_PLACES, INTERFACES, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings,
     },
-    env::{Asked, Env, Note, Socket, Table},
+    env::{Asked, Env, Note, Socket, Table, Words as _},
     frame::Frame,
     hash::Key,
     packet::Packet,
@@ -105,11 +105,36 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
 
     #[inline(always)]
     fn live(&self, packet: &Packet) -> Option<Live> {
-        if packet.ipv6 {
-            maps::LIVE_V6.get(&Prefix::new(128, address_v6(packet))).copied()
-        } else {
-            maps::LIVE_V4.get(&Prefix::new(32, packet.source.as_v4().to_be_bytes())).copied()
+        // SAFETY: a live map value of plain numbers; one that another CPU counts in meanwhile may be either of two.
+        live(packet).map(|live| unsafe { *live })
+    }
+
+    #[inline(always)]
+    fn count_banned(&self, packet: &Packet) {
+        if let Some(words) = live(packet).and_then(|live| MapWords::<LIVE_WORDS>::new(live.cast())) {
+            words.add(LIVE_WORDS - 1, 1);
         }
+    }
+
+    #[inline(always)]
+    fn bans(&self, index: u32) -> Option<Self::Links> {
+        maps::BANS.get_ptr_mut(index).and_then(MapWords::new)
+    }
+
+    #[inline(always)]
+    fn ban_filter(&self, index: u32) -> u64 {
+        // SAFETY: a live map value; user space writes the word at once.
+        maps::BAN_FILTER.get_ptr(index).map_or(0, |word| unsafe { word.read_volatile() })
+    }
+
+    #[inline(always)]
+    fn strikes(&self, index: u32) -> Option<Self::Links> {
+        maps::STRIKES.get_ptr_mut(index).and_then(MapWords::new)
+    }
+
+    #[inline(always)]
+    fn is_established(&self, packet: &Packet) -> bool {
+        constants::TCP_SOCK_RCV_NXT.load() != 0 && socket::is_established(self.context, packet)
     }
 
     #[inline(always)]
@@ -209,6 +234,21 @@ fn increment(counters: &PerCpuArray<u64>, index: u32) {
         // SAFETY: as in count.
         unsafe { *counter += 1 };
     }
+}
+
+/// Words of a live entry, of which the last counts drops.
+const LIVE_WORDS: usize = size_of::<Live>() / size_of::<u64>();
+const _: () = assert!(core::mem::offset_of!(Live, drops) == (LIVE_WORDS - 1) * size_of::<u64>());
+
+/// What was said live of a packet's source, in place.
+#[inline(always)]
+fn live(packet: &Packet) -> Option<*mut Live> {
+    let cell = if packet.ipv6 {
+        maps::LIVE_V6.get(&Prefix::new(128, address_v6(packet)))
+    } else {
+        maps::LIVE_V4.get(&Prefix::new(32, packet.source.as_v4().to_be_bytes()))
+    };
+    cell.map(|cell| cell.0.get())
 }
 
 #[inline(always)]

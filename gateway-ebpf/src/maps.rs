@@ -1,5 +1,7 @@
 //! The maps. Sizes of tables are set at load; user space finds them by these names.
 
+use core::cell::UnsafeCell;
+
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     btf_maps::{ArrayOfMaps, LpmTrie as InnerLpmTrie},
@@ -8,8 +10,8 @@ use aya_ebpf::{
 };
 use gateway_common::{
     abi::{
-        INTERFACE_PLACES, INTERFACES, Identity, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings,
-        Tally,
+        BAN_FILTER_WORDS, BAN_SETS, INTERFACE_PLACES, INTERFACES, Identity, LINK_SET_WORDS, Listing, Live,
+        SERVICES, SET_WORDS, STRIKE_SETS, Settings, Tally,
     },
     env::{Note, Table},
     pipeline::Scratch,
@@ -43,12 +45,31 @@ pub(crate) static PREFIXES_V4: ArrayOfMaps<InnerLpmTrie<[u8; 4], Listing, PREFIX
 pub(crate) static PREFIXES_V6: ArrayOfMaps<InnerLpmTrie<[u8; 16], Listing, PREFIXES_MAX>, 2> =
     ArrayOfMaps::new();
 
-/// Live bans and trusted sources. Writer: user space, entry by entry.
+/// A live entry. Its drops are counted in place.
+#[repr(transparent)]
+pub(crate) struct LiveCell(pub(crate) UnsafeCell<Live>);
+
+// SAFETY: all access is by the kernel's look-ups; the one field that the program writes is changed atomically.
+unsafe impl Sync for LiveCell {}
+
+/// Trusted sources, and bans of prefixes that [`BANS`] does not take. Writer: user space, entry by entry.
 #[map(name = "live_v4")]
-pub(crate) static LIVE_V4: LpmTrie<[u8; 4], Live> = LpmTrie::with_max_entries(LIVE_MAX, BPF_F_NO_PREALLOC);
+pub(crate) static LIVE_V4: LpmTrie<[u8; 4], LiveCell> =
+    LpmTrie::with_max_entries(LIVE_MAX, BPF_F_NO_PREALLOC);
 /// The same for IPv6.
 #[map(name = "live_v6")]
-pub(crate) static LIVE_V6: LpmTrie<[u8; 16], Live> = LpmTrie::with_max_entries(LIVE_MAX, BPF_F_NO_PREALLOC);
+pub(crate) static LIVE_V6: LpmTrie<[u8; 16], LiveCell> =
+    LpmTrie::with_max_entries(LIVE_MAX, BPF_F_NO_PREALLOC);
+
+/// Banned sources. Writer: user space, by mmap; this program counts in place.
+#[map(name = "bans")]
+pub(crate) static BANS: Array<LinkSet> = Array::with_max_entries(BAN_SETS, BPF_F_MMAPABLE);
+/// The bitmap before them. Writer: user space, by mmap.
+#[map(name = "ban_filter")]
+pub(crate) static BAN_FILTER: Array<u64> = Array::with_max_entries(BAN_FILTER_WORDS, BPF_F_MMAPABLE);
+/// Sources with strikes, and how many were pushed out. Writer: this program; user space reads by mmap.
+#[map(name = "strikes")]
+pub(crate) static STRIKES: Array<LinkSet> = Array::with_max_entries(STRIKE_SETS + 1, BPF_F_MMAPABLE);
 
 /// Buckets of sources. Writer: this program; user space reads by mmap, as it does the next six.
 #[map(name = "sources")]

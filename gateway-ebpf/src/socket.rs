@@ -24,7 +24,10 @@ use gateway_common::{
 
 use crate::constants;
 
-/// States of include/net/tcp_states.h that have no `tcp_sock` of a connection.
+/// States of include/net/tcp_states.h in which a client is heard that has completed its handshake.
+const TCP_ESTABLISHED: u32 = 1;
+const TCP_CLOSE_WAIT: u32 = 8;
+/// States that have no `tcp_sock` of a connection.
 const TCP_TIME_WAIT: u32 = 6;
 const TCP_LISTEN: u32 = 10;
 const TCP_NEW_SYN_RECV: u32 = 12;
@@ -121,6 +124,20 @@ fn find(context: &XdpContext, packet: &Packet) -> *mut bpf_sock {
         let (saddr, daddr) = (packet.source.as_v4().to_be(), packet.destination.as_v4().to_be());
         look_up(context, Ipv4Tuple { saddr, daddr, sport, dport })
     }
+}
+
+/// Whether the handshake of a TCP packet's connection is complete, so that its sender has shown where it is.
+#[inline(always)]
+pub(crate) fn is_established(context: &XdpContext, packet: &Packet) -> bool {
+    let socket = find(context, packet);
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: a socket that the look-up gave, not yet released.
+    let state = unsafe { (*socket).state };
+    // SAFETY: the reference is from bpf_skc_lookup_tcp, and is not used after this.
+    unsafe { bpf_sk_release(socket.cast()) };
+    state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT
 }
 
 /// Looks for a socket by both ends; the size of the tuple tells the helper the family.

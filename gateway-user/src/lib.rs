@@ -1,5 +1,6 @@
 //! The controller: everything of the gateway that is not the packet's way.
 
+pub mod bans;
 pub mod cli;
 pub mod config;
 pub mod control;

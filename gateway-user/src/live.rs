@@ -35,7 +35,7 @@ pub struct LiveLimit {
     pub until_at: Option<u64>,
 }
 
-/// A prefix banned or trusted by hand.
+/// A prefix trusted by hand.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
     /// Why.
@@ -54,7 +54,8 @@ pub struct Live {
     pub mode: Option<(Mode, Option<u64>)>,
     /// Limits.
     pub limits: Vec<LiveLimit>,
-    /// Banned prefixes.
+    /// Banned prefixes, as earlier versions kept them; see [`crate::bans`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub block: BTreeMap<Prefix, Entry>,
     /// Trusted prefixes.
     pub allow: BTreeMap<Prefix, Entry>,
@@ -108,42 +109,58 @@ impl Live {
     pub fn expire(&mut self, now: u64) -> (bool, bool) {
         let over = |until: Option<u64>| until.is_some_and(|until| until <= now);
         let limits = self.limits.len();
-        let prefixes = self.block.len() + self.allow.len();
+        let prefixes = self.allow.len();
         let mode = self.mode;
         self.limits.retain(|limit| !over(limit.until_at));
         self.mode = self.mode.filter(|&(_, until)| !over(until));
-        self.block.retain(|_, entry| !over(entry.until_at));
         self.allow.retain(|_, entry| !over(entry.until_at));
         let policy = limits != self.limits.len() || mode != self.mode;
-        (policy, prefixes != self.block.len() + self.allow.len())
+        (policy, prefixes != self.allow.len())
     }
 
     /// When the next thing is over.
     pub fn next_expiry(&self) -> Option<u64> {
         let limits = self.limits.iter().filter_map(|limit| limit.until_at);
-        let entries = self.block.values().chain(self.allow.values()).filter_map(|entry| entry.until_at);
+        let entries = self.allow.values().filter_map(|entry| entry.until_at);
         limits.chain(entries).chain(self.mode.and_then(|(_, until)| until)).min()
     }
 
-    /// What the kernel takes. `clock` is the instant of now, `now` its Unix second.
-    pub fn compile(&self, clock: Instant, now: u64) -> Prefixes<LiveValue> {
-        let until = |entry: &Entry| match entry.until_at {
-            None => FOREVER,
-            // At most 100 days ahead, where the kernel's clock is still unambiguous; the daemon writes it anew before.
-            Some(at) => clock + ((at.saturating_sub(now).min(AHEAD_MAX) * 1_000_000_000) << INSTANT_SHIFT),
-        };
-        let block = self
-            .block
-            .iter()
-            .map(|(p, entry)| (p.network(), LiveValue { allow_until: 0, ban_until: until(entry) }));
+    /// What the kernel takes: bans of `wide` prefixes, and trust.
+    pub fn compile(&self, clock: &Clock, wide: &BTreeMap<Prefix, Option<u64>>) -> Prefixes<LiveValue> {
+        let none = LiveValue { allow_until: 0, ban_until: 0, drops: 0 };
+        let block =
+            wide.iter().map(|(p, until)| (p.network(), LiveValue { ban_until: clock.until(*until), ..none }));
         let allow = self
             .allow
             .iter()
-            .map(|(p, entry)| (p.network(), LiveValue { allow_until: until(entry), ban_until: 0 }));
+            .map(|(p, entry)| (p.network(), LiveValue { allow_until: clock.until(entry.until_at), ..none }));
         prefixes::compile(block.chain(allow), |outer, own| LiveValue {
             allow_until: outer.allow_until.max(own.allow_until),
             ban_until: outer.ban_until.max(own.ban_until),
+            drops: 0,
         })
+    }
+}
+
+/// An instant of the kernel's clock and its Unix second: what turns the seconds of people into the kernel's time.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    instant: Instant,
+    unix: u64,
+}
+
+impl Clock {
+    /// Now, by the monotonic clock and what it said at instant 0.
+    pub fn new(monotonic: u64, epoch: u64) -> Self {
+        Self { instant: monotonic.wrapping_sub(epoch) << INSTANT_SHIFT, unix: now() }
+    }
+
+    /// The instant of a Unix second; nothing: never. At most 100 days ahead, where the kernel's clock is still unambiguous;
+    /// the daemon writes it anew before.
+    pub fn until(&self, at: Option<u64>) -> Instant {
+        let Some(at) = at else { return FOREVER };
+        let ahead = at.saturating_sub(self.unix).min(AHEAD_MAX);
+        self.instant.wrapping_add((ahead * 1_000_000_000) << INSTANT_SHIFT)
     }
 }
 

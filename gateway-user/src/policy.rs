@@ -269,6 +269,7 @@ fn listings(config: &Config) -> impl Iterator<Item = (IpNet, Listing)> {
         .iter()
         .map(flagged(listing::ALLOW))
         .chain(config.lists.block.iter().map(flagged(listing::BLOCK)))
+        .chain(config.ban.iter().flat_map(|ban| &ban.never).map(flagged(listing::NEVER)))
         .chain(config.classes.iter().enumerate().flat_map(classed))
 }
 

@@ -73,6 +73,16 @@ fn every_frame_is_counted() -> Result<()> {
 }
 
 #[test]
+fn who_proves_himself_an_offender_is_banned() -> Result<()> {
+    run("who_proves_himself_an_offender_is_banned", bars::bans)
+}
+
+#[test]
+fn many_bans_outlast_a_restart() -> Result<()> {
+    run("many_bans_outlast_a_restart", bars::million)
+}
+
+#[test]
 fn what_is_no_quic_does_not_reach_a_quic_service() -> Result<()> {
     run("what_is_no_quic_does_not_reach_a_quic_service", bars::nonsense)
 }

@@ -223,7 +223,7 @@ pub const KEY_UNSPECIFIED: u64 = 2 << 32;
 
 /// The exact source, or neighbourhood, of a packet.
 #[inline(always)]
-const fn key(packet: &Packet, mask_v4: u64, mask_v6: u64) -> u64 {
+pub(crate) const fn key(packet: &Packet, mask_v4: u64, mask_v6: u64) -> u64 {
     if !packet.ipv6 {
         return KEY_V4 | (packet.source.as_v4() as u64 & mask_v4);
     }

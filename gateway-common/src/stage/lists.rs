@@ -1,7 +1,9 @@
-//! Allow lists, bans, block lists, and the class of a source. Allow wins over ban, ban over block list.
+//! Allow lists, bans, block lists, and the class of a source. Allow wins over ban, ban over block list; who is never to be
+//! banned is not.
 
 use crate::{
     abi::{Live, listing, policy},
+    ban,
     env::Env,
     pipeline::{Context, Scratch},
     verdict::{Reason, Step, drop},
@@ -11,7 +13,7 @@ use crate::{
 #[inline(never)]
 pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { packet, role, .. } = scratch;
-    let mut blocked = false;
+    let (mut blocked, mut never) = (false, false);
     let lists = if packet.ipv6 { policy::LISTS_V6 } else { policy::LISTS_V4 };
     if context.settings.flags & lists != 0
         && let Some(found) = context.env.listing(context.active, packet)
@@ -19,6 +21,7 @@ pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         role.trusted = found.flags & listing::ALLOW != 0;
         role.class = found.class;
         blocked = found.flags & listing::BLOCK != 0;
+        never = found.flags & listing::NEVER != 0;
     }
     let mut banned = false;
     if context.active.has_live(packet.ipv6)
@@ -27,9 +30,15 @@ pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         role.trusted |= Live::holds(live.allow_until, context.now);
         banned = Live::holds(live.ban_until, context.now);
     }
-    match (role.trusted, banned, blocked) {
-        (false, true, _) => drop(Reason::Banned),
-        (false, false, true) => drop(Reason::BlockListed),
-        _ => Step::Continue(()),
+    if role.trusted {
+        return Step::Continue(());
     }
+    if banned && !never {
+        context.env.count_banned(packet);
+        return drop(Reason::Banned);
+    }
+    if context.active.has_bans(packet.ipv6) && !never && ban::hits(context.env, packet, context.now) {
+        return drop(Reason::Banned);
+    }
+    if blocked { drop(Reason::BlockListed) } else { Step::Continue(()) }
 }

@@ -26,7 +26,7 @@ use crate::{
 #[inline(never)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { packet, role, gate, handshake, .. } = scratch;
-    gate.must_read = false;
+    (gate.must_read, gate.is_open) = (false, false);
     let service = service::at(context.settings, role.service);
     if !packet.is_tcp() || !requires_tls(service) {
         return Step::Continue(());
@@ -157,6 +157,7 @@ pub fn stream<F: Frame, E: Env>(
                 note(frame, context, scratch, false);
                 return drop(Reason::TcpSequence);
             }
+            scratch.gate.is_open = !is_old;
             Step::Continue(Stream { base, received, is_ours: true, is_open: true, is_old })
         }
         Socket::Listening => {

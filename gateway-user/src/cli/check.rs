@@ -82,6 +82,10 @@ fn document(config: &Config) -> Value {
         "services": services,
         "classes": config.classes.iter().map(|class| json!({ "name": class.name, "sources": class.sources })).collect::<Vec<_>>(),
         "lists": { "allow": config.lists.allow.len(), "block": config.lists.block.len() },
+        "ban": config.ban.as_ref().map(|ban| json!({
+            "strikes": ban.strikes, "within_seconds": ban.within.as_secs_f64(), "first_seconds": ban.first.as_secs(),
+            "factor": ban.factor, "longest_seconds": ban.longest.as_secs(), "never": ban.never,
+        })),
         "problems": config.warnings.problems,
     })
 }
@@ -104,6 +108,13 @@ fn text(config: &Config) -> String {
         lines.push(format!("class {}: {} prefixes", class.name, class.sources.len()));
     }
     lines.push(format!("lists: {} allowed, {} blocked", config.lists.allow.len(), config.lists.block.len()));
+    if let Some(ban) = &config.ban {
+        let [within, first, longest] = [ban.within, ban.first, ban.longest].map(humantime::format_duration);
+        lines.push(format!(
+            "bans: {} strikes within {within}: banned for {first}, then {} times as long each time, at most {longest}; {} prefixes never",
+            ban.strikes, ban.factor, ban.never.len()
+        ));
+    }
     lines.push("limits:".to_owned());
     for (place, quotas) in places(config) {
         for quota in quotas.iter() {

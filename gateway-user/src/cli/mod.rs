@@ -40,6 +40,16 @@ pub fn print(text: &str) -> Result<(), CliError> {
     }
 }
 
+/// Prints rows as JSON, one object a line.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn print_lines(rows: &[impl Serialize]) -> Result<(), CliError> {
+    let lines: serde_json::Result<Vec<String>> = rows.iter().map(serde_json::to_string).collect();
+    let lines = lines.map_err(|error| CliError::failed(format!("cannot write JSON: {error}")))?;
+    print(&lines.into_iter().map(|line| line + "\n").collect::<String>())
+}
+
 /// Prints one document as JSON.
 ///
 /// # Errors

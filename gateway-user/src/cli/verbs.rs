@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::args::{AllowVerb, BlockVerb, Global, LimitVerb, Output, SOCKET, StopArgs, Verb};
 use super::error::CliError;
 use super::render::{self, Style, clean};
-use super::{caller, generate, print, print_json};
+use super::{caller, generate, print, print_json, print_lines};
 use crate::control::client::{Client, ClientError};
-use crate::control::document::Changed;
+use crate::control::document::{Changed, PrefixRow};
 use crate::control::protocol::{Done, Request, Row};
 
 /// How long `stop` waits for the daemon to be gone.
@@ -93,7 +93,7 @@ fn block(client: &Client, verb: BlockVerb) -> Result<(), CliError> {
             change(client, &Request::BlockAdd { prefix, for_seconds, reason }, output)
         }
         BlockVerb::Del { prefix, output } => change(client, &Request::BlockDel { prefix }, output),
-        BlockVerb::List(output) => prefixes(client, "block", &Request::BlockList {}, output),
+        BlockVerb::List(output) => blocked(client, output),
     }
 }
 
@@ -103,16 +103,48 @@ fn allow(client: &Client, verb: AllowVerb) -> Result<(), CliError> {
             change(client, &Request::AllowAdd { prefix, for_seconds }, output)
         }
         AllowVerb::Del { prefix, output } => change(client, &Request::AllowDel { prefix }, output),
-        AllowVerb::List(output) => prefixes(client, "allow", &Request::AllowList {}, output),
+        AllowVerb::List(output) => trusted(client, output),
     }
 }
 
-fn prefixes(client: &Client, name: &str, request: &Request, output: Output) -> Result<(), CliError> {
-    let rows = collect(client, request, |row| match row {
+fn trusted(client: &Client, output: Output) -> Result<(), CliError> {
+    let rows = collect(client, &Request::AllowList {}, prefix)?;
+    show("allow", &rows, output, render::prefixes)
+}
+
+fn prefix(row: Row) -> Option<PrefixRow> {
+    match row {
         Row::Prefix(row) => Some(row),
         _ => None,
+    }
+}
+
+/// Rows of a table of the block list: a longer list is told in several, as it comes.
+const TABLE_ROWS: usize = 1_000;
+
+/// The block list can be long: it is printed as it comes, as JSON one object a line.
+fn blocked(client: &Client, output: Output) -> Result<(), CliError> {
+    let (mut rows, mut outcome, mut told) = (Vec::new(), Ok(()), false);
+    client.rows(&Request::BlockList {}, |row| {
+        match prefix(row) {
+            Some(row) => rows.push(row),
+            None => outcome = Err(unexpected()),
+        }
+        if rows.len() == TABLE_ROWS && outcome.is_ok() {
+            outcome = tell_blocked(&rows, output);
+            rows.clear();
+            told = true;
+        }
     })?;
-    show(name, &rows, output, render::prefixes)
+    outcome?;
+    if rows.is_empty() && told { Ok(()) } else { tell_blocked(&rows, output) }
+}
+
+fn tell_blocked(rows: &[PrefixRow], output: Output) -> Result<(), CliError> {
+    if output.json {
+        return print_lines(rows);
+    }
+    print(&render::prefixes(rows, Style::detect(), now()))
 }
 
 fn stop(client: &Client, args: StopArgs) -> Result<(), CliError> {

@@ -1,19 +1,12 @@
 //! What a service's connections must be like.
 
 use std::net::IpAddr;
-use std::ops::Range;
 
 use gateway_common::abi::NAMES;
 
 use super::policy::{Protocol, Require, Service};
 use super::problem::{Wrong, quoted};
 use super::reader::{Item, Reader, Section};
-
-/// Warns of a setting that has no effect yet.
-pub(super) fn not_enforced(reader: &mut Reader<'_>, at: Range<usize>, what: &str) {
-    let message = format!("`{what}` is accepted but not enforced by this version");
-    reader.warn(at, message, "do not rely on it yet; leave it out to be rid of this warning");
-}
 
 /// Reads into `service` what its connections must be like.
 pub(super) fn read<'t>(

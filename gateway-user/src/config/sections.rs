@@ -10,7 +10,7 @@ use super::limits::{limits, prefixes};
 use super::problem::{Problem, Report, Wrong, quoted};
 use super::reader::{Reader, Section};
 use super::{Attach, Audit, Ban, Config, Control, Metrics, RETENTION_MIN};
-use super::{check, file, lists, requirements, services, syntax, units};
+use super::{check, file, lists, services, syntax, units};
 
 /// Longest name of a network interface in bytes: `IFNAMSIZ` of linux/if.h less the ending zero.
 const INTERFACE_MAX: usize = 15;
@@ -121,7 +121,6 @@ fn interface(text: &str) -> Result<String, Wrong> {
 
 fn ban<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Ban {
     let mut ban = Ban::default();
-    requirements::not_enforced(reader, section.at.clone(), "[ban]");
     if let Some(item) = section.get("strikes") {
         ban.strikes = reader.number(&item, 1..=u32::MAX).unwrap_or(ban.strikes);
     }

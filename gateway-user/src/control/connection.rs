@@ -30,12 +30,17 @@ impl Connection {
             Ok(peer) => self.read(&mut stream).await.map(|request| (request, peer)),
             Err(failure) => Err(failure),
         };
-        let reply = match request {
-            Ok((request, peer)) => self.ask(request, peer).await,
-            Err(failure) => Reply::Failed(failure),
+        let (request, peer) = match request {
+            Ok(asked) => asked,
+            Err(failure) => {
+                self.write(&mut BufWriter::new(stream), &[Line::Failed(failure)]).await?;
+                return Ok(None);
+            }
         };
+        let reply = self.ask(request, peer).await;
         let mut writer = BufWriter::new(stream);
         match reply {
+            Reply::Page(rows, next) => self.pages(&mut writer, rows, next, peer).await?,
             Reply::Done(done) => self.write(&mut writer, &[Line::Done(done)]).await?,
             Reply::Failed(failure) => self.write(&mut writer, &[Line::Failed(failure)]).await?,
             Reply::Rows(rows) => self.list(&mut writer, rows).await?,
@@ -59,6 +64,31 @@ impl Connection {
             self.write(writer, &batch).await?;
         }
         Ok(())
+    }
+
+    /// A long list, page by page: neither end holds all of it at once, and others are answered in between.
+    async fn pages(
+        &self,
+        writer: &mut Writer,
+        mut rows: Vec<Row>,
+        mut next: Option<Box<Request>>,
+        peer: Peer,
+    ) -> std::io::Result<()> {
+        let mut count = 0;
+        loop {
+            count += rows.len() as u64;
+            let lines: Vec<Line> = rows.into_iter().map(Line::Row).collect();
+            for batch in lines.chunks(256) {
+                self.write(writer, batch).await?;
+            }
+            let Some(request) = next else { break };
+            match self.ask(*request, peer).await {
+                Reply::Page(more, then) => (rows, next) = (more, then),
+                Reply::Failed(failure) => return self.write(writer, &[Line::Failed(failure)]).await,
+                _ => return Err(std::io::Error::other("a page that is none")),
+            }
+        }
+        self.write(writer, &[Line::End(count)]).await
     }
 
     async fn admit(&self, stream: &UnixStream) -> Result<Peer, Failure> {

@@ -155,6 +155,8 @@ pub struct PrefixRow {
     pub until_at: Option<u64>,
     /// Packets that met it, where they are counted.
     pub packets: Option<u64>,
+    /// For a ban by strikes: which one it is of those that are not forgotten, from 1.
+    pub level: Option<u32>,
 }
 
 /// What is left of one budget.

@@ -66,6 +66,14 @@ pub enum Request {
     },
     /// What is blocked: rows of [`Row::Prefix`].
     BlockList {},
+    /// The rest of that: what comes behind a page of it.
+    BlockMore {
+        /// Bans behind this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Prefix>,
+        /// Prefixes of the configuration that were told; 0: bans are not all told yet.
+        listed: u64,
+    },
     /// Trust a prefix.
     AllowAdd {
         /// The prefix.
@@ -104,6 +112,7 @@ impl Request {
             Self::Status {}
                 | Self::LimitList {}
                 | Self::BlockList {}
+                | Self::BlockMore { .. }
                 | Self::AllowList {}
                 | Self::Sources { .. }
         )
@@ -127,6 +136,8 @@ pub enum Reply {
     Done(Done),
     /// A list that is at hand.
     Rows(Vec<Row>),
+    /// A part of a list, and what is to be asked for the next one.
+    Page(Vec<Row>, Option<Box<Request>>),
     /// A list that follows, until the sender is dropped. Too slow a client is cut off.
     Stream(tokio::sync::mpsc::Receiver<Row>),
     /// It was not done.

@@ -1,26 +1,17 @@
 //! Requests of the control socket, each answered by doing it.
 
-use ipnet::IpNet;
-
 use crate::{
     config::{Quota, Quotas, Service},
     control::{
-        document::{Changed, LimitOrigin, LimitRow, PrefixRow},
+        document::{Changed, LimitOrigin, LimitRow},
         protocol::{Done, FailureKind, Reply, Request, Row},
-        words::{Dimension, Mode, Place, Prefix, Remark},
+        words::{Dimension, Mode, Place, Remark},
     },
-    live::{self, Entry, LiveLimit},
+    live::{self, LiveLimit},
     policy::overridden,
 };
 
 use super::state::{Gateway, ReloadError};
-
-/// Which of the two sets of prefixes a request is about.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Set {
-    Block,
-    Allow,
-}
 
 impl Gateway {
     /// Does what is asked. The second answer is whether the program stays, when the gateway is to end.
@@ -50,13 +41,14 @@ impl Gateway {
             Request::LimitUnset { place, dimension } => self.limit_unset(place, *dimension),
             Request::Mode { mode, for_seconds } => self.set_mode(*mode, *for_seconds),
             Request::BlockAdd { prefix, for_seconds, reason } => {
-                self.add(Set::Block, *prefix, *for_seconds, reason.as_ref().map(Remark::as_str))
+                self.block(*prefix, *for_seconds, reason.as_ref().map(Remark::as_str))
             }
-            Request::AllowAdd { prefix, for_seconds } => self.add(Set::Allow, *prefix, *for_seconds, None),
-            Request::BlockDel { prefix } => self.delete(Set::Block, *prefix),
-            Request::AllowDel { prefix } => self.delete(Set::Allow, *prefix),
-            Request::BlockList {} => Ok(self.list(Set::Block)),
-            Request::AllowList {} => Ok(self.list(Set::Allow)),
+            Request::AllowAdd { prefix, for_seconds } => self.allow(*prefix, *for_seconds),
+            Request::BlockDel { prefix } => self.unblock(*prefix),
+            Request::AllowDel { prefix } => self.disallow(*prefix),
+            Request::BlockList {} => Ok(self.block_page(None, 0)),
+            Request::BlockMore { after, listed } => Ok(self.block_page(*after, *listed)),
+            Request::AllowList {} => Ok(self.allow_list()),
             Request::Sources { top, by } => {
                 Ok(Reply::Rows(self.sources(*top as usize, *by).into_iter().map(Row::Source).collect()))
             }
@@ -228,94 +220,18 @@ impl Gateway {
         Ok(self.done(format!("mode {mode}"), until_at))
     }
 
-    fn add(
-        &mut self,
-        set: Set,
-        prefix: Prefix,
-        for_seconds: Option<u64>,
-        reason: Option<&str>,
-    ) -> Result<Reply, Reply> {
-        let until_at = for_seconds.map(|seconds| live::now() + seconds);
-        let entry = Entry { reason: reason.map(str::to_owned), added_at: live::now(), until_at };
-        let before = self.entries(set).insert(prefix, entry);
-        if let Err(error) = self.apply_live() {
-            match before {
-                Some(entry) => self.entries(set).insert(prefix, entry),
-                None => self.entries(set).remove(&prefix),
-            };
-            return Err(failed(error));
-        }
-        self.save();
-        let verb = if set == Set::Block { "blocked" } else { "trusted" };
-        Ok(self.done(format!("{prefix} {verb}"), until_at))
+    pub(super) fn done(&self, message: String, until_at: Option<u64>) -> Reply {
+        self.done_with(message, until_at, Vec::new())
     }
 
-    fn delete(&mut self, set: Set, prefix: Prefix) -> Result<Reply, Reply> {
-        let Some(entry) = self.entries(set).remove(&prefix) else {
-            return Err(self.not_there(set, prefix));
-        };
-        if let Err(error) = self.apply_live() {
-            self.entries(set).insert(prefix, entry);
-            return Err(failed(error));
-        }
-        self.save();
-        let verb = if set == Set::Block { "no longer blocked" } else { "no longer trusted" };
-        Ok(self.done(format!("{prefix} {verb}"), None))
-    }
-
-    fn not_there(&self, set: Set, prefix: Prefix) -> Reply {
-        let (verb, configured) = match set {
-            Set::Block => ("block", &self.config.lists.block),
-            Set::Allow => ("allow", &self.config.lists.allow),
-        };
-        let help = if configured.contains(&prefix.network()) {
-            format!("it comes from lists.{verb} of {}; take it out there and reload", self.config_path())
-        } else {
-            format!("name it exactly as `gateway {verb} list` does")
-        };
-        Reply::failed(FailureKind::Failed, format!("{prefix} was not added by hand"), help)
-    }
-
-    fn entries(&mut self, set: Set) -> &mut std::collections::BTreeMap<Prefix, Entry> {
-        match set {
-            Set::Block => &mut self.live.block,
-            Set::Allow => &mut self.live.allow,
-        }
-    }
-
-    fn list(&self, set: Set) -> Reply {
-        let (configured, live) = match set {
-            Set::Block => (&self.config.lists.block, &self.live.block),
-            Set::Allow => (&self.config.lists.allow, &self.live.allow),
-        };
-        let row = |prefix, origin: &str, reason: Option<String>, added_at, until_at| {
-            Row::Prefix(PrefixRow {
-                prefix,
-                origin: origin.to_owned(),
-                reason,
-                added_at,
-                until_at,
-                packets: None,
-            })
-        };
-        let from_file = configured
-            .iter()
-            .filter_map(|&net: &IpNet| Prefix::try_from(net).ok())
-            .map(|prefix| row(prefix, "configuration", None, self.applied_at, None));
-        let by_hand = live.iter().map(|(&prefix, entry)| {
-            row(prefix, "operator", entry.reason.clone(), entry.added_at, entry.until_at)
-        });
-        Reply::Rows(by_hand.chain(from_file).collect())
-    }
-
-    fn done(&self, message: String, until_at: Option<u64>) -> Reply {
+    pub(super) fn done_with(&self, message: String, until_at: Option<u64>, warnings: Vec<String>) -> Reply {
         log::info!("{message}");
         let generation = self.generation;
-        Reply::Done(Done::Changed(Changed { message, generation, until_at, warnings: Vec::new() }))
+        Reply::Done(Done::Changed(Changed { message, generation, until_at, warnings }))
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> Reply {
+pub(super) fn failed(error: impl std::fmt::Display) -> Reply {
     Reply::failed(
         FailureKind::Failed,
         format!("{error:#}"),

@@ -5,7 +5,9 @@
 
 mod answer;
 mod attach;
+mod bans;
 mod cookies;
+mod lists;
 mod report;
 mod state;
 
@@ -15,10 +17,11 @@ use anyhow::{Context as _, Result};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::{Instant, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use crate::{
+    bans::strikes::POLL,
     cli::{
         CliError,
         args::{Global, RunArgs},
@@ -96,6 +99,8 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
     let control = tokio::spawn(server.serve(call_sender));
     let page = tokio::spawn(metrics::serve(listener, scrape_sender));
     log::info!("{}", gateway.greeting());
+    let mut strikes = interval(POLL);
+    strikes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let keep = loop {
         let expiry = gateway.next_expiry().map(|at| at.saturating_sub(live::now()));
         let wake = Instant::now() + Duration::from_secs(expiry.unwrap_or(3_600).min(3_600));
@@ -109,6 +114,7 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
                 }
             }
             Some(scrape) = scrapes.recv() => answer_scrape(&gateway, scrape),
+            _ = strikes.tick(), if gateway.counts_strikes() => gateway.judge_strikes(),
             _ = hangup.recv() => gateway.reload_on_signal(),
             _ = terminate.recv() => break gateway.keeps(),
             _ = interrupt.recv() => break gateway.keeps(),
@@ -143,7 +149,7 @@ const LOG_EVERY: Duration = Duration::from_millis(200);
 /// Prints what the program logs.
 async fn follow_log(log: Option<aya_log::EbpfLogger<crate::kernel::VerdictLog>>) {
     let Some(mut log) = log else { return };
-    let mut tick = tokio::time::interval(LOG_EVERY);
+    let mut tick = interval(LOG_EVERY);
     loop {
         tick.tick().await;
         log.flush();

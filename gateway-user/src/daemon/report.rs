@@ -1,18 +1,21 @@
 //! What the gateway tells of itself: status, metrics and sources.
 
 use gateway_common::{
-    abi::{ABI_VERSION, Class, Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS},
+    abi::{
+        ABI_VERSION, BANS_MAX, Class, LINK_WAYS, Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS,
+        STRIKE_SETS,
+    },
     env::{Note, Table},
     rate::{self, Dimension, INSTANT_SHIFT},
-    stage::budgets::{KEY_UNSPECIFIED, KEY_V4},
     verdict::{Action, Reason},
 };
 use ipnet::IpNet;
 
 use crate::{
+    bans::table::prefix_of,
     control::{
         document::{Budget, InterfaceRow, ServiceRow, SourceRow, Status, TableRow, TlsGate, TrafficRow},
-        words::{Order, Prefix},
+        words::Order,
     },
     kernel::{KernelError, tables::Slot},
     metrics::Snapshot,
@@ -53,7 +56,7 @@ impl Gateway {
             traffic: self.traffic()?,
             services: self.service_rows()?,
             tables: self.table_rows()?,
-            bans: vec![("operator".to_owned(), self.live.block.len() as u64)],
+            bans: self.bans.all.counts().map(|(origin, bans)| (origin.to_string(), bans as u64)).collect(),
             events_lost: 0,
             reloads_ok: self.reloads_ok,
             reloads_failed: self.reloads_failed,
@@ -122,6 +125,15 @@ impl Gateway {
                 full_total: full,
             });
         }
+        let row = |table: &str, entries: usize, capacity: usize, full_total| TableRow {
+            table: table.to_owned(),
+            entries: entries as u64,
+            capacity: capacity as u64,
+            full_total,
+        };
+        rows.push(row("bans", self.kernel.bans(), BANS_MAX, 0));
+        let strikes = (self.kernel.strikes().count(), STRIKE_SETS as usize * LINK_WAYS);
+        rows.push(row("strikes", strikes.0, strikes.1, self.kernel.strikes_evicted()));
         Ok(rows)
     }
 
@@ -246,18 +258,6 @@ fn budget(slot: &Slot, limits: &Limits, dimension: Dimension, now: u64) -> Optio
     let debt = rate::debt(slot.words[SLOT_TATS + dimension.column()], now).min(limit.burst);
     let left = u128::from(limit.burst - debt) * 100 / u128::from(limit.burst);
     Some(Budget { dimension, left_percent: left as u8 })
-}
-
-/// A bucket's key as a prefix.
-fn prefix_of(key: u64, ipv4_prefix: u8, ipv6_prefix: u8) -> Option<Prefix> {
-    let net = match key {
-        KEY_UNSPECIFIED => IpNet::new(std::net::Ipv6Addr::UNSPECIFIED.into(), ipv6_prefix),
-        key if key >> 32 == KEY_V4 >> 32 => {
-            IpNet::new(std::net::Ipv4Addr::from(key as u32).into(), ipv4_prefix)
-        }
-        key => IpNet::new(std::net::Ipv6Addr::from(u128::from(key) << 64).into(), ipv6_prefix),
-    };
-    Prefix::try_from(net.ok()?).ok()
 }
 
 /// Whether this host hands packets on to others: containers behind a bridge too.

@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use gateway_common::{
     abi::{ABI_VERSION, INTERFACE_PLACES, INTERFACES, Identity},
     hash::Key,
-    rate::INSTANT_SHIFT,
 };
 use nix::time::{ClockId, clock_gettime};
 
@@ -14,13 +13,14 @@ use crate::{
     cli::args::{Global, RunArgs},
     config::{Config, Mode, OnExit, Quota, Report},
     kernel::{Kernel, LoadOptions, TableSizes, VerdictLog, pins::Pins},
-    live::{self, Live},
+    live::{self, Clock, Live},
     net::{self, Interface},
     policy::{self, Overrides, Rows},
 };
 
 use super::{
     attach::{Attached, attach},
+    bans::BanState,
     cookies,
 };
 
@@ -28,6 +28,8 @@ use super::{
 pub(super) struct Gateway {
     pub(super) config: Config,
     pub(super) live: Live,
+    pub(super) bans: BanState,
+    pub(super) clock: Clock,
     pub(super) kernel: Kernel,
     pub(super) attached: Vec<Attached>,
     pub(super) generation: u64,
@@ -48,10 +50,11 @@ impl Gateway {
         let pins = Pins::open(&arguments.0.pins)?;
         let state = Live::path(&config.audit.database);
         let mut live = Live::load(&state).with_context(|| {
-            format!("cannot read {}; move it away to start without its bans", state.display())
+            format!("cannot read {}; move it away to start without its timed changes", state.display())
         })?;
         live.renew();
         live.expire(live::now());
+        let bans = BanState::load(&config, &mut live)?;
         let interfaces = interfaces(&config)?;
         let kernel = Kernel::load(&LoadOptions {
             identity: fresh_identity(),
@@ -66,6 +69,8 @@ impl Gateway {
         let mut gateway = Self {
             config,
             live,
+            bans,
+            clock: Clock::new(monotonic(), kernel.identity().epoch),
             kernel,
             attached: Vec::new(),
             generation: 0,
@@ -84,8 +89,11 @@ impl Gateway {
                 "the TLS gate cannot ask this host's TCP ({why}); it judges by the SYN it saw"
             ));
         }
+        gateway.restore_bans()?;
         gateway.apply()?;
         gateway.apply_live()?;
+        gateway.lift_never()?;
+        gateway.save();
         gateway.attach(&interfaces)?;
         for warning in &gateway.all_warnings() {
             log::warn!("{warning}");
@@ -137,8 +145,7 @@ impl Gateway {
 
     /// Brings bans and trusted prefixes into the kernel.
     pub(super) fn apply_live(&mut self) -> Result<()> {
-        let clock = monotonic().wrapping_sub(self.kernel.identity().epoch) << INSTANT_SHIFT;
-        Ok(self.kernel.set_live(&self.live.compile(clock, live::now()))?)
+        Ok(self.kernel.set_live(&self.live.compile(&self.clock, &self.bans.wide))?)
     }
 
     /// Live limits as the policy takes them. What no longer parses, or names nothing any more, was checked when it was set.
@@ -172,6 +179,9 @@ impl Gateway {
             return Err(ReloadError::Policy(error));
         }
         self.save();
+        if let Err(error) = self.lift_never() {
+            log::error!("cannot take bans back: {error:#}");
+        }
         Ok(warnings)
     }
 
@@ -203,15 +213,15 @@ impl Gateway {
 
     /// When the next live change is over.
     pub(super) fn next_expiry(&self) -> Option<u64> {
-        self.live.next_expiry()
+        self.live.next_expiry().into_iter().chain(self.next_ban_expiry()).min()
     }
 
     /// Takes back what is over.
     pub(super) fn expire(&mut self) {
         let (policy, prefixes) = self.live.expire(live::now());
         let outcome = if policy { self.apply() } else { Ok(()) };
-        // Written anew at least hourly, since times far ahead are cut.
-        if let Err(error) = outcome.and_then(|()| self.apply_live()) {
+        let outcome = if prefixes { outcome.and_then(|()| self.apply_live()) } else { outcome };
+        if let Err(error) = outcome.and_then(|()| self.expire_bans()) {
             log::error!("cannot take back what is over: {error:#}");
         }
         if policy || prefixes {
@@ -222,14 +232,16 @@ impl Gateway {
     /// Writes the state file; without it live changes do not outlive this process.
     pub(super) fn save(&mut self) {
         if let Err(error) = self.live.save(&self.state) {
-            let warning = format!(
-                "cannot write {}: {error}; bans and timed changes will not outlive a restart",
-                self.state.display()
-            );
-            if !self.warnings.contains(&warning) {
-                log::warn!("{warning}");
-                self.warnings.push(warning);
-            }
+            let state = self.state.display();
+            self.warn(format!("cannot write {state}: {error}; timed changes will not outlive a restart"));
+        }
+    }
+
+    /// Warns once, in the log and in status.
+    pub(super) fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            log::warn!("{warning}");
+            self.warnings.push(warning);
         }
     }
 

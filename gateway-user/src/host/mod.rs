@@ -11,9 +11,10 @@ mod tables;
 mod tests;
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gateway_common::abi::{Active, Listing, Live, Settings, mode};
+use gateway_common::abi::{Active, LINK_SET_WORDS, LINK_WORDS, Listing, Live, STRIKE_SETS, Settings, mode};
 use gateway_common::env::{Asked, Env, Found, Note, Socket, Table};
 use gateway_common::hash::Key;
 use gateway_common::packet::Packet;
@@ -22,6 +23,8 @@ use gateway_common::rate::{Instant, SECOND};
 use gateway_common::verdict::{Action, Reason, Verdict};
 use gateway_common::wire::synack::{Cookie, SynAck};
 use zerocopy::FromZeros as _;
+
+use crate::bans::table::strikes_of;
 
 pub use counters::Counters;
 pub use prefixes::Prefixes;
@@ -91,8 +94,13 @@ pub fn zeroed_settings() -> Box<Settings> {
     Settings::new_box_zeroed().expect("memory for one policy")
 }
 
+/// The word behind the last set of strikes.
+const STRIKES_LAST: usize = STRIKE_SETS as usize * LINK_SET_WORDS;
+
 /// Answers for the host's TCP.
 type Sockets = Box<dyn Fn(&Packet) -> Socket + Send + Sync>;
+/// Whether the host's TCP has completed a handshake.
+type Established = Box<dyn Fn(&Packet) -> bool + Send + Sync>;
 
 /// Clock, policy, tables and counters in memory.
 pub struct HostEnv {
@@ -102,6 +110,9 @@ pub struct HostEnv {
     counters: Counters,
     sockets: Sockets,
     has_cookies: bool,
+    established: Established,
+    /// Made when the first strike is counted.
+    strikes: OnceLock<Box<[AtomicU64]>>,
 }
 
 /// By how many bits the host scales its windows.
@@ -118,6 +129,8 @@ impl HostEnv {
             counters: Counters::default(),
             sockets: Box::new(|_| Socket::Unknown),
             has_cookies: true,
+            established: Box::new(|_| false),
+            strikes: OnceLock::new(),
         }
     }
 
@@ -136,6 +149,23 @@ impl HostEnv {
     /// Whether listeners make SYN cookies, and find them good in what comes next; at first they do.
     pub fn set_cookies(&mut self, has_cookies: bool) {
         self.has_cookies = has_cookies;
+    }
+
+    /// Changes which handshakes the host's TCP has completed.
+    pub fn set_established(&mut self, established: impl Fn(&Packet) -> bool + Send + Sync + 'static) {
+        self.established = Box::new(established);
+    }
+
+    /// Sources with strikes, and how many they have had.
+    pub fn strikes(&self) -> impl Iterator<Item = (u64, u32)> {
+        let words = self.strikes.get().map_or(&[][..], |words| &words[..STRIKES_LAST]);
+        words.chunks_exact(LINK_WORDS).filter_map(strikes_of)
+    }
+
+    /// Sources whose strikes were forgotten because others took their place.
+    #[must_use]
+    pub fn strikes_evicted(&self) -> u64 {
+        self.strikes.get().map_or(0, |words| words[STRIKES_LAST].load(Ordering::Relaxed))
     }
 
     /// Sets the clock, forward or back.
@@ -245,6 +275,18 @@ impl<'a> Env for &'a HostEnv {
 
     fn reply(&self, _: u32, _: &SynAck) -> bool {
         true
+    }
+
+    fn strikes(&self, index: u32) -> Option<Self::Links> {
+        let words = self.strikes.get_or_init(|| {
+            std::iter::repeat_with(AtomicU64::default).take(STRIKES_LAST + LINK_SET_WORDS).collect()
+        });
+        let start = index as usize * LINK_SET_WORDS;
+        words.get(start..start + LINK_SET_WORDS).map(Words::new)
+    }
+
+    fn is_established(&self, packet: &Packet) -> bool {
+        (self.established)(packet)
     }
 
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {

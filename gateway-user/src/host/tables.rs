@@ -119,6 +119,12 @@ pub type Slot<'a> = Words<'a>;
 #[derive(Clone, Copy, Debug)]
 pub struct Words<'a>(&'a [AtomicU64]);
 
+impl<'a> Words<'a> {
+    pub(super) const fn new(words: &'a [AtomicU64]) -> Self {
+        Self(words)
+    }
+}
+
 impl<'a> Slots for Words<'a> {
     type Slot = Slot<'a>;
 

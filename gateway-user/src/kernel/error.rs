@@ -52,6 +52,11 @@ pub enum KernelError {
         /// Why.
         cause: std::io::Error,
     },
+    /// No room for another ban.
+    #[error(
+        "there is no room for another ban; take some away with `gateway block del`, or list prefixes in lists.block"
+    )]
+    BansFull,
     /// What only tests may ask for.
     #[error("this kernel program was not loaded for testing")]
     NotTesting,

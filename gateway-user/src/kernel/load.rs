@@ -9,13 +9,18 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use gateway_common::{
-    abi::{INTERFACE_PLACES, INTERFACES, Identity, SERVICE_REGIONS, Settings, Tally, WAYS},
+    abi::{
+        BAN_FILTER_WORDS, BAN_SETS, INTERFACE_PLACES, INTERFACES, Identity, SERVICE_REGIONS, STRIKE_SETS,
+        Settings, Tally, WAYS,
+    },
     env::{Note, Table},
+    hash::Key,
     verdict::{Action, Reason},
 };
 
 use super::{
     KernelError, TableSizes,
+    bans::BanMaps,
     btf::SocketFields,
     log::VerdictLog,
     object,
@@ -66,6 +71,7 @@ pub struct LoadOptions {
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
     pub(super) policy: PolicyMaps,
+    pub(super) bans: BanMaps,
     pub(super) pins: Option<Pins>,
     /// The settings in force.
     pub(super) settings: Option<Box<Settings>>,
@@ -98,6 +104,7 @@ impl Kernel {
         let policy = PolicyMaps::take(&mut ebpf)?;
         let mut kernel = Self {
             tables: Tables::map(&ebpf, &options.tables)?,
+            bans: BanMaps::map(&ebpf, Key(identity.key), resumed)?,
             policy,
             identity,
             counters: take(&mut ebpf, "counters")?,
@@ -260,6 +267,9 @@ fn pinned(tables: &TableSizes) -> Vec<(&'static str, Shape)> {
         ("totals", array(set, gateway_common::abi::SERVICES as u32)),
         ("connections", array(64, tables.sets(Table::Connections))),
         ("hellos", array(set, tables.sets(Table::Hellos))),
+        ("bans", array(64, BAN_SETS)),
+        ("ban_filter", array(8, BAN_FILTER_WORDS)),
+        ("strikes", array(64, STRIKE_SETS + 1)),
         ("tuples", array(64, tables.sets(Table::Tuples))),
         ("counters", array(size_of::<Tally>() as u32, cells(INTERFACES))),
         ("service_counts", array(8, cells(gateway_common::abi::SERVICES))),

@@ -4,8 +4,10 @@
 //! switches policies, and [`tables`] and [`Kernel::tally`] read what the program wrote.
 
 pub mod attach;
+mod bans;
 mod btf;
 mod error;
+mod live;
 mod load;
 mod log;
 mod object;

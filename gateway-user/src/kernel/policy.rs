@@ -12,8 +12,9 @@ use aya::{
     maps::{Array, ArrayOfMaps, LpmTrie, MapData, lpm_trie::Key},
 };
 use gateway_common::abi::{Active, Listing, Live, Settings};
+use ipnet::IpNet;
 
-use super::{Kernel, KernelError, load::take, value::Value};
+use super::{Kernel, KernelError, live::LiveEntries, load::take, value::Value};
 
 /// BPF_F_NO_PREALLOC, without which the kernel makes no trie.
 const NO_PREALLOC: u32 = 1;
@@ -51,7 +52,6 @@ pub struct PolicySet {
 }
 
 type Trie<const N: usize> = LpmTrie<MapData, [u8; N], Value<Listing>>;
-type LiveTrie<const N: usize> = LpmTrie<MapData, [u8; N], Value<Live>>;
 
 /// The maps of policies and live entries.
 pub(super) struct PolicyMaps {
@@ -59,8 +59,10 @@ pub(super) struct PolicyMaps {
     settings: Array<MapData, Value<Settings>>,
     prefixes_v4: ArrayOfMaps<MapData, Trie<4>>,
     prefixes_v6: ArrayOfMaps<MapData, Trie<16>>,
-    live_v4: LiveTrie<4>,
-    live_v6: LiveTrie<16>,
+    live_v4: LiveEntries<4>,
+    live_v6: LiveEntries<16>,
+    /// The bits of the active word that say what there is to look up.
+    pub(super) flags: u64,
     /// What both places have; nothing before the first policy.
     prefixes: Option<Prefixes<Listing>>,
 }
@@ -72,8 +74,9 @@ impl PolicyMaps {
             settings: take(ebpf, "settings")?,
             prefixes_v4: take(ebpf, "PREFIXES_V4")?,
             prefixes_v6: take(ebpf, "PREFIXES_V6")?,
-            live_v4: take(ebpf, "live_v4")?,
-            live_v6: take(ebpf, "live_v6")?,
+            live_v4: LiveEntries::new(take(ebpf, "live_v4")?),
+            live_v6: LiveEntries::new(take(ebpf, "live_v6")?),
+            flags: 0,
             prefixes: None,
         })
     }
@@ -110,19 +113,36 @@ impl Kernel {
         self.settings.as_deref()
     }
 
-    /// Makes the live entries what they are to be: entry by entry, what is not named any more goes last.
+    /// Makes the live entries what they are to be: entry by entry, what is not named any more goes last. Counts of entries
+    /// that stay go on.
     ///
     /// # Errors
     /// When a map cannot be written.
     pub fn set_live(&mut self, live: &Prefixes<Live>) -> Result<(), KernelError> {
         let maps = &mut self.policy;
-        let flags = |empty: bool, flag: u64| if empty { 0 } else { flag };
-        let word = maps.active.get(&0, 0)? & u64::from(u32::MAX)
-            | flags(live.v4.is_empty(), Active::LIVE_V4)
-            | flags(live.v6.is_empty(), Active::LIVE_V6);
-        update(&mut maps.live_v4, &live.v4)?;
-        update(&mut maps.live_v6, &live.v6)?;
-        Ok(maps.active.set(0, word, 0)?)
+        maps.live_v4.update(&live.v4)?;
+        maps.live_v6.update(&live.v6)?;
+        let flag = |empty: bool, flag: u64| if empty { 0 } else { flag };
+        let flags = flag(live.v4.is_empty(), Active::LIVE_V4) | flag(live.v6.is_empty(), Active::LIVE_V6);
+        self.set_flags(Active::LIVE_V4 | Active::LIVE_V6, flags)
+    }
+
+    /// Packets that the ban of a prefix has dropped, if there is a live entry for it.
+    pub fn live_drops(&self, network: IpNet) -> Option<u64> {
+        let length = network.prefix_len();
+        match network {
+            IpNet::V4(net) => self.policy.live_v4.drops(net.addr().octets(), length),
+            IpNet::V6(net) => self.policy.live_v6.drops(net.addr().octets(), length),
+        }
+    }
+
+    /// Sets the bits of the active word that are in `mask`.
+    pub(super) fn set_flags(&mut self, mask: u64, flags: u64) -> Result<(), KernelError> {
+        let maps = &mut self.policy;
+        let word = maps.active.get(&0, 0)? & !mask | flags;
+        maps.active.set(0, word, 0)?;
+        maps.flags = word;
+        Ok(())
     }
 }
 
@@ -163,22 +183,4 @@ where
         trie.insert(&Key::new(u32::from(length), address), Value(listing), 0)?;
     }
     Ok(trie)
-}
-
-fn update<const N: usize>(
-    trie: &mut LiveTrie<N>,
-    entries: &[([u8; N], u8, Live)],
-) -> Result<(), KernelError> {
-    let key = |address, length: u8| Key::new(u32::from(length), address);
-    let named: std::collections::HashSet<_> =
-        entries.iter().map(|&(address, length, _)| (address, length)).collect();
-    let stale: Vec<_> =
-        trie.keys().flatten().filter(|key| !named.contains(&(key.data(), key.prefix_len() as u8))).collect();
-    for &(address, length, live) in entries {
-        trie.insert(&key(address, length), Value(live), 0)?;
-    }
-    for key in stale {
-        trie.remove(&key)?;
-    }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! What the gateway promises, measured with the real daemon in the lab: briefly in tests, at length in `soak`.
 
+mod bans;
 mod cookies;
 mod flood;
 mod forged;
@@ -15,6 +16,7 @@ use anyhow::Result;
 
 use crate::lab::{Counters, Lab};
 
+pub use bans::{bans, million};
 pub use cookies::{cookies, floods};
 pub use flood::{random_sources, share_at_full_rate};
 pub use forged::forged;
@@ -43,6 +45,8 @@ pub struct Scale {
     pub crowd: usize,
     /// Frames of each flood while a connection is idle, and of datagrams that are no QUIC.
     pub flood: u64,
+    /// Bans that a restart restores.
+    pub bans: u32,
     /// How long it is idle at least for each of them, in seconds.
     pub idle_seconds: u64,
 }
@@ -57,6 +61,7 @@ impl Scale {
         open: 50,
         crowd: 1_000,
         flood: 100_000,
+        bans: 20_000,
         idle_seconds: 0,
     };
     /// The figures that are promised.
@@ -68,6 +73,7 @@ impl Scale {
         open: 1_000,
         crowd: 10_000,
         flood: 1_000_000,
+        bans: 1_000_000,
         idle_seconds: 60,
     };
 }
@@ -76,7 +82,7 @@ impl Scale {
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 12] = [
+pub const BARS: [(&str, Bar); 14] = [
     ("https", https),
     ("few-stacks", few_stacks),
     ("plaintext", plaintext),
@@ -89,6 +95,8 @@ pub const BARS: [(&str, Bar); 12] = [
     ("kill", kill_and_restart),
     ("metrics", metrics),
     ("quic-nonsense", nonsense),
+    ("bans", bans),
+    ("million", million),
 ];
 
 /// A port that is gated beside nginx's.

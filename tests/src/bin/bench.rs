@@ -1,9 +1,11 @@
 //! What a packet costs: the gateway beside a bare drop and other filters. Writes `target/bench.json`.
 //!
 //! ```text
-//! bench [--quick] [paths|gate|programs|filters]...
+//! bench [--quick] [paths|bans|gate|programs|filters]...
 //! ```
 
+#[path = "../bench/bans.rs"]
+mod bans;
 #[path = "../bench/filters.rs"]
 mod filters;
 #[path = "../bench/gate.rs"]
@@ -29,7 +31,7 @@ use gateway_tests::lab::missing;
 use serde_json::{Map, Value, json};
 
 /// The parts, in their order.
-const PARTS: [&str; 4] = ["paths", "gate", "programs", "filters"];
+const PARTS: [&str; 5] = ["paths", "bans", "gate", "programs", "filters"];
 /// Where the figures go.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
 
@@ -59,6 +61,7 @@ fn measure(parts: &[&str], quick: bool) -> Result<()> {
     for part in parts {
         let figures = match *part {
             "paths" => runs::measure(if quick { 5 } else { 15 })?,
+            "bans" => bans::measure(if quick { 5 } else { 15 })?,
             "gate" => gate::measure(if quick { 5 } else { 15 })?,
             "programs" => live::programs(if quick { 1 } else { 5 })?,
             _ => live::filters(if quick { 1 } else { 3 })?,

@@ -78,7 +78,7 @@ impl Draft for Stand {
     }
 
     fn live(mut self, prefix: &str, allow_until: Instant, ban_until: Instant) -> Self {
-        self.live.insert(parse(prefix), Live { allow_until, ban_until });
+        self.live.insert(parse(prefix), Live { allow_until, ban_until, drops: 0 });
         self
     }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -115,6 +115,20 @@ impl<'a> Gateway<'a> {
     /// Where it cannot be started; that it fails is in the output's status.
     pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
         self.command(arguments).output().context("cannot start the gateway's command line")
+    }
+
+    /// Starts a verb of the command line, whose output is read as it comes.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn start_cli(&self, arguments: &[&str]) -> Result<Child> {
+        self.command(arguments).stdout(Stdio::piped()).spawn().context("cannot start the command line")
+    }
+
+    /// A file of the daemon's state.
+    #[must_use]
+    pub fn state(&self, name: &str) -> PathBuf {
+        self.path(name)
     }
 
     /// Runs a verb that must succeed, and gives what it writes.

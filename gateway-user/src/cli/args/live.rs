@@ -96,7 +96,9 @@ pub enum BlockVerb {
         output: Output,
     },
     /// List what is blocked
-    #[command(after_help = "Example:\n  gateway block list --json | jq '.block | length'")]
+    #[command(
+        after_help = "Example:\n  gateway block list --json | jq -r 'select(.origin == \"strikes\").prefix'"
+    )]
     List(Output),
 }
 

@@ -53,7 +53,7 @@ pub fn prefixes(rows: &[PrefixRow], style: Style, now: u64) -> String {
     let cells = rows.iter().map(|row| {
         vec![
             Cell::new(row.prefix),
-            Cell::new(clean(&row.origin)),
+            Cell::new(origin(row)),
             Cell::new(moment(row.added_at)),
             Cell::new(left(row.until_at, now)),
             Cell::new(row.packets.map_or_else(|| "-".into(), thousands)),
@@ -63,6 +63,14 @@ pub fn prefixes(rows: &[PrefixRow], style: Style, now: u64) -> String {
     let columns =
         [word("PREFIX"), word("ORIGIN"), word("SINCE"), word("ENDS"), number("PACKETS"), word("REASON")];
     table(&columns, cells, style)
+}
+
+/// Who put a prefix there, and for how manieth time.
+fn origin(row: &PrefixRow) -> String {
+    match row.level {
+        Some(level) => format!("{}, level {level}", clean(&row.origin)),
+        None => clean(&row.origin),
+    }
 }
 
 /// `gateway sources`.

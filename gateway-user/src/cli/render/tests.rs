@@ -113,6 +113,7 @@ fn lists() {
         added_at: NOW - 60,
         until_at: Some(NOW + 3_600),
         packets: Some(12_345),
+        level: None,
     };
     let source = SourceRow {
         source: "2001:db8:1:2::/64".parse().unwrap(),

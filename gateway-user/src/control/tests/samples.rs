@@ -27,6 +27,7 @@ pub(super) fn requests() -> Vec<Request> {
         Request::BlockAdd { prefix: net, for_seconds: Some(1), reason: Some("scan".parse().unwrap()) },
         Request::BlockDel { prefix: net },
         Request::BlockList {},
+        Request::BlockMore { after: Some(prefix("192.0.2.7")), listed: 0 },
         Request::AllowAdd { prefix: host, for_seconds: None },
         Request::AllowDel { prefix: host },
         Request::AllowList {},
@@ -52,6 +53,7 @@ pub(super) fn rows() -> Vec<Row> {
             added_at: 1_700_000_000,
             until_at: None,
             packets: Some(u64::MAX),
+            level: Some(3),
         }),
         Row::Source(SourceRow {
             source: prefix("2001:db8:1:2::/64"),
@@ -167,5 +169,5 @@ fn unknown_and_wrong_requests_are_errors() {
 #[test]
 fn what_only_looks_is_no_change() {
     let looks: Vec<_> = requests().into_iter().filter(|request| !request.changes()).collect();
-    assert_eq!(looks.len(), 5, "{looks:?}");
+    assert_eq!(looks.len(), 6, "{looks:?}");
 }

@@ -43,6 +43,33 @@ fn a_document_a_list_a_stream_and_a_failure() {
     assert!(matches!(answer, ClientError::Answer(_)), "{answer}");
 }
 
+/// Three pages; or the second one fails.
+fn paged(fails: bool) -> Daemon {
+    Daemon::replying(move |request| {
+        let page = |next| Reply::Page(vec![samples::rows().remove(1); 3_000], next);
+        let more = |listed| Some(Box::new(Request::BlockMore { after: None, listed }));
+        match request {
+            Request::BlockList {} => page(more(1)),
+            Request::BlockMore { listed: 1, .. } if fails => {
+                Reply::failed(FailureKind::Failed, "no more", "")
+            }
+            Request::BlockMore { listed: 1, .. } => page(more(2)),
+            _ => page(None),
+        }
+    })
+}
+
+#[test]
+fn a_long_list_comes_in_pages() {
+    let (whole, broken) = (paged(false), paged(true));
+    let mut count = 0;
+    Client::new(&whole.socket).rows(&Request::BlockList {}, |_| count += 1).unwrap();
+    assert_eq!(count, 9_000);
+    let mut count = 0;
+    let failed = Client::new(&broken.socket).rows(&Request::BlockList {}, |_| count += 1).unwrap_err();
+    assert_eq!((failed.to_string().as_str(), count), ("no more", 3_000));
+}
+
 #[test]
 fn bad_requests_are_refused_with_words() {
     let daemon = daemon();

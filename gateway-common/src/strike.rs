@@ -1,0 +1,107 @@
+//! Strikes: drops that are a source's own doing, whoever else sends under its address.
+//!
+//! A strike is a segment that the gate refused for what it says, of a connection whose handshake the host's TCP has
+//! completed, at a sequence number near the stream's start. Who sends it has answered our SYN-ACK from that address, and
+//! who has not would have to guess the port and the sequence number. Nothing else is one: forged packets can bring about
+//! every other drop under anybody's address, drops for a limit too, because they use up the limit of who is honest.
+//!
+//! So a source has an entry here only once it has proved itself, and forged sources push nobody out.
+
+use crate::{
+    abi::{LINK_WAYS, LINK_WORDS, STRIKE_SETS},
+    env::{Env, Words},
+    hash,
+    pipeline::{Context, Scratch},
+    rate::Instant,
+    stage::{budgets, tls::touches},
+    verdict::{Reason, Step},
+};
+
+/// How far behind the stream's start a strike can lie: longer than any first message.
+const SPAN: u32 = 1 << 16;
+/// The time of the last strike takes the upper half of a state, in units of 2^38 instants (1.07 s), their number the lower.
+const SEEN_SHIFT: u32 = 38;
+/// Tries of a compare-and-swap; a strike that is lost is none.
+const TRIES: usize = 4;
+
+/// Whether a drop by the gate may be a strike: what the host's TCP must still be asked.
+#[inline(always)]
+pub const fn can_be(reason: Reason, scratch: &Scratch) -> bool {
+    let says_it = matches!(
+        reason,
+        Reason::PlaintextHttp
+            | Reason::NotTls
+            | Reason::Ssl2Hello
+            | Reason::TlsVersion
+            | Reason::ServerName
+            | Reason::ProxyHeader
+            | Reason::HelloMalformed
+    );
+    says_it
+        && scratch.gate.is_open
+        && !scratch.role.trusted
+        && touches(&scratch.packet, scratch.gate.link.base, SPAN)
+}
+
+/// Counts a strike, if the handshake of the packet's connection is complete.
+#[inline(always)]
+pub fn count<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let (env, packet) = (context.env, &scratch.packet);
+    if env.is_established(packet) {
+        let settings = context.settings;
+        let source = budgets::key(packet, settings.source_mask_v4, settings.source_mask_v6);
+        add(env, source, context.now);
+    }
+    Step::Continue(())
+}
+
+/// Adds a strike. Where a set is full, who has been quiet for longest goes; user space has its count by then.
+#[inline(always)]
+fn add<E: Env>(env: &E, source: u64, now: Instant) {
+    let seen = now >> SEEN_SHIFT << u32::BITS;
+    let Some(set) = env.strikes(hash::place(env.key(), source) & (STRIKE_SETS - 1)) else { return };
+    let (mut oldest, mut way_of_oldest) = (u64::MAX, 0);
+    for way in 0..LINK_WAYS {
+        let owner = set.load(way * LINK_WORDS);
+        if owner == source {
+            again(set, way * LINK_WORDS + 1, seen);
+            return;
+        }
+        // An empty entry before all others.
+        let state = if owner == 0 { 0 } else { set.load(way * LINK_WORDS + 1) | 1 };
+        if state < oldest {
+            (oldest, way_of_oldest) = (state, way);
+        }
+    }
+    replace(env, set, way_of_oldest, source, seen | 1);
+}
+
+#[inline(always)]
+fn again<W: Words>(set: W, word: usize, seen: u64) {
+    for _ in 0..TRIES {
+        let state = set.load(word);
+        let next = seen | u64::from((state as u32).wrapping_add(1));
+        if set.replace(word, state, next) {
+            return;
+        }
+    }
+}
+
+/// Takes an entry over. Its state first: user space shall not find a newcomer with the number of who was there before.
+#[inline(always)]
+fn replace<E: Env>(env: &E, set: E::Links, way: usize, source: u64, state: u64) {
+    // Every access at an offset that the verifier knows.
+    for candidate in 0..LINK_WAYS {
+        if candidate == way {
+            let owner = set.load(candidate * LINK_WORDS);
+            set.store(candidate * LINK_WORDS + 1, state);
+            let taken = set.replace(candidate * LINK_WORDS, owner, source);
+            if taken
+                && owner != 0
+                && let Some(counts) = env.strikes(STRIKE_SETS)
+            {
+                counts.add(0, 1);
+            }
+        }
+    }
+}

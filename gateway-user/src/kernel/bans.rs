@@ -1,0 +1,130 @@
+//! The table of banned sources, written in place, and the table of strikes, read in place.
+#![expect(
+    unsafe_code,
+    reason = "words that the kernel reads and counts in are changed through a shared mapping"
+)]
+
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _},
+    ptr::NonNull,
+    slice,
+    sync::atomic::AtomicU64,
+};
+
+use aya::{Ebpf, maps::Map};
+use gateway_common::{
+    abi::{Active, BAN_FILTER_WORDS, BAN_SETS, LINK_SET_WORDS, LINK_WORDS, STRIKE_SETS},
+    hash::Key,
+    rate::Instant,
+};
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::{Family, Kernel, KernelError};
+use crate::bans::table::{BanTable, family_of};
+
+/// A map of words in this process's memory.
+pub(super) struct Words {
+    memory: MmapRaw,
+    words: usize,
+}
+
+impl Words {
+    fn of(ebpf: &Ebpf, name: &'static str, words: usize) -> Result<Self, KernelError> {
+        let Some(Map::Array(map)) = ebpf.map(name) else { return Err(KernelError::NoMap(name)) };
+        let fd = map.fd().as_fd().as_raw_fd();
+        let memory = MmapOptions::new()
+            .len(words * size_of::<u64>())
+            .map_raw(fd)
+            .map_err(|cause| KernelError::Mmap { table: name, cause })?;
+        Ok(Self { memory, words })
+    }
+}
+
+impl AsRef<[AtomicU64]> for Words {
+    fn as_ref(&self) -> &[AtomicU64] {
+        let Some(start) = NonNull::new(self.memory.as_mut_ptr().cast::<AtomicU64>()) else { return &[] };
+        // SAFETY: the mapping is page-aligned, has `words` words and lives as long as self; whoever shares it, the kernel's
+        // program and this process, changes whole words, atomically.
+        unsafe { slice::from_raw_parts(start.as_ptr(), self.words) }
+    }
+}
+
+/// What the kernel keeps of bans and strikes.
+pub(super) struct BanMaps {
+    table: BanTable<Words>,
+    strikes: Words,
+}
+
+impl BanMaps {
+    /// Maps them. Bans that an earlier daemon left hold on.
+    pub(super) fn map(ebpf: &Ebpf, key: Key, resumed: bool) -> Result<Self, KernelError> {
+        let sets = Words::of(ebpf, "bans", BAN_SETS as usize * LINK_SET_WORDS)?;
+        let filter = Words::of(ebpf, "ban_filter", BAN_FILTER_WORDS as usize)?;
+        let strikes = Words::of(ebpf, "strikes", (STRIKE_SETS as usize + 1) * LINK_SET_WORDS)?;
+        let table =
+            if resumed { BanTable::resume(sets, filter, key) } else { BanTable::new(sets, filter, key) };
+        Ok(Self { table, strikes })
+    }
+}
+
+impl Kernel {
+    /// Bans a source until then, or gives its ban another end. A source is a key of `gateway_common::ban`.
+    ///
+    /// # Errors
+    /// When there is no room for it, or the kernel cannot be told that there are bans.
+    pub fn ban(&mut self, source: u64, until: Instant) -> Result<(), KernelError> {
+        if !self.bans.table.set(source, until) {
+            return Err(KernelError::BansFull);
+        }
+        self.announce(family_of(source))
+    }
+
+    /// Takes a source's ban away, if it has one.
+    ///
+    /// # Errors
+    /// When the kernel cannot be told that there are no more bans.
+    pub fn unban(&mut self, source: u64) -> Result<(), KernelError> {
+        self.bans.table.remove(source);
+        self.announce(family_of(source))
+    }
+
+    /// Packets that a source's ban has dropped.
+    pub fn ban_drops(&self, source: u64) -> Option<u64> {
+        self.bans.table.drops(source)
+    }
+
+    /// The sources in the table.
+    pub fn banned(&self) -> Vec<u64> {
+        self.bans.table.sources().collect()
+    }
+
+    /// How many sources are in the table.
+    pub const fn bans(&self) -> usize {
+        self.bans.table.len()
+    }
+
+    /// Sources with strikes, and how many they have had.
+    pub fn strikes(&self) -> impl Iterator<Item = (u64, u32)> {
+        let words = &self.bans.strikes.as_ref()[..STRIKE_SETS as usize * LINK_SET_WORDS];
+        words.chunks_exact(LINK_WORDS).filter_map(crate::bans::table::strikes_of)
+    }
+
+    /// Sources whose strikes were forgotten because others took their place.
+    pub fn strikes_evicted(&self) -> u64 {
+        let counts = &self.bans.strikes.as_ref()[STRIKE_SETS as usize * LINK_SET_WORDS..];
+        counts.first().map_or(0, |count| count.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    /// Says whether there are bans of a family: without, no packet looks for one.
+    fn announce(&mut self, family: Family) -> Result<(), KernelError> {
+        let flag = match family {
+            Family::V4 => Active::BANS_V4,
+            Family::V6 => Active::BANS_V6,
+        };
+        let has = self.bans.table.has(family);
+        if (self.policy.flags & flag != 0) == has {
+            return Ok(());
+        }
+        self.set_flags(flag, if has { flag } else { 0 })
+    }
+}

@@ -1,0 +1,285 @@
+//! Bans: who earns one and who cannot be given one, and a million of them.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, ensure};
+use gateway_user::bans::store::Store;
+use gateway_user::bans::{Ban, Origin};
+use gateway_user::control::words::Prefix;
+use ipnet::IpNet;
+use serde_json::Value;
+
+use super::{GATED, Scale};
+use crate::builder::hello;
+use crate::lab::{
+    ATTACKER_V4, CLIENT_V4, Flood, Gateway, Lab, Namespace, Pace, PlainListener, SERVER_V4, Sources, Template,
+};
+
+/// How long anything may take that has no time of its own.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What a plaintext client sends.
+const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: api.example.org\r\n\r\n";
+/// Seconds of the first ban, and how many times as long each further one is.
+const FIRST: u64 = 3;
+const FACTOR: u64 = 3;
+
+fn config() -> String {
+    format!(
+        "mode = \"enforce\"\n[limits]\nsyn = {{ rate = \"2k/s\", burst = \"2k\" }}\n\
+         [[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [{GATED}]\nrequire = \"tls\"\n\
+         [ban]\nstrikes = 5\nwithin = \"60s\"\nfirst = \"{FIRST}s\"\nfactor = {FACTOR}\nlongest = \"1h\"\n\
+         never = [\"{ATTACKER_V4}\"]\n"
+    )
+}
+
+const fn server() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(SERVER_V4), GATED)
+}
+
+/// A client that connects and sends plaintext over and over is banned, its next SYN is dropped, the ban ends by itself and the
+/// next one is longer. Who is never to be banned is not, and a flood under the address of an honest client bans nobody.
+///
+/// # Errors
+/// Where a promise is broken, or the lab fails.
+pub fn bans(scale: &Scale) -> Result<()> {
+    let lab = Lab::new()?;
+    let listener = PlainListener::start(&lab.server, server())?;
+    let gateway = Gateway::start(&lab, &config())?;
+    forged(scale, &lab, &gateway, &listener)?;
+    never(&lab, &gateway)?;
+    for level in 1..=2 {
+        let began = Instant::now();
+        let row = offend(&lab, &gateway)?;
+        let earned = began.elapsed();
+        let length = row["until_at"].as_u64().zip(row["added_at"].as_u64()).map(|(end, start)| end - start);
+        let expected = FIRST * FACTOR.pow(level - 1);
+        ensure!(length == Some(expected), "ban {level} is {length:?} s long, not {expected}");
+        ensure!(row["level"] == level && row["origin"] == "strikes", "ban {level}: {row}");
+        let dropped = banned(&gateway, lab.client_side())?;
+        ensure!(connect(&lab.client).is_err(), "a banned client connects");
+        let dropped = banned(&gateway, lab.client_side())? - dropped;
+        ensure!(dropped > 0, "no SYN was dropped as banned");
+        await_that("the ban is over", || Ok(row_of(&gateway, CLIENT_V4)?.is_none()))?;
+        await_that("the client connects again", || Ok(connect(&lab.client).is_ok()))?;
+        println!(
+            "bans: ban {level} after {earned:.1?} of plaintext, {expected} s long, {dropped} SYNs dropped"
+        );
+    }
+    let bans = gateway.metrics()?.sum("gateway_bans", &[("origin", "strikes")]);
+    ensure!(bans == 0, "{bans} bans are still counted");
+    Ok(())
+}
+
+/// Floods under the address of a client with an open connection: it is not banned, and its connection carries on.
+fn forged(scale: &Scale, lab: &Lab, gateway: &Gateway<'_>, listener: &PlainListener) -> Result<()> {
+    let mut honest = connect(&lab.client)?;
+    let first = hello::tls13("api.example.org");
+    honest.write_all(&first)?;
+    let port = honest.local_addr()?.port();
+    let received = |bytes: usize| {
+        let all = listener.delivered();
+        Ok(all.iter().any(|one| one.peer.port() == port && one.total == bytes as u64))
+    };
+    await_that("the hello arrives", || received(first.len()))?;
+    let [from, to]: [IpAddr; 2] = [CLIENT_V4.into(), SERVER_V4.into()];
+    let ports = (port, GATED);
+    let floods = [
+        ("SYNs", Template::syn(from, to, ports)?),
+        ("SYNs", Template::syn(from, to, (4_000, GATED))?),
+        ("plaintext of its connection", Template::data(from, to, ports, HTTP)?),
+        ("plaintext of no connection", Template::data(from, to, (4_000, GATED), HTTP)?),
+        ("datagrams", Template::udp(from, to, (4_000, 9), 18)?),
+    ];
+    let mut sent = 0;
+    for (what, template) in floods {
+        let flood = Flood {
+            sources: Sources::Fixed,
+            frames: Some(scale.flood / 5),
+            pace: Pace::Bursts(50_000),
+            duration: PATIENCE,
+            ..Flood::new(template)
+        };
+        sent += lab.flood(&flood)?.wait()?.sent;
+        ensure!(row_of(gateway, CLIENT_V4)?.is_none(), "forged {what} banned the honest client");
+    }
+    let record = [23; 100];
+    honest.write_all(&record)?;
+    await_that("the connection carries on", || received(first.len() + record.len()))?;
+    // Whatever had been counted would have been judged by now.
+    thread::sleep(Duration::from_secs(1));
+    ensure!(row_of(gateway, CLIENT_V4)?.is_none(), "forged packets banned the honest client");
+    println!("bans: {sent} forged packets banned nobody, and the client's connection carried on");
+    Ok(())
+}
+
+/// Who is never banned sends plaintext too: far more strikes than are enough.
+fn never(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
+    let refused =
+        || -> Result<u64> { Ok(gateway.metrics()?.packets(lab.attack_side(), "drop", "plaintext_http")) };
+    let before = refused()?;
+    await_that("plaintext is refused", || {
+        plaintext(&lab.attacker)?;
+        Ok(refused()? - before > 20)
+    })?;
+    thread::sleep(Duration::from_secs(1));
+    ensure!(row_of(gateway, ATTACKER_V4)?.is_none(), "one of ban.never was banned");
+    let by_hand = gateway.cli(&["block", "add", &ATTACKER_V4.to_string()])?;
+    ensure!(by_hand.status.code() == Some(1), "one of ban.never was banned by hand: {}", by_hand.status);
+    ensure!(gateway.metrics()?.packets(lab.attack_side(), "drop", "banned") == 0, "ban.never did not win");
+    Ok(())
+}
+
+/// Plaintext until there is a ban; its row.
+fn offend(lab: &Lab, gateway: &Gateway<'_>) -> Result<Value> {
+    let mut row = None;
+    await_that("the plaintext client is banned", || {
+        // The ban may come between.
+        let _ = plaintext(&lab.client);
+        row = row_of(gateway, CLIENT_V4)?;
+        Ok(row.is_some())
+    })?;
+    row.context("no ban")
+}
+
+/// A connection that sends plaintext, and stays until it was sent again at least once.
+fn plaintext(namespace: &Namespace) -> Result<()> {
+    let mut stream = connect(namespace)?;
+    stream.write_all(HTTP)?;
+    thread::sleep(Duration::from_millis(500));
+    Ok(())
+}
+
+fn connect(namespace: &Namespace) -> Result<TcpStream> {
+    Ok(namespace.enter(|| TcpStream::connect_timeout(&server(), Duration::from_millis(1_500)))??)
+}
+
+fn banned(gateway: &Gateway<'_>, interface: &str) -> Result<u64> {
+    Ok(gateway.metrics()?.packets(interface, "drop", "banned"))
+}
+
+/// The row of an address in the block list.
+fn row_of(gateway: &Gateway<'_>, address: Ipv4Addr) -> Result<Option<Value>> {
+    let text = gateway.done(&["block", "list", "--json"])?;
+    let rows = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+    Ok(rows.into_iter().find(|row| row["prefix"] == address.to_string()))
+}
+
+fn await_that(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while !is_so()? {
+        ensure!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// The time in which a million bans are to be loaded.
+const LOAD: Duration = Duration::from_secs(2);
+
+/// A million bans: a restart restores all of them to the second and in time, packets of the first and last are dropped, and
+/// the list streams.
+///
+/// # Errors
+/// Where a promise is broken, or the lab fails.
+pub fn million(scale: &Scale) -> Result<()> {
+    let lab = Lab::new()?;
+    let mut gateway = Gateway::start(&lab, &config())?;
+    let empty = restart(&mut gateway)?;
+    gateway.kill()?;
+    let bans = fill(&gateway, scale.bans)?;
+    let full = restart_from(&mut gateway)?;
+    compare(&gateway, &bans)?;
+    // Now the table holds them, too, as an earlier daemon left it.
+    let again = restart(&mut gateway)?;
+    let (took, first) = compare(&gateway, &bans)?;
+    println!(
+        "million: {} bans; start without {empty:.2?}, with {full:.2?}, again {again:.2?}; list of all {took:.2?}, its first \
+         line after {first:.2?}; {}",
+        bans.len(),
+        gateway
+            .log()
+            .lines()
+            .find(|line| line.contains("bans restored"))
+            .unwrap_or("no word of it in the log")
+    );
+    let flood = Flood {
+        sources: Sources::Ipv4 { first: Ipv4Addr::new(10, 0, 0, 0), count: 1 << 14 },
+        frames: Some(50_000),
+        duration: PATIENCE,
+        ..Flood::new(Template::udp(Ipv4Addr::new(10, 0, 0, 0).into(), SERVER_V4.into(), (4_000, 9), 18)?)
+    };
+    let sent = lab.flood(&flood)?.wait()?.delivered;
+    let dropped = banned(&gateway, lab.attack_side())?;
+    ensure!(dropped == sent, "{dropped} of {sent} packets of banned sources were dropped as banned");
+    gateway.kill()?;
+    // What is not kept any more goes out of the table that the daemon left.
+    let (last, rest) = bans.split_last().context("no bans")?;
+    Store::open(&gateway.state("bans.db"))?.keep([(last.0, None)])?;
+    gateway.run()?;
+    let held = gateway.metrics()?.sum("gateway_table_entries", &[("table", "bans")]);
+    ensure!(held == rest.len() as u64, "{held} bans are in the kernel, not {}", rest.len());
+    if *scale == Scale::FULL {
+        ensure!(again.saturating_sub(empty) < LOAD, "loading again took {:?}", again.saturating_sub(empty));
+        ensure!(full.saturating_sub(empty) < LOAD, "loading took {:?}", full.saturating_sub(empty));
+    }
+    Ok(())
+}
+
+/// Kills the daemon and starts it again; how long that took.
+fn restart(gateway: &mut Gateway<'_>) -> Result<Duration> {
+    gateway.kill()?;
+    restart_from(gateway)
+}
+
+fn restart_from(gateway: &mut Gateway<'_>) -> Result<Duration> {
+    let start = Instant::now();
+    gateway.run()?;
+    Ok(start.elapsed())
+}
+
+/// Writes bans as a daemon would have; each prefix with its end.
+fn fill(gateway: &Gateway<'_>, count: u32) -> Result<Vec<(Prefix, u64)>> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let reason: Arc<str> = "100 strikes within 10s".into();
+    let first = u32::from(Ipv4Addr::new(10, 0, 0, 0));
+    let mut bans = Vec::new();
+    for index in 0..count {
+        let prefix = Prefix::try_from(IpNet::from(IpAddr::from(Ipv4Addr::from(first + index))))?;
+        let until_at = now + 3_600 + u64::from(index % 86_400);
+        let (reason, origin) = (Some(Arc::clone(&reason)), Origin::Strikes);
+        bans.push((prefix, Ban { origin, reason, level: 1, added_at: now - 60, until_at: Some(until_at) }));
+    }
+    let mut store = Store::open(&gateway.state("bans.db"))?;
+    store.keep(bans.iter().map(|(prefix, ban)| (*prefix, Some(ban))))?;
+    Ok(bans.into_iter().filter_map(|(prefix, ban)| Some((prefix, ban.until_at?))).collect())
+}
+
+/// Reads the list as it comes: all bans are there, each with its end. How long that took, and its first line.
+fn compare(gateway: &Gateway<'_>, bans: &[(Prefix, u64)]) -> Result<(Duration, Duration)> {
+    let start = Instant::now();
+    let mut first = None;
+    let mut child = gateway.start_cli(&["block", "list", "--json"])?;
+    let output = BufReader::new(child.stdout.take().context("no output")?);
+    let (mut count, mut peak) = (0, String::new());
+    for (line, (prefix, until_at)) in output.lines().zip(bans) {
+        let row: Value = serde_json::from_str(&line?)?;
+        first.get_or_insert_with(|| start.elapsed());
+        let is_it = row["prefix"] == prefix.to_string() && row["until_at"] == *until_at;
+        ensure!(is_it, "{row} instead of {prefix} until {until_at}");
+        count += 1;
+        if count == bans.len() / 2 {
+            let memory = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+            let is_peak = |line: &&str| line.starts_with("VmHWM");
+            peak = memory.lines().find(is_peak).unwrap_or_default().split_whitespace().skip(1).collect();
+        }
+    }
+    ensure!(child.wait()?.success(), "the list ended with an error");
+    ensure!(count == bans.len(), "{count} rows of {}", bans.len());
+    println!("million: memory of the command that lists them, half way: {peak}");
+    Ok((start.elapsed(), first.unwrap_or_default()))
+}

@@ -1,0 +1,200 @@
+//! Bans and strikes: who is dropped until when, what is a strike, and what can never be one.
+
+use std::net::Ipv4Addr;
+
+use gateway_common::abi::{FOREVER, STRIKE_SETS, listing};
+use gateway_common::env::Socket;
+use gateway_common::packet::{Packet, flags};
+use gateway_common::rate::{Dimension, SECOND};
+use gateway_common::stage::budgets::KEY_V4;
+use gateway_common::verdict::Reason;
+use gateway_tests::builder::{Frame, hello, ip};
+use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, START, limit};
+use gateway_tests::kernel::Judge;
+use gateway_tests::lab::is_privileged;
+use gateway_user::bans::table::source_of;
+use gateway_user::host::{HostEnv, Stand};
+
+/// Sequence number of the first byte of the client's stream.
+const BASE: u32 = 1_001;
+const HTTP: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
+fn datagram(source: &str) -> Vec<u8> {
+    ip(source, SERVER).udp(40_000, 53).build()
+}
+
+fn source(prefix: &str) -> u64 {
+    source_of(prefix.parse().unwrap()).expect("a source of the table")
+}
+
+#[test]
+fn the_kernel_ends_bans_and_counts_them() {
+    if !is_privileged("the_kernel_ends_bans_and_counts_them") {
+        return;
+    }
+    let stand = Stand::new()
+        .list("192.0.2.50/32", listing::NEVER, 0)
+        .list("192.0.2.51/32", listing::ALLOW, 0)
+        .live("203.0.113.0/24", 0, FOREVER)
+        .live("192.0.2.52/32", START + SECOND, 0);
+    let mut judge = Judge::new(stand.sets, stand.key).unwrap();
+    judge.lay(&stand).unwrap();
+    let reason = |judge: &mut Judge, from: &str, after: u64| {
+        let server = if from.contains(':') { "2001:db8:ff::1" } else { SERVER };
+        judge.judge(&ip(from, server).udp(40_000, 53).build(), START + after).unwrap().reason
+    };
+    assert_eq!(reason(&mut judge, CLIENT, 0), Reason::Ok);
+    let prefixes = ["192.0.2.9", "192.0.2.50", "192.0.2.51", "192.0.2.52", "2001:db8:0:5::/64"];
+    for prefix in prefixes {
+        judge.kernel().ban(source(prefix), START + 60 * SECOND).unwrap();
+    }
+    for (from, expected) in [
+        ("192.0.2.9", Reason::Banned),
+        ("192.0.2.10", Reason::Ok),
+        ("192.0.2.50", Reason::Ok),
+        ("192.0.2.51", Reason::AllowListed),
+        ("192.0.2.52", Reason::AllowListed),
+        ("2001:db8:0:5:6::7", Reason::Banned),
+        ("2001:db8:0:6::7", Reason::Ok),
+        ("203.0.113.7", Reason::Banned),
+    ] {
+        assert_eq!(reason(&mut judge, from, 0), expected, "{from}");
+    }
+    // Live trust is over; a ban with another end goes on counting.
+    assert_eq!(reason(&mut judge, "192.0.2.52", SECOND), Reason::Banned);
+    judge.kernel().ban(source("192.0.2.9"), START + 90 * SECOND).unwrap();
+    for (after, expected) in [(59, Reason::Banned), (89, Reason::Banned), (91, Reason::Ok)] {
+        assert_eq!(reason(&mut judge, "192.0.2.9", after * SECOND), expected, "after {after} s");
+    }
+    assert_eq!(reason(&mut judge, "2001:db8:0:5::1", 61 * SECOND), Reason::Ok);
+    let drops = |judge: &mut Judge, prefix| judge.kernel().ban_drops(source(prefix));
+    assert_eq!(drops(&mut judge, "192.0.2.9"), Some(3));
+    assert_eq!(drops(&mut judge, "2001:db8:0:5::/64"), Some(1));
+    assert_eq!(drops(&mut judge, "192.0.2.51"), Some(0));
+    assert_eq!(judge.kernel().live_drops("203.0.113.0/24".parse().unwrap()), Some(1));
+    for prefix in prefixes {
+        judge.kernel().unban(source(prefix)).unwrap();
+    }
+    assert_eq!((reason(&mut judge, "192.0.2.9", 0), drops(&mut judge, "192.0.2.9")), (Reason::Ok, None));
+    assert_eq!(judge.kernel().bans(), 0);
+}
+
+/// Of a live prefix that did not change, the count goes on when others change.
+#[test]
+fn changes_of_others_leave_counts_alone() {
+    if !is_privileged("changes_of_others_leave_counts_alone") {
+        return;
+    }
+    let stand = Stand::new().live("203.0.113.0/24", 0, FOREVER);
+    let mut judge = Judge::new(stand.sets, stand.key).unwrap();
+    judge.lay(&stand).unwrap();
+    let _ = judge.judge(&datagram("203.0.113.7"), START).unwrap();
+    judge.lay(&stand.clone().live("198.51.100.0/24", 0, FOREVER)).unwrap();
+    let _ = judge.judge(&datagram("203.0.113.8"), START).unwrap();
+    let drops = |judge: &mut Judge| judge.kernel().live_drops("203.0.113.0/24".parse().unwrap());
+    assert_eq!(drops(&mut judge), Some(2));
+    judge.lay(&Stand::new()).unwrap();
+    assert_eq!(drops(&mut judge), None);
+}
+
+/// A gate, limits that are soon used up, and a host whose TCP says the same of every connection.
+fn gate(socket: Socket, is_established: bool) -> HostEnv {
+    let stand = Stand::new()
+        .each(Dimension::Syn, limit(Dimension::Syn, 1, 5))
+        .each(Dimension::Udp, limit(Dimension::Udp, 1, 5))
+        .list("192.0.2.51/32", listing::ALLOW, 0)
+        .serve(Offer::tls(443));
+    let mut env = HostEnv::new(stand).with_sockets(move |_: &Packet| socket);
+    env.set_established(move |_| is_established);
+    env
+}
+
+const fn open(received: u64) -> Socket {
+    Socket::Open { base: BASE, received }
+}
+
+fn tcp(from: &str, flags: u8, position: u32, payload: &[u8]) -> Frame {
+    ip(from, SERVER).tcp(40_000, 443).flags(flags).seq(BASE.wrapping_add(position)).payload(payload)
+}
+
+fn data(position: u32, payload: &[u8]) -> Frame {
+    tcp(CLIENT, flags::ACK | flags::PSH, position, payload)
+}
+
+/// Strikes of the client after frames, each with the reason that it must get.
+fn strikes(env: &HostEnv, frames: &[(Frame, Reason)]) -> u32 {
+    for (frame, reason) in frames {
+        assert_eq!(env.judge(&frame.build(), START).reason, *reason);
+    }
+    env.strikes().map(|(_, strikes)| strikes).sum()
+}
+
+#[test]
+fn what_is_refused_of_a_complete_handshake_is_a_strike() {
+    let env = gate(open(0), true);
+    assert_eq!(
+        strikes(
+            &env,
+            &[
+                (data(0, HTTP), Reason::PlaintextHttp),
+                (data(0, HTTP), Reason::PlaintextHttp),
+                (data(0, b"SSH-2.0-x\r\n"), Reason::NotTls),
+                (data(0, b"SSH-2.0-x\r\n"), Reason::NotTls),
+                (data(0, &hello::tls13("api.example.org")), Reason::Ok),
+            ]
+        ),
+        4
+    );
+    assert_eq!(env.strikes().collect::<Vec<_>>(), [(source(CLIENT), 4)]);
+}
+
+#[test]
+fn who_has_not_answered_gets_no_strike() {
+    // A SYN and data of somebody who chose the numbers himself, without having seen the answer.
+    assert_eq!(strikes(&gate(open(0), false), &[(data(0, HTTP), Reason::PlaintextHttp)]), 0);
+    for socket in [Socket::Listening, Socket::Unknown] {
+        assert_eq!(strikes(&gate(socket, true), &[(data(0, HTTP), Reason::PlaintextHttp)]), 0, "{socket:?}");
+    }
+}
+
+/// Everything that forged packets can bring about under the address of a client with an open connection.
+#[test]
+fn forged_packets_are_nobodys_strikes() {
+    let env = gate(open(600), true);
+    let syn = |seq: u32| (tcp(CLIENT, flags::SYN, seq, &[]), Reason::Ok);
+    let over = (tcp(CLIENT, flags::SYN, 1 << 30, &[]), Reason::LimitSyn);
+    let urgent = tcp(CLIENT, flags::ACK | flags::URG, 600, HTTP);
+    let mut frames = vec![(data(600, b"a record"), Reason::Ok), (urgent, Reason::TcpUrgent)];
+    frames.push((data(1 << 31, HTTP), Reason::Ok));
+    frames.extend((0..5).map(|turn| syn((1 << 20) * (turn + 1))));
+    frames.extend([(data(900, HTTP), Reason::Ok), over.clone(), over]);
+    let flood = |reason| (ip(CLIENT, SERVER).udp(40_000, 53), reason);
+    frames.extend((0..5).map(|_| flood(Reason::Ok)));
+    frames.extend((0..200).map(|_| flood(Reason::LimitUdp)));
+    assert_eq!(strikes(&env, &frames), 0);
+}
+
+#[test]
+fn who_is_trusted_gets_no_strikes() {
+    let env = gate(open(0), true);
+    let frame = tcp("192.0.2.51", flags::ACK | flags::PSH, 0, HTTP);
+    assert_eq!(strikes(&env, &[(frame, Reason::PlaintextHttp)]), 0);
+}
+
+/// The table is full: newcomers take the place of who has been quiet, and that is counted.
+#[test]
+fn a_full_table_of_strikes_forgets_the_quiet() {
+    let env = gate(open(0), true);
+    let loud = data(0, HTTP);
+    let others = STRIKE_SETS * 8;
+    for other in 0..others {
+        let now = START + u64::from(other) * SECOND / 100;
+        let from = Ipv4Addr::from(0x0a00_0000 + other).to_string();
+        let _ = env.judge(&tcp(&from, flags::ACK | flags::PSH, 0, HTTP).build(), now);
+        let _ = env.judge(&loud.build(), now);
+    }
+    let all: Vec<(u64, u32)> = env.strikes().collect();
+    assert!(all.contains(&(source(CLIENT), others)), "the loud one was forgotten");
+    assert_eq!(all.len() as u64 + env.strikes_evicted(), u64::from(others) + 1);
+    assert!(all.iter().all(|(key, _)| key >> 32 == KEY_V4 >> 32));
+}

@@ -186,7 +186,7 @@ fn config(cookies: &str) -> String {
 const NFTABLES: &str = "table inet gateway { chain input { type filter hook input priority 0; policy accept; \
     ct state invalid drop; ct state established accept; tcp dport 443 tcp flags & (syn|ack) == syn limit rate over 2000/second drop; \
     tcp dport 443 ct state new tcp flags & (syn|ack) != syn drop; \
-    ip protocol icmp limit rate over 1000/second drop; meta l4proto udp limit rate over 1000/second drop; } }";
+    ip protocol icmp limit rate over 1000/second drop; meta l4proto udp limit rate over 1000/second drop; }; }";
 
 fn servers() -> [IpAddr; 2] {
     [SERVER_V4.into(), SERVER_V6.into()]

@@ -81,7 +81,7 @@ fn text(outcome: &Outcome) -> String {
     )
 }
 
-/// Honest requests from the client's cable while a flood comes by the attacker's.
+/// Honest requests over the flood's own cable: whoever is honest shares its queue.
 fn serve(filter: Filter, kind: Option<(&str, bool)>, pace: u64, scale: &Scale) -> Result<Outcome> {
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
@@ -109,7 +109,7 @@ fn serve(filter: Filter, kind: Option<(&str, bool)>, pace: u64, scale: &Scale) -
         timeout: Duration::from_secs(3),
         ..Https::new(&nginx)
     };
-    let outcome = https.run(&lab.client, RATE * scale.seconds as u32)?;
+    let outcome = https.run(&lab.attacker, RATE * scale.seconds as u32)?;
     if let Some((time, runs)) = before {
         let (after, ran) = cost(&lab)?;
         println!("floods:   {} ns a packet in the program", (after - time) / (ran - runs).max(1));

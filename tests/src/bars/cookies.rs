@@ -81,7 +81,7 @@ fn text(outcome: &Outcome) -> String {
     )
 }
 
-/// Honest requests from the client's cable while a flood comes by the attacker's.
+/// Honest requests over the flood's own cable: whoever is honest shares its queue.
 fn serve(filter: Filter, kind: Option<(&str, bool)>, pace: u64, scale: &Scale) -> Result<Outcome> {
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
@@ -109,7 +109,7 @@ fn serve(filter: Filter, kind: Option<(&str, bool)>, pace: u64, scale: &Scale) -
         timeout: Duration::from_secs(3),
         ..Https::new(&nginx)
     };
-    let outcome = https.run(&lab.client, RATE * scale.seconds as u32)?;
+    let outcome = https.run(&lab.attacker, RATE * scale.seconds as u32)?;
     if let Some((time, runs)) = before {
         let (after, ran) = cost(&lab)?;
         println!("floods:   {} ns a packet in the program", (after - time) / (ran - runs).max(1));
@@ -186,7 +186,7 @@ fn config(cookies: &str) -> String {
 const NFTABLES: &str = "table inet gateway { chain input { type filter hook input priority 0; policy accept; \
     ct state invalid drop; ct state established accept; tcp dport 443 tcp flags & (syn|ack) == syn limit rate over 2000/second drop; \
     tcp dport 443 ct state new tcp flags & (syn|ack) != syn drop; \
-    ip protocol icmp limit rate over 1000/second drop; meta l4proto udp limit rate over 1000/second drop; } }";
+    ip protocol icmp limit rate over 1000/second drop; meta l4proto udp limit rate over 1000/second drop; }; }";
 
 fn servers() -> [IpAddr; 2] {
     [SERVER_V4.into(), SERVER_V6.into()]

@@ -68,6 +68,7 @@ fn a_real_stack_accepts_the_frames() -> Result<()> {
         return Ok(());
     }
     let lab = Lab::new()?;
+    lab.silence_attacker()?;
     let _pass = lab.attach(Program::Pass)?;
     let v4 = Sources::Ipv4 { first: FLOOD_V4, count: 1 << 17 };
     let v6 = Sources::Ipv6Networks { first: FLOOD_V6, count: 1 << 16 };

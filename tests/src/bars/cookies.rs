@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
 
-use super::{HONEST, Scale};
+use super::{HONEST, Scale, flood::in_five};
 use crate::builder::{Frame, between, flags};
 use crate::lab::{
     Counters, FLOOD_V4, FLOOD_V6, Flood, Gateway, Https, Lab, Nginx, Outcome, Pace, Program, SERVER_V4,
@@ -109,7 +109,7 @@ fn serve(filter: Filter, kind: Option<(&str, bool)>, pace: u64, scale: &Scale) -
         timeout: Duration::from_secs(3),
         ..Https::new(&nginx)
     };
-    let outcome = https.run(&lab.attacker, RATE * scale.seconds as u32)?;
+    let outcome = in_five(&lab, &https, RATE * scale.seconds as u32)?;
     if let Some((time, runs)) = before {
         let (after, ran) = cost(&lab)?;
         println!("floods:   {} ns a packet in the program", (after - time) / (ran - runs).max(1));

@@ -8,7 +8,9 @@ use anyhow::Result;
 use gateway_common::verdict::Reason;
 
 use super::{HONEST, Scale};
-use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Nginx, Pace, Program, SERVER_V4, Sources, Template};
+use crate::lab::{
+    FLOOD_V4, Flood, Gateway, Https, Lab, Outcome, Pace, Program, SERVER_V4, Sources, Template,
+};
 
 /// Honest requests during a flood.
 const REQUESTS: u32 = 100;
@@ -92,7 +94,12 @@ fn share(filter: Filter, pace: Pace) -> Result<u32> {
         ..Flood::new(Template::syn(source, target, (4_000, 443))?)
     })?;
     thread::sleep(Duration::from_secs(2));
-    let served = requests(&lab, &nginx)?;
+    let https = Https { rate: Some(RATE), timeout: Duration::from_secs(3), ..Https::new(&nginx) };
+    let outcome = in_five(&lab, &https, REQUESTS)?;
+    if let Some(error) = &outcome.error {
+        println!("flood:   {error}");
+    }
+    let served = outcome.ok as u32;
     let report = flooding.stop()?;
     println!(
         "flood: {filter:?} at {pace:?}: {served} of {REQUESTS} honest requests; flood {:.0}/s, of which the server took {:.1} %",
@@ -119,20 +126,17 @@ fn reasons(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
     Ok(())
 }
 
-fn requests(lab: &Lab, nginx: &Nginx) -> Result<u32> {
-    // Over the flood's own cable: whoever is honest shares the queue. In five curls at once, so that one request that waits does not hold up the others.
-    let https = Https { rate: Some(RATE / 5), timeout: Duration::from_secs(3), ..Https::new(nginx) };
+/// Requests over the flood's own cable: whoever is honest shares the queue. In five curls at once, so that one request that
+/// waits does not hold up the others.
+pub(super) fn in_five(lab: &Lab, https: &Https, count: u32) -> Result<Outcome> {
+    let fifth = Https { rate: https.rate.map(|rate| rate / 5), ..https.clone() };
     thread::scope(|scope| {
-        let runs: Vec<_> = (0..5).map(|_| scope.spawn(|| https.run(&lab.attacker, REQUESTS / 5))).collect();
-        let mut served = 0;
+        let runs: Vec<_> = (0..5).map(|_| scope.spawn(|| fifth.run(&lab.attacker, count / 5))).collect();
+        let mut all = Outcome::default();
         for run in runs {
-            let outcome = run.join().map_err(|_| anyhow::anyhow!("the requests panicked"))??;
-            if let Some(error) = outcome.error {
-                println!("flood:   {error}");
-            }
-            served += outcome.ok as u32;
+            all.add(run.join().map_err(|_| anyhow::anyhow!("the requests panicked"))??);
         }
-        Ok(served)
+        Ok(all)
     })
 }
 

@@ -57,6 +57,15 @@ impl Outcome {
         let last = self.latencies.len().checked_sub(1)?;
         self.latencies.get((last as f64 * share.clamp(0.0, 1.0)).round() as usize).copied()
     }
+
+    /// Takes the requests of another run in.
+    pub fn add(&mut self, other: Self) {
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.latencies.extend(other.latencies);
+        self.latencies.sort_unstable();
+        self.error = self.error.take().or(other.error);
+    }
 }
 
 impl Https {

@@ -112,6 +112,17 @@ pub enum Socket {
     },
 }
 
+/// Whom on this host a packet is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    /// The host cannot say: sockets are not asked, or it forwards, and may translate addresses for others.
+    Elsewhere,
+    /// No socket.
+    Nobody,
+    /// A socket: connected to the sender, or bound to the port.
+    Socket,
+}
+
 /// Clock, settings, tables and counters.
 pub trait Env {
     /// A set of buckets.
@@ -140,6 +151,8 @@ pub trait Env {
     fn links(&self, table: Table, index: u32) -> Option<Self::Links>;
     /// The host's own view of a TCP packet's connection.
     fn socket(&self, packet: &Packet) -> Socket;
+    /// Whom on this host a TCP or UDP packet is for; `forwarding`: also while the host forwards.
+    fn receiver(&self, packet: &Packet, forwarding: bool) -> Receiver;
 
     /// Runs a stage. The kernel does it in a function that the verifier checks apart from its caller, and so once; it finds
     /// frame, settings and scratch memory again by itself.

@@ -1,7 +1,7 @@
 //! The packet's way, from frame to fate.
 //!
 //! ```text
-//! parse ─► lists ─► sanity ─► essential ─► service ─► quic ─► budgets ─► tls ─► pass
+//! parse ─► lists ─► sanity ─► essential ─► service ─► reflection ─► quic ─► budgets ─► tls ─► pass
 //! ```
 //!
 //! Each stage is a function of its own in the kernel too, so profiles name it, and what it finds out goes through
@@ -17,7 +17,7 @@ use crate::{
     frame::Frame,
     packet::Packet,
     rate::Instant,
-    stage::{budgets, essential, hello, lists, parse, quic, sanity, service, tls},
+    stage::{budgets, essential, hello, lists, parse, quic, reflection, sanity, service, tls},
     table::{Bill, Place},
     verdict::{Action, Reason, Step, Verdict, pass},
     wire::{Network, hello::Reader},
@@ -86,6 +86,8 @@ pub enum Stage {
     Network,
     /// [`parse::transport`].
     Transport,
+    /// [`reflection::check`].
+    Reflection,
     /// [`quic::check`].
     Quic,
     /// [`budgets::charge`].
@@ -117,6 +119,7 @@ impl Stage {
         match self {
             Self::Network => parse::network(frame, &mut scratch.network),
             Self::Transport => parse::transport(frame, &scratch.network, &mut scratch.packet),
+            Self::Reflection => reflection::check(frame, context, scratch),
             Self::Quic => quic::check(frame, context, scratch),
             Self::Budgets => budgets::charge(frame, context, scratch),
             Self::SeekNeighbours => budgets::seek(context, scratch, Table::Neighbours),
@@ -185,6 +188,9 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
+    if reflection::concerns(context.settings, scratch) {
+        context.env.apart(Stage::Reflection, frame, context, scratch)?;
+    }
     budgets::bill(scratch);
     context.env.apart(Stage::Quic, frame, context, scratch)?;
     context.env.apart(Stage::Budgets, frame, context, scratch)?;

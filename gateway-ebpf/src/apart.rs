@@ -57,6 +57,7 @@ macro_rules! apart {
 apart! {
     Network network network_frags
     Transport transport transport_frags
+    Reflection reflection reflection_frags
     Quic quic quic_frags
     Budgets budgets budgets_frags
     SeekNeighbours seek_neighbours seek_neighbours_frags

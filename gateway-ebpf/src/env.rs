@@ -9,7 +9,7 @@ use gateway_common::{
     abi::{
         Active, INTERFACE_PLACES, INTERFACES, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings,
     },
-    env::{Env, Note, Socket, Table},
+    env::{Env, Note, Receiver, Socket, Table},
     frame::Frame,
     hash::Key,
     packet::Packet,
@@ -18,7 +18,7 @@ use gateway_common::{
     verdict::{Action, Reason, Step, Verdict},
 };
 
-use crate::{apart, constants, maps, socket, words::MapWords};
+use crate::{apart, constants, maps, receiver, socket, words::MapWords};
 
 /// The kernel around one frame.
 pub(crate) struct KernelEnv<'a, const FRAGS: bool> {
@@ -149,6 +149,14 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
             return Socket::Unknown;
         }
         socket::of(self.context, packet)
+    }
+
+    #[inline(always)]
+    fn receiver(&self, packet: &Packet, forwarding: bool) -> Receiver {
+        if constants::TCP_SOCK_RCV_NXT.load() == 0 {
+            return Receiver::Elsewhere;
+        }
+        receiver::of(self.context, packet, forwarding)
     }
 
     #[inline(always)]

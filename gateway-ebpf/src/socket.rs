@@ -62,7 +62,7 @@ fn look_up<T>(context: &XdpContext, mut tuple: T) -> *mut bpf_sock {
 }
 
 #[inline(always)]
-const fn words(Address { high, low }: Address) -> [u32; 4] {
+pub(crate) const fn words(Address { high, low }: Address) -> [u32; 4] {
     [((high >> 32) as u32).to_be(), (high as u32).to_be(), ((low >> 32) as u32).to_be(), (low as u32).to_be()]
 }
 

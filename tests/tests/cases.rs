@@ -11,8 +11,9 @@ const NOT_IN_TABLE: [(Reason, &str); 2] = [
     (Reason::TotalIcmp, "services are found by port, and ICMP has none"),
 ];
 
-/// Reasons that need answers of the host's TCP, which rows have on the host alone; tests/adversary.rs shows them to the kernel.
-const OF_SOCKETS: [Reason; 1] = [Reason::TcpSequence];
+/// Reasons that need answers of the host's TCP, which rows have on the host alone; tests/adversary.rs
+/// and tests/gateway.rs show them to the kernel.
+const OF_SOCKETS: [Reason; 2] = [Reason::TcpSequence, Reason::Reflection];
 
 #[test]
 fn every_case_holds_on_the_host() {

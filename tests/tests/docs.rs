@@ -47,8 +47,18 @@ fn reasons_have_words_of_their_own() {
         let snake = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         assert!(reason.name().bytes().all(snake), "{}", reason.name());
         assert!(reason.text().ends_with('.'), "{}", reason.name());
-        let page_stages =
-            ["pipeline", "parse", "lists", "sanity", "essential", "quic", "budgets", "tls", "hello"];
+        let page_stages = [
+            "pipeline",
+            "parse",
+            "lists",
+            "sanity",
+            "essential",
+            "reflection",
+            "quic",
+            "budgets",
+            "tls",
+            "hello",
+        ];
         assert!(page_stages.contains(&reason.stage()), "{}", reason.name());
     }
 }

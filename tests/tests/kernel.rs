@@ -26,9 +26,9 @@ struct Ceiling {
 
 /// A few percent above what the builds have: who needs more says so here.
 const CEILINGS: [Ceiling; 3] = [
-    Ceiling { testing: false, debug_log: false, sockets: true, verified: 165_000, loaded: 12_800 },
-    Ceiling { testing: true, debug_log: false, sockets: false, verified: 165_000, loaded: 12_800 },
-    Ceiling { testing: false, debug_log: true, sockets: true, verified: 250_000, loaded: 13_200 },
+    Ceiling { testing: false, debug_log: false, sockets: true, verified: 165_000, loaded: 13_300 },
+    Ceiling { testing: true, debug_log: false, sockets: false, verified: 165_000, loaded: 13_300 },
+    Ceiling { testing: false, debug_log: true, sockets: true, verified: 250_000, loaded: 13_700 },
 ];
 
 /// Policies that are switched to.

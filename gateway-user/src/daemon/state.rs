@@ -118,7 +118,15 @@ impl Gateway {
         let overrides = self.overrides();
         let generation = self.generation + 1;
         let key = Key(self.kernel.identity().key);
-        let set = policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
+        let mut set =
+            policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
+        let addresses = net::addresses().context("cannot read this host's addresses")?;
+        let left_out = policy::set_locals(&mut set.settings, &addresses);
+        if left_out != 0 {
+            log::warn!(
+                "{left_out} of this host's addresses find no room: reflection to them is held by limits alone"
+            );
+        }
         self.kernel.apply(&set)?;
         self.generation += 1;
         self.applied_at = live::now();

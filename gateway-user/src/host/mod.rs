@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gateway_common::abi::{Active, Listing, Live, Settings, mode};
-use gateway_common::env::{Env, Note, Socket, Table};
+use gateway_common::env::{Env, Note, Receiver, Socket, Table};
 use gateway_common::hash::Key;
 use gateway_common::packet::Packet;
 use gateway_common::pipeline::{self, Scratch};
@@ -93,6 +93,9 @@ pub fn zeroed_settings() -> Box<Settings> {
 /// Answers for the host's TCP.
 type Sockets = Box<dyn Fn(&Packet) -> Socket + Send + Sync>;
 
+/// Answers for the host's sockets.
+type Receivers = Box<dyn Fn(&Packet, bool) -> Receiver + Send + Sync>;
+
 /// Clock, policy, tables and counters in memory.
 pub struct HostEnv {
     stand: Stand,
@@ -100,6 +103,7 @@ pub struct HostEnv {
     tables: Tables,
     counters: Counters,
     sockets: Sockets,
+    receivers: Receivers,
 }
 
 impl HostEnv {
@@ -112,6 +116,7 @@ impl HostEnv {
             clock: AtomicU64::new(0),
             counters: Counters::default(),
             sockets: Box::new(|_| Socket::Unknown),
+            receivers: Box::new(|_, _| Receiver::Elsewhere),
         }
     }
 
@@ -125,6 +130,11 @@ impl HostEnv {
     /// Changes the answers of the host's TCP.
     pub fn set_sockets(&mut self, sockets: impl Fn(&Packet) -> Socket + Send + Sync + 'static) {
         self.sockets = Box::new(sockets);
+    }
+
+    /// Changes the answers to whom packets are for.
+    pub fn set_receivers(&mut self, receivers: impl Fn(&Packet, bool) -> Receiver + Send + Sync + 'static) {
+        self.receivers = Box::new(receivers);
     }
 
     /// Sets the clock, forward or back.
@@ -217,6 +227,10 @@ impl<'a> Env for &'a HostEnv {
 
     fn socket(&self, packet: &Packet) -> Socket {
         (self.sockets)(packet)
+    }
+
+    fn receiver(&self, packet: &Packet, forwarding: bool) -> Receiver {
+        (self.receivers)(packet, forwarding)
     }
 
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {

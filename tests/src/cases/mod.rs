@@ -17,6 +17,7 @@ mod lists;
 mod modes;
 mod policy;
 mod quic;
+mod reflection;
 mod sanity;
 mod scopes;
 mod service;
@@ -26,7 +27,7 @@ use std::fmt;
 use std::time::Duration;
 
 use gateway_common::abi::mode;
-use gateway_common::env::Socket;
+use gateway_common::env::{Receiver, Socket};
 use gateway_common::rate::{INSTANT_SHIFT, Instant, SECOND};
 use gateway_common::verdict::{Action, Reason, Verdict};
 use gateway_user::host::{HostEnv, Sets, Stand};
@@ -52,6 +53,7 @@ pub struct Case {
     pub steps: Vec<Step>,
     now: Instant,
     socket: Socket,
+    receiver: Receiver,
 }
 
 /// One frame and its fate.
@@ -63,6 +65,8 @@ pub struct Step {
     pub frame: Vec<u8>,
     /// What the host's TCP says when it is asked.
     pub socket: Socket,
+    /// Whom on the host it is for.
+    pub receiver: Receiver,
     /// What it must get.
     pub expected: Verdict,
 }
@@ -98,7 +102,8 @@ impl Case {
     /// A case under a policy.
     #[must_use]
     pub fn under(name: impl Into<String>, stand: Stand) -> Self {
-        Self { name: name.into(), stand, steps: Vec::new(), now: START, socket: Socket::Unknown }
+        let (socket, receiver) = (Socket::Unknown, Receiver::Elsewhere);
+        Self { name: name.into(), stand, steps: Vec::new(), now: START, socket, receiver }
     }
 
     /// The next frames come later.
@@ -115,6 +120,13 @@ impl Case {
         self
     }
 
+    /// Whom on the host the next frames are for.
+    #[must_use]
+    pub fn receiver(mut self, receiver: Receiver) -> Self {
+        self.receiver = receiver;
+        self
+    }
+
     /// The next frame, and the reason of its verdict; the action is the reason's own under the policy's mode.
     #[must_use]
     pub fn gets(mut self, frame: impl Into<Vec<u8>>, reason: Reason) -> Self {
@@ -122,8 +134,9 @@ impl Case {
             (Action::Drop, mode::MONITOR) => Action::WouldDrop,
             (action, _) => action,
         };
-        let (now, socket) = (self.now, self.socket);
-        self.steps.push(Step { now, frame: frame.into(), socket, expected: Verdict { action, reason } });
+        let (now, socket, receiver) = (self.now, self.socket, self.receiver);
+        let expected = Verdict { action, reason };
+        self.steps.push(Step { now, frame: frame.into(), socket, receiver, expected });
         self
     }
 
@@ -143,7 +156,7 @@ impl Case {
         let is_usual = self.stand.sets == Sets::default();
         is_usual
             && self.steps.iter().all(|step| {
-                step.socket == Socket::Unknown
+                (step.socket, step.receiver) == (Socket::Unknown, Receiver::Elsewhere)
                     && (KERNEL_FRAME_MIN..=KERNEL_FRAME_MAX).contains(&step.frame.len())
             })
     }
@@ -170,8 +183,9 @@ impl Case {
     pub fn run_on_host(&self) -> Result<HostEnv, Mismatch> {
         let mut env = HostEnv::new(self.stand.clone());
         self.run(&mut |step| {
-            let socket = step.socket;
+            let (socket, receiver) = (step.socket, step.receiver);
             env.set_sockets(move |_| socket);
+            env.set_receivers(move |_, _| receiver);
             env.judge(&step.frame, step.now)
         })?;
         Ok(env)
@@ -208,6 +222,7 @@ pub fn all() -> Vec<Case> {
         hello::cases(),
         hello_sockets::cases(),
         quic::cases(),
+        reflection::cases(),
         modes::cases(),
     ]
     .concat()

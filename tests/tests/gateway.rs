@@ -76,3 +76,8 @@ fn every_frame_is_counted() -> Result<()> {
 fn what_is_no_quic_does_not_reach_a_quic_service() -> Result<()> {
     run("what_is_no_quic_does_not_reach_a_quic_service", bars::nonsense)
 }
+
+#[test]
+fn only_answers_that_were_asked_for_come_through() -> Result<()> {
+    run("only_answers_that_were_asked_for_come_through", bars::reflection)
+}

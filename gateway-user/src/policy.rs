@@ -21,7 +21,7 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::{
-    config::{Class, Config, Drop, Mode, Protocol, Quotas, Reflection, Require, Service, TlsVersion},
+    config::{Class, Config, DropUnasked, Mode, Protocol, Quotas, Reflection, Require, Service, TlsVersion},
     control::words::Place,
     host::zeroed_settings,
     kernel::PolicySet,
@@ -124,9 +124,9 @@ fn reflectors(ports: &mut [u64; PORT_WORDS], section: &Reflection) -> u32 {
     let allowed = section.ports_allow.iter().cloned().flatten();
     allowed.for_each(|port| reflection::remove(ports, port));
     match section.drop {
-        Drop::Auto => policy::REFLECTION,
-        Drop::Always => policy::REFLECTION | policy::REFLECTION_FORWARDING,
-        Drop::Off => 0,
+        DropUnasked::Auto => policy::REFLECTION,
+        DropUnasked::Always => policy::REFLECTION | policy::REFLECTION_FORWARDING,
+        DropUnasked::Off => 0,
     }
 }
 

@@ -32,7 +32,7 @@ pub use lists::parse_prefix;
 pub use policy::{Ban, Class, Limits, Lists, Neighbours, Protocol, Require, Service, SynCookies, TlsVersion};
 pub use problem::{Place, Problem, Related, Report, Severity};
 pub use quota::{Quota, Quotas};
-pub use reflection::{Drop, Reflection};
+pub use reflection::{DropUnasked, Reflection};
 pub use units::{duration_text, parse_duration};
 
 /// Where the configuration is looked for unless another file is named.

@@ -10,7 +10,7 @@ use super::words::words;
 words! {
     /// When datagrams from ports of reflectors, and ICMP errors, are dropped for want of a socket.
     #[derive(Default)]
-    Drop {
+    DropUnasked {
         /// While the host forwards nothing of their family.
         #[default]
         Auto = "auto",
@@ -25,7 +25,7 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reflection {
     /// When it is dropped.
-    pub drop: Drop,
+    pub drop: DropUnasked,
     /// Ports of reflectors beside the known ones.
     pub ports_extra: Vec<RangeInclusive<u16>>,
     /// Ports that are no reflectors'.

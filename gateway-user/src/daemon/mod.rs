@@ -95,6 +95,7 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
     let control = tokio::spawn(server.serve(call_sender));
     let page = tokio::spawn(metrics::serve(listener, scrape_sender));
     log::info!("{}", gateway.greeting());
+    let mut look = tokio::time::interval(ADDRESSES_EVERY);
     let keep = loop {
         let expiry = gateway.next_expiry().map(|at| at.saturating_sub(live::now()));
         let wake = Instant::now() + Duration::from_secs(expiry.unwrap_or(3_600).min(3_600));
@@ -112,6 +113,7 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
             _ = terminate.recv() => break gateway.keeps(),
             _ = interrupt.recv() => break gateway.keeps(),
             () = sleep_until(wake) => gateway.expire(),
+            _ = look.tick() => gateway.follow_addresses(),
         }
     };
     gateway.end(keep).context("cannot take the program off")?;
@@ -136,6 +138,8 @@ fn answer_scrape(gateway: &Gateway, scrape: Scrape) {
     };
 }
 
+/// How often this host's addresses are looked at: a lease or a privacy address of IPv6 changes within hours.
+const ADDRESSES_EVERY: Duration = Duration::from_secs(30);
 /// How often the program's log is looked at: it is for people who wait for a line.
 const LOG_EVERY: Duration = Duration::from_millis(200);
 

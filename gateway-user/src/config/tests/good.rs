@@ -92,6 +92,7 @@ fn the_example_has_the_defaults() {
     assert_eq!(example.metrics, empty.metrics);
     assert_eq!(example.control, empty.control);
     assert_eq!(example.audit, empty.audit);
+    assert_eq!(example.reflection, empty.reflection);
 }
 
 #[test]
@@ -116,6 +117,15 @@ fn what_is_not_enforced_yet_is_said() {
             .iter()
             .all(|p| p.message.ends_with("accepted but not enforced by this version"))
     );
+}
+
+#[test]
+fn ports_of_reflectors() {
+    let config = accepted("[reflection]\ndrop = \"off\"\nports_extra = [7, \"8-9\"]\nports_allow = [53]");
+    let expected =
+        Reflection { drop: DropUnasked::Off, ports_extra: vec![7..=7, 8..=9], ports_allow: vec![53..=53] };
+    assert_eq!(config.reflection, expected);
+    assert_eq!(accepted("[reflection]").reflection, Reflection::default());
 }
 
 #[test]

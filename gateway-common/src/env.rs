@@ -151,8 +151,11 @@ pub trait Env {
     fn links(&self, table: Table, index: u32) -> Option<Self::Links>;
     /// The host's own view of a TCP packet's connection.
     fn socket(&self, packet: &Packet) -> Socket;
-    /// Whom on this host a TCP or UDP packet is for; `forwarding`: also while the host forwards.
-    fn receiver(&self, packet: &Packet, forwarding: bool) -> Receiver;
+    /// Whom on this host a TCP or UDP packet is for; `forwarding`: also while the host forwards. Without sockets: elsewhere.
+    #[inline(always)]
+    fn receiver(&self, _packet: &Packet, _forwarding: bool) -> Receiver {
+        Receiver::Elsewhere
+    }
 
     /// Runs a stage. The kernel does it in a function that the verifier checks apart from its caller, and so once; it finds
     /// frame, settings and scratch memory again by itself.

@@ -119,7 +119,7 @@ pub enum Receiver {
     Elsewhere,
     /// No socket.
     Nobody,
-    /// A socket: connected to the sender, or bound to the port.
+    /// A socket: of TCP a connection's; of UDP one connected to the sender, or bound to the port.
     Socket,
 }
 

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use gateway_common::{env::Receiver, packet::Packet};
 
-use crate::socket::words;
+use crate::socket::{TCP_LISTEN, words};
 
 /// Address families of include/linux/socket.h.
 const AF_INET: u8 = 2;
@@ -36,9 +36,12 @@ pub(crate) fn of(context: &XdpContext, packet: &Packet, forwarding: bool) -> Rec
     if socket.is_null() {
         return Receiver::Nobody;
     }
+    // A listener is no connection.
+    // SAFETY: a socket that the look-up gave, not yet released.
+    let is_listener = packet.is_tcp() && unsafe { (*socket).state } == TCP_LISTEN;
     // SAFETY: the reference is from the look-up, and is not used after this.
     unsafe { bpf_sk_release(socket.cast()) };
-    Receiver::Socket
+    if is_listener { Receiver::Nobody } else { Receiver::Socket }
 }
 
 /// Whether the host forwards what comes in by this interface. The kernel looks at that before it looks at any route

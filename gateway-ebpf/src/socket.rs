@@ -21,7 +21,7 @@ use crate::constants;
 
 /// States of include/net/tcp_states.h that have no `tcp_sock` of a connection.
 const TCP_TIME_WAIT: u32 = 6;
-const TCP_LISTEN: u32 = 10;
+pub(crate) const TCP_LISTEN: u32 = 10;
 const TCP_NEW_SYN_RECV: u32 = 12;
 
 /// Asks for the socket of a TCP packet.

@@ -1,7 +1,7 @@
 //! Answers that the host asked for come through, and those that nobody asked for do not.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -50,7 +50,13 @@ pub fn reflection(scale: &Scale) -> Result<()> {
         flood(&lab, Template::udp(from, server, bound, 400)?, frames)?;
         open.set_read_timeout(Some(PATIENCE))?;
         open.recv(&mut [0; 512]).with_context(|| format!("{from}: nothing comes to a bound port"))?;
-        flooded(&lab, &gateway, error(from, server)?, frames, "icmp_error")?;
+        let listener = lab.server.enter(|| TcpListener::bind((server, 443)))??;
+        let (from_text, server_text) = (from.to_string(), server.to_string());
+        let sent = ip(&server_text, &from_text);
+        for quote in [sent.clone().udp(CLOSED, 53), sent.tcp(443, CLOSED)] {
+            flooded(&lab, &gateway, error(from, server, &quote.packet())?, frames, "icmp_error")?;
+        }
+        drop(listener);
         answered(&lab, &asking, client).with_context(|| format!("a question to {client}"))?;
         refused(&lab, server, client).with_context(|| format!("a closed port of {client}"))?;
     }
@@ -101,12 +107,11 @@ fn flooded(lab: &Lab, gateway: &Gateway<'_>, template: Template, frames: u64, re
     Ok(())
 }
 
-/// Port unreachable, about a question that the server has not sent.
-fn error(from: IpAddr, server: IpAddr) -> Result<Template> {
-    let (from, server) = (from.to_string(), server.to_string());
-    let quote = ip(&server, &from).udp(CLOSED, 53).payload(&[0; 8]).packet();
-    let kind = if server.contains(':') { (1, 4) } else { (3, 3) };
-    Template::from_frame(&ip(&from, &server).icmp(kind.0, kind.1, [0; 4]).payload(&quote).build())
+/// Port unreachable, about what the server has not sent.
+fn error(from: IpAddr, server: IpAddr, quote: &[u8]) -> Result<Template> {
+    let (kind, code) = if server.is_ipv6() { (1, 4) } else { (3, 3) };
+    let frame = ip(&from.to_string(), &server.to_string()).icmp(kind, code, [0; 4]).payload(quote);
+    Template::from_frame(&frame.build())
 }
 
 /// The server asks, and the client answers from port 53.

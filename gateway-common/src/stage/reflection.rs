@@ -30,8 +30,8 @@ const HEADER_V6: u32 = 40;
 /// The part of an IPv4 header's seventh and eighth byte that is zero in a whole packet and a first fragment.
 const OFFSET_V4: u16 = 0x1fff;
 
-/// UDP ports that servers which amplify answer from. Sources: CISA alert TA14-017A (ports 17 to 27960 with a factor
-/// there), the lists of AMP-Research, and the file names of the StopDDoS collection.
+/// UDP ports that servers which amplify answer from. Sources: CISA alert TA14-017A,
+/// the lists of AMP-Research, and the file names of the StopDDoS collection.
 #[rustfmt::skip]
 pub const REFLECTORS: [u16; 46] = [
     17,     // QOTD

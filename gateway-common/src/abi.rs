@@ -6,7 +6,7 @@
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;
@@ -22,6 +22,10 @@ pub const NAMES: usize = 32;
 pub const PORT_GROUPS: usize = 256;
 /// Services that may have limits of their own for each source.
 pub const SERVICE_REGIONS: usize = 16;
+/// Words of a set of ports, a bit each.
+pub const PORT_WORDS: usize = 65_536 / 64;
+/// Addresses of this host that the gateway knows as such.
+pub const LOCALS: usize = 16;
 /// Interfaces that one gateway protects.
 pub const INTERFACES: usize = 16;
 /// Length of the table from interface index to counter row; protected interfaces differ in their index modulo this.
@@ -183,7 +187,7 @@ map_values! {
     }
 
     /// One policy but for its prefixes.
-    pub struct Settings (183_976) {
+    pub struct Settings (192_432) {
         /// Counts policies; for people.
         pub generation: u64,
         /// One of [`mode`].
@@ -210,6 +214,12 @@ map_values! {
         pub groups: [[u8; SERVICES_PER_PORT]; PORT_GROUPS],
         /// The group of each port: TCP, then UDP.
         pub group_by_port: [[u8; 65_536]; 2],
+        /// Bit for each UDP port that reflectors answer from: bit `port % 64` of word `port / 64`.
+        pub reflectors: [u64; PORT_WORDS],
+        /// Addresses of this host as [`crate::packet::Address`].
+        pub locals: [[u64; 2]; LOCALS],
+        /// How many of them count.
+        pub local_count: u64,
     }
 
     /// What configuration says of a prefix, covering prefixes included.
@@ -295,6 +305,10 @@ pub mod policy {
     pub const COOKIE_OPTIONS: u32 = 4;
     /// It takes SACK (net.ipv4.tcp_sack is not 0).
     pub const SACK: u32 = 8;
+    /// The host is asked who asked for what comes from reflectors, while it forwards nothing.
+    pub const REFLECTION: u32 = 1 << 8;
+    /// It is asked even while it forwards.
+    pub const REFLECTION_FORWARDING: u32 = 1 << 9;
 }
 
 /// Values of [`Service::cookies`].

@@ -182,6 +182,17 @@ impl Asked {
     }
 }
 
+/// Whom on this host a packet is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    /// The host cannot say: sockets are not asked, or it forwards, and may translate addresses for others.
+    Elsewhere,
+    /// No socket.
+    Nobody,
+    /// A socket: of TCP a connection's; of UDP one connected to the sender, or bound to the port.
+    Socket,
+}
+
 /// Clock, settings, tables and counters.
 pub trait Env {
     /// A set of buckets.
@@ -240,6 +251,11 @@ pub trait Env {
     #[inline(always)]
     fn is_established(&self, _: &Packet) -> bool {
         false
+    }
+    /// Whom on this host a TCP or UDP packet is for; `forwarding`: also while the host forwards. Without sockets: elsewhere.
+    #[inline(always)]
+    fn receiver(&self, _packet: &Packet, _forwarding: bool) -> Receiver {
+        Receiver::Elsewhere
     }
 
     /// Runs a stage. The kernel does it in a function that the verifier checks apart from its caller, and so once; it finds

@@ -1,7 +1,7 @@
 //! The packet's way, from frame to fate.
 //!
 //! ```text
-//! parse ─► lists ─► sanity ─► essential ─► service ─► handshake ─► quic ─► budgets ─► handshake ─► tls ─► pass
+//! parse ─► lists ─► sanity ─► essential ─► service ─► handshake ─► reflection ─► quic ─► budgets ─► handshake ─► tls ─► pass
 //! ```
 //!
 //! Each stage is a function of its own in the kernel too, so profiles name it, and what it finds out goes through
@@ -17,7 +17,7 @@ use crate::{
     frame::Frame,
     packet::Packet,
     rate::Instant,
-    stage::{budgets, essential, handshake, hello, lists, parse, quic, sanity, service, tls},
+    stage::{budgets, essential, handshake, hello, lists, parse, quic, reflection, sanity, service, tls},
     strike,
     table::{Bill, Place},
     verdict::{Action, Reason, Step, Verdict, pass},
@@ -101,6 +101,8 @@ pub enum Stage {
     Ask,
     /// [`handshake::answer`].
     Answer,
+    /// [`reflection::check`].
+    Reflection,
     /// [`quic::check`].
     Quic,
     /// [`budgets::charge`].
@@ -137,6 +139,7 @@ impl Stage {
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
+            Self::Reflection => reflection::check(frame, context, scratch),
             Self::Quic => quic::check(frame, context, scratch),
             Self::Budgets => budgets::charge(frame, context, scratch),
             Self::SeekNeighbours => budgets::seek(context, scratch, Table::Neighbours),
@@ -209,6 +212,9 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
     context.env.apart(Stage::Handshake, frame, context, scratch)?;
+    if reflection::concerns(context.settings, scratch) {
+        context.env.apart(Stage::Reflection, frame, context, scratch)?;
+    }
     budgets::bill(scratch);
     context.env.apart(Stage::Quic, frame, context, scratch)?;
     let charged = context.env.apart(Stage::Budgets, frame, context, scratch);

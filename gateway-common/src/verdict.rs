@@ -171,6 +171,8 @@ reasons! {
     QuicVersion "quic_version" Drop "quic" "A version of QUIC that only the server could know, in a datagram that it would not answer (RFC 9000 section 5.2.2)."
     QuicInitialSize "quic_initial_size" Drop "quic" "An Initial in a datagram below 1,200 bytes (RFC 9000 section 14.1)."
     QuicNoInitial "quic_no_initial" Drop "quic" "A Handshake or 0-RTT packet from an address and port that has sent no Initial."
+    Reflection "reflection" Drop "reflection" "UDP from a port that amplifiers answer from, to a port of this host that has no socket and is no service's: nobody here asked."
+    IcmpError "icmp_error" Drop "reflection" "An ICMP error that quotes no packet of the host that it is sent to (RFC 792, RFC 4443), or of no connection that this host has (RFC 5927)."
 }
 
 impl Reason {
@@ -181,7 +183,7 @@ impl Reason {
 
     /// Whether a packet of a service can get it: the stages before do not know the service.
     pub const fn is_of_service(self) -> bool {
-        !matches!(self.stage().as_bytes(), b"parse" | b"lists" | b"sanity" | b"essential")
+        !matches!(self.stage().as_bytes(), b"parse" | b"lists" | b"sanity" | b"essential" | b"reflection")
             && !matches!(self, Self::Off | Self::Unconfigured)
     }
 
@@ -190,7 +192,7 @@ impl Reason {
     pub const fn is_rare(self) -> bool {
         self as u8 >= Self::FrameTruncated as u8 && (self as u8) <= Self::IcmpMalformed as u8
             || matches!(self, Self::MartianSource | Self::Land | Self::TcpFlags | Self::Contended)
-            || self as u8 >= Self::GatedFragment as u8
+            || self as u8 >= Self::GatedFragment as u8 && !matches!(self, Self::Reflection | Self::IcmpError)
     }
 
     const _FITS: () = assert!(Self::COUNT <= Self::SLOTS);

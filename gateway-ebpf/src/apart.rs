@@ -60,6 +60,7 @@ apart! {
     Handshake handshake handshake_frags
     Ask ask ask_frags
     Answer answer answer_frags
+    Reflection reflection reflection_frags
     Quic quic quic_frags
     Budgets budgets budgets_frags
     SeekNeighbours seek_neighbours seek_neighbours_frags

@@ -9,7 +9,7 @@ use gateway_common::{
     abi::{
         Active, INTERFACE_PLACES, INTERFACES, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings,
     },
-    env::{Asked, Env, Note, Socket, Table, Words as _},
+    env::{Asked, Env, Note, Receiver, Socket, Table, Words as _},
     frame::Frame,
     hash::Key,
     packet::Packet,
@@ -19,7 +19,7 @@ use gateway_common::{
     wire::synack::{Cookie, SynAck},
 };
 
-use crate::{apart, constants, maps, reply, socket, words::MapWords};
+use crate::{apart, constants, maps, receiver, reply, socket, words::MapWords};
 
 /// The kernel around one frame.
 pub(crate) struct KernelEnv<'a, const FRAGS: bool> {
@@ -198,6 +198,14 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     #[inline(always)]
     fn reply(&self, at: u32, answer: &SynAck) -> bool {
         reply::write(self.context, at, answer)
+    }
+
+    #[inline(always)]
+    fn receiver(&self, packet: &Packet, forwarding: bool) -> Receiver {
+        if constants::TCP_SOCK_RCV_NXT.load() == 0 {
+            return Receiver::Elsewhere;
+        }
+        receiver::of(self.context, packet, forwarding)
     }
 
     #[inline(always)]

@@ -12,6 +12,7 @@ mod constants;
 mod env;
 mod frame;
 mod maps;
+mod receiver;
 mod reply;
 mod socket;
 mod words;

@@ -29,7 +29,7 @@ const TCP_ESTABLISHED: u32 = 1;
 const TCP_CLOSE_WAIT: u32 = 8;
 /// States that have no `tcp_sock` of a connection.
 const TCP_TIME_WAIT: u32 = 6;
-const TCP_LISTEN: u32 = 10;
+pub(crate) const TCP_LISTEN: u32 = 10;
 const TCP_NEW_SYN_RECV: u32 = 12;
 
 /// Asks for the socket of a TCP packet; a listener also for the SYN cookie in it.
@@ -157,7 +157,7 @@ fn look_up<T>(context: &XdpContext, mut tuple: T) -> *mut bpf_sock {
 }
 
 #[inline(always)]
-const fn words(Address { high, low }: Address) -> [u32; 4] {
+pub(crate) const fn words(Address { high, low }: Address) -> [u32; 4] {
     [((high >> 32) as u32).to_be(), (high as u32).to_be(), ((low >> 32) as u32).to_be(), (low as u32).to_be()]
 }
 

@@ -1,23 +1,30 @@
 //! From configuration and live changes to what the kernel takes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
 use gateway_common::{
     abi::{
-        ADDRESSES, CLASSES, Class as ClassValue, Limits as LimitsValue, Listing, NAMES, PORT_GROUPS,
-        SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, cookies, gate,
-        listing, mode, policy,
+        ADDRESSES, CLASSES, Class as ClassValue, LOCALS, Limits as LimitsValue, Listing, NAMES, PORT_GROUPS,
+        PORT_WORDS, SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, cookies,
+        gate, listing, mode, policy,
     },
     hash::{Key, Running},
     packet::Address,
     rate::{Dimension, Limit, SECOND},
+    stage::reflection::{self, REFLECTORS},
     wire::hello::want,
 };
 use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::{
-    config::{Class, Config, Mode, Protocol, Quotas, Require, Service, SynCookies, TlsVersion},
+    config::{
+        Class, Config, DropUnasked, Mode, Protocol, Quotas, Reflection, Require, Service, SynCookies,
+        TlsVersion,
+    },
     control::words::Place,
     host::zeroed_settings,
     kernel::PolicySet,
@@ -109,7 +116,38 @@ pub fn compile(
     let prefixes = prefixes::compile(listings(config), join);
     settings.flags = if prefixes.v4.is_empty() { 0 } else { policy::LISTS_V4 }
         | if prefixes.v6.is_empty() { 0 } else { policy::LISTS_V6 };
+    settings.flags |= reflectors(&mut settings.reflectors, &config.reflection);
     Ok(PolicySet { settings, prefixes })
+}
+
+/// Writes down the ports that reflectors answer from; gives the flags that say who is asked.
+fn reflectors(ports: &mut [u64; PORT_WORDS], section: &Reflection) -> u32 {
+    let extra = section.ports_extra.iter().cloned().flatten();
+    REFLECTORS.into_iter().chain(extra).for_each(|port| reflection::add(ports, port));
+    let allowed = section.ports_allow.iter().cloned().flatten();
+    allowed.for_each(|port| reflection::remove(ports, port));
+    match section.drop {
+        DropUnasked::Auto => policy::REFLECTION,
+        DropUnasked::Always => policy::REFLECTION | policy::REFLECTION_FORWARDING,
+        DropUnasked::Off => 0,
+    }
+}
+
+/// Writes down the addresses of this host, as many as there is room for; tells how many there was none for.
+pub fn set_locals(settings: &mut Settings, addresses: &[IpAddr]) -> usize {
+    for (value, address) in settings.locals.iter_mut().zip(addresses) {
+        *value = words(address);
+    }
+    settings.local_count = addresses.len().min(LOCALS) as u64;
+    addresses.len().saturating_sub(LOCALS)
+}
+
+fn words(address: &IpAddr) -> [u64; 2] {
+    let Address { high, low } = match address {
+        IpAddr::V4(address) => Address::v4(address.octets()),
+        IpAddr::V6(address) => Address::v6(address.octets()),
+    };
+    [high, low]
 }
 
 /// The quotas of a place, live changes in the place of what they change. A lifted quota stands as lifted.
@@ -165,11 +203,7 @@ fn service_value(service: &Service, total: &Quotas, key: Key) -> ServiceValue {
     let (total, totals) = limits(total);
     let mut addresses = [[0; 2]; ADDRESSES];
     for (value, address) in addresses.iter_mut().zip(&service.addresses) {
-        let Address { high, low } = match address {
-            std::net::IpAddr::V4(address) => Address::v4(address.octets()),
-            std::net::IpAddr::V6(address) => Address::v6(address.octets()),
-        };
-        *value = [high, low];
+        *value = words(address);
     }
     let (wildcards, whole): (Vec<_>, Vec<_>) =
         service.server_names.iter().partition(|name| name.starts_with('*'));

@@ -11,9 +11,9 @@ const NOT_IN_TABLE: [(Reason, &str); 2] = [
     (Reason::TotalIcmp, "services are found by port, and ICMP has none"),
 ];
 
-/// Reasons that need answers of the host's TCP, which rows have on the host alone; tests/adversary.rs and tests/handshake.rs
-/// show them to the kernel.
-const OF_SOCKETS: [Reason; 8] = [
+/// Reasons that need answers of the host's sockets, which rows have on the host alone; tests/adversary.rs, tests/handshake.rs and
+/// tests/gateway.rs show them to the kernel.
+const OF_SOCKETS: [Reason; 9] = [
     Reason::TcpSequence,
     Reason::SynCookie,
     Reason::BadCookie,
@@ -22,6 +22,7 @@ const OF_SOCKETS: [Reason; 8] = [
     Reason::OutOfStateFin,
     Reason::OutOfStateRst,
     Reason::OutOfStateSynAck,
+    Reason::Reflection,
 ];
 
 #[test]

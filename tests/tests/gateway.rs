@@ -86,3 +86,8 @@ fn many_bans_outlast_a_restart() -> Result<()> {
 fn what_is_no_quic_does_not_reach_a_quic_service() -> Result<()> {
     run("what_is_no_quic_does_not_reach_a_quic_service", bars::nonsense)
 }
+
+#[test]
+fn only_answers_that_were_asked_for_come_through() -> Result<()> {
+    run("only_answers_that_were_asked_for_come_through", bars::reflection)
+}

@@ -7,6 +7,7 @@ pub mod hello;
 pub mod lists;
 pub mod parse;
 pub mod quic;
+pub mod reflection;
 pub mod sanity;
 pub mod service;
 pub mod tls;

@@ -17,6 +17,7 @@ mod policy;
 mod problem;
 mod quota;
 mod reader;
+mod reflection;
 mod requirements;
 mod sections;
 mod services;
@@ -31,6 +32,7 @@ pub use lists::parse_prefix;
 pub use policy::{Ban, Class, Limits, Lists, Neighbours, Protocol, Require, Service, SynCookies, TlsVersion};
 pub use problem::{Place, Problem, Related, Report, Severity};
 pub use quota::{Quota, Quotas};
+pub use reflection::{DropUnasked, Reflection};
 pub use units::{duration_text, parse_duration};
 
 /// Where the configuration is looked for unless another file is named.
@@ -53,6 +55,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// Sources allowed and blocked.
     pub lists: Lists,
+    /// What nobody here asked for.
+    pub reflection: Reflection,
     /// Automatic bans, if any.
     pub ban: Option<Ban>,
     /// The Prometheus endpoint.

@@ -82,8 +82,10 @@ fn service<'t>(reader: &mut Reader<'t>, mut section: Section<'t>) -> ServiceAt {
     let (name, name_at) = name(reader, &mut section);
     let protocol_item = section.need(reader, "protocol", "protocol = \"tcp\"");
     let protocol = protocol_item.and_then(|item| reader.word::<Protocol>(&item));
-    let ports =
-        section.need(reader, "ports", "ports = [443]").map(|item| ports(reader, &item)).unwrap_or_default();
+    let ports = section
+        .need(reader, "ports", "ports = [443]")
+        .map(|item| some_ports(reader, &item))
+        .unwrap_or_default();
     let addresses = match section.get("addresses") {
         Some(item) => addresses(reader, &item),
         None => Some(Vec::new()),
@@ -179,12 +181,21 @@ fn addresses<'t>(reader: &mut Reader<'t>, item: &Item<'t>) -> Option<Vec<IpAddr>
     (reader.problems.len() == before).then_some(found)
 }
 
-fn ports<'t>(reader: &mut Reader<'t>, item: &Item<'t>) -> Vec<(RangeInclusive<u16>, Range<usize>)> {
+fn some_ports<'t>(reader: &mut Reader<'t>, item: &Item<'t>) -> Vec<(RangeInclusive<u16>, Range<usize>)> {
+    if item.value.as_array().is_some_and(|array| array.is_empty()) {
+        let help = "write: ports = [443, \"8000-8099\"]";
+        reader.error(item.at.clone(), "a service without ports", help);
+    }
+    ports(reader, item)
+}
+
+/// Ports and ranges of ports, and where they stand.
+pub(super) fn ports<'t>(
+    reader: &mut Reader<'t>,
+    item: &Item<'t>,
+) -> Vec<(RangeInclusive<u16>, Range<usize>)> {
     let example = "ports = [443, \"8000-8099\"]";
     let elements = reader.array(item, example);
-    if item.value.as_array().is_some_and(|array| array.is_empty()) {
-        reader.error(item.at.clone(), "a service without ports", format!("write: {example}"));
-    }
     let mut found = Vec::new();
     for element in elements {
         let range = match element.value {

@@ -1,6 +1,6 @@
 //! All state of a running gateway, and every change of it.
 
-use std::{path::PathBuf, time::Instant};
+use std::{net::IpAddr, path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, Result};
 use gateway_common::{
@@ -38,6 +38,8 @@ pub(super) struct Gateway {
     pub(super) reloads_ok: u64,
     pub(super) reloads_failed: u64,
     pub(super) applied_at: u64,
+    /// Where this host can be reached.
+    addresses: Vec<IpAddr>,
     arguments: (RunArgs, Global),
     rows: Rows,
     state: PathBuf,
@@ -79,6 +81,7 @@ impl Gateway {
             reloads_ok: 0,
             reloads_failed: 0,
             applied_at: 0,
+            addresses: addresses(),
             arguments,
             rows,
             state,
@@ -133,6 +136,12 @@ impl Gateway {
             policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
         cookies::set(&self.config);
         set.settings.flags |= cookies::flags();
+        let left_out = policy::set_locals(&mut set.settings, &self.addresses);
+        if left_out != 0 {
+            log::warn!(
+                "{left_out} of this host's addresses find no room: what nobody asked for is dropped on the others alone"
+            );
+        }
         self.kernel.apply(&set)?;
         self.generation += 1;
         self.applied_at = live::now();
@@ -214,6 +223,17 @@ impl Gateway {
     /// When the next live change is over.
     pub(super) fn next_expiry(&self) -> Option<u64> {
         self.live.next_expiry().into_iter().chain(self.next_ban_expiry()).min()
+    }
+
+    /// Looks whether this host has other addresses now.
+    pub(super) fn follow_addresses(&mut self) {
+        let addresses = addresses();
+        if addresses != self.addresses {
+            self.addresses = addresses;
+            if let Err(error) = self.apply() {
+                log::error!("cannot go on to this host's new addresses: {error:#}");
+            }
+        }
     }
 
     /// Takes back what is over.
@@ -348,4 +368,14 @@ fn fresh_identity() -> Identity {
 pub(super) fn monotonic() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC)
         .map_or(0, |now| now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
+}
+
+/// Where this host can be reached. Of addresses that it does not know the gateway asks no sockets.
+fn addresses() -> Vec<IpAddr> {
+    net::addresses().unwrap_or_else(|error| {
+        log::warn!(
+            "cannot read this host's addresses ({error}): what nobody asked for is held by limits alone"
+        );
+        Vec::new()
+    })
 }

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gateway_common::abi::{Active, LINK_SET_WORDS, LINK_WORDS, Listing, Live, STRIKE_SETS, Settings, mode};
-use gateway_common::env::{Asked, Env, Found, Note, Socket, Table};
+use gateway_common::env::{Asked, Env, Found, Note, Receiver, Socket, Table};
 use gateway_common::hash::Key;
 use gateway_common::packet::Packet;
 use gateway_common::pipeline::{self, Scratch};
@@ -102,6 +102,9 @@ type Sockets = Box<dyn Fn(&Packet) -> Socket + Send + Sync>;
 /// Whether the host's TCP has completed a handshake.
 type Established = Box<dyn Fn(&Packet) -> bool + Send + Sync>;
 
+/// Answers for the host's sockets.
+type Receivers = Box<dyn Fn(&Packet, bool) -> Receiver + Send + Sync>;
+
 /// Clock, policy, tables and counters in memory.
 pub struct HostEnv {
     stand: Stand,
@@ -113,6 +116,7 @@ pub struct HostEnv {
     established: Established,
     /// Made when the first strike is counted.
     strikes: OnceLock<Box<[AtomicU64]>>,
+    receivers: Receivers,
 }
 
 /// By how many bits the host scales its windows.
@@ -131,6 +135,7 @@ impl HostEnv {
             has_cookies: true,
             established: Box::new(|_| false),
             strikes: OnceLock::new(),
+            receivers: Box::new(|_, _| Receiver::Elsewhere),
         }
     }
 
@@ -166,6 +171,11 @@ impl HostEnv {
     #[must_use]
     pub fn strikes_evicted(&self) -> u64 {
         self.strikes.get().map_or(0, |words| words[STRIKES_LAST].load(Ordering::Relaxed))
+    }
+
+    /// Changes the answers to whom packets are for.
+    pub fn set_receivers(&mut self, receivers: impl Fn(&Packet, bool) -> Receiver + Send + Sync + 'static) {
+        self.receivers = Box::new(receivers);
     }
 
     /// Sets the clock, forward or back.
@@ -287,6 +297,10 @@ impl<'a> Env for &'a HostEnv {
 
     fn is_established(&self, packet: &Packet) -> bool {
         (self.established)(packet)
+    }
+
+    fn receiver(&self, packet: &Packet, forwarding: bool) -> Receiver {
+        (self.receivers)(packet, forwarding)
     }
 
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {

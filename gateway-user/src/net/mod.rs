@@ -1,12 +1,14 @@
 //! Network interfaces, as the kernel tells of them over netlink: which there are, and what XDP program is on one.
 //!
 //! * [`interface`], [`interfaces`]: route netlink, for anybody
+//! * [`addresses`]: where this host can be reached, for anybody
 //! * [`detach_xdp`]: takes a program off that was attached without a BPF link; needs `CAP_NET_ADMIN`
 //! * [`features`]: what the driver says that it can do with XDP (Linux 6.3)
 //!
 //! All of them speak of the network namespace of the calling thread, and wait for the kernel's answer, which comes at
 //! once.
 
+mod addresses;
 mod error;
 mod features;
 mod link;
@@ -20,6 +22,7 @@ use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
 use nix::libc;
 
+pub use addresses::addresses;
 pub use error::NetError;
 pub use features::{Features, features};
 

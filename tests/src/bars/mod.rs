@@ -10,6 +10,7 @@ mod lasting;
 mod limits;
 mod live;
 mod protect;
+mod reflection;
 mod stacks;
 
 use anyhow::Result;
@@ -26,6 +27,7 @@ pub use lasting::{crowd, idle};
 pub use limits::exactness;
 pub use live::{limit_set, reloads};
 pub use protect::{kill_and_restart, metrics};
+pub use reflection::reflection;
 pub use stacks::{few_stacks, stacks};
 
 /// How much is measured.

@@ -59,14 +59,14 @@ fn path_mtu() -> Vec<Case> {
     vec![
         exhausted("path MTU quotes us", quoting(SERVER, 28), Reason::PathMtu),
         exhausted("path MTU quotes our header alone", quoting(SERVER, 20), Reason::PathMtu),
-        exhausted("path MTU quotes half a header", quoting(SERVER, 16), Reason::LimitIcmp),
-        exhausted("path MTU quotes nothing", quoting(SERVER, 0), Reason::LimitIcmp),
-        exhausted("path MTU quotes somebody else", quoting("198.51.100.2", 28), Reason::LimitIcmp),
+        exhausted("path MTU quotes half a header", quoting(SERVER, 16), Reason::IcmpError),
+        exhausted("path MTU quotes nothing", quoting(SERVER, 0), Reason::IcmpError),
+        exhausted("path MTU quotes somebody else", quoting("198.51.100.2", 28), Reason::IcmpError),
         exhausted("path MTU in a fragment", quoting(SERVER, 28).fragment(0, true), Reason::LimitIcmp),
         exhausted(
             "path MTU quotes us in the padding",
             quoting(SERVER, 28).poke(2, &[0, 36]),
-            Reason::LimitIcmp,
+            Reason::IcmpError,
         ),
         exhausted("another ICMP error quotes us", unreachable, Reason::LimitIcmp),
     ]
@@ -81,8 +81,8 @@ fn path_mtu_v6() -> Vec<Case> {
     vec![
         exhausted("packet too big quotes us", quoting(SERVER_V6, 60), Reason::PathMtu),
         exhausted("packet too big quotes our header alone", quoting(SERVER_V6, 40), Reason::PathMtu),
-        exhausted("packet too big quotes half a header", quoting(SERVER_V6, 39), Reason::LimitIcmp),
-        exhausted("packet too big quotes somebody else", quoting("2001:db8:5::2", 60), Reason::LimitIcmp),
+        exhausted("packet too big quotes half a header", quoting(SERVER_V6, 39), Reason::IcmpError),
+        exhausted("packet too big quotes somebody else", quoting("2001:db8:5::2", 60), Reason::IcmpError),
         exhausted("packet too big behind options", behind, Reason::PathMtu),
     ]
 }

@@ -18,6 +18,7 @@ mod lists;
 mod modes;
 mod policy;
 mod quic;
+mod reflection;
 mod sanity;
 mod scopes;
 mod service;
@@ -27,7 +28,7 @@ use std::fmt;
 use std::time::Duration;
 
 use gateway_common::abi::mode;
-use gateway_common::env::Socket;
+use gateway_common::env::{Receiver, Socket};
 use gateway_common::rate::{INSTANT_SHIFT, Instant, SECOND};
 use gateway_common::verdict::{Action, Reason, Verdict};
 use gateway_user::host::{HostEnv, Sets, Stand};
@@ -54,6 +55,7 @@ pub struct Case {
     now: Instant,
     socket: Socket,
     cookies: bool,
+    receiver: Receiver,
 }
 
 /// One frame and its fate.
@@ -67,6 +69,8 @@ pub struct Step {
     pub socket: Socket,
     /// Whether a listener makes SYN cookies, and finds one of its own in the frame.
     pub cookies: bool,
+    /// Whom on the host it is for.
+    pub receiver: Receiver,
     /// What it must get.
     pub expected: Verdict,
 }
@@ -109,6 +113,7 @@ impl Case {
             now: START,
             socket: Socket::Unknown,
             cookies: true,
+            receiver: Receiver::Elsewhere,
         }
     }
 
@@ -133,6 +138,13 @@ impl Case {
         self
     }
 
+    /// Whom on the host the next frames are for.
+    #[must_use]
+    pub fn receiver(mut self, receiver: Receiver) -> Self {
+        self.receiver = receiver;
+        self
+    }
+
     /// The next frame, and the reason of its verdict; the action is the reason's own under the policy's mode.
     #[must_use]
     pub fn gets(mut self, frame: impl Into<Vec<u8>>, reason: Reason) -> Self {
@@ -140,14 +152,9 @@ impl Case {
             (Action::Drop, mode::MONITOR) => Action::WouldDrop,
             (action, _) => action,
         };
-        let Self { now, socket, cookies, .. } = self;
-        self.steps.push(Step {
-            now,
-            frame: frame.into(),
-            socket,
-            cookies,
-            expected: Verdict { action, reason },
-        });
+        let Self { now, socket, cookies, receiver, .. } = self;
+        let expected = Verdict { action, reason };
+        self.steps.push(Step { now, frame: frame.into(), socket, cookies, receiver, expected });
         self
     }
 
@@ -167,7 +174,7 @@ impl Case {
         let is_usual = self.stand.sets == Sets::default();
         is_usual
             && self.steps.iter().all(|step| {
-                step.socket == Socket::Unknown
+                (step.socket, step.receiver) == (Socket::Unknown, Receiver::Elsewhere)
                     && (KERNEL_FRAME_MIN..=KERNEL_FRAME_MAX).contains(&step.frame.len())
             })
     }
@@ -194,9 +201,10 @@ impl Case {
     pub fn run_on_host(&self) -> Result<HostEnv, Mismatch> {
         let mut env = HostEnv::new(self.stand.clone());
         self.run(&mut |step| {
-            let socket = step.socket;
+            let (socket, receiver) = (step.socket, step.receiver);
             env.set_sockets(move |_| socket);
             env.set_cookies(step.cookies);
+            env.set_receivers(move |_, _| receiver);
             env.judge(&step.frame, step.now)
         })?;
         Ok(env)
@@ -234,6 +242,7 @@ pub fn all() -> Vec<Case> {
         hello::cases(),
         hello_sockets::cases(),
         quic::cases(),
+        reflection::cases(),
         modes::cases(),
     ]
     .concat()

@@ -4,6 +4,7 @@ use gateway_common::abi::{Listing, Live, Service, Settings, cookies, gate, polic
 use gateway_common::hash::{Key, Running};
 use gateway_common::packet::Address;
 use gateway_common::rate::{Dimension, Instant, Limit, Rate};
+use gateway_common::stage::reflection::{self, REFLECTORS};
 use gateway_common::table::bit;
 use gateway_common::wire::hello::want;
 use gateway_user::host::Stand;
@@ -38,6 +39,8 @@ pub trait Draft: Sized {
     fn list(self, prefix: &str, flags: u32, class: u32) -> Self;
     /// What was said live of a prefix; 0: nothing.
     fn live(self, prefix: &str, allow_until: Instant, ban_until: Instant) -> Self;
+    /// An address of the host, whose sockets are asked who asked for what comes from reflectors.
+    fn local(self, address: &str) -> Self;
     /// A service; indices count from 1 in the order of these calls.
     fn serve(self, offer: Offer) -> Self;
 }
@@ -82,10 +85,29 @@ impl Draft for Stand {
         self
     }
 
+    fn local(mut self, address: &str) -> Self {
+        let address = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
+        let settings = &mut self.settings;
+        let place = settings.local_count as usize;
+        let Address { high, low } = packet_address(address);
+        settings.locals[place] = [high, low];
+        settings.local_count += 1;
+        settings.flags |= policy::REFLECTION;
+        REFLECTORS.into_iter().for_each(|port| reflection::add(&mut settings.reflectors, port));
+        self
+    }
+
     fn serve(mut self, offer: Offer) -> Self {
         let key = self.key;
         offer.enter(&mut self.settings, key);
         self
+    }
+}
+
+fn packet_address(address: IpAddr) -> Address {
+    match address {
+        IpAddr::V4(address) => Address::v4(address.octets()),
+        IpAddr::V6(address) => Address::v6(address.octets()),
     }
 }
 
@@ -181,10 +203,7 @@ impl Offer {
     /// Where it is none.
     pub fn on(mut self, address: &str) -> Self {
         let address: IpAddr = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
-        self.addresses.push(match address {
-            IpAddr::V4(address) => Address::v4(address.octets()),
-            IpAddr::V6(address) => Address::v6(address.octets()),
-        });
+        self.addresses.push(packet_address(address));
         self
     }
 

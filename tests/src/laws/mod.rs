@@ -52,6 +52,8 @@ pub fn rich_stand() -> Stand {
                 .total(Dimension::Migration, limit(Dimension::Migration, 500, 500)),
         )
         .serve(Offer::udp(53).own(Dimension::Udp, limit(Dimension::Udp, 100, 100)))
+        .local(cases::SERVER)
+        .local(cases::SERVER_V6)
 }
 
 /// A service on TCP port 443 whose first messages are read: a PROXY header, a version, a name.

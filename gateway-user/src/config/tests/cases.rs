@@ -57,6 +57,12 @@ pub(super) const BAD: &[Bad] = &[
     bad("limits = 3", (1, 10), "must be a table", "[limits]"),
     bad("[service]\nname = \"x\"", (1, 1), "must be an array", "[[service]]"),
     bad("service = [1]", (1, 12), "must be a table", "[[service]]"),
+    // Reflection.
+    bad("[reflection]\ndrop = true", (2, 8), "must be a string, not a boolean", "\"auto\""),
+    bad("[reflection]\ndrop = \"allways\"", (2, 8), "`allways`", "did you mean `always`?"),
+    bad("[reflection]\nports = [53]", (2, 1), "unknown key `ports`", "did you mean `ports_allow`?"),
+    bad("[reflection]\nports_allow = [0]", (2, 16), "out of range: 0", "1 to 65535"),
+    bad("[reflection]\nports_extra = [\"50-60\"]\nports_allow = [53]", (2, 16), "port 53", "leave it out of one"),
     // Syntax.
     bad("mode = enforce", (1, 8), "no valid TOML", "in quotes: `\"enforce\"`"),
     bad("mode = \"off\"\nmode = \"off\"", (2, 1), "duplicate key", "once"),

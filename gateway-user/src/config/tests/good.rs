@@ -97,6 +97,7 @@ fn the_example_has_the_defaults() {
     assert_eq!(example.metrics, empty.metrics);
     assert_eq!(example.control, empty.control);
     assert_eq!(example.audit, empty.audit);
+    assert_eq!(example.reflection, empty.reflection);
 }
 
 #[test]
@@ -109,6 +110,15 @@ fn the_example_needs_no_warning() {
     assert_eq!(config.services[0].server_names, ["api.example.com", "*.example.org"]);
     assert_eq!(config.services[0].syn_cookies, SynCookies::Always);
     assert!(config.warnings.is_empty(), "{}", config.warnings);
+}
+
+#[test]
+fn ports_of_reflectors() {
+    let config = accepted("[reflection]\ndrop = \"off\"\nports_extra = [7, \"8-9\"]\nports_allow = [53]");
+    let expected =
+        Reflection { drop: DropUnasked::Off, ports_extra: vec![7..=7, 8..=9], ports_allow: vec![53..=53] };
+    assert_eq!(config.reflection, expected);
+    assert_eq!(accepted("[reflection]").reflection, Reflection::default());
 }
 
 #[test]

@@ -1,0 +1,236 @@
+//! Answers to questions that nobody here asked.
+//!
+//! Who forges our address as the source of questions has others' servers flood us with their answers: reflection, and
+//! amplification where answers are longer (CISA alert TA14-017A). So UDP from the ports of such servers passes where it
+//! is for a service of configuration, or for a socket of this host; and ICMP errors pass where they quote what the
+//! addressed host may have sent, and for TCP and UDP what a socket of it has sent.
+//!
+//! Sockets are asked for addresses of this host alone, and only while it forwards nothing: behind a host that does, there
+//! may be others for whom it translates addresses, and it has no sockets for what they ask. Later fragments have no ports:
+//! they are held to the limits of their source.
+
+use network_types::ip::IpProto;
+
+use crate::{
+    abi::{PORT_WORDS, Settings, policy},
+    env::{Env, Receiver},
+    frame::Frame,
+    packet::{Address, Fragment, Packet},
+    pipeline::{Context, Scratch},
+    verdict::{Reason, Step, drop},
+};
+
+/// ICMP errors: destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 1122 section 3.2.2).
+const ERRORS_V4: [u8; 5] = [3, 4, 5, 11, 12];
+/// ICMPv6 messages below this are errors, of which each quotes a packet (RFC 4443 sections 2.1 and 2.4).
+const INFORMATIONAL: u8 = 128;
+/// Bytes of IP headers without options.
+const HEADER_V4: u32 = 20;
+const HEADER_V6: u32 = 40;
+/// The part of an IPv4 header's seventh and eighth byte that is zero in a whole packet and a first fragment.
+const OFFSET_V4: u16 = 0x1fff;
+
+/// UDP ports that servers which amplify answer from. Sources: CISA alert TA14-017A,
+/// the lists of AMP-Research, and the file names of the StopDDoS collection.
+#[rustfmt::skip]
+pub const REFLECTORS: [u16; 46] = [
+    17,     // QOTD
+    19,     // CharGEN
+    53,     // DNS
+    69,     // TFTP
+    111,    // portmap
+    123,    // NTP
+    137,    // NetBIOS
+    161,    // SNMP
+    389,    // CLDAP
+    427,    // SLP
+    500,    // IKE
+    520,    // RIPv1
+    1_194,  // OpenVPN
+    1_434,  // SQL Server resolution
+    1_604,  // Citrix ICA
+    1_900,  // SSDP
+    2_362,  // digiman
+    3_283,  // Apple Remote Desktop
+    3_389,  // RDP
+    3_478,  // STUN
+    3_702,  // WS-Discovery
+    3_784,  // BFD, and voice chat
+    4_500,  // IKE behind NAT
+    5_060,  // SIP
+    5_093,  // Sentinel licences
+    5_351,  // NAT-PMP
+    5_353,  // mDNS
+    5_683,  // CoAP
+    6_881,  // BitTorrent
+    7_001,  // AFS
+    10_001, // Ubiquiti discovery
+    10_074, // TP-240 of Mitel
+    11_211, // memcached
+    17_185, // VxWorks debugging
+    20_811, // game servers
+    27_015, // Source engine
+    27_036, // Steam
+    27_960, // Quake
+    30_120, // FiveM
+    30_718, // Lantronix
+    32_414, // Plex
+    33_848, // Jenkins
+    37_810, // DVR-DHCP
+    41_794, // Crestron
+    47_808, // BACnet
+    53_413, // Netis
+];
+
+/// Whether there is anything to judge of a packet: the cheap part, for every packet.
+#[inline(always)]
+pub fn concerns(settings: &Settings, scratch: &Scratch) -> bool {
+    let Scratch { packet, role, .. } = scratch;
+    if role.trusted || matches!(packet.fragment, Fragment::Later) {
+        return false;
+    }
+    if packet.is_udp() {
+        return role.service == 0 && asks(settings) && holds(&settings.reflectors, packet.source_port);
+    }
+    packet.is_icmp() && matches!(packet.fragment, Fragment::Whole) && is_error(packet)
+}
+
+/// Judges what [`concerns`] this stage.
+#[inline(never)]
+pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let packet = &scratch.packet;
+    if packet.is_udp() {
+        return if is_for_nobody(context, packet) { drop(Reason::Reflection) } else { Step::Continue(()) };
+    }
+    let shortest = if packet.ipv6 { HEADER_V6 } else { HEADER_V4 };
+    if packet.payload_length < shortest {
+        return drop(Reason::IcmpError);
+    }
+    let quote = if packet.ipv6 { quote_v6(frame, packet) } else { quote_v4(frame, packet) };
+    // Beyond the first buffer of a frame nothing is read.
+    let Some(quote) = quote else { return Step::Continue(()) };
+    // To who has sent what is quoted, and it alone, is an error sent (RFC 792; RFC 4443 section 2.2).
+    if quote.destination != packet.destination {
+        return drop(Reason::IcmpError);
+    }
+    let has_ports = quote.destination_port != 0;
+    if has_ports && asks(context.settings) && is_for_nobody(context, &quote) {
+        return drop(Reason::IcmpError);
+    }
+    Step::Continue(())
+}
+
+/// Whether the host's sockets are to be asked.
+#[inline(always)]
+const fn asks(settings: &Settings) -> bool {
+    settings.flags & policy::REFLECTION != 0
+}
+
+/// Whether a set of ports holds one.
+#[inline(always)]
+pub fn holds(ports: &[u64; PORT_WORDS], port: u16) -> bool {
+    ports[usize::from(port >> 6) & (PORT_WORDS - 1)] >> (port & 63) & 1 != 0
+}
+
+/// Adds a port to a set of them.
+pub const fn add(ports: &mut [u64; PORT_WORDS], port: u16) {
+    ports[(port >> 6) as usize] |= 1 << (port & 63);
+}
+
+/// Takes a port out of a set of them.
+pub const fn remove(ports: &mut [u64; PORT_WORDS], port: u16) {
+    ports[(port >> 6) as usize] &= !(1 << (port & 63));
+}
+
+#[inline(always)]
+fn is_error(packet: &Packet) -> bool {
+    if packet.ipv6 { packet.icmp_type < INFORMATIONAL } else { ERRORS_V4.contains(&packet.icmp_type) }
+}
+
+/// Whether a packet is for this host, and for no socket of it.
+#[inline(always)]
+fn is_for_nobody<E: Env>(context: &Context<'_, E>, packet: &Packet) -> bool {
+    let forwarding = context.settings.flags & policy::REFLECTION_FORWARDING != 0;
+    is_local(context.settings, packet.destination)
+        && context.env.receiver(packet, forwarding) == Receiver::Nobody
+}
+
+#[inline(always)]
+fn is_local(settings: &Settings, address: Address) -> bool {
+    for (position, &[high, low]) in settings.locals.iter().enumerate() {
+        if position as u64 >= settings.local_count {
+            return false;
+        }
+        if address == (Address { high, low }) {
+            return true;
+        }
+    }
+    false
+}
+
+/// The answer that the quoted packet would get: its ends are exchanged. Without ports where they are not quoted.
+#[inline(always)]
+fn quote_v4<F: Frame>(frame: &F, packet: &Packet) -> Option<Packet> {
+    let header: [u8; HEADER_V4 as usize] = frame.bytes(packet.payload)?;
+    let length = u32::from(header[0] & 0xf) * 4;
+    let is_first = u16::from_be_bytes([header[6], header[7]]) & OFFSET_V4 == 0;
+    let mut quote = Packet {
+        source: Address::v4([header[16], header[17], header[18], header[19]]),
+        destination: Address::v4([header[12], header[13], header[14], header[15]]),
+        protocol: header[9],
+        ..Packet::default()
+    };
+    if is_first && length >= HEADER_V4 {
+        add_ports(frame, packet, length, &mut quote);
+    }
+    Some(quote)
+}
+
+#[inline(always)]
+fn quote_v6<F: Frame>(frame: &F, packet: &Packet) -> Option<Packet> {
+    let mut quote = Packet {
+        source: Address::v6(frame.bytes(packet.payload + 24)?),
+        destination: Address::v6(frame.bytes(packet.payload + 8)?),
+        protocol: frame.u8(packet.payload + 6)?,
+        ipv6: true,
+        ..Packet::default()
+    };
+    // What is behind extension headers has another number here, and so no ports.
+    add_ports(frame, packet, HEADER_V6, &mut quote);
+    Some(quote)
+}
+
+#[inline(always)]
+fn add_ports<F: Frame>(frame: &F, packet: &Packet, header: u32, quote: &mut Packet) {
+    let has_ports = quote.protocol == IpProto::Tcp as u8 || quote.protocol == IpProto::Udp as u8;
+    if !has_ports || packet.payload_length < header + 4 {
+        return;
+    }
+    if let Some([s0, s1, d0, d1]) = frame.bytes(packet.payload + header) {
+        quote.destination_port = u16::from_be_bytes([s0, s1]);
+        quote.source_port = u16::from_be_bytes([d0, d1]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PORT_WORDS, REFLECTORS, add, holds, remove};
+
+    #[test]
+    fn ports_are_sorted_and_each_there_once() {
+        assert!(REFLECTORS.is_sorted_by(|one, next| one < next));
+    }
+
+    #[test]
+    fn a_set_holds_what_was_added() {
+        let mut ports = [0; PORT_WORDS];
+        REFLECTORS.into_iter().for_each(|port| add(&mut ports, port));
+        for port in 0..=u16::MAX {
+            assert_eq!(holds(&ports, port), REFLECTORS.contains(&port), "{port}");
+        }
+        add(&mut ports, u16::MAX);
+        add(&mut ports, 0);
+        remove(&mut ports, 53);
+        assert!(holds(&ports, u16::MAX) && holds(&ports, 0) && holds(&ports, 17) && !holds(&ports, 53));
+    }
+}

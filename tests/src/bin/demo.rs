@@ -67,8 +67,8 @@ fn show(load: Load) -> Result<ExitCode> {
     tell("done; this is what came of it:\n");
     table::print(&without, &with, load);
     if let Guard::Gateway(gateway) = &guard {
-        println!("What the gateway dropped, and why (`gateway status`):");
-        for (reason, packets) in gateway.drops()?.iter().take(6) {
+        println!("What the gateway dropped or answered itself, and why (`gateway status`):");
+        for (reason, packets) in gateway.not_passed()?.iter().take(6) {
             println!("  {:>12} {reason}", table::count(*packets));
         }
     }

@@ -71,15 +71,15 @@ impl Gateway {
         Ok(passed.filter_map(|row| row["packets"].as_u64()).sum())
     }
 
-    /// Packets of all interfaces that it dropped, by reason, most first.
-    pub(crate) fn drops(&self) -> Result<Vec<(String, u64)>> {
+    /// Packets of all interfaces that it did not let through, by reason, most first.
+    pub(crate) fn not_passed(&self) -> Result<Vec<(String, u64)>> {
         let status = self.status()?;
         let mut sums: Vec<(String, u64)> = Vec::new();
         for row in status["traffic"].as_array().into_iter().flatten() {
             let (Some(reason), Some(packets)) = (row["reason"].as_str(), row["packets"].as_u64()) else {
                 continue;
             };
-            if row["verdict"] != "drop" || packets == 0 {
+            if row["verdict"] == "pass" || packets == 0 {
                 continue;
             }
             match sums.iter_mut().find(|(known, _)| known == reason) {

@@ -31,7 +31,7 @@ pub(crate) fn print(without: &Round, with: &Round, load: Load) {
     flooded(&without.forged, &with.forged);
     let networks = FORGED / 256;
     meaning(&format!(
-        "Sender and server share this machine: a server that is kept busy slows the sender down.\n     Each of {networks} neighbourhoods (/24) gets {NEIGHBOURS_SYN} SYNs/s; the honest client's own is as free as before."
+        "Sender and server share this machine: a server that is kept busy slows the sender down.\n     Each of {networks} neighbourhoods (/24) gets {NEIGHBOURS_SYN} SYNs/s; the honest client's own is as free as before.\n     With the gateway most answers are SYN cookies that it sends itself, from the driver, and keeps nothing of."
     ));
 }
 

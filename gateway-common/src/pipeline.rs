@@ -221,7 +221,7 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     handshake::explain(charged, scratch)?;
     if scratch.handshake.is_to_answer {
         context.env.apart(Stage::Answer, frame, context, scratch)?;
-        // No cookie: what all share is still to be charged.
+        // No cookie: the total is still to be charged.
         context.env.apart(Stage::Budgets, frame, context, scratch)?;
     }
     let gated = gate(frame, context, scratch);

@@ -81,20 +81,20 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     let class = &context.settings.classes[scratch.role.class as usize & (CLASSES - 1)];
     let service = service::at(context.settings, scratch.role.service);
 
-    let total = total(context, scratch.role.service, scratch.bill.within(share.all));
+    let total = total(context, scratch.role.service, scratch.bill.within(share.total));
     total.check(now)?;
     let neighbours = neighbours(frame, context, scratch)?;
     neighbours.check(now)?;
     let towards_service = towards_service(frame, context, class, service, scratch)?;
     towards_service.check(now)?;
     // The source's own budget holds in all other dimensions.
-    if share.own != 0 {
+    if share.near != 0 {
         context.env.apart(Stage::SeekSource, frame, context, scratch)?;
     }
     let own = Budget {
         bucket: bucket(context, scratch, Table::Sources),
         limits: &class.limits,
-        bill: bill.within(share.own & !towards_service.bill.mask),
+        bill: bill.within(share.near & !towards_service.bill.mask),
         scope: Scope::Source,
     };
     own.check(now)?;
@@ -103,7 +103,7 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     towards_service.charge(now)?;
     neighbours.charge(now)?;
     total.charge(now)?;
-    if share.own != 0
+    if share.near != 0
         && let Some(bucket) = own.bucket
     {
         bucket.count_packet(bill.bytes);
@@ -181,7 +181,7 @@ fn neighbours<'a, F: Frame, E: Env>(
 ) -> Step<BudgetOf<'a, E>> {
     let settings = context.settings;
     let mask = if scratch.role.class == 0 { settings.neighbours_own as Mask } else { 0 };
-    let bill = scratch.bill.within(mask & scratch.handshake.share.all);
+    let bill = scratch.bill.within(mask & scratch.handshake.share.near);
     let mut found = None;
     if bill.mask != 0 {
         context.env.apart(Stage::SeekNeighbours, frame, context, scratch)?;
@@ -201,7 +201,7 @@ fn towards_service<'a, F: Frame, E: Env>(
 ) -> Step<BudgetOf<'a, E>> {
     let share = scratch.handshake.share;
     let bill = Bill { mask: scratch.bill.mask | share.more, ..scratch.bill };
-    let bill = bill.within(share.own & service_mask(class, service));
+    let bill = bill.within(share.near & service_mask(class, service));
     let mut found = None;
     if bill.mask != 0 {
         context.env.apart(Stage::SeekService, frame, context, scratch)?;

@@ -87,17 +87,17 @@ impl Findings {
 /// Which budgets hold a packet, as sets of dimensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
-    /// Of the service's total and of the neighbourhood's.
-    pub all: Mask,
-    /// Of the source's own.
-    pub own: Mask,
+    /// Of the service's total.
+    pub total: Mask,
+    /// Of the neighbourhood and of the source.
+    pub near: Mask,
     /// What it counts in beside what it is, of the source's own.
     pub more: Mask,
 }
 
 impl Default for Share {
     fn default() -> Self {
-        Self { all: Mask::MAX, own: Mask::MAX, more: 0 }
+        Self { total: Mask::MAX, near: Mask::MAX, more: 0 }
     }
 }
 
@@ -117,8 +117,8 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     belongs(frame, context, scratch)
 }
 
-/// Decides whether a cookie is to answer a SYN. One does so out of no budget but the source's own: a forged flood uses up
-/// nothing that honest clients share, and whoever is said to have sent it gets no more answers than its limit.
+/// Decides whether a cookie is to answer a SYN. That costs the service's total nothing, so a forged flood does not use up what
+/// all honest clients share; the limits of its source and of the neighbourhood hold for answers too.
 #[inline(always)]
 fn plan<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
     let service = service::at(context.settings, scratch.role.service);
@@ -130,7 +130,7 @@ fn plan<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
     // In monitor mode nothing is sent.
     if is_on && context.settings.mode == mode::ENFORCE && ends_here(context, scratch).is_some() {
         scratch.handshake.is_to_answer = true;
-        scratch.handshake.share = Share { all: 0, ..Share::default() };
+        scratch.handshake.share = Share { total: 0, ..Share::default() };
     }
 }
 
@@ -253,7 +253,7 @@ pub fn socket<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
 /// Answers a SYN by a cookie. Where the host's TCP makes none for it, the SYN goes the usual way.
 #[inline(never)]
 pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    scratch.handshake.share = Share { own: 0, ..Share::default() };
+    scratch.handshake.share = Share { near: 0, ..Share::default() };
     let Some(scale) = ends_here(context, scratch) else { return Step::Continue(()) };
     let Scratch { packet, network, asked, .. } = scratch;
     let Some(cookie) = context.env.syn_cookie(packet, network.transport, asked) else {

@@ -133,10 +133,11 @@ fn budgets() -> Vec<Case> {
             Reason::SynCookie,
         ),
         listening(known_under(
-            "an answer costs no neighbourhood",
-            Stand::new().serve(always()).neighbours(Dimension::Syn, once),
+            "an answer costs its neighbourhood",
+            Stand::new().serve(always()).neighbours(Dimension::Syn, limit(Dimension::Syn, 1, 2)),
         ))
-        .times(5, syn(), Reason::SynCookie),
+        .times(2, syn(), Reason::SynCookie)
+        .gets(other(), Reason::NeighboursSyn),
         listening(known_under(
             "an answer costs its source",
             Stand::new().serve(always()).each(Dimension::Syn, limit(Dimension::Syn, 1, 2)),

@@ -211,12 +211,16 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
-    context.env.apart(Stage::Handshake, frame, context, scratch)?;
+    if handshake::concerns(scratch) {
+        context.env.apart(Stage::Handshake, frame, context, scratch)?;
+    }
     if reflection::concerns(context.settings, scratch) {
         context.env.apart(Stage::Reflection, frame, context, scratch)?;
     }
     budgets::bill(scratch);
-    context.env.apart(Stage::Quic, frame, context, scratch)?;
+    if quic::concerns(context.settings, scratch) {
+        context.env.apart(Stage::Quic, frame, context, scratch)?;
+    }
     let charged = context.env.apart(Stage::Budgets, frame, context, scratch);
     handshake::explain(charged, scratch)?;
     if scratch.handshake.is_to_answer {
@@ -238,6 +242,9 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
 
 #[inline(always)]
 fn gate<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    if !tls::concerns(context.settings, scratch) {
+        return Step::Continue(());
+    }
     context.env.apart(Stage::Tls, frame, context, scratch)?;
     if scratch.gate.must_read {
         context.env.apart(Stage::Hello, frame, context, scratch)?;

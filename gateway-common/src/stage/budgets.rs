@@ -65,7 +65,7 @@ impl<W: Words> Budget<'_, W> {
 }
 
 /// Writes down what a packet counts in.
-#[inline(never)]
+#[inline(always)]
 pub fn bill(scratch: &mut Scratch) {
     scratch.bill = Bill::of(&scratch.packet);
 }

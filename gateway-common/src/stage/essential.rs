@@ -18,7 +18,7 @@ const UNREACHABLE: u8 = 3;
 const FRAGMENTATION_NEEDED: u8 = 4;
 
 /// Neighbour discovery, and path-MTU messages that quote a packet which the addressed host may have sent.
-#[inline(never)]
+#[inline(always)]
 pub fn check<F: Frame>(frame: &F, packet: &Packet) -> Step {
     if !packet.is_icmp() || !matches!(packet.fragment, Fragment::Whole) {
         return Step::Continue(());

@@ -101,16 +101,19 @@ impl Default for Share {
     }
 }
 
-/// Finds out whether a TCP packet to a service begins a connection or belongs to one.
-#[inline(never)]
-pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+/// Whether this stage has to do with a packet: TCP to a service.
+#[inline(always)]
+pub fn concerns(scratch: &mut Scratch) -> bool {
     scratch.handshake = Findings::default();
     scratch.asked.found = Found::NotAsked;
     let Scratch { packet, role, .. } = &*scratch;
-    if role.service == 0 || !packet.is_tcp() || !matches!(packet.fragment, Fragment::Whole) {
-        return Step::Continue(());
-    }
-    if packet.is_syn() {
+    role.service != 0 && packet.is_tcp() && matches!(packet.fragment, Fragment::Whole)
+}
+
+/// Finds out whether a TCP packet to a service begins a connection or belongs to one.
+#[inline(never)]
+pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    if scratch.packet.is_syn() {
         plan(context, scratch);
         return Step::Continue(());
     }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Looks the source up in what configuration and live commands say.
-#[inline(never)]
+#[inline(always)]
 pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { packet, role, .. } = scratch;
     let (mut blocked, mut never) = (false, false);

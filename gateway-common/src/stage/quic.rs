@@ -6,7 +6,7 @@
 //! section 9, or a connection from before the gateway) to that of `migration`.
 
 use crate::{
-    abi::gate,
+    abi::{Settings, gate},
     connection,
     env::Env,
     frame::Frame,
@@ -30,14 +30,17 @@ pub struct Datagram {
     goes_on: bool,
 }
 
+/// Whether a packet is for a service that requires QUIC; if not, there is nothing to do after it has passed either.
+#[inline(always)]
+pub fn concerns(settings: &Settings, scratch: &mut Scratch) -> bool {
+    scratch.datagram.identity = 0;
+    scratch.packet.is_udp() && service::at(settings, scratch.role.service).gate == gate::QUIC
+}
+
 /// Judges a datagram to a service that requires QUIC.
 #[inline(never)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { packet, role, datagram, bill, .. } = scratch;
-    datagram.identity = 0;
-    if !packet.is_udp() || service::at(context.settings, role.service).gate != gate::QUIC {
-        return Step::Continue(());
-    }
+    let Scratch { packet, datagram, bill, .. } = scratch;
     if !matches!(packet.fragment, Fragment::Whole) {
         return drop(Reason::GatedFragment);
     }
@@ -56,7 +59,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 }
 
 /// Writes down that the datagram has passed.
-#[inline(never)]
+#[inline(always)]
 pub fn passed<E: Env>(context: &Context<'_, E>, scratch: &Scratch) {
     let Datagram { identity, known, goes_on } = scratch.datagram;
     if identity != 0 {

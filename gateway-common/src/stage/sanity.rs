@@ -11,7 +11,7 @@ use crate::{
 const BOOTP_SERVER: u16 = 67;
 
 /// Martian sources, land packets, impossible TCP flags.
-#[inline(never)]
+#[inline(always)]
 pub fn check(packet: &Packet) -> Step {
     if is_martian(packet) {
         return drop(Reason::MartianSource);

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Finds the service by protocol, port and local address. A later fragment has no port, so it is nobody's.
-#[inline(never)]
+#[inline(always)]
 pub fn find(settings: &Settings, scratch: &mut Scratch) {
     scratch.role.service = index(settings, &scratch.packet).unwrap_or(0);
 }

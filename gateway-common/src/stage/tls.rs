@@ -9,6 +9,7 @@
 //! Services that ask for more than the prefix shows have their first messages read by [`super::hello`].
 
 use crate::{
+    abi::Settings,
     connection::{self, Link, Phase},
     env::{Env, Socket},
     frame::Frame,
@@ -22,15 +23,19 @@ use crate::{
     wire::tls::{PREFIX, Start, is_http, is_ssl2, start},
 };
 
+/// Whether a packet is for a service that requires TLS.
+#[inline(always)]
+pub fn concerns(settings: &Settings, scratch: &mut Scratch) -> bool {
+    let Scratch { packet, role, gate, .. } = scratch;
+    (gate.must_read, gate.is_open) = (false, false);
+    packet.is_tcp() && requires_tls(service::at(settings, role.service))
+}
+
 /// Judges a packet to a service that requires TLS.
 #[inline(never)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { packet, role, gate, handshake, .. } = scratch;
-    (gate.must_read, gate.is_open) = (false, false);
     let service = service::at(context.settings, role.service);
-    if !packet.is_tcp() || !requires_tls(service) {
-        return Step::Continue(());
-    }
     if !matches!(packet.fragment, Fragment::Whole) {
         return drop(Reason::GatedFragment);
     }

@@ -70,14 +70,14 @@ pub struct Packet {
     pub source: Address,
     /// Where it goes.
     pub destination: Address,
-    /// Bytes of the whole frame.
-    pub length: u32,
     /// Offset in the frame of what follows the transport header.
     pub payload: u32,
     /// Bytes there are after the transport header by the word of the IP header.
     pub payload_length: u32,
     /// TCP sequence number; else 0.
     pub sequence: u32,
+    /// Bytes of the whole frame.
+    pub length: u32,
     /// TCP or UDP source port; else 0.
     pub source_port: u16,
     /// TCP or UDP destination port; else 0.

@@ -8,7 +8,7 @@
 //! [`Scratch`]: the kernel keeps that in map memory, whose contents the verifier does not follow. So it checks each stage
 //! once, instead of once for every way through the stages before.
 
-use core::ops::ControlFlow;
+use core::{hint::black_box, ops::ControlFlow};
 
 use crate::{
     abi::{Active, Settings, mode},
@@ -77,6 +77,28 @@ pub struct Places {
     pub source: Place,
 }
 
+impl Places {
+    /// The place in a table of sources or neighbourhoods.
+    #[inline(always)]
+    pub const fn of(&self, table: Table) -> &Place {
+        match table {
+            Table::Neighbours => &self.neighbours,
+            Table::ServiceSources => &self.service,
+            _ => &self.source,
+        }
+    }
+
+    /// The same, to write there.
+    #[inline(always)]
+    pub const fn of_mut(&mut self, table: Table) -> &mut Place {
+        match table {
+            Table::Neighbours => &mut self.neighbours,
+            Table::ServiceSources => &mut self.service,
+            _ => &mut self.source,
+        }
+    }
+}
+
 /// Who talks to whom.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Role {
@@ -91,10 +113,6 @@ pub struct Role {
 /// The stages that the kernel's verifier checks apart from the others, each once: see [`Env::apart`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// [`parse::network`].
-    Network,
-    /// [`parse::transport`].
-    Transport,
     /// [`handshake::check`].
     Handshake,
     /// [`handshake::ask`].
@@ -134,8 +152,6 @@ impl Stage {
     #[inline(always)]
     pub fn run<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         match self {
-            Self::Network => parse::network(frame, &mut scratch.network),
-            Self::Transport => parse::transport(frame, &scratch.network, &mut scratch.packet),
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
@@ -175,7 +191,8 @@ pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Ve
     let active = env.active();
     // Before an answer takes the frame's place.
     let length = frame.length();
-    scratch.role = Role::default();
+    // Each by itself: of a whole LLVM makes a call.
+    (scratch.role.trusted, scratch.role.class, scratch.role.service) = (false, 0, 0);
     let verdict = match env.settings(active) {
         None => Reason::Unconfigured.into(),
         Some(settings) if settings.mode == mode::OFF => Reason::Off.into(),
@@ -203,10 +220,17 @@ pub fn decide<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     }
 }
 
+/// Has what was written to scratch memory read from there, where LLVM would keep it in registers: the verifier forgets what
+/// it knew of it, and goes through what follows once and not for every way through what was before.
+#[inline(always)]
+pub(crate) fn read_again(scratch: &mut Scratch) -> &mut Scratch {
+    black_box(scratch)
+}
+
 #[inline(always)]
 fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    context.env.apart(Stage::Network, frame, context, scratch)?;
-    context.env.apart(Stage::Transport, frame, context, scratch)?;
+    parse::headers(frame, &mut scratch.network, &mut scratch.packet)?;
+    let scratch = read_again(scratch);
     lists::check(context, scratch)?;
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;
@@ -221,7 +245,7 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     if quic::concerns(context.settings, scratch) {
         context.env.apart(Stage::Quic, frame, context, scratch)?;
     }
-    let charged = context.env.apart(Stage::Budgets, frame, context, scratch);
+    let charged = budgets::charge(frame, context, scratch);
     handshake::explain(charged, scratch)?;
     if scratch.handshake.is_to_answer {
         context.env.apart(Stage::Answer, frame, context, scratch)?;

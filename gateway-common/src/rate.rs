@@ -218,6 +218,14 @@ impl Limit {
         }
     }
 
+    /// 1 where a packet of this price does not conform, else 0; 0 where there is no limit. Without a branch, as [`debt`].
+    #[inline(always)]
+    pub fn is_over(&self, tat: Instant, now: Instant, price: Instant) -> u32 {
+        // Debts are below 2^62 and prices below 2^61, costs and bursts below both: what is negative has the highest bit.
+        let room = self.burst.wrapping_sub(debt(tat, now).wrapping_add(price));
+        (black_box(room & 0_u64.wrapping_sub(self.cost)) >> 63) as u32
+    }
+
     /// The TAT after a packet of this price, or nothing when the packet does not conform.
     #[inline(always)]
     pub fn admit(&self, tat: Instant, now: Instant, price: Instant) -> Option<Instant> {

@@ -8,6 +8,8 @@
 //! Look-ups take the first slot with their key: should two CPUs insert one source in the same moment, the later slot is
 //! found by nobody and runs empty, and at most the packet that it was made for goes uncounted.
 
+use core::hint::black_box;
+
 use crate::{
     abi::{Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS, WAYS},
     env::{Env, Note, Slots, Table, Words},
@@ -56,14 +58,21 @@ pub const fn bit(dimension: Dimension) -> Mask {
     1 << dimension as u32
 }
 
-/// Why a packet is not charged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It is over the limit in this dimension.
-    Over(Dimension),
-    /// Others changed the bucket at every try.
-    Contended,
+/// The first dimension of a set, in the order of [`Dimension::ALL`].
+#[inline(always)]
+pub fn first_of(mask: Mask) -> Option<Dimension> {
+    Dimension::ALL.into_iter().find(|&dimension| has(mask, dimension))
 }
+
+/// Whether a set has a dimension. Hidden, or LLVM tests the bit in place, and from then on the verifier tells sets with and
+/// without it apart: as many ways through what follows as there are sets.
+#[inline(always)]
+fn has(mask: Mask, dimension: Dimension) -> bool {
+    black_box(mask >> dimension as u32) & 1 != 0
+}
+
+/// In an answer of [`Bucket::charge`], beside dimensions: others changed the bucket at every try.
+const CONTENDED: Mask = 1 << Dimension::COUNT;
 
 /// One source's slot.
 #[derive(Clone, Copy)]
@@ -76,57 +85,70 @@ impl<W: Words> Bucket<W> {
         Self(set.slot(0))
     }
 
-    /// The first dimension of the bill that the packet does not fit; changes nothing.
+    /// The dimensions of the bill that the packet does not fit; changes nothing.
     ///
     /// All dimensions are gone through, with the bill as a mask, so that every access has an offset that the verifier knows.
-    #[inline(never)]
-    pub fn over(&self, bill: Bill, limits: &Limits, now: Instant) -> Option<Dimension> {
+    #[inline(always)]
+    pub fn over(&self, bill: Bill, limits: &Limits, now: Instant) -> Mask {
+        let mut over = 0;
+        for dimension in Dimension::ALL {
+            if has(bill.mask, dimension) {
+                let limit = limits.of(dimension);
+                let tat = self.0.load(tat_word(dimension));
+                let is_over = limit.is_over(tat, now, limit.price(dimension, bill.bytes));
+                over |= is_over << dimension as u32;
+            }
+        }
+        over
+    }
+
+    /// Charges the packet in every dimension of the bill: an empty set. Else the dimension that it does not fit, or a set
+    /// without one where others changed the bucket at every try.
+    ///
+    /// Where another CPU used up the last of one dimension since [`Self::over`], what was charged in others stays charged: the
+    /// limits hold, and the source pays for one packet more.
+    #[inline(always)]
+    pub fn charge(&self, bill: Bill, limits: &Limits, now: Instant) -> Mask {
         for dimension in Dimension::ALL {
             let limit = limits.of(dimension);
-            if bill.mask & bit(dimension) != 0 && limit.is_limit() {
-                let tat = self.0.load(tat_word(dimension));
-                if limit.admit(tat, now, limit.price(dimension, bill.bytes)).is_none() {
-                    return Some(dimension);
+            if has(bill.mask, dimension) && limit.is_limit() {
+                let price = limit.price(dimension, bill.bytes);
+                if !self.charge_one(tat_word(dimension), price, limit, now) {
+                    let refusal = self.charge_again(dimension, price, limit, now);
+                    if refusal != 0 {
+                        return refusal;
+                    }
                 }
             }
         }
-        None
+        0
     }
 
-    /// Charges the packet in every dimension of the bill. Where another CPU used up the last of one dimension since
-    /// [`Self::over`], what was charged in others stays charged: the limits hold, and the source pays for one packet more.
-    #[inline(never)]
-    pub fn charge(&self, bill: Bill, limits: &Limits, now: Instant) -> Result<(), Refusal> {
-        for dimension in Dimension::ALL {
-            let limit = limits.of(dimension);
-            if bill.mask & bit(dimension) != 0 && limit.is_limit() {
-                self.charge_one(dimension, bill.bytes, limit, now)?;
-            }
-        }
-        Ok(())
+    /// Charges the packet in one dimension, if it fits and nobody else changes the bucket in the same moment.
+    #[inline(always)]
+    fn charge_one(&self, word: usize, price: Instant, limit: &Limit, now: Instant) -> bool {
+        let tat = self.0.load(word);
+        limit.admit(tat, now, price).is_some_and(|next| self.0.replace(word, tat, next))
     }
 
-    /// A function of its own in the kernel, so that the verifier goes through the tries once for each dimension and not once
-    /// for each combination of them.
+    /// What to do where that was not so. A function of its own in the kernel: it is rare, and the verifier goes through the
+    /// tries once for each dimension and not once for each combination of them.
     #[inline(never)]
-    fn charge_one(
+    fn charge_again(
         &self,
         dimension: Dimension,
-        bytes: u32,
+        price: Instant,
         limit: &Limit,
         now: Instant,
-    ) -> Result<(), Refusal> {
-        let price = limit.price(dimension, bytes);
-        for _ in 0..TRIES {
-            let tat = self.0.load(tat_word(dimension));
-            let Some(next) = limit.admit(tat, now, price) else {
-                return Err(Refusal::Over(dimension));
-            };
-            if self.0.replace(tat_word(dimension), tat, next) {
-                return Ok(());
+    ) -> Mask {
+        let word = tat_word(dimension);
+        for _ in 1..TRIES {
+            if self.charge_one(word, price, limit, now) {
+                return 0;
             }
         }
-        Err(Refusal::Contended)
+        let is_over = limit.is_over(self.0.load(word), now, price) != 0;
+        if is_over { bit(dimension) } else { CONTENDED }
     }
 
     /// Counts an admitted packet of the source.
@@ -181,9 +203,16 @@ const fn tat_word(dimension: Dimension) -> usize {
 /// Where a bucket is in its set: scratch memory, so that the verifier follows one bucket and not each of four.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
+    set: u32,
     way: u32,
     /// The debt of the slot at `way`, while a slot is looked for.
     owed: Instant,
+}
+
+/// Finds the bucket of a source, and leaves where it is. False where it has none.
+#[inline(always)]
+pub fn find<E: Env>(env: &E, table: Table, region: u32, key: u64, place: &mut Place) -> bool {
+    set(env, table, region, key, place).is_some_and(|set| find_in(set, key, place))
 }
 
 /// Finds the bucket of a source, made if need be, and leaves where it is. False where other CPUs took every slot that this
@@ -196,20 +225,22 @@ pub fn seek<E: Env>(
     key: u64,
     place: &mut Place,
 ) -> bool {
-    set(context.env, table, region, key).is_some_and(|set| find_or_take(context, table, set, key, place))
+    set(context.env, table, region, key, place)
+        .is_some_and(|set| find_or_take(context, table, set, key, place))
 }
 
-/// The bucket that [`seek`] found.
+/// The bucket that [`find`] or [`seek`] found.
 #[inline(always)]
-pub fn bucket<E: Env>(env: &E, table: Table, region: u32, key: u64, place: &Place) -> Option<BucketOf<E>> {
-    set(env, table, region, key).map(|set| Bucket(set.slot(place.way as usize)))
+pub fn bucket<E: Env>(env: &E, table: Table, place: &Place) -> Option<BucketOf<E>> {
+    env.buckets(table, place.set).map(|set| Bucket(set.slot(place.way as usize)))
 }
 
-/// The set of a source.
+/// The set of a source, of which it leaves the index.
 #[inline(always)]
-fn set<E: Env>(env: &E, table: Table, region: u32, key: u64) -> Option<E::Buckets> {
+fn set<E: Env>(env: &E, table: Table, region: u32, key: u64, place: &mut Place) -> Option<E::Buckets> {
     let sets = env.sets(table);
-    env.buckets(table, region * sets + (hash::place(env.key(), key) & (sets - 1)))
+    place.set = region * sets + (hash::place(env.key(), key) & (sets - 1));
+    env.buckets(table, place.set)
 }
 
 /// A bucket of an environment's tables.
@@ -224,7 +255,7 @@ fn find_or_take<E: Env>(
     place: &mut Place,
 ) -> bool {
     for _ in 0..2 {
-        if find(set, key, place) {
+        if find_in(set, key, place) {
             return true;
         }
         least_debt(set, context.now, place);
@@ -241,7 +272,7 @@ fn find_or_take<E: Env>(
         }
     }
     // The second round found what the first inserted, or lost the slot to another CPU again.
-    let found = find(set, key, place);
+    let found = find_in(set, key, place);
     if !found {
         context.env.note(table, Note::Full);
     }
@@ -249,7 +280,7 @@ fn find_or_take<E: Env>(
 }
 
 #[inline(always)]
-fn find<S: Slots>(set: S, key: u64, place: &mut Place) -> bool {
+fn find_in<S: Slots>(set: S, key: u64, place: &mut Place) -> bool {
     for way in 0..WAYS {
         if set.slot(way).load(SLOT_KEY) == key {
             place.way = way as u32;

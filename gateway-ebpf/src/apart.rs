@@ -55,8 +55,6 @@ macro_rules! apart {
 }
 
 apart! {
-    Network network network_frags
-    Transport transport transport_frags
     Handshake handshake handshake_frags
     Ask ask ask_frags
     Answer answer answer_frags

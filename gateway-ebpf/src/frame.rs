@@ -42,8 +42,8 @@ impl<const FRAGS: bool> Frame for XdpFrame<'_, FRAGS> {
         if after > self.0.data_end() {
             return None;
         }
-        // SAFETY: start..start + N lies before data_end by the check above; an array of bytes has no alignment.
-        Some(unsafe { *(start as *const [u8; N]) })
+        // SAFETY: start..start + N lies before data_end by the check above.
+        Some(unsafe { words(start) })
     }
 
     #[inline(always)]
@@ -53,6 +53,36 @@ impl<const FRAGS: bool> Frame for XdpFrame<'_, FRAGS> {
         // SAFETY: the callback is called with this very pointer, and not after this call.
         unsafe { bpf_loop(steps, callback as *mut c_void, (&raw mut turn).cast(), 0) };
     }
+}
+
+/// Reads bytes by whole words: headers are not aligned, so LLVM would read each byte by itself, and the verifier allows it
+/// where the machine does (`CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS`).
+///
+/// # Safety
+/// `start` is the address of `N` bytes of packet memory.
+#[inline(always)]
+unsafe fn words<const N: usize>(start: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut at = 0;
+    // A load clears the rest of its register.
+    macro_rules! take {
+        ($word:ty, $load:literal) => {
+            while at + size_of::<$word>() <= N {
+                let word: u64;
+                // SAFETY: the word lies within the bytes of the caller.
+                unsafe {
+                    asm!($load, out(reg) word, in(reg) start + at, options(pure, readonly, nostack));
+                }
+                bytes[at..at + size_of::<$word>()].copy_from_slice(&(word as $word).to_ne_bytes());
+                at += size_of::<$word>();
+            }
+        };
+    }
+    take!(u64, "{0} = *(u64 *)({1} + 0)");
+    take!(u32, "{0} = *(u32 *)({1} + 0)");
+    take!(u16, "{0} = *(u16 *)({1} + 0)");
+    take!(u8, "{0} = *(u8 *)({1} + 0)");
+    bytes
 }
 
 /// What a step needs.

@@ -9,6 +9,7 @@
 
 mod apart;
 mod constants;
+mod ends;
 mod env;
 mod frame;
 mod maps;
@@ -27,12 +28,14 @@ use crate::{env::KernelEnv, frame::XdpFrame};
 
 /// Judges every frame of an interface.
 #[xdp]
+#[inline(always)]
 pub(crate) fn gateway(context: XdpContext) -> u32 {
     judge(&context, &XdpFrame::<false>(&context))
 }
 
 /// The same for drivers and sizes of frames that need several buffers: headers are in the first.
 #[xdp(frags)]
+#[inline(always)]
 pub(crate) fn gateway_frags(context: XdpContext) -> u32 {
     judge(&context, &XdpFrame::<true>(&context))
 }

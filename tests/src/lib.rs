@@ -28,5 +28,5 @@ pub fn bucket(
     let context = Context { env: &env, settings, active, now };
     let mut place = Place::default();
     let is_found = table::seek(&context, table, 0, key, &mut place);
-    table::bucket(&env, table, 0, key, &place).filter(|_| is_found)
+    table::bucket(&env, table, &place).filter(|_| is_found)
 }

@@ -32,7 +32,7 @@ fn limits() -> Limits {
 fn admits(env: &HostEnv, limits: &Limits, key: u64, now: Instant) -> bool {
     let bill = Bill { bytes: 60, mask: bit(Dimension::Packets) };
     gateway_tests::bucket(env, Table::Sources, key, now).is_some_and(|bucket| {
-        bucket.over(bill, limits, now).is_none() && bucket.charge(bill, limits, now).is_ok()
+        bucket.over(bill, limits, now) == 0 && bucket.charge(bill, limits, now) == 0
     })
 }
 

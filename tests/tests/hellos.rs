@@ -7,7 +7,6 @@ use anyhow::Result;
 use gateway_common::hash::Key;
 use gateway_common::packet::{Address, Packet};
 use gateway_common::stage::parse;
-use gateway_common::wire::Network;
 use gateway_common::wire::hello::{Outcome, Reader, want};
 use gateway_common::wire::tls::{PREFIX, Start, start};
 use gateway_tests::captures;
@@ -35,7 +34,7 @@ fn streams(path: &Path) -> Vec<Vec<u8>> {
     // What is read of a damaged file counts.
     let _ = capture::read(path, &mut |captured| {
         let Some(judged) = replay.judge(captured) else { return };
-        let Some(packet) = parsed(&judged.ethernet).filter(Packet::is_tcp) else { return };
+        let Some(packet) = parse::packet(&judged.ethernet.as_slice()).filter(Packet::is_tcp) else { return };
         let ends = (packet.source, packet.source_port, packet.destination, packet.destination_port);
         if packet.is_syn() {
             starts.insert(ends, packet.sequence.wrapping_add(1));
@@ -60,12 +59,6 @@ fn assembled(segments: BTreeMap<u32, Vec<u8>>) -> Vec<u8> {
     }
     stream.truncate(STREAM_MAX);
     stream
-}
-
-fn parsed(frame: &[u8]) -> Option<Packet> {
-    let (mut network, mut packet) = (Network::default(), Packet::default());
-    parse::network(&frame, &mut network).is_continue().then_some(())?;
-    parse::transport(&frame, &network, &mut packet).is_continue().then_some(packet)
 }
 
 /// Whether the gate takes these bytes for the start of a hello.

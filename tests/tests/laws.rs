@@ -7,7 +7,6 @@ use gateway_common::abi::mode;
 use gateway_common::packet::Packet;
 use gateway_common::stage::parse;
 use gateway_common::verdict::{Action, Reason};
-use gateway_common::wire::Network;
 use gateway_tests::cases::{Draft, START};
 use gateway_tests::laws::{Watched, frames, judge_watched, mutate, rich_stand};
 use gateway_user::host::HostEnv;
@@ -41,12 +40,7 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
 
 /// What the parser makes of a frame that it lets through.
 fn parsed(frame: &[u8]) -> Option<Packet> {
-    let (frame, mut network, mut packet) = (Watched::new(frame), Network::default(), Packet::default());
-    let step = match parse::network(&frame, &mut network) {
-        ControlFlow::Continue(()) => parse::transport(&frame, &network, &mut packet),
-        broken => broken,
-    };
-    step.is_continue().then_some(packet)
+    parse::packet(&Watched::new(frame))
 }
 
 proptest! {

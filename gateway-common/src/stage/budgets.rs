@@ -5,62 +5,135 @@
 //! fits all of them, every budget is charged. A packet that is dropped costs nobody's budget anything.
 
 use crate::{
-    abi::{CLASSES, Class, Limits, SERVICE_REGIONS, Service},
-    env::{Env, Slots, Table, Words},
+    abi::{CLASSES, Class, Limits, SERVICE_REGIONS},
+    env::{Env, Table, Words},
     frame::Frame,
     packet::Packet,
-    pipeline::{Context, Scratch, Stage},
-    rate::{Dimension, Instant},
+    pipeline::{Context, Scratch, Stage, read_again},
     stage::service,
-    table::{self, Bill, Bucket, BucketOf, Mask, Refusal},
+    table::{self, Bill, Bucket, BucketOf, Mask},
     verdict::{Reason, Scope, Step, drop},
 };
 
-/// One budget that a packet must fit.
-#[derive(Clone, Copy)]
-struct Budget<'a, W> {
-    /// Nothing where the bill is empty, and where other CPUs took every slot that it wanted.
-    bucket: Option<Bucket<W>>,
-    limits: &'a Limits,
-    /// The packet's bill in the dimensions that this budget holds.
-    bill: Bill,
-    scope: Scope,
+/// Who shares a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// All sources of a service.
+    Service,
+    /// The neighbourhood. Sources of a class are known, and their neighbours are no sign of an attack.
+    Neighbourhood,
+    /// The source towards this service, where the service has limits of its own and the source's class has not.
+    SourceOfService,
+    /// The source, in all other dimensions.
+    Source,
 }
 
-type BudgetOf<'a, E> = Budget<'a, <<E as Env>::Buckets as Slots>::Slot>;
-
-impl<W: Words> Budget<'_, W> {
-    #[inline(always)]
-    fn check(&self, now: Instant) -> Step {
-        if self.bill.mask == 0 {
-            return Step::Continue(());
+impl Whose {
+    const fn scope(self) -> Scope {
+        match self {
+            Self::Service => Scope::Total,
+            Self::Neighbourhood => Scope::Neighbours,
+            Self::SourceOfService | Self::Source => Scope::Source,
         }
-        let Some(bucket) = self.bucket else { return drop(Reason::Contended) };
-        match bucket.over(self.bill, self.limits, now) {
-            Some(dimension) => self.refuse(bucket, dimension),
-            None => Step::Continue(()),
+    }
+
+    /// Which table has the bucket, and which stage makes it there.
+    const fn table(self) -> (Table, Stage) {
+        match self {
+            Self::Neighbourhood => (Table::Neighbours, Stage::SeekNeighbours),
+            Self::SourceOfService => (Table::ServiceSources, Stage::SeekService),
+            Self::Service | Self::Source => (Table::Sources, Stage::SeekSource),
+        }
+    }
+
+    /// What the packet counts in.
+    #[inline(always)]
+    fn bill<E: Env>(self, context: &Context<'_, E>, scratch: &Scratch) -> Bill {
+        let Scratch { bill, handshake, role, .. } = scratch;
+        let (settings, share) = (context.settings, handshake.share);
+        let service = service::at(settings, role.service);
+        let of_source = Bill { mask: (bill.mask | share.more) & share.near, ..*bill };
+        let of_service = service.own & !(class(context, scratch).own as Mask);
+        match self {
+            Self::Service => bill.within(share.total & service.totals),
+            Self::Neighbourhood if role.class == 0 => {
+                bill.within(share.near & settings.neighbours_own as Mask)
+            }
+            Self::Neighbourhood => bill.within(0),
+            Self::SourceOfService => of_source.within(of_service),
+            Self::Source => of_source.within(!of_service),
         }
     }
 
     #[inline(always)]
-    fn charge(&self, now: Instant) -> Step {
-        if self.bill.mask == 0 {
-            return Step::Continue(());
-        }
-        let Some(bucket) = self.bucket else { return drop(Reason::Contended) };
-        match bucket.charge(self.bill, self.limits, now) {
-            Ok(()) => Step::Continue(()),
-            Err(Refusal::Over(dimension)) => self.refuse(bucket, dimension),
-            Err(Refusal::Contended) => drop(Reason::Contended),
+    fn limits<'a, E: Env>(self, context: &Context<'a, E>, scratch: &Scratch) -> &'a Limits {
+        let service = service::at(context.settings, scratch.role.service);
+        match self {
+            Self::Service => &service.total,
+            Self::Neighbourhood => &context.settings.neighbours,
+            Self::SourceOfService => &service.limits,
+            Self::Source => &class(context, scratch).limits,
         }
     }
 
+    /// The bucket, which was found before.
     #[inline(always)]
-    fn refuse(&self, bucket: Bucket<W>, dimension: Dimension) -> Step {
-        if matches!(self.scope, Scope::Source) {
+    fn bucket<E: Env>(self, context: &Context<'_, E>, scratch: &Scratch) -> Option<BucketOf<E>> {
+        match self {
+            Self::Service => {
+                context.env.buckets(Table::Totals, scratch.role.service).map(Bucket::first_of)
+            }
+            _ => table::bucket(context.env, self.table().0, scratch.places.of(self.table().0)),
+        }
+    }
+
+    /// Finds the bucket, or has it made.
+    #[inline(always)]
+    fn find<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+        let (table, otherwise) = self.table();
+        let (region, key) = address(context, scratch, table);
+        if self == Self::Service || table::find(context.env, table, region, key, scratch.places.of_mut(table)) {
+            return Step::Continue(());
+        }
+        context.env.apart(otherwise, frame, context, scratch)
+    }
+
+    /// Holds the packet to the budget; changes nothing.
+    #[inline(always)]
+    fn check<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+        // The packets of a source are counted, whether or not there is a limit on them.
+        let is_counted = self == Self::Source && scratch.handshake.share.near != 0;
+        if self.bill(context, scratch).mask == 0 && !is_counted {
+            return Step::Continue(());
+        }
+        self.find(frame, context, scratch)?;
+        let scratch = read_again(scratch);
+        let Some(bucket) = self.bucket(context, scratch) else { return drop(Reason::Contended) };
+        let (bill, limits) = (self.bill(context, scratch), self.limits(context, scratch));
+        self.answer(bucket, bucket.over(bill, limits, context.now))
+    }
+
+    /// Charges the budget.
+    #[inline(always)]
+    fn charge<E: Env>(self, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+        let bill = self.bill(context, scratch);
+        if bill.mask == 0 {
+            return Step::Continue(());
+        }
+        let Some(bucket) = self.bucket(context, scratch) else { return drop(Reason::Contended) };
+        self.answer(bucket, bucket.charge(bill, self.limits(context, scratch), context.now))
+    }
+
+    #[inline(always)]
+    fn answer<W: Words>(self, bucket: Bucket<W>, refusal: Mask) -> Step {
+        if refusal == 0 {
+            return Step::Continue(());
+        }
+        let Some(dimension) = table::first_of(refusal) else { return drop(Reason::Contended) };
+        if matches!(self.scope(), Scope::Source) {
             bucket.count_drop();
         }
-        drop(self.scope.reason(dimension))
+        drop(self.scope().reason(dimension))
     }
 }
 
@@ -71,79 +144,45 @@ pub fn bill(scratch: &mut Scratch) {
 }
 
 /// Checks and charges all budgets of a packet. Trusted sources have none.
-#[inline(never)]
+#[inline(always)]
 pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     if scratch.role.trusted {
         return Step::Continue(());
     }
-    let (bill, share, now) = (scratch.bill, scratch.handshake.share, context.now);
-    let bill = Bill { mask: bill.mask | share.more, ..bill };
-    let class = &context.settings.classes[scratch.role.class as usize & (CLASSES - 1)];
-    let service = service::at(context.settings, scratch.role.service);
+    Whose::Service.check(frame, context, scratch)?;
+    Whose::Neighbourhood.check(frame, context, scratch)?;
+    Whose::SourceOfService.check(frame, context, scratch)?;
+    Whose::Source.check(frame, context, scratch)?;
 
-    let total = total(context, scratch.role.service, scratch.bill.within(share.total));
-    total.check(now)?;
-    let neighbours = neighbours(frame, context, scratch)?;
-    neighbours.check(now)?;
-    let towards_service = towards_service(frame, context, class, service, scratch)?;
-    towards_service.check(now)?;
-    // The source's own budget holds in all other dimensions.
-    if share.near != 0 {
-        context.env.apart(Stage::SeekSource, frame, context, scratch)?;
-    }
-    let own = Budget {
-        bucket: bucket(context, scratch, Table::Sources),
-        limits: &class.limits,
-        bill: bill.within(share.near & !towards_service.bill.mask),
-        scope: Scope::Source,
-    };
-    own.check(now)?;
-
-    own.charge(now)?;
-    towards_service.charge(now)?;
-    neighbours.charge(now)?;
-    total.charge(now)?;
-    if share.near != 0
-        && let Some(bucket) = own.bucket
+    Whose::Source.charge(context, scratch)?;
+    Whose::SourceOfService.charge(context, scratch)?;
+    Whose::Neighbourhood.charge(context, scratch)?;
+    Whose::Service.charge(context, scratch)?;
+    if scratch.handshake.share.near != 0
+        && let Some(bucket) = Whose::Source.bucket(context, scratch)
     {
-        bucket.count_packet(bill.bytes);
+        bucket.count_packet(scratch.bill.bytes);
     }
     Step::Continue(())
 }
 
 /// Counts a packet that a later stage drops.
 #[inline(never)]
-pub fn count_drop<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
-    // Its budgets were found before.
+pub fn count_drop<E: Env>(context: &Context<'_, E>, scratch: &Scratch) {
+    // Its bucket was found before.
     if !scratch.role.trusted
-        && let Some(bucket) = bucket(context, scratch, Table::Sources)
+        && let Some(bucket) = Whose::Source.bucket(context, scratch)
     {
         bucket.count_drop();
     }
 }
 
-/// Finds a packet's bucket in a table.
+/// Finds a packet's bucket in a table, or makes it.
 #[inline(always)]
 pub fn seek<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch, table: Table) -> Step {
     let (region, key) = address(context, scratch, table);
-    let place = match table {
-        Table::Neighbours => &mut scratch.places.neighbours,
-        Table::ServiceSources => &mut scratch.places.service,
-        _ => &mut scratch.places.source,
-    };
-    if table::seek(context, table, region, key, place) { Step::Continue(()) } else { drop(Reason::Contended) }
-}
-
-/// The bucket that [`seek`] found.
-#[inline(always)]
-fn bucket<E: Env>(context: &Context<'_, E>, scratch: &Scratch, table: Table) -> Option<BucketOf<E>> {
-    let (region, key) = address(context, scratch, table);
-    let place = match table {
-        Table::Neighbours => &scratch.places.neighbours,
-        Table::ServiceSources => &scratch.places.service,
-        _ => &scratch.places.source,
-    };
-    table::bucket(context.env, table, region, key, place)
+    let is_there = table::seek(context, table, region, key, scratch.places.of_mut(table));
+    if is_there { Step::Continue(()) } else { drop(Reason::Contended) }
 }
 
 /// Region and key of a packet in a table.
@@ -163,57 +202,10 @@ fn address<E: Env>(context: &Context<'_, E>, scratch: &Scratch, table: Table) ->
     }
 }
 
-/// What all sources of the service share.
+/// The class of a packet's source.
 #[inline(always)]
-fn total<'a, E: Env>(context: &Context<'a, E>, index: u32, bill: Bill) -> BudgetOf<'a, E> {
-    let service = service::at(context.settings, index);
-    let bill = bill.within(service.totals);
-    let set = if bill.mask == 0 { None } else { context.env.buckets(Table::Totals, index) };
-    Budget { bucket: set.map(Bucket::first_of), limits: &service.total, bill, scope: Scope::Total }
-}
-
-/// What the neighbourhood shares. Sources of a class are known, and their neighbours are no sign of an attack.
-#[inline(always)]
-fn neighbours<'a, F: Frame, E: Env>(
-    frame: &F,
-    context: &Context<'a, E>,
-    scratch: &mut Scratch,
-) -> Step<BudgetOf<'a, E>> {
-    let settings = context.settings;
-    let mask = if scratch.role.class == 0 { settings.neighbours_own as Mask } else { 0 };
-    let bill = scratch.bill.within(mask & scratch.handshake.share.near);
-    let mut found = None;
-    if bill.mask != 0 {
-        context.env.apart(Stage::SeekNeighbours, frame, context, scratch)?;
-        found = bucket(context, scratch, Table::Neighbours);
-    }
-    Step::Continue(Budget { bucket: found, limits: &settings.neighbours, bill, scope: Scope::Neighbours })
-}
-
-/// What the source has towards this service, where the service has limits of its own and the source's class has not.
-#[inline(always)]
-fn towards_service<'a, F: Frame, E: Env>(
-    frame: &F,
-    context: &Context<'a, E>,
-    class: &Class,
-    service: &'a Service,
-    scratch: &mut Scratch,
-) -> Step<BudgetOf<'a, E>> {
-    let share = scratch.handshake.share;
-    let bill = Bill { mask: scratch.bill.mask | share.more, ..scratch.bill };
-    let bill = bill.within(share.near & service_mask(class, service));
-    let mut found = None;
-    if bill.mask != 0 {
-        context.env.apart(Stage::SeekService, frame, context, scratch)?;
-        found = bucket(context, scratch, Table::ServiceSources);
-    }
-    Step::Continue(Budget { bucket: found, limits: &service.limits, bill, scope: Scope::Source })
-}
-
-/// The dimensions in which a service's limits hold for sources of a class.
-#[inline(always)]
-const fn service_mask(class: &Class, service: &Service) -> Mask {
-    service.own & !(class.own as Mask)
+fn class<'a, E: Env>(context: &Context<'a, E>, scratch: &Scratch) -> &'a Class {
+    &context.settings.classes[scratch.role.class as usize & (CLASSES - 1)]
 }
 
 /// What precedes an IPv4 address in a key. As an IPv6 prefix it lies in ::/16, which the sanity stage lets nobody use.

@@ -111,7 +111,7 @@ pub fn concerns(scratch: &mut Scratch) -> bool {
 }
 
 /// Finds out whether a TCP packet to a service begins a connection or belongs to one.
-#[inline(never)]
+#[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     if scratch.packet.is_syn() {
         plan(context, scratch);
@@ -254,7 +254,7 @@ pub fn socket<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
 }
 
 /// Answers a SYN by a cookie. Where the host's TCP makes none for it, the SYN goes the usual way.
-#[inline(never)]
+#[inline(always)]
 pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     scratch.handshake.share = Share { near: 0, ..Share::default() };
     let Some(scale) = ends_here(context, scratch) else { return Step::Continue(()) };
@@ -265,13 +265,14 @@ pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     let Step::Continue((_, at)) = eth::network(frame) else { return Step::Continue(()) };
     let is_told = |bit| context.settings.flags & bit != 0;
     let terms = Terms {
+        cookie,
         clock: context.env.tcp_clock(),
         keeps: is_told(policy::COOKIE_OPTIONS),
         sack: is_told(policy::SACK),
         scale: if scale == 0 { NO_SCALE } else { scale },
     };
     let options = Options::read(frame, network.transport + 20, packet.payload);
-    scratch.answer.write(packet, &options, cookie, terms);
+    scratch.answer.write(packet, &options, &terms);
     replace(frame, context, scratch);
     if !context.env.reply(at, &scratch.answer) {
         return Step::Continue(());

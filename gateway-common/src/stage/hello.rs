@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Judges a segment with data to such a service.
-#[inline(never)]
+#[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { packet, role, gate, .. } = scratch;
     let (env, now) = (context.env, context.now);

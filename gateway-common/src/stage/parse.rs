@@ -14,37 +14,30 @@ const UDP: u8 = IpProto::Udp as u8;
 const ICMP: u8 = IpProto::Icmp as u8;
 const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
 
-/// Parses a frame down to its IP header and what extends it. What is not IP passes.
+/// Parses a frame down to its transport header. What is not IP passes.
 ///
-/// The answer is left in place: an enum whose tag lies inside its data is described by the compiler in a way that the
-/// kernel's BTF check refuses.
-#[inline(never)]
-pub fn network<F: Frame>(frame: &F, network: &mut Network) -> Step {
+/// The answer is left in place: in the kernel it lies in map memory, of which the verifier keeps nothing in mind.
+#[inline(always)]
+pub fn headers<F: Frame>(frame: &F, network: &mut Network, packet: &mut Packet) -> Step {
     let (ether_type, offset) = eth::network(frame)?;
     match ether_type {
-        eth::IPV4 => *network = ipv4::parse(frame, offset)?,
-        eth::IPV6 => ipv6::parse(frame, offset, network)?,
+        eth::IPV4 => ipv4::parse(frame, offset, network, packet)?,
+        eth::IPV6 => ipv6::parse(frame, offset, network, packet)?,
         _ => return pass(Reason::NonIp),
     }
-    Step::Continue(())
+    if matches!(packet.fragment, Fragment::Later) {
+        return Step::Continue(());
+    }
+    match (packet.protocol, packet.ipv6) {
+        (TCP, _) => tcp::parse(frame, *network, packet),
+        (UDP, _) => udp::parse(frame, *network, packet),
+        (ICMP, false) | (ICMPV6, true) => icmp::parse(frame, *network, packet),
+        _ => Step::Continue(()),
+    }
 }
 
-/// Parses the transport header.
-#[inline(never)]
-pub fn transport<F: Frame>(frame: &F, network: &Network, packet: &mut Packet) -> Step {
-    *packet = header(frame, *network)?;
-    Step::Continue(())
-}
-
-#[inline(always)]
-fn header<F: Frame>(frame: &F, network: Network) -> Step<Packet> {
-    if matches!(network.packet.fragment, Fragment::Later) {
-        return Step::Continue(network.packet);
-    }
-    match (network.packet.protocol, network.packet.ipv6) {
-        (TCP, _) => tcp::parse(frame, network),
-        (UDP, _) => udp::parse(frame, network),
-        (ICMP, false) | (ICMPV6, true) => icmp::parse(frame, network),
-        _ => Step::Continue(network.packet),
-    }
+/// What a frame is, where it has headers that can be read.
+pub fn packet<F: Frame>(frame: &F) -> Option<Packet> {
+    let (mut network, mut packet) = (Network::default(), Packet::default());
+    headers(frame, &mut network, &mut packet).is_continue().then_some(packet)
 }

@@ -38,7 +38,7 @@ pub fn concerns(settings: &Settings, scratch: &mut Scratch) -> bool {
 }
 
 /// Judges a datagram to a service that requires QUIC.
-#[inline(never)]
+#[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { packet, datagram, bill, .. } = scratch;
     if !matches!(packet.fragment, Fragment::Whole) {

@@ -96,7 +96,7 @@ pub fn concerns(settings: &Settings, scratch: &Scratch) -> bool {
 }
 
 /// Judges what [`concerns`] this stage.
-#[inline(never)]
+#[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let packet = &scratch.packet;
     if packet.is_udp() {

@@ -32,7 +32,7 @@ pub fn concerns(settings: &Settings, scratch: &mut Scratch) -> bool {
 }
 
 /// Judges a packet to a service that requires TLS.
-#[inline(never)]
+#[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { packet, role, gate, handshake, .. } = scratch;
     let service = service::at(context.settings, role.service);

@@ -12,17 +12,15 @@ const HEADER: u32 = 8;
 
 /// Parses the header.
 #[inline(always)]
-pub fn parse<F: Frame>(frame: &F, network: Network) -> Step<Packet> {
-    let first = matches!(network.packet.fragment, Fragment::First);
+pub fn parse<F: Frame>(frame: &F, network: Network, packet: &mut Packet) -> Step {
+    let first = matches!(packet.fragment, Fragment::First);
     let header = frame.bytes::<2>(network.transport);
     let (Some([icmp_type, icmp_code]), true) = (header, network.length >= HEADER) else {
         return drop(if first { Reason::TinyFragment } else { Reason::IcmpMalformed });
     };
-    Step::Continue(Packet {
-        icmp_type,
-        icmp_code,
-        payload: network.transport + HEADER,
-        payload_length: network.length - HEADER,
-        ..network.packet
-    })
+    packet.icmp_type = icmp_type;
+    packet.icmp_code = icmp_code;
+    packet.payload = network.transport + HEADER;
+    packet.payload_length = network.length - HEADER;
+    Step::Continue(())
 }

@@ -1,4 +1,5 @@
-//! IPv4 (RFC 791): contract: a frame and the header's offset in, [`Network`] out; options are stepped over.
+//! IPv4 (RFC 791): contract: a frame and the header's offset in, [`Network`] out, and addresses, protocol and fragment in the
+//! packet; options are stepped over.
 
 use network_types::ip::{IpProto, Ipv4Hdr};
 
@@ -14,7 +15,7 @@ const OFFSET_MASK: u16 = 0x1fff;
 
 /// Parses the header.
 #[inline(always)]
-pub fn parse<F: Frame>(frame: &F, offset: u32) -> Step<Network> {
+pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network, packet: &mut Packet) -> Step {
     let Some(header) = frame.bytes::<{ Ipv4Hdr::LEN }>(offset) else {
         return drop(Reason::Ipv4Malformed);
     };
@@ -35,7 +36,7 @@ pub fn parse<F: Frame>(frame: &F, offset: u32) -> Step<Network> {
         (0, _) => Fragment::First,
         (start, _) => later(u32::from(start) * 8, length, protocol)?,
     };
-    let packet = Packet {
+    *packet = Packet {
         source: Address::v4([s0, s1, s2, s3]),
         destination: Address::v4([d0, d1, d2, d3]),
         length: frame.length(),
@@ -44,7 +45,8 @@ pub fn parse<F: Frame>(frame: &F, offset: u32) -> Step<Network> {
         fragment,
         ..Packet::default()
     };
-    Step::Continue(Network { packet, transport: offset + header_length, length })
+    *network = Network { transport: offset + header_length, length };
+    Step::Continue(())
 }
 
 /// The largest IP packet; fragments that end beyond it are the "ping of death".

@@ -1,4 +1,5 @@
-//! IPv6 (RFC 8200) with its extension headers: contract: a frame and the header's offset in, [`Network`] out.
+//! IPv6 (RFC 8200) with its extension headers: contract: a frame and the header's offset in, [`Network`] out, and
+//! addresses, protocol and fragment in the packet.
 //!
 //! The chain is walked over at most [`CHAIN_MAX`] headers. What ends it: a transport protocol, ESP, "no next header", an
 //! unknown number, or a later fragment, whose bytes are no header at all.
@@ -31,7 +32,7 @@ const UNIT: u32 = 8;
 
 /// Parses the header and its chain.
 #[inline(always)]
-pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network) -> Step {
+pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network, packet: &mut Packet) -> Step {
     let Some(header) = frame.bytes::<8>(offset) else {
         return drop(Reason::Ipv6Malformed);
     };
@@ -44,7 +45,7 @@ pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network) -> Step {
     if version >> 4 != 6 || transport + length > frame.length() {
         return drop(Reason::Ipv6Malformed);
     }
-    let packet = Packet {
+    *packet = Packet {
         source: Address::v6(source),
         destination: Address::v6(destination),
         length: frame.length(),
@@ -53,8 +54,11 @@ pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network) -> Step {
         hops,
         ..Packet::default()
     };
-    *network = Network { packet, transport, length };
-    let mut chain = Chain { network, answer: Step::Continue(()) };
+    *network = Network { transport, length };
+    if !is_extension(next) {
+        return Step::Continue(());
+    }
+    let mut chain = Chain { network, packet, answer: Step::Continue(()) };
     frame.take_steps(CHAIN_MAX as u32 + 1, &mut chain);
     chain.answer
 }
@@ -62,25 +66,26 @@ pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network) -> Step {
 /// The way along a chain, one header a step.
 struct Chain<'a> {
     network: &'a mut Network,
+    packet: &'a mut Packet,
     answer: Step,
 }
 
 impl Task for Chain<'_> {
     #[inline(always)]
     fn step<F: Frame>(&mut self, position: u32, frame: &F) -> ControlFlow<()> {
-        if !is_extension(self.network.packet.protocol)
-            || matches!(self.network.packet.fragment, Fragment::Later)
+        if !is_extension(self.packet.protocol)
+            || matches!(self.packet.fragment, Fragment::Later)
         {
             return ControlFlow::Break(());
         }
-        self.answer = header(frame, position, self.network);
+        self.answer = header(frame, position, self.network, self.packet);
         if self.answer.is_break() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
 /// Steps over the extension header at `position` of the chain.
 #[inline(always)]
-fn header<F: Frame>(frame: &F, position: u32, network: &mut Network) -> Step {
+fn header<F: Frame>(frame: &F, position: u32, network: &mut Network, packet: &mut Packet) -> Step {
     if position == CHAIN_MAX as u32 {
         return drop(Reason::Ipv6Chain);
     }
@@ -88,11 +93,11 @@ fn header<F: Frame>(frame: &F, position: u32, network: &mut Network) -> Step {
         return drop(if network.transport > crate::frame::OFFSET_MAX {
             Reason::Ipv6Chain
         } else {
-            cut_short(network)
+            cut_short(packet)
         });
     };
     let [next, extra, kind, low, ..] = header;
-    let size = match network.packet.protocol {
+    let size = match packet.protocol {
         HOP_BY_HOP if position != 0 => return drop(Reason::Ipv6Malformed),
         // RFC 4302 section 2.2: in units of four bytes, less two.
         AUTHENTICATION => (u32::from(extra) + 2) * 4,
@@ -100,25 +105,25 @@ fn header<F: Frame>(frame: &F, position: u32, network: &mut Network) -> Step {
         _ => (u32::from(extra) + 1) * UNIT,
     };
     if size > network.length {
-        return drop(cut_short(network));
+        return drop(cut_short(packet));
     }
-    if network.packet.protocol == ROUTING && kind == 0 {
+    if packet.protocol == ROUTING && kind == 0 {
         return drop(Reason::Ipv6RoutingType0);
     }
-    let is_fragment = network.packet.protocol == FRAGMENT;
-    network.packet.protocol = next;
+    let is_fragment = packet.protocol == FRAGMENT;
+    packet.protocol = next;
     network.transport = network.transport.wrapping_add(size);
     network.length -= size;
     if is_fragment {
-        network.packet.fragment = fragment(u16::from_be_bytes([kind, low]), network)?;
+        packet.fragment = fragment(u16::from_be_bytes([kind, low]), network, packet)?;
     }
     Step::Continue(())
 }
 
 /// RFC 7112 section 5: the first fragment holds the whole chain.
 #[inline(always)]
-const fn cut_short(network: &Network) -> Reason {
-    if matches!(network.packet.fragment, Fragment::First) {
+const fn cut_short(packet: &Packet) -> Reason {
+    if matches!(packet.fragment, Fragment::First) {
         Reason::TinyFragment
     } else {
         Reason::Ipv6Malformed
@@ -127,12 +132,12 @@ const fn cut_short(network: &Network) -> Reason {
 
 /// RFC 8200 section 4.5: 13 bits of offset in units of eight bytes, two reserved, one "more fragments".
 #[inline(always)]
-fn fragment(field: u16, network: &Network) -> Step<Fragment> {
+fn fragment(field: u16, network: &Network, packet: &Packet) -> Step<Fragment> {
     match (field & 0xfff8, field & 1) {
         // RFC 6946: atomic; a fragment header of earlier in the chain keeps its word.
-        (0, 0) => Step::Continue(network.packet.fragment),
+        (0, 0) => Step::Continue(packet.fragment),
         (0, _) => Step::Continue(Fragment::First),
-        (start, _) => ipv4::later(u32::from(start), network.length, network.packet.protocol),
+        (start, _) => ipv4::later(u32::from(start), network.length, packet.protocol),
     }
 }
 

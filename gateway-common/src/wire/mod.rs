@@ -13,13 +13,9 @@ pub mod tcp;
 pub mod tls;
 pub mod udp;
 
-use crate::packet::Packet;
-
 /// What an IP header leaves for the transport header.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Network {
-    /// Addresses, protocol and fragment are filled in.
-    pub packet: Packet,
     /// Offset of what follows the IP header and its extensions.
     pub transport: u32,
     /// Bytes from there to the end of the IP packet.

@@ -35,9 +35,11 @@ pub struct Cookie {
     pub mss: u16,
 }
 
-/// What this host offers a client that offers all.
+/// What this host answers with, and offers a client that offers all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
+    /// What the connection begins with.
+    pub cookie: Cookie,
     /// The clock of the host's TCP timestamps, in ms.
     pub clock: u32,
     /// The host's TCP finds options in them again.
@@ -68,11 +70,11 @@ impl Default for SynAck {
 }
 
 impl SynAck {
-    /// Writes the answer to a SYN.
-    #[inline(always)]
-    pub fn write(&mut self, syn: &Packet, options: &Options, cookie: Cookie, terms: Terms) {
+    /// Writes the answer to a SYN. A function of its own in the kernel: its stack is added to its caller's alone.
+    #[inline(never)]
+    pub fn write(&mut self, syn: &Packet, options: &Options, terms: &Terms) {
         *self = Self::default();
-        self.write_tcp(syn, options, cookie, terms);
+        self.write_tcp(syn, options, terms);
         let sum = if syn.ipv6 { self.write_ipv6(syn) } else { self.write_ipv4(syn) };
         // Both pseudo headers end with protocol and length (RFC 9293 section 3.1, RFC 8200 section 8.1).
         let sum = sum + u32::from(IpProto::Tcp as u8) + self.tcp_length;
@@ -81,17 +83,17 @@ impl SynAck {
     }
 
     #[inline(always)]
-    fn write_tcp(&mut self, syn: &Packet, options: &Options, cookie: Cookie, terms: Terms) {
+    fn write_tcp(&mut self, syn: &Packet, options: &Options, terms: &Terms) {
         let tcp = &mut self.tcp;
         put16(tcp, 0, syn.destination_port);
         put16(tcp, 2, syn.source_port);
-        put32(tcp, 4, cookie.sequence);
+        put32(tcp, 4, terms.cookie.sequence);
         put32(tcp, 8, syn.sequence.wrapping_add(1));
         tcp[13] = flags::SYN | flags::ACK;
         put16(tcp, 14, WINDOW);
         tcp[20] = kind::MSS;
         tcp[21] = 4;
-        put16(tcp, 22, cookie.mss);
+        put16(tcp, 22, terms.cookie.mss);
         let mut length = TCP + MSS;
         if terms.keeps && options.has_timestamps {
             let has_sack = terms.sack && options.has_sack;

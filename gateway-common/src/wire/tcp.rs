@@ -12,8 +12,8 @@ pub const HEADER_MIN: u32 = network_types::tcp::TcpHdr::LEN as u32;
 
 /// Parses the header.
 #[inline(always)]
-pub fn parse<F: Frame>(frame: &F, network: Network) -> Step<Packet> {
-    let cut_short = if matches!(network.packet.fragment, Fragment::First) {
+pub fn parse<F: Frame>(frame: &F, network: Network, packet: &mut Packet) -> Step {
+    let cut_short = if matches!(packet.fragment, Fragment::First) {
         Reason::TinyFragment
     } else {
         Reason::TcpMalformed
@@ -33,13 +33,11 @@ pub fn parse<F: Frame>(frame: &F, network: Network) -> Step<Packet> {
     if header_length > network.length {
         return drop(cut_short);
     }
-    Step::Continue(Packet {
-        source_port: u16::from_be_bytes([s0, s1]),
-        destination_port: u16::from_be_bytes([d0, d1]),
-        sequence: u32::from_be_bytes([q0, q1, q2, q3]),
-        tcp_flags,
-        payload: network.transport + header_length,
-        payload_length: network.length - header_length,
-        ..network.packet
-    })
+    packet.source_port = u16::from_be_bytes([s0, s1]);
+    packet.destination_port = u16::from_be_bytes([d0, d1]);
+    packet.sequence = u32::from_be_bytes([q0, q1, q2, q3]);
+    packet.tcp_flags = tcp_flags;
+    packet.payload = network.transport + header_length;
+    packet.payload_length = network.length - header_length;
+    Step::Continue(())
 }

@@ -13,8 +13,8 @@ const HEADER: u32 = UdpHdr::LEN as u32;
 
 /// Parses the header.
 #[inline(always)]
-pub fn parse<F: Frame>(frame: &F, network: Network) -> Step<Packet> {
-    let first = matches!(network.packet.fragment, Fragment::First);
+pub fn parse<F: Frame>(frame: &F, network: Network, packet: &mut Packet) -> Step {
+    let first = matches!(packet.fragment, Fragment::First);
     let header = frame.bytes::<6>(network.transport);
     let (Some([s0, s1, d0, d1, l0, l1]), true) = (header, network.length >= HEADER) else {
         return drop(if first { Reason::TinyFragment } else { Reason::UdpMalformed });
@@ -23,11 +23,9 @@ pub fn parse<F: Frame>(frame: &F, network: Network) -> Step<Packet> {
     if length < HEADER || (length > network.length && !first) {
         return drop(Reason::UdpMalformed);
     }
-    Step::Continue(Packet {
-        source_port: u16::from_be_bytes([s0, s1]),
-        destination_port: u16::from_be_bytes([d0, d1]),
-        payload: network.transport + HEADER,
-        payload_length: if first { network.length } else { length } - HEADER,
-        ..network.packet
-    })
+    packet.source_port = u16::from_be_bytes([s0, s1]);
+    packet.destination_port = u16::from_be_bytes([d0, d1]);
+    packet.payload = network.transport + HEADER;
+    packet.payload_length = if first { network.length } else { length } - HEADER;
+    Step::Continue(())
 }

@@ -20,9 +20,9 @@ mod tests;
 use std::borrow::Cow;
 
 use gateway_common::{
-    packet::Packet,
     pipeline::{self, Scratch},
     rate::{INSTANT_SHIFT, Instant, SECOND},
+    stage::parse,
     verdict::{Reason, Verdict},
 };
 use ipnet::IpNet;
@@ -110,7 +110,7 @@ impl Replay {
         let truncated = captured.bytes.len() < captured.length as usize;
         self.totals.truncated += u64::from(truncated);
         let now = self.clock.tell(captured.nanos);
-        let packet = parsed(&ethernet);
+        let packet = parse::packet(&&*ethernet);
         let side = self.flows.side(packet.as_ref(), captured.number);
         if matches!(side, Side::FromServer) {
             self.totals.from_server += 1;
@@ -161,14 +161,6 @@ impl Replay {
 pub fn server(text: &str) -> Result<IpNet, String> {
     let prefix = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
     prefix.map_err(|_| "write an address or a prefix: 192.0.2.10 or 2001:db8::/64".to_owned())
-}
-
-/// Addresses and ports of a frame, where it has some.
-fn parsed(frame: &[u8]) -> Option<Packet> {
-    use gateway_common::{stage::parse, wire::Network};
-    let (mut network, mut packet) = (Network::default(), Packet::default());
-    parse::network(&frame, &mut network).is_continue().then_some(())?;
-    parse::transport(&frame, &network, &mut packet).is_continue().then_some(packet)
 }
 
 /// The capture's clock: starts with its first packet and never goes back.

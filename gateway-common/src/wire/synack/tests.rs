@@ -2,7 +2,7 @@ use super::*;
 use crate::packet::Address;
 
 const COOKIE: Cookie = Cookie { sequence: 0xdead_beef, mss: 1_460 };
-const LINUX: Terms = Terms { clock: 1_000_000, keeps: true, sack: true, scale: 7 };
+const LINUX: Terms = Terms { cookie: COOKIE, clock: 1_000_000, keeps: true, sack: true, scale: 7 };
 
 fn syn(ipv6: bool) -> Packet {
     let (source, destination) = if ipv6 {
@@ -30,7 +30,7 @@ fn offer() -> Options {
 
 fn answer(ipv6: bool, options: &Options, terms: Terms) -> SynAck {
     let mut answer = SynAck::default();
-    answer.write(&syn(ipv6), options, COOKIE, terms);
+    answer.write(&syn(ipv6), options, &terms);
     answer
 }
 

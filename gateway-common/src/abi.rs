@@ -305,6 +305,8 @@ pub mod policy {
     pub const COOKIE_OPTIONS: u32 = 4;
     /// It takes SACK (net.ipv4.tcp_sack is not 0).
     pub const SACK: u32 = 8;
+    /// Some limit is so fine that every packet needs a reading of the clock of its own.
+    pub const CLOCK_PER_PACKET: u32 = 16;
     /// The host is asked who asked for what comes from reflectors, while it forwards nothing.
     pub const REFLECTION: u32 = 1 << 8;
     /// It is asked even while it forwards.

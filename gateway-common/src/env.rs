@@ -6,7 +6,7 @@ use crate::{
     hash::Key,
     packet::Packet,
     pipeline::{Context, Scratch, Stage},
-    rate::Instant,
+    rate::Reading,
     verdict::{Action, Reason, Step},
     wire::synack::{Cookie, SynAck},
 };
@@ -200,8 +200,8 @@ pub trait Env {
     /// A set of connections.
     type Links: Words;
 
-    /// The one reading of time for a packet.
-    fn now(&self) -> Instant;
+    /// The one reading of time for a packet. `may_be_late`: no limit is finer than the clock of a CPU that has much to do.
+    fn read_clock(&self, may_be_late: bool) -> Reading;
     /// The key of the tables.
     fn key(&self) -> Key;
     /// Which policy holds.
@@ -221,8 +221,8 @@ pub trait Env {
     fn links(&self, table: Table, index: u32) -> Option<Self::Links>;
     /// Asks the host's TCP for a packet's connection; `transport` is the offset of its TCP header.
     fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked);
-    /// The same for a SYN, and where there is a listener that answers with SYN cookies (net.ipv4.tcp_syncookies), one of its own.
-    fn syn_cookie(&self, packet: &Packet, transport: u32, asked: &mut Asked) -> Option<Cookie>;
+    /// Of a SYN, where there is a listener that answers with SYN cookies (net.ipv4.tcp_syncookies): one of its own.
+    fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<Cookie>;
     /// The clock of the host's TCP timestamps, in ms.
     fn tcp_clock(&self) -> u32;
     /// Makes the frame an answer to itself, with these headers from offset `at` on. False where that cannot be; then the frame

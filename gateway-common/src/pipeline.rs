@@ -11,12 +11,12 @@
 use core::{hint::black_box, ops::ControlFlow};
 
 use crate::{
-    abi::{Active, Settings, mode},
+    abi::{Active, Settings, mode, policy},
     connection::{self, Link},
     env::{Asked, Env, Table},
     frame::Frame,
     packet::Packet,
-    rate::Instant,
+    rate::{Instant, Reading},
     stage::{budgets, essential, handshake, hello, lists, parse, quic, reflection, sanity, service, tls},
     strike,
     table::{Bill, Place},
@@ -27,6 +27,8 @@ use crate::{
 /// What the stages find out about one packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scratch {
+    /// When it came.
+    pub clock: Reading,
     /// What its IP header says.
     pub network: Network,
     /// What it is.
@@ -123,8 +125,8 @@ pub enum Stage {
     Reflection,
     /// [`quic::check`].
     Quic,
-    /// [`budgets::charge`].
-    Budgets,
+    /// [`budgets::charge_total`].
+    Total,
     /// [`budgets::seek`] for [`Table::Neighbours`].
     SeekNeighbours,
     /// [`budgets::seek`] for [`Table::ServiceSources`].
@@ -157,7 +159,7 @@ impl Stage {
             Self::Answer => handshake::answer(frame, context, scratch),
             Self::Reflection => reflection::check(frame, context, scratch),
             Self::Quic => quic::check(frame, context, scratch),
-            Self::Budgets => budgets::charge(frame, context, scratch),
+            Self::Total => budgets::charge_total(frame, context, scratch),
             Self::SeekNeighbours => budgets::seek(context, scratch, Table::Neighbours),
             Self::SeekService => budgets::seek(context, scratch, Table::ServiceSources),
             Self::SeekSource => budgets::seek(context, scratch, Table::Sources),
@@ -197,7 +199,8 @@ pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Ve
         None => Reason::Unconfigured.into(),
         Some(settings) if settings.mode == mode::OFF => Reason::Off.into(),
         Some(settings) => {
-            let context = Context { env, settings, active, now: env.now() };
+            scratch.clock = env.read_clock(settings.flags & policy::CLOCK_PER_PACKET == 0);
+            let context = Context { env, settings, active, now: scratch.clock.now() };
             let verdict = decide(frame, &context, scratch);
             match verdict.action {
                 Action::Drop if settings.mode == mode::MONITOR => {
@@ -250,7 +253,7 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     if scratch.handshake.is_to_answer {
         context.env.apart(Stage::Answer, frame, context, scratch)?;
         // No cookie: the total is still to be charged.
-        context.env.apart(Stage::Budgets, frame, context, scratch)?;
+        context.env.apart(Stage::Total, frame, context, scratch)?;
     }
     let gated = gate(frame, context, scratch);
     if let ControlFlow::Break(reason) = gated {

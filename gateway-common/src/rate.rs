@@ -6,6 +6,9 @@
 //!
 //! Time is counted in [`Instant`]s of 1/256 ns, which keeps 100 Gbit/s within 0.1 % for the smallest frame; bytes carry
 //! ten more fractional bits and are rounded up once a packet, so rounding can never admit more.
+//!
+//! A [`Reading`] of the clock that may be late admits less and never more: packets are held to the time that it shows, and a
+//! bucket that is full begins at the latest that it can mean. What is held back so is there with the next reading.
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +31,31 @@ pub const SECOND: Instant = 1_000_000_000 << INSTANT_SHIFT;
 pub const BURST_MAX: Instant = 100 * 86_400 * SECOND;
 /// The largest frame that is charged for: a generic-mode aggregate of 64 KiB.
 pub const FRAME_MAX: u64 = 65_536;
+
+/// A reading of the clock that may be late: the time is not before `latest - late`, and not after `latest`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The latest that the time can be.
+    pub latest: Instant,
+    /// How long before that the clock was read.
+    pub late: Instant,
+}
+
+impl Reading {
+    /// What the clock said.
+    #[inline(always)]
+    pub const fn now(self) -> Instant {
+        self.latest.wrapping_sub(self.late)
+    }
+}
+
+impl From<Instant> for Reading {
+    /// A reading that is not late.
+    #[inline(always)]
+    fn from(now: Instant) -> Self {
+        Self { latest: now, late: 0 }
+    }
+}
 
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -220,17 +248,22 @@ impl Limit {
 
     /// 1 where a packet of this price does not conform, else 0; 0 where there is no limit. Without a branch, as [`debt`].
     #[inline(always)]
-    pub fn is_over(&self, tat: Instant, now: Instant, price: Instant) -> u32 {
+    pub fn is_over(&self, tat: Instant, clock: Reading, price: Instant) -> u32 {
         // Debts are below 2^62 and prices below 2^61, costs and bursts below both: what is negative has the highest bit.
-        let room = self.burst.wrapping_sub(debt(tat, now).wrapping_add(price));
+        let debt = debt(tat, clock.latest).wrapping_add(price);
+        let room = self.burst.wrapping_sub(debt.wrapping_add(clock.late));
         (black_box(room & 0_u64.wrapping_sub(self.cost)) >> 63) as u32
     }
 
     /// The TAT after a packet of this price, or nothing when the packet does not conform.
     #[inline(always)]
-    pub fn admit(&self, tat: Instant, now: Instant, price: Instant) -> Option<Instant> {
-        let debt = debt(tat, now).wrapping_add(price);
-        if debt > self.burst { None } else { Some(now.wrapping_add(debt)) }
+    pub fn admit(&self, tat: Instant, clock: Reading, price: Instant) -> Option<Instant> {
+        let debt = debt(tat, clock.latest).wrapping_add(price);
+        if debt.wrapping_add(clock.late) > self.burst {
+            None
+        } else {
+            Some(clock.latest.wrapping_add(debt))
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     hash,
     packet::Packet,
     pipeline::Context,
-    rate::{Dimension, Instant, Limit, debt},
+    rate::{Dimension, Instant, Limit, Reading, debt},
 };
 
 /// Tries of a compare-and-swap before a packet is given up as contended.
@@ -58,10 +58,27 @@ pub const fn bit(dimension: Dimension) -> Mask {
     1 << dimension as u32
 }
 
+/// The same for each [`Dimension`], in their order, written out: a loop LLVM may leave one, in which the kernel looks up at every
+/// turn what is known here, and whose turns the verifier goes through with all that they can meet.
+macro_rules! for_each {
+    (|$dimension:ident| $body:block) => {
+        for_each!(@ $dimension $body Packets Bytes Syn Udp Icmp Initial Migration)
+    };
+    (@ $dimension:ident $body:block $($each:ident)*) => {$(
+        let $dimension = Dimension::$each;
+        $body
+    )*};
+}
+
 /// The first dimension of a set, in the order of [`Dimension::ALL`].
 #[inline(always)]
 pub fn first_of(mask: Mask) -> Option<Dimension> {
-    Dimension::ALL.into_iter().find(|&dimension| has(mask, dimension))
+    for_each!(|dimension| {
+        if has(mask, dimension) {
+            return Some(dimension);
+        }
+    });
+    None
 }
 
 /// Whether a set has a dimension. Hidden, or LLVM tests the bit in place, and from then on the verifier tells sets with and
@@ -89,16 +106,16 @@ impl<W: Words> Bucket<W> {
     ///
     /// All dimensions are gone through, with the bill as a mask, so that every access has an offset that the verifier knows.
     #[inline(always)]
-    pub fn over(&self, bill: Bill, limits: &Limits, now: Instant) -> Mask {
+    pub fn over(&self, bill: Bill, limits: &Limits, clock: Reading) -> Mask {
         let mut over = 0;
-        for dimension in Dimension::ALL {
+        for_each!(|dimension| {
             if has(bill.mask, dimension) {
                 let limit = limits.of(dimension);
                 let tat = self.0.load(tat_word(dimension));
-                let is_over = limit.is_over(tat, now, limit.price(dimension, bill.bytes));
+                let is_over = limit.is_over(tat, clock, limit.price(dimension, bill.bytes));
                 over |= is_over << dimension as u32;
             }
-        }
+        });
         over
     }
 
@@ -108,27 +125,27 @@ impl<W: Words> Bucket<W> {
     /// Where another CPU used up the last of one dimension since [`Self::over`], what was charged in others stays charged: the
     /// limits hold, and the source pays for one packet more.
     #[inline(always)]
-    pub fn charge(&self, bill: Bill, limits: &Limits, now: Instant) -> Mask {
-        for dimension in Dimension::ALL {
+    pub fn charge(&self, bill: Bill, limits: &Limits, clock: Reading) -> Mask {
+        for_each!(|dimension| {
             let limit = limits.of(dimension);
             if has(bill.mask, dimension) && limit.is_limit() {
                 let price = limit.price(dimension, bill.bytes);
-                if !self.charge_one(tat_word(dimension), price, limit, now) {
-                    let refusal = self.charge_again(dimension, price, limit, now);
+                if !self.charge_one(tat_word(dimension), price, limit, clock) {
+                    let refusal = self.charge_again(dimension, price, limit, &clock);
                     if refusal != 0 {
                         return refusal;
                     }
                 }
             }
-        }
+        });
         0
     }
 
     /// Charges the packet in one dimension, if it fits and nobody else changes the bucket in the same moment.
     #[inline(always)]
-    fn charge_one(&self, word: usize, price: Instant, limit: &Limit, now: Instant) -> bool {
+    fn charge_one(&self, word: usize, price: Instant, limit: &Limit, clock: Reading) -> bool {
         let tat = self.0.load(word);
-        limit.admit(tat, now, price).is_some_and(|next| self.0.replace(word, tat, next))
+        limit.admit(tat, clock, price).is_some_and(|next| self.0.replace(word, tat, next))
     }
 
     /// What to do where that was not so. A function of its own in the kernel: it is rare, and the verifier goes through the
@@ -139,15 +156,15 @@ impl<W: Words> Bucket<W> {
         dimension: Dimension,
         price: Instant,
         limit: &Limit,
-        now: Instant,
+        clock: &Reading,
     ) -> Mask {
         let word = tat_word(dimension);
         for _ in 1..TRIES {
-            if self.charge_one(word, price, limit, now) {
+            if self.charge_one(word, price, limit, *clock) {
                 return 0;
             }
         }
-        let is_over = limit.is_over(self.0.load(word), now, price) != 0;
+        let is_over = limit.is_over(self.0.load(word), *clock, price) != 0;
         if is_over { bit(dimension) } else { CONTENDED }
     }
 

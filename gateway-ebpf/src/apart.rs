@@ -11,7 +11,6 @@ use gateway_common::{
     abi::Active,
     env::Env as _,
     pipeline::{Context, Stage},
-    rate::Instant,
     verdict::{Reason, Step},
 };
 
@@ -27,23 +26,23 @@ macro_rules! apart {
     ($($stage:ident $single:ident $frags:ident)*) => {
         $(
             #[unsafe(no_mangle)]
-            extern "C" fn $single(context: *mut xdp_md, active: u64, now: Instant) -> u32 {
-                run::<false>(context, active, now, Stage::$stage)
+            extern "C" fn $single(context: *mut xdp_md, active: u64) -> u32 {
+                run::<false>(context, active, Stage::$stage)
             }
 
             #[unsafe(no_mangle)]
-            extern "C" fn $frags(context: *mut xdp_md, active: u64, now: Instant) -> u32 {
-                run::<true>(context, active, now, Stage::$stage)
+            extern "C" fn $frags(context: *mut xdp_md, active: u64) -> u32 {
+                run::<true>(context, active, Stage::$stage)
             }
         )*
 
         /// Runs a stage in its own function.
         #[inline(always)]
-        pub(crate) fn call<const FRAGS: bool>(stage: Stage, context: *mut xdp_md, active: Active, now: Instant) -> Step {
+        pub(crate) fn call<const FRAGS: bool>(stage: Stage, context: *mut xdp_md, active: Active) -> Step {
             let answer = match (stage, FRAGS) {
                 $(
-                    (Stage::$stage, false) => $single(context, active.0, now),
-                    (Stage::$stage, true) => $frags(context, active.0, now),
+                    (Stage::$stage, false) => $single(context, active.0),
+                    (Stage::$stage, true) => $frags(context, active.0),
                 )*
             };
             match Reason::ALL.get((answer as usize).wrapping_sub(1)) {
@@ -60,7 +59,7 @@ apart! {
     Answer answer answer_frags
     Reflection reflection reflection_frags
     Quic quic quic_frags
-    Budgets budgets budgets_frags
+    Total total total_frags
     SeekNeighbours seek_neighbours seek_neighbours_frags
     SeekService seek_service seek_service_frags
     SeekSource seek_source seek_source_frags
@@ -74,20 +73,19 @@ apart! {
 }
 
 #[inline(always)]
-fn run<const FRAGS: bool>(mut context: *mut xdp_md, mut active: u64, mut now: Instant, stage: Stage) -> u32 {
+fn run<const FRAGS: bool>(mut context: *mut xdp_md, mut active: u64, stage: Stage) -> u32 {
     // LLVM leaves arguments undefined that a function does not use, and the verifier wants all of them.
     // SAFETY: moves of registers onto themselves.
     unsafe {
         asm!(
-            "{0} = {0}", "{1} = {1}", "{2} = {2}",
-            inout(reg) context, inout(reg) active, inout(reg) now, options(nomem, nostack)
+            "{0} = {0}", "{1} = {1}", inout(reg) context, inout(reg) active, options(nomem, nostack)
         );
     };
     let context = XdpContext::new(context);
     let env = KernelEnv::<FRAGS>::new(&context);
     let active = Active(active);
     let (Some(settings), Some(scratch)) = (env.settings(active), scratch()) else { return CONTINUE };
-    let shared = Context { env: &env, settings, active, now };
+    let shared = Context { env: &env, settings, active, now: scratch.clock.now() };
     match stage.run(&XdpFrame::<FRAGS>(&context), &shared, scratch) {
         Step::Continue(()) => CONTINUE,
         Step::Break(reason) => reason as u32 + 1,

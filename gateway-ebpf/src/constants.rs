@@ -17,6 +17,8 @@ constants! {
     KEY_1: u64 = 0;
     /// Monotonic nanoseconds at instant 0.
     EPOCH: u64 = 0;
+    /// Instants from one tick of the kernel to the next.
+    TICK: u64 = 0;
     /// Sets of the table of sources; a power of two, like the next five.
     SETS_SOURCES: u32 = 1;
     /// Sets of one region of the table of sources towards services.

@@ -15,6 +15,7 @@ use gateway_common::{
     },
     env::{Note, Table},
     pipeline::Scratch,
+    rate::Instant,
     verdict::{Action, Reason},
 };
 
@@ -60,6 +61,17 @@ pub(crate) static LIVE_V4: LpmTrie<[u8; 4], LiveCell> =
 #[map(name = "live_v6")]
 pub(crate) static LIVE_V6: LpmTrie<[u8; 16], LiveCell> =
     LpmTrie::with_max_entries(LIVE_MAX, BPF_F_NO_PREALLOC);
+
+/// The readings of a CPU's clock within a tick of the kernel.
+#[derive(Clone, Copy)]
+pub(crate) struct CpuClock {
+    /// The tick.
+    pub(crate) tick: u64,
+    /// How many there were.
+    pub(crate) readings: u64,
+    /// The last.
+    pub(crate) now: Instant,
+}
 
 /// Banned sources. Writer: user space, by mmap; this program counts in place.
 #[map(name = "bans")]
@@ -118,6 +130,10 @@ pub(crate) static IDENTITY: Array<Identity> = Array::with_max_entries(1, 0);
 /// What the stages find out about the frame at hand. Writer: this program.
 #[map(name = "scratch")]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// What this CPU has read of the clock. Writer: this program.
+#[map(name = "clock")]
+pub(crate) static CLOCK: PerCpuArray<CpuClock> = PerCpuArray::with_max_entries(1, 0);
 
 /// For tests: the clock, then action and reason of the last frame.
 #[map(name = "testimony")]

@@ -50,27 +50,25 @@ pub(crate) fn ask(context: &XdpContext, packet: &Packet, transport: u32, asked: 
     unsafe { bpf_sk_release(socket.cast()) };
 }
 
-/// Asks for the socket of a SYN, and a listener for a SYN cookie: the sequence number, and the segment size in the next 16
-/// bits. Negative where there is none. A function of its own: its stack is added to its caller's alone.
+/// Asks the listener that a SYN is for, if there is one, for a SYN cookie: the sequence number, and the segment size in the next
+/// 16 bits. Negative where there is none. A function of its own: its stack is added to its caller's alone.
 #[inline(never)]
-pub(crate) fn cookie(context: &XdpContext, packet: &Packet, transport: u32, asked: &mut Asked) -> i64 {
+pub(crate) fn cookie(context: &XdpContext, packet: &Packet, transport: u32) -> i64 {
     let mut ends = Ends::of(packet);
     let socket = ends.tcp(context);
     if socket.is_null() {
         return NONE;
     }
-    read(socket, asked);
     let mut made = NONE;
-    if matches!(asked.found, Found::Listener) {
+    // A power of two, so that the mask keeps lengths below.
+    let length = black_box(u64::from(packet.payload.wrapping_sub(transport)) & 63) as u32;
+    // SAFETY: a socket that the look-up gave, not yet released.
+    if unsafe { (*socket).state } == TCP_LISTEN && length >= TCP_HEADER {
         let make = |ip: *mut u8, ip_length, tcp: *mut u8, tcp_length| {
             // SAFETY: as in ask.
             unsafe { bpf_tcp_gen_syncookie(socket.cast(), ip.cast(), ip_length, tcp.cast(), tcp_length) }
         };
-        // A power of two, so that the mask keeps lengths below.
-        let length = black_box(u64::from(packet.payload.wrapping_sub(transport)) & 63) as u32;
-        if length >= TCP_HEADER {
-            made = headers::<8>(context, transport, length, &mut ends, make);
-        }
+        made = headers::<8>(context, transport, length, &mut ends, make);
     }
     // SAFETY: as in ask.
     unsafe { bpf_sk_release(socket.cast()) };

@@ -13,7 +13,7 @@ use gateway_common::{
     },
     hash::{Key, Running},
     packet::Address,
-    rate::{Dimension, Limit, SECOND},
+    rate::{Dimension, FRAME_MAX, Instant, Limit, SECOND},
     stage::reflection::{self, REFLECTORS},
     wire::hello::want,
 };
@@ -117,7 +117,29 @@ pub fn compile(
     settings.flags = if prefixes.v4.is_empty() { 0 } else { policy::LISTS_V4 }
         | if prefixes.v6.is_empty() { 0 } else { policy::LISTS_V6 };
     settings.flags |= reflectors(&mut settings.reflectors, &config.reflection);
+    settings.flags |= clock(&settings);
     Ok(PolicySet { settings, prefixes })
+}
+
+/// The longest that a kernel's tick can be: HZ is at least 100 (kernel/Kconfig.hz).
+pub(crate) const TICK_MAX: Instant = SECOND / 100;
+/// How many ticks a burst must stand for, so that what a late reading holds back for a tick is no great part of it.
+const TICKS: Instant = 8;
+
+/// The flag that every packet is to have a reading of the clock of its own, if some limit would be held back by a late one:
+/// its burst stands for a few ticks alone, or is used up by a single packet.
+fn clock(settings: &Settings) -> u32 {
+    let services = settings.services.iter().flat_map(|service| [&service.total, &service.limits]);
+    let classes = settings.classes.iter().map(|class| &class.limits);
+    let is_fine = |limits: &LimitsValue| {
+        Dimension::ALL.into_iter().any(|dimension| {
+            let limit = limits.of(dimension);
+            let largest = limit.price(dimension, FRAME_MAX as u32);
+            limit.is_limit() && limit.burst < (largest + TICK_MAX).max(TICKS * TICK_MAX)
+        })
+    };
+    let any = services.chain(classes).chain([&settings.neighbours]).any(is_fine);
+    if any { policy::CLOCK_PER_PACKET } else { 0 }
 }
 
 /// Writes down the ports that reflectors answer from; gives the flags that say who is asked.

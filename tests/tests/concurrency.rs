@@ -9,7 +9,7 @@ use gateway_common::env::{self, Asked, Env, Note, Slots, Table};
 use gateway_common::hash::Key;
 use gateway_common::packet::Packet;
 use gateway_common::pipeline::{self, Scratch};
-use gateway_common::rate::{Dimension, Instant};
+use gateway_common::rate::{Dimension, Instant, Reading};
 use gateway_common::table::{Bill, bit};
 use gateway_common::verdict::{Action, Reason};
 use gateway_common::wire::synack::{Cookie, SynAck};
@@ -32,7 +32,7 @@ fn limits() -> Limits {
 fn admits(env: &HostEnv, limits: &Limits, key: u64, now: Instant) -> bool {
     let bill = Bill { bytes: 60, mask: bit(Dimension::Packets) };
     gateway_tests::bucket(env, Table::Sources, key, now).is_some_and(|bucket| {
-        bucket.over(bill, limits, now) == 0 && bucket.charge(bill, limits, now) == 0
+        bucket.over(bill, limits, now.into()) == 0 && bucket.charge(bill, limits, now.into()) == 0
     })
 }
 
@@ -171,8 +171,8 @@ impl<'a> Env for Losing<'a> {
     type Buckets = Lost<'a>;
     type Links = Words<'a>;
 
-    fn now(&self) -> Instant {
-        Env::now(&self.0)
+    fn read_clock(&self, may_be_late: bool) -> Reading {
+        Env::read_clock(&self.0, may_be_late)
     }
     fn key(&self) -> Key {
         Env::key(&self.0)
@@ -201,8 +201,8 @@ impl<'a> Env for Losing<'a> {
     fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked) {
         Env::ask(&self.0, packet, transport, asked);
     }
-    fn syn_cookie(&self, packet: &Packet, transport: u32, asked: &mut Asked) -> Option<Cookie> {
-        Env::syn_cookie(&self.0, packet, transport, asked)
+    fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<Cookie> {
+        Env::syn_cookie(&self.0, packet, transport)
     }
     fn tcp_clock(&self) -> u32 {
         Env::tcp_clock(&self.0)

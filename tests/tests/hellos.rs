@@ -34,7 +34,7 @@ fn streams(path: &Path) -> Vec<Vec<u8>> {
     // What is read of a damaged file counts.
     let _ = capture::read(path, &mut |captured| {
         let Some(judged) = replay.judge(captured) else { return };
-        let Some(packet) = parse::packet(&judged.ethernet.as_slice()).filter(Packet::is_tcp) else { return };
+        let Some(packet) = parse::packet(&&*judged.ethernet).filter(Packet::is_tcp) else { return };
         let ends = (packet.source, packet.source_port, packet.destination, packet.destination_port);
         if packet.is_syn() {
             starts.insert(ends, packet.sequence.wrapping_add(1));

@@ -1,6 +1,5 @@
 //! What holds for every frame.
 
-use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use gateway_common::abi::mode;

@@ -3,7 +3,6 @@
 use gateway_common::abi::{Limits, SLOT_KEY, SLOT_TATS, WAYS};
 use gateway_common::connection::{self, Link, Phase};
 use gateway_common::env::{Env as _, Note, Slots as _, Table, Words as _};
-use gateway_common::packet::Packet;
 use gateway_common::pipeline::{Context, Gate};
 use gateway_common::rate::{Dimension, Instant, Limit, debt};
 use gateway_common::stage::parse;
@@ -43,7 +42,7 @@ fn slots(env: &HostEnv, now: Instant) -> Vec<(u64, Instant)> {
 fn admits(env: &HostEnv, limits: &Limits, key: u64, now: Instant) -> bool {
     let bill = Bill { bytes: 60, mask: bit(Dimension::Packets) };
     let bucket = gateway_tests::bucket(env, Table::Sources, key, now).expect("one CPU is never contended");
-    bucket.over(bill, limits, now) == 0 && bucket.charge(bill, limits, now) == 0
+    bucket.over(bill, limits, now.into()) == 0 && bucket.charge(bill, limits, now.into()) == 0
 }
 
 /// Sources and gaps around the limit's pace.

@@ -110,7 +110,7 @@ impl Whose {
         let scratch = read_again(scratch);
         let Some(bucket) = self.bucket(context, scratch) else { return drop(Reason::Contended) };
         let (bill, limits) = (self.bill(context, scratch), self.limits(context, scratch));
-        self.answer(bucket, bucket.over(bill, limits, context.now))
+        self.answer(bucket, bucket.over(bill, limits, scratch.clock))
     }
 
     /// Charges the budget.
@@ -121,7 +121,7 @@ impl Whose {
             return Step::Continue(());
         }
         let Some(bucket) = self.bucket(context, scratch) else { return drop(Reason::Contended) };
-        self.answer(bucket, bucket.charge(bill, self.limits(context, scratch), context.now))
+        self.answer(bucket, bucket.charge(bill, self.limits(context, scratch), scratch.clock))
     }
 
     #[inline(always)]
@@ -164,6 +164,17 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
         bucket.count_packet(scratch.bill.bytes);
     }
     Step::Continue(())
+}
+
+/// Checks and charges the service's total alone.
+#[inline(always)]
+pub fn charge_total<F: Frame, E: Env>(
+    frame: &F,
+    context: &Context<'_, E>,
+    scratch: &mut Scratch,
+) -> Step {
+    Whose::Service.check(frame, context, scratch)?;
+    Whose::Service.charge(context, scratch)
 }
 
 /// Counts a packet that a later stage drops.

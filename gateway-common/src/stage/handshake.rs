@@ -142,7 +142,7 @@ fn plan<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
 fn is_surge<E: Env>(context: &Context<'_, E>, scratch: &Scratch, service: &Service) -> bool {
     let (Some(words), now) = (words(context, scratch), context.now) else { return false };
     let (tat, until) = (words.load(HANDSHAKE_SURGE), words.load(HANDSHAKE_UNTIL));
-    match service.surge.admit(tat, now, service.surge.cost) {
+    match service.surge.admit(tat, scratch.clock, service.surge.cost) {
         Some(next) => {
             // One that another CPU counted in the same moment is lost; in a flood there are enough.
             words.replace(HANDSHAKE_SURGE, tat, next);
@@ -201,9 +201,9 @@ fn stray<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         }
         reason => reason,
     };
-    let (Some(words), now) = (words(context, scratch), context.now) else { return drop(reason) };
+    let Some(words) = words(context, scratch) else { return drop(reason) };
     let tat = words.load(HANDSHAKE_STRAYS);
-    let Some(next) = STRAYS.admit(tat, now, STRAYS.cost) else { return drop(reason) };
+    let Some(next) = STRAYS.admit(tat, scratch.clock, STRAYS.cost) else { return drop(reason) };
     if !words.replace(HANDSHAKE_STRAYS, tat, next) {
         return drop(reason);
     }
@@ -258,8 +258,8 @@ pub fn socket<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
 pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     scratch.handshake.share = Share { near: 0, ..Share::default() };
     let Some(scale) = ends_here(context, scratch) else { return Step::Continue(()) };
-    let Scratch { packet, network, asked, .. } = scratch;
-    let Some(cookie) = context.env.syn_cookie(packet, network.transport, asked) else {
+    let Scratch { packet, network, .. } = scratch;
+    let Some(cookie) = context.env.syn_cookie(packet, network.transport) else {
         return Step::Continue(());
     };
     let Step::Continue((_, at)) = eth::network(frame) else { return Step::Continue(()) };

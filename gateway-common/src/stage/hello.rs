@@ -150,7 +150,8 @@ fn accept<F: Frame>(frame: &F, service: &Service, reader: &Reader) -> Step {
     Step::Continue(())
 }
 
-#[inline(always)]
+/// Whether a service has the name. A function of its own in the kernel: its stack is added to its caller's alone.
+#[inline(never)]
 fn is_named<F: Frame>(frame: &F, service: &Service, reader: &Reader) -> bool {
     if reader.wants & want::NAME != 0 {
         return false;

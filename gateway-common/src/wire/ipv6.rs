@@ -55,9 +55,12 @@ pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network, packet: &m
         ..Packet::default()
     };
     *network = Network { transport, length };
-    if !is_extension(next) {
-        return Step::Continue(());
-    }
+    if is_extension(next) { extensions(frame, network, packet) } else { Step::Continue(()) }
+}
+
+/// Walks the chain. A function of its own in the kernel: few packets have one.
+#[inline(never)]
+fn extensions<F: Frame>(frame: &F, network: &mut Network, packet: &mut Packet) -> Step {
     let mut chain = Chain { network, packet, answer: Step::Continue(()) };
     frame.take_steps(CHAIN_MAX as u32 + 1, &mut chain);
     chain.answer

@@ -19,7 +19,7 @@ use gateway_common::env::{Asked, Env, Found, Note, Receiver, Socket, Table};
 use gateway_common::hash::Key;
 use gateway_common::packet::Packet;
 use gateway_common::pipeline::{self, Scratch};
-use gateway_common::rate::{Instant, SECOND};
+use gateway_common::rate::{Instant, Reading, SECOND};
 use gateway_common::verdict::{Action, Reason, Verdict};
 use gateway_common::wire::synack::{Cookie, SynAck};
 use zerocopy::FromZeros as _;
@@ -183,6 +183,10 @@ impl HostEnv {
         self.clock.store(now, Ordering::SeqCst);
     }
 
+    fn time(&self) -> Instant {
+        self.clock.load(Ordering::SeqCst)
+    }
+
     /// What holds; to be changed between packets.
     pub fn stand_mut(&mut self) -> &mut Stand {
         &mut self.stand
@@ -228,8 +232,8 @@ impl<'a> Env for &'a HostEnv {
     type Buckets = Words<'a>;
     type Links = Words<'a>;
 
-    fn now(&self) -> Instant {
-        self.clock.load(Ordering::SeqCst)
+    fn read_clock(&self, _: bool) -> Reading {
+        self.time().into()
     }
 
     fn key(&self) -> Key {
@@ -272,15 +276,16 @@ impl<'a> Env for &'a HostEnv {
         asked.has_cookie = asked.found == Found::Listener && self.has_cookies;
     }
 
-    fn syn_cookie(&self, packet: &Packet, transport: u32, asked: &mut Asked) -> Option<Cookie> {
-        self.ask(packet, transport, asked);
+    fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<Cookie> {
+        let mut asked = Asked::default();
+        self.ask(packet, transport, &mut asked);
         // Any number does.
         (asked.found == Found::Listener && self.has_cookies)
             .then(|| Cookie { sequence: packet.sequence.rotate_left(16), mss: 1_460 })
     }
 
     fn tcp_clock(&self) -> u32 {
-        (self.now() / (SECOND / 1_000)) as u32
+        (self.time() / (SECOND / 1_000)) as u32
     }
 
     fn reply(&self, _: u32, _: &SynAck) -> bool {

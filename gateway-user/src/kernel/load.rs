@@ -15,7 +15,12 @@ use gateway_common::{
     },
     env::{Note, Table},
     hash::Key,
+    rate::{INSTANT_SHIFT, Instant},
     verdict::{Action, Reason},
+};
+use nix::{
+    sys::time::TimeValLike as _,
+    time::{ClockId, clock_getres},
 };
 
 use super::{
@@ -29,6 +34,7 @@ use super::{
     tables::Tables,
     value::Value,
 };
+use crate::policy::TICK_MAX;
 
 /// The two builds of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,6 +305,7 @@ fn loader(
     object: &[u8],
 ) -> Result<Ebpf, KernelError> {
     let flags = [u32::from(options.debug_log), u32::from(options.testing)];
+    let tick = tick();
     let tables = &options.tables;
     let sets = [
         Table::Sources,
@@ -319,6 +326,7 @@ fn loader(
         .override_global("KEY_0", &identity.key[0], true)
         .override_global("KEY_1", &identity.key[1], true)
         .override_global("EPOCH", &identity.epoch, true)
+        .override_global("TICK", &tick, true)
         .override_global("SETS_SOURCES", &sets[0], true)
         .override_global("SETS_SERVICE_SOURCES", &sets[1], true)
         .override_global("SETS_NEIGHBOURS", &sets[2], true)
@@ -343,4 +351,10 @@ fn loader(
     }
     debug_assert!(sets.iter().all(|sets| sets.is_power_of_two()) && WAYS > 0);
     Ok(loader.load(object)?)
+}
+
+/// From one tick of the kernel to the next: what the coarse clock tells apart (`TICK_NSEC`).
+fn tick() -> Instant {
+    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)
+        .map_or(TICK_MAX, |tick| tick.num_nanoseconds().unsigned_abs() << INSTANT_SHIFT)
 }

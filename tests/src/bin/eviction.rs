@@ -69,7 +69,7 @@ impl Offender {
 /// One packet on the budget of its source.
 fn admits(env: &HostEnv, limits: &Limits, key: u64, bill: Bill, now: Instant) -> bool {
     let Some(bucket) = gateway_tests::bucket(env, Table::Sources, key, now) else { return false };
-    bucket.over(bill, limits, now).is_none() && bucket.charge(bill, limits, now).is_ok()
+    bucket.over(bill, limits, now.into()) == 0 && bucket.charge(bill, limits, now.into()) == 0
 }
 
 fn main() -> Result<()> {

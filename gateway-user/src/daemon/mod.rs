@@ -101,7 +101,7 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
     log::info!("{}", gateway.greeting());
     let mut strikes = interval(POLL);
     strikes.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut look = interval(ADDRESSES_EVERY);
+    let mut look = interval(HOST_EVERY);
     let keep = loop {
         let expiry = gateway.next_expiry().map(|at| at.saturating_sub(live::now()));
         let wake = Instant::now() + Duration::from_secs(expiry.unwrap_or(3_600).min(3_600));
@@ -120,7 +120,7 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
             _ = terminate.recv() => break gateway.keeps(),
             _ = interrupt.recv() => break gateway.keeps(),
             () = sleep_until(wake) => gateway.expire(),
-            _ = look.tick() => gateway.follow_addresses(),
+            _ = look.tick() => gateway.follow_host(),
         }
     };
     gateway.end(keep).context("cannot take the program off")?;
@@ -145,8 +145,8 @@ fn answer_scrape(gateway: &Gateway, scrape: Scrape) {
     };
 }
 
-/// How often this host's addresses are looked at: a lease or a privacy address of IPv6 changes within hours.
-const ADDRESSES_EVERY: Duration = Duration::from_secs(30);
+/// How often this host's addresses and settings are looked at: a lease or a privacy address of IPv6 changes within hours.
+const HOST_EVERY: Duration = Duration::from_secs(30);
 /// How often the program's log is looked at: it is for people who wait for a line.
 const LOG_EVERY: Duration = Duration::from_millis(200);
 

@@ -40,6 +40,8 @@ pub(super) struct Gateway {
     pub(super) applied_at: u64,
     /// Where this host can be reached.
     addresses: Vec<IpAddr>,
+    /// What its TCP does with SYN cookies, as the policy in force has it.
+    host: cookies::Host,
     arguments: (RunArgs, Global),
     rows: Rows,
     state: PathBuf,
@@ -82,6 +84,7 @@ impl Gateway {
             reloads_failed: 0,
             applied_at: 0,
             addresses: addresses(),
+            host: cookies::Host::default(),
             arguments,
             rows,
             state,
@@ -135,7 +138,8 @@ impl Gateway {
         let mut set =
             policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
         cookies::set(&self.config);
-        set.settings.flags |= cookies::flags();
+        let host = cookies::Host::read();
+        host.fit(&mut set.settings);
         let left_out = policy::set_locals(&mut set.settings, &self.addresses);
         if left_out != 0 {
             log::warn!(
@@ -143,6 +147,7 @@ impl Gateway {
             );
         }
         self.kernel.apply(&set)?;
+        self.host = host;
         self.generation += 1;
         self.applied_at = live::now();
         if self.live.rows != self.rows.0 {
@@ -225,13 +230,13 @@ impl Gateway {
         self.live.next_expiry().into_iter().chain(self.next_ban_expiry()).min()
     }
 
-    /// Looks whether this host has other addresses now.
-    pub(super) fn follow_addresses(&mut self) {
-        let addresses = addresses();
-        if addresses != self.addresses {
+    /// Looks whether this host has other addresses or settings now.
+    pub(super) fn follow_host(&mut self) {
+        let (addresses, host) = (addresses(), cookies::Host::read());
+        if addresses != self.addresses || host != self.host {
             self.addresses = addresses;
             if let Err(error) = self.apply() {
-                log::error!("cannot go on to this host's new addresses: {error:#}");
+                log::error!("cannot go on to this host's new addresses and settings: {error:#}");
             }
         }
     }
@@ -307,10 +312,10 @@ impl Gateway {
         self.arguments.1.config.display().to_string()
     }
 
-    /// What the operator should know: what was found at the start, and what the host's settings say now.
+    /// What the operator should know: what was found at the start, and what the host's settings keep the policy from.
     pub(super) fn all_warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.clone();
-        warnings.extend(cookies::warnings(&self.config, &self.attached));
+        warnings.extend(cookies::warnings(&self.config, &self.host, &self.attached));
         warnings
     }
 

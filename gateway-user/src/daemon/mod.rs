@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
 use crate::{
@@ -121,6 +121,7 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
             _ = interrupt.recv() => break gateway.keeps(),
             () = sleep_until(wake) => gateway.expire(),
             _ = look.tick() => gateway.follow_host(),
+            () = sleep(SETTLE_AFTER), if gateway.is_unsettled() => gateway.settle(),
         }
     };
     gateway.end(keep).context("cannot take the program off")?;
@@ -147,6 +148,8 @@ fn answer_scrape(gateway: &Gateway, scrape: Scrape) {
 
 /// How often this host's addresses and settings are looked at: a lease or a privacy address of IPv6 changes within hours.
 const HOST_EVERY: Duration = Duration::from_secs(30);
+/// After a change the answer to it goes first.
+const SETTLE_AFTER: Duration = Duration::from_millis(1);
 /// How often the program's log is looked at: it is for people who wait for a line.
 const LOG_EVERY: Duration = Duration::from_millis(200);
 

@@ -45,6 +45,8 @@ pub(super) struct Gateway {
     arguments: (RunArgs, Global),
     rows: Rows,
     state: PathBuf,
+    /// What was written to it last.
+    saved: Option<Vec<u8>>,
     pins: Pins,
 }
 
@@ -88,6 +90,7 @@ impl Gateway {
             arguments,
             rows,
             state,
+            saved: None,
             pins,
         };
         if let Some(why) = gateway.kernel.sockets_missing() {
@@ -130,7 +133,7 @@ impl Gateway {
         self.live.mode.map_or(self.config.mode, |(mode, _)| mode)
     }
 
-    /// Compiles and switches to the policy of now.
+    /// Compiles and switches to the policy of now; [`Self::settle`] is to follow.
     pub(super) fn apply(&mut self) -> Result<()> {
         let overrides = self.overrides();
         let generation = self.generation + 1;
@@ -146,7 +149,7 @@ impl Gateway {
                 "{left_out} of this host's addresses find no room: what nobody asked for is dropped on the others alone"
             );
         }
-        self.kernel.apply(&set)?;
+        self.kernel.switch(&set)?;
         self.host = host;
         self.generation += 1;
         self.applied_at = live::now();
@@ -155,6 +158,18 @@ impl Gateway {
             self.save();
         }
         Ok(())
+    }
+
+    /// Whether there was a switch of policies, and [`Self::settle`] is to follow.
+    pub(super) const fn is_unsettled(&self) -> bool {
+        self.kernel.is_unsettled()
+    }
+
+    /// Waits for the packets under way at the last switch: after the answer, for in a flood it takes the kernel some 20 ms.
+    pub(super) fn settle(&mut self) {
+        if let Err(error) = self.kernel.settle() {
+            log::error!("cannot free the place of the old policy: {error}");
+        }
     }
 
     /// Brings bans and trusted prefixes into the kernel.
@@ -254,11 +269,20 @@ impl Gateway {
         }
     }
 
-    /// Writes the state file; without it live changes do not outlive this process.
+    /// Writes the state file if what outlives a restart has changed; without it live changes do not outlive this process.
     pub(super) fn save(&mut self) {
-        if let Err(error) = self.live.save(&self.state) {
-            let state = self.state.display();
-            self.warn(format!("cannot write {state}: {error}; timed changes will not outlive a restart"));
+        let saved = self.live.lasting().and_then(|lasting| {
+            if self.saved.as_ref() != Some(&lasting) {
+                Live::save(&self.state, &lasting)?;
+            }
+            Ok(lasting)
+        });
+        match saved {
+            Ok(lasting) => self.saved = Some(lasting),
+            Err(error) => {
+                let state = self.state.display();
+                self.warn(format!("cannot write {state}: {error}; timed changes will not outlive a restart"));
+            }
         }
     }
 

@@ -57,9 +57,7 @@ pub fn run(args: &RunArgs, global: &Global) -> Result<(), CliError> {
 
 /// The configuration as the file and the command line have it. Without a file at the default place, the defaults hold.
 fn load(args: &RunArgs, global: &Global) -> Result<Config, Report> {
-    let missing =
-        global.config == std::path::Path::new(crate::config::DEFAULT_PATH) && !global.config.exists();
-    let mut config = if missing { Config::default() } else { Config::load(&global.config)? };
+    let mut config = if is_missing(global) { Config::default() } else { Config::load(&global.config)? };
     if !args.interfaces.is_empty() {
         config.attach.interfaces.clone_from(&args.interfaces);
     }
@@ -76,6 +74,11 @@ fn load(args: &RunArgs, global: &Global) -> Result<Config, Report> {
         config.attach.on_exit = on_exit;
     }
     Ok(config)
+}
+
+/// Whether there is no file at the default place.
+fn is_missing(global: &Global) -> bool {
+    global.config == std::path::Path::new(crate::config::DEFAULT_PATH) && !global.config.exists()
 }
 
 async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {

@@ -43,6 +43,8 @@ pub(super) struct Gateway {
     /// What its TCP does with SYN cookies, as the policy in force has it.
     host: cookies::Host,
     arguments: (RunArgs, Global),
+    /// There was no file at the default place.
+    pub(super) has_defaults: bool,
     rows: Rows,
     state: PathBuf,
     /// What was written to it last.
@@ -87,6 +89,7 @@ impl Gateway {
             applied_at: 0,
             addresses: addresses(),
             host: cookies::Host::default(),
+            has_defaults: super::is_missing(&arguments.1),
             arguments,
             rows,
             state,
@@ -200,13 +203,14 @@ impl Gateway {
     fn try_reload(&mut self) -> Result<Vec<String>, ReloadError> {
         let (args, global) = &self.arguments;
         let config = super::load(args, global).map_err(ReloadError::Configuration)?;
-        let warnings = self.unchangeable(&config);
+        let (warnings, has_defaults) = (self.unchangeable(&config), super::is_missing(global));
         let old = (std::mem::replace(&mut self.config, config), self.live.clone());
         self.live.renew();
         if let Err(error) = self.apply() {
             (self.config, self.live) = old;
             return Err(ReloadError::Policy(error));
         }
+        self.has_defaults = has_defaults;
         self.save();
         if let Err(error) = self.lift_never() {
             log::error!("cannot take bans back: {error:#}");
@@ -339,6 +343,9 @@ impl Gateway {
     /// What the operator should know: what was found at the start, and what the host's settings keep the policy from.
     pub(super) fn all_warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.clone();
+        if self.has_defaults {
+            warnings.push(format!("there is no {}: the defaults hold", self.config_path()));
+        }
         warnings.extend(cookies::warnings(&self.config, &self.host, &self.attached));
         warnings
     }

@@ -86,16 +86,26 @@ impl Live {
         }
     }
 
-    /// Writes the state, whole or not at all.
+    /// What is to be written: what outlives a restart.
+    ///
+    /// # Errors
+    /// Where it cannot be said in JSON.
+    pub fn lasting(&self) -> io::Result<Vec<u8>> {
+        let mut lasting = self.clone();
+        lasting.renew();
+        Ok(serde_json::to_vec_pretty(&lasting)?)
+    }
+
+    /// Writes [`Self::lasting`], whole or not at all.
     ///
     /// # Errors
     /// When the directory cannot be made or the file not written.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
+    pub fn save(path: &Path, lasting: &[u8]) -> io::Result<()> {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
         let beside = path.with_extension("new");
-        fs::write(&beside, serde_json::to_vec_pretty(self)?)?;
+        fs::write(&beside, lasting)?;
         fs::rename(beside, path)
     }
 
@@ -166,3 +176,28 @@ impl Clock {
 
 /// The longest time ahead that is written into the kernel, in seconds.
 pub const AHEAD_MAX: u64 = 100 * 86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::{Live, LiveLimit};
+    use crate::control::words::{Dimension, Mode, Place};
+
+    fn limit(until_at: Option<u64>) -> LiveLimit {
+        LiveLimit { place: Place::Default, dimension: Dimension::Packets, quota: None, until_at }
+    }
+
+    #[test]
+    fn what_does_not_outlive_a_restart_is_not_written() {
+        let written = |live: &Live| live.lasting().unwrap();
+        let nothing = written(&Live::default());
+        let mut live = Live { limits: vec![limit(None)], mode: Some((Mode::Off, None)), ..Live::default() };
+        assert_eq!(written(&live), nothing);
+        live.limits.push(limit(Some(7)));
+        let read: Live = serde_json::from_slice(&written(&live)).unwrap();
+        assert_eq!(read.limits.iter().map(|limit| limit.until_at).collect::<Vec<_>>(), [Some(7)]);
+        assert_eq!(read.mode, None);
+        live.mode = Some((Mode::Off, Some(7)));
+        let read: Live = serde_json::from_slice(&written(&live)).unwrap();
+        assert_eq!(read.mode, live.mode);
+    }
+}

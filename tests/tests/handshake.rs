@@ -286,6 +286,37 @@ fn settings_of_the_host_are_kept_to() -> Result<()> {
     keeps_options(&lab, SERVER_V4.into())
 }
 
+/// `auto` answers no SYN while the kernel would make a cookie for some of them only, and says so.
+#[test]
+fn auto_is_off_where_not_every_syn_gets_a_cookie() -> Result<()> {
+    if !is_privileged("auto_is_off_where_not_every_syn_gets_a_cookie") {
+        return Ok(());
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::new()?;
+    let nginx = lab.nginx()?;
+    lab.server.sysctl(&[("net/ipv4/tcp_syncookies", "1")])?;
+    let gateway = Gateway::start(&lab, &config("auto").replace("set_sysctls = true", "set_sysctls = false"))?;
+    let answered =
+        || Ok::<_, anyhow::Error>(gateway.metrics()?.packets(lab.attack_side(), "tx", "syn_cookie"));
+    let warned = || Ok::<_, anyhow::Error>(gateway.done(&["status"])?.contains("counts as off"));
+    warm_up(&lab, &nginx)?;
+    let (from, to) = ends(false);
+    let flood = |frames| {
+        let flood = forged(Template::syn(from, to, (4_000, 443))?, false, 20_000, 30);
+        Ok::<_, anyhow::Error>(Flood { frames: Some(frames), ..flood })
+    };
+    // Enough that the listener's queue is full, and the kernel's helper would begin.
+    lab.flood(&flood(20_000)?)?.wait()?;
+    ensure!(answered()? == 0 && warned()?, "{} answered", answered()?);
+    lab.server.sysctl(&[("net/ipv4/tcp_syncookies", "2")])?;
+    gateway.done(&["reload"])?;
+    ensure!(!warned()?, "{}", gateway.done(&["status"])?);
+    lab.flood(&flood(20_000)?)?.wait()?;
+    ensure!(answered()? >= 10_000, "{} answered", answered()?);
+    Ok(())
+}
+
 /// Answers keep the VLAN that the SYN came in by, whatever is between Ethernet's header and TCP's.
 #[test]
 fn cookies_keep_the_vlan() -> Result<()> {

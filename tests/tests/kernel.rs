@@ -141,7 +141,15 @@ fn no_frame_sees_a_mix_of_two_policies() {
         let kernel = judge.kernel();
         for turn in 0..SWITCHES {
             let (policy, old) = if turn % 2 == 0 { (&first, EXHAUSTED) } else { (&second, BLOCKED) };
-            kernel.apply(policy).unwrap();
+            // With and without waiting for the frame under way; what was not waited for is made good by the next switch.
+            if turn % 3 == 0 {
+                kernel.switch(policy).unwrap();
+                await_frames(&frames);
+                assert!(kernel.is_unsettled());
+            } else {
+                kernel.apply(policy).unwrap();
+                assert!(!kernel.is_unsettled());
+            }
             let before = count(kernel, old);
             await_frames(&frames);
             assert_eq!(count(kernel, old), before, "switch {turn}: the old policy still judges");

@@ -50,5 +50,5 @@ fn program(name: &str) -> Result<Command> {
 }
 
 fn run_cargo(package: &[&str]) -> Result<()> {
-    crate::command::run(cargo().args(["build", "--quiet", "--release", "--package"]).args(package))
+    crate::command::run(cargo().args(["build", "--release", "--package"]).args(package))
 }

@@ -8,7 +8,7 @@ use crate::{ebpf, setup};
 /// Sets up, builds, and becomes `gateway run`.
 pub(crate) fn gateway(arguments: &[String]) -> Result<()> {
     ebpf::build(&setup::toolchain()?)?;
-    run(cargo().args(["build", "--quiet", "--release", "--package", "gateway-user"]))?;
+    run(cargo().args(["build", "--release", "--package", "gateway-user", "--bin", "gateway"]))?;
     let gateway = workspace().join("target/release/gateway");
     Err(become_it(as_root(gateway, &[])?.arg("run").args(arguments)))
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask setup`: finds what building for the kernel needs, and installs what is missing.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -155,7 +156,10 @@ fn build_linker(llvm: u32) -> Result<()> {
     clean(&mut command).env("LLVM_PREFIX", prefix);
     command.args(["install", "bpf-linker", "--version", LINKER_VERSION, "--locked", "--force"]);
     command.args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"]).arg(tools());
-    run(&mut command)
+    // Where it is looked for, so that cargo gives no advice to change the user's own PATH.
+    let own = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths([tools().join("bin")].into_iter().chain(env::split_paths(&own)))?;
+    run(command.env("PATH", path))
 }
 
 /// Where this LLVM is installed.

@@ -170,6 +170,10 @@ impl Service {
 
     /// What each source, and all of them together, may send where the file says nothing. A QUIC handshake costs the server
     /// more than a SYN does, and nothing but these two keeps forged sources from the gate's table.
+    ///
+    /// A source may open as many connections as it may send SYNs by default, and clients need two or three Initials for one:
+    /// the hello, one more for key shares of a post-quantum group, and the acknowledgment of the server's (RFC 9000 section
+    /// 14.1 has them all padded).
     pub(super) fn default_quotas(require: Require) -> (Quotas, Quotas) {
         let of = |initial: (u64, u64), migration: (u64, u64)| {
             quotas(&[
@@ -178,7 +182,7 @@ impl Service {
             ])
         };
         match require {
-            Require::Quic => (of((200, 400), (50, 100)), of((5_000, 10_000), (1_000, 10_000))),
+            Require::Quic => (of((600, 1_200), (50, 100)), of((5_000, 10_000), (1_000, 10_000))),
             Require::Any | Require::Tls => (Quotas::NONE, Quotas::NONE),
         }
     }

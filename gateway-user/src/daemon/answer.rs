@@ -59,7 +59,11 @@ impl Gateway {
     fn answer_reload(&mut self) -> Result<Reply, Reply> {
         match self.reload() {
             Ok(warnings) => Ok(Reply::Done(Done::Changed(Changed {
-                message: format!("reloaded {}", self.config_path()),
+                message: if self.has_defaults {
+                    format!("there is no {}: the defaults hold", self.config_path())
+                } else {
+                    format!("reloaded {}", self.config_path())
+                },
                 generation: self.generation,
                 until_at: None,
                 warnings,
@@ -172,8 +176,13 @@ impl Gateway {
             let classes = config.classes.iter().map(|class| format!("class/{}", class.name));
             let services =
                 config.services.iter().map(|service| format!("service/{0}, total/{0}", service.name));
-            let there: Vec<_> = classes.chain(services).collect();
-            let help = format!("there are default, neighbours, {}", there.join(", "));
+            let there: Vec<_> = ["default", "neighbours"]
+                .map(str::to_owned)
+                .into_iter()
+                .chain(classes)
+                .chain(services)
+                .collect();
+            let help = format!("there are {}", there.join(", "));
             Reply::failed(FailureKind::Usage, format!("there is no {place}"), help)
         })
     }

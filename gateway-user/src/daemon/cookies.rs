@@ -1,13 +1,17 @@
 //! What SYN cookies need of the host's TCP.
 //!
 //! The kernel's helper makes a cookie for every SYN only at net.ipv4.tcp_syncookies = 2 (at 1 once the listener's queue is full,
-//! at 0 never). The client's window scale and SACK are kept in the timestamp of the answer, and the kernel takes a random
+//! at 0 never). So `syn_cookies = "auto"` counts as off at any other value: every SYN of a surge would pay for a cookie that is
+//! not made. The client's window scale and SACK are kept in the timestamp of the answer, and the kernel takes a random
 //! offset off what comes back before it looks for them, but at net.ipv4.tcp_timestamps = 2 (`cookie_v4_check` in
 //! net/ipv4/syncookies.c, `secure_tcp_ts_off` in net/core/secure_seq.c): at any other value none of them is offered.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 
-use gateway_common::abi::policy;
+use gateway_common::abi::{Settings, cookies, policy};
 
 use super::attach::Attached;
 use crate::{
@@ -23,18 +27,72 @@ const SACK: &str = "/proc/sys/net/ipv4/tcp_sack";
 /// The value of the first two that lets cookies do all they can.
 const BEST: &str = "2";
 
-/// Bits of [`gateway_common::abi::Settings::flags`] that say what the host's TCP does with cookies.
-pub(super) fn flags() -> u32 {
-    let bit = |is_set, bit| if is_set { bit } else { 0 };
-    bit(is(TIMESTAMPS, BEST), policy::COOKIE_OPTIONS) | bit(!is(SACK, "0"), policy::SACK)
+/// What the host's settings said when the policy was compiled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Host {
+    syncookies: Option<String>,
+    timestamps: Option<String>,
+    sack: Option<String>,
+}
+
+impl Host {
+    /// What they say now.
+    pub(super) fn read() -> Self {
+        Self { syncookies: read(SYNCOOKIES), timestamps: read(TIMESTAMPS), sack: read(SACK) }
+    }
+
+    /// Tells the program what the host's TCP does with cookies, and takes back what it cannot do.
+    pub(super) fn fit(&self, settings: &mut Settings) {
+        let bit = |is_set, bit| if is_set { bit } else { 0 };
+        settings.flags |= bit(is_best(&self.timestamps), policy::COOKIE_OPTIONS);
+        settings.flags |= bit(self.sack.as_deref() != Some("0"), policy::SACK);
+        if !is_best(&self.syncookies) {
+            let automatic = settings.services.iter_mut().filter(|service| service.cookies == cookies::AUTO);
+            automatic.for_each(|service| service.cookies = cookies::OFF);
+        }
+    }
+
+    /// What services lack of cookies, and what to do about it.
+    fn lacks(&self, config: &Config) -> Vec<String> {
+        let mut lacks = Vec::new();
+        if !is_best(&self.syncookies) {
+            let value = self.syncookies.as_deref().unwrap_or("not to be read");
+            let remedy = remedy(SYNCOOKIES);
+            if wants(config, SynCookies::Auto) {
+                lacks.push(format!(
+                    "syn_cookies = \"auto\" counts as off, since net.ipv4.tcp_syncookies is {value} and not 2; the service's SYN \
+                     budget alone holds a flood: {remedy}"
+                ));
+            }
+            if wants(config, SynCookies::Always) {
+                let made = match value {
+                    "1" => "only once a listener's queue is full, until then the service's SYN budget holds",
+                    _ => "never, the service's SYN budget alone holds a flood",
+                };
+                lacks.push(format!(
+                    "syn_cookies = \"always\": the kernel makes a cookie {made}, since net.ipv4.tcp_syncookies is {value}: {remedy}"
+                ));
+            }
+        }
+        if !is_best(&self.timestamps) {
+            lacks.push(format!(
+                "connections that a SYN cookie makes go without window scale and SACK: {}",
+                remedy(TIMESTAMPS)
+            ));
+        }
+        lacks
+    }
+}
+
+/// Whether any service says so.
+fn wants(config: &Config, when: SynCookies) -> bool {
+    let mut services = config.services.iter().filter(|service| service.protocol == Protocol::Tcp);
+    services.any(|service| service.syn_cookies == when)
 }
 
 /// Whether any service may be answered for.
 fn are_wanted(config: &Config) -> bool {
-    let wants = |service: &crate::config::Service| {
-        service.protocol == Protocol::Tcp && service.syn_cookies != SynCookies::Off
-    };
-    config.services.iter().any(wants)
+    wants(config, SynCookies::Auto) || wants(config, SynCookies::Always)
 }
 
 /// Changes the host's settings if the configuration says so; what goes wrong is told in [`warnings`].
@@ -43,7 +101,7 @@ pub(super) fn set(config: &Config) {
         return;
     }
     for path in [SYNCOOKIES, TIMESTAMPS] {
-        if !is(path, BEST) {
+        if !is_best(&read(path)) {
             match fs::write(path, BEST) {
                 Ok(()) => log::info!("{} set to {BEST}, as attach.set_sysctls says", name(path)),
                 Err(error) => log::warn!("cannot write {path}: {error}"),
@@ -53,31 +111,11 @@ pub(super) fn set(config: &Config) {
 }
 
 /// Why cookies do not answer, or not as well as they could, and what to do about it.
-pub(super) fn warnings(config: &Config, attached: &[Attached]) -> Vec<String> {
+pub(super) fn warnings(config: &Config, host: &Host, attached: &[Attached]) -> Vec<String> {
     if !are_wanted(config) {
         return Vec::new();
     }
-    let fix = |path| {
-        format!("`sysctl -w {}={BEST}` and `gateway reload`, or attach.set_sysctls = true", name(path))
-    };
-    let mut warnings = Vec::new();
-    match read(SYNCOOKIES).as_deref() {
-        Some(BEST) => {}
-        Some("1") => warnings.push(format!(
-            "SYN cookies answer only once a listener's queue is full, until then the service's SYN budget holds: {}",
-            fix(SYNCOOKIES)
-        )),
-        _ => warnings.push(format!(
-            "SYN cookies are off in the kernel, only the service's SYN budget holds: {}",
-            fix(SYNCOOKIES)
-        )),
-    }
-    if !is(TIMESTAMPS, BEST) {
-        warnings.push(format!(
-            "connections that a SYN cookie makes go without window scale and SACK: {}",
-            fix(TIMESTAMPS)
-        ));
-    }
+    let mut warnings = host.lacks(config);
     for attached in attached.iter().filter(|attached| attached.driver == Driver::Native) {
         let kind = net::interface(&attached.name).ok().and_then(|interface| interface.kind);
         if kind.as_deref() == Some("veth") {
@@ -91,8 +129,12 @@ pub(super) fn warnings(config: &Config, attached: &[Attached]) -> Vec<String> {
     warnings
 }
 
-fn is(path: &str, value: &str) -> bool {
-    read(path).as_deref() == Some(value)
+fn remedy(path: &str) -> String {
+    format!("`sysctl -w {}={BEST}` and `gateway reload`, or attach.set_sysctls = true", name(path))
+}
+
+fn is_best(value: &Option<String>) -> bool {
+    value.as_deref() == Some(BEST)
 }
 
 fn read(path: &str) -> Option<String> {

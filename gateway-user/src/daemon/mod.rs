@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
 use crate::{
@@ -57,9 +57,7 @@ pub fn run(args: &RunArgs, global: &Global) -> Result<(), CliError> {
 
 /// The configuration as the file and the command line have it. Without a file at the default place, the defaults hold.
 fn load(args: &RunArgs, global: &Global) -> Result<Config, Report> {
-    let missing =
-        global.config == std::path::Path::new(crate::config::DEFAULT_PATH) && !global.config.exists();
-    let mut config = if missing { Config::default() } else { Config::load(&global.config)? };
+    let mut config = if is_missing(global) { Config::default() } else { Config::load(&global.config)? };
     if !args.interfaces.is_empty() {
         config.attach.interfaces.clone_from(&args.interfaces);
     }
@@ -76,6 +74,11 @@ fn load(args: &RunArgs, global: &Global) -> Result<Config, Report> {
         config.attach.on_exit = on_exit;
     }
     Ok(config)
+}
+
+/// Whether there is no file at the default place.
+fn is_missing(global: &Global) -> bool {
+    global.config == std::path::Path::new(crate::config::DEFAULT_PATH) && !global.config.exists()
 }
 
 async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
@@ -101,7 +104,7 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
     log::info!("{}", gateway.greeting());
     let mut strikes = interval(POLL);
     strikes.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut look = interval(ADDRESSES_EVERY);
+    let mut look = interval(HOST_EVERY);
     let keep = loop {
         let expiry = gateway.next_expiry().map(|at| at.saturating_sub(live::now()));
         let wake = Instant::now() + Duration::from_secs(expiry.unwrap_or(3_600).min(3_600));
@@ -120,7 +123,8 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
             _ = terminate.recv() => break gateway.keeps(),
             _ = interrupt.recv() => break gateway.keeps(),
             () = sleep_until(wake) => gateway.expire(),
-            _ = look.tick() => gateway.follow_addresses(),
+            _ = look.tick() => gateway.follow_host(),
+            () = sleep(SETTLE_AFTER), if gateway.is_unsettled() => gateway.settle(),
         }
     };
     gateway.end(keep).context("cannot take the program off")?;
@@ -145,8 +149,10 @@ fn answer_scrape(gateway: &Gateway, scrape: Scrape) {
     };
 }
 
-/// How often this host's addresses are looked at: a lease or a privacy address of IPv6 changes within hours.
-const ADDRESSES_EVERY: Duration = Duration::from_secs(30);
+/// How often this host's addresses and settings are looked at: a lease or a privacy address of IPv6 changes within hours.
+const HOST_EVERY: Duration = Duration::from_secs(30);
+/// After a change the answer to it goes first.
+const SETTLE_AFTER: Duration = Duration::from_millis(1);
 /// How often the program's log is looked at: it is for people who wait for a line.
 const LOG_EVERY: Duration = Duration::from_millis(200);
 

@@ -40,9 +40,15 @@ pub(super) struct Gateway {
     pub(super) applied_at: u64,
     /// Where this host can be reached.
     addresses: Vec<IpAddr>,
+    /// What its TCP does with SYN cookies, as the policy in force has it.
+    host: cookies::Host,
     arguments: (RunArgs, Global),
+    /// There was no file at the default place.
+    pub(super) has_defaults: bool,
     rows: Rows,
     state: PathBuf,
+    /// What was written to it last.
+    saved: Option<Vec<u8>>,
     pins: Pins,
 }
 
@@ -82,9 +88,12 @@ impl Gateway {
             reloads_failed: 0,
             applied_at: 0,
             addresses: addresses(),
+            host: cookies::Host::default(),
+            has_defaults: super::is_missing(&arguments.1),
             arguments,
             rows,
             state,
+            saved: None,
             pins,
         };
         if let Some(why) = gateway.kernel.sockets_missing() {
@@ -127,7 +136,7 @@ impl Gateway {
         self.live.mode.map_or(self.config.mode, |(mode, _)| mode)
     }
 
-    /// Compiles and switches to the policy of now.
+    /// Compiles and switches to the policy of now; [`Self::settle`] is to follow.
     pub(super) fn apply(&mut self) -> Result<()> {
         let overrides = self.overrides();
         let generation = self.generation + 1;
@@ -135,14 +144,16 @@ impl Gateway {
         let mut set =
             policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
         cookies::set(&self.config);
-        set.settings.flags |= cookies::flags();
+        let host = cookies::Host::read();
+        host.fit(&mut set.settings);
         let left_out = policy::set_locals(&mut set.settings, &self.addresses);
         if left_out != 0 {
             log::warn!(
                 "{left_out} of this host's addresses find no room: what nobody asked for is dropped on the others alone"
             );
         }
-        self.kernel.apply(&set)?;
+        self.kernel.switch(&set)?;
+        self.host = host;
         self.generation += 1;
         self.applied_at = live::now();
         if self.live.rows != self.rows.0 {
@@ -150,6 +161,18 @@ impl Gateway {
             self.save();
         }
         Ok(())
+    }
+
+    /// Whether there was a switch of policies, and [`Self::settle`] is to follow.
+    pub(super) const fn is_unsettled(&self) -> bool {
+        self.kernel.is_unsettled()
+    }
+
+    /// Waits for the packets under way at the last switch: after the answer, for in a flood it takes the kernel some 20 ms.
+    pub(super) fn settle(&mut self) {
+        if let Err(error) = self.kernel.settle() {
+            log::error!("cannot free the place of the old policy: {error}");
+        }
     }
 
     /// Brings bans and trusted prefixes into the kernel.
@@ -180,13 +203,14 @@ impl Gateway {
     fn try_reload(&mut self) -> Result<Vec<String>, ReloadError> {
         let (args, global) = &self.arguments;
         let config = super::load(args, global).map_err(ReloadError::Configuration)?;
-        let warnings = self.unchangeable(&config);
+        let (warnings, has_defaults) = (self.unchangeable(&config), super::is_missing(global));
         let old = (std::mem::replace(&mut self.config, config), self.live.clone());
         self.live.renew();
         if let Err(error) = self.apply() {
             (self.config, self.live) = old;
             return Err(ReloadError::Policy(error));
         }
+        self.has_defaults = has_defaults;
         self.save();
         if let Err(error) = self.lift_never() {
             log::error!("cannot take bans back: {error:#}");
@@ -225,13 +249,13 @@ impl Gateway {
         self.live.next_expiry().into_iter().chain(self.next_ban_expiry()).min()
     }
 
-    /// Looks whether this host has other addresses now.
-    pub(super) fn follow_addresses(&mut self) {
-        let addresses = addresses();
-        if addresses != self.addresses {
+    /// Looks whether this host has other addresses or settings now.
+    pub(super) fn follow_host(&mut self) {
+        let (addresses, host) = (addresses(), cookies::Host::read());
+        if addresses != self.addresses || host != self.host {
             self.addresses = addresses;
             if let Err(error) = self.apply() {
-                log::error!("cannot go on to this host's new addresses: {error:#}");
+                log::error!("cannot go on to this host's new addresses and settings: {error:#}");
             }
         }
     }
@@ -249,11 +273,20 @@ impl Gateway {
         }
     }
 
-    /// Writes the state file; without it live changes do not outlive this process.
+    /// Writes the state file if what outlives a restart has changed; without it live changes do not outlive this process.
     pub(super) fn save(&mut self) {
-        if let Err(error) = self.live.save(&self.state) {
-            let state = self.state.display();
-            self.warn(format!("cannot write {state}: {error}; timed changes will not outlive a restart"));
+        let saved = self.live.lasting().and_then(|lasting| {
+            if self.saved.as_ref() != Some(&lasting) {
+                Live::save(&self.state, &lasting)?;
+            }
+            Ok(lasting)
+        });
+        match saved {
+            Ok(lasting) => self.saved = Some(lasting),
+            Err(error) => {
+                let state = self.state.display();
+                self.warn(format!("cannot write {state}: {error}; timed changes will not outlive a restart"));
+            }
         }
     }
 
@@ -307,10 +340,13 @@ impl Gateway {
         self.arguments.1.config.display().to_string()
     }
 
-    /// What the operator should know: what was found at the start, and what the host's settings say now.
+    /// What the operator should know: what was found at the start, and what the host's settings keep the policy from.
     pub(super) fn all_warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.clone();
-        warnings.extend(cookies::warnings(&self.config, &self.attached));
+        if self.has_defaults {
+            warnings.push(format!("there is no {}: the defaults hold", self.config_path()));
+        }
+        warnings.extend(cookies::warnings(&self.config, &self.host, &self.attached));
         warnings
     }
 

@@ -175,18 +175,23 @@ pub(super) fn jit(enabled: Option<&str>) -> Finding {
 
 pub(super) fn syncookies(value: &str) -> Finding {
     const CHECK: &str = "syncookies";
-    match value {
-        "0" => {
-            Finding::warning(CHECK, "net.ipv4.tcp_syncookies is 0: the kernel neither sends nor accepts them")
-                .remedy("`sysctl -w net.ipv4.tcp_syncookies=2`, or attach.set_sysctls = true")
+    let made = match value {
+        "2" => {
+            return Finding::ok(
+                CHECK,
+                "net.ipv4.tcp_syncookies is 2: SYN cookies answer whenever the gateway asks",
+            );
         }
-        "1" => Finding::warning(
-            CHECK,
-            "net.ipv4.tcp_syncookies is 1: cookies answer only once a listener's queue is full",
-        )
-        .remedy("`sysctl -w net.ipv4.tcp_syncookies=2`, or attach.set_sysctls = true; the gateway says when they are needed"),
-        value => Finding::ok(CHECK, format!("net.ipv4.tcp_syncookies is {value}: cookies answer whenever the gateway asks")),
-    }
+        "1" => "makes cookies only once a listener's queue is full",
+        _ => "neither makes nor accepts cookies",
+    };
+    Finding::warning(
+        CHECK,
+        format!(
+            "net.ipv4.tcp_syncookies is {value}: the kernel {made}, and syn_cookies = \"auto\" counts as off"
+        ),
+    )
+    .remedy("`sysctl -w net.ipv4.tcp_syncookies=2` and `gateway reload`, or attach.set_sysctls = true")
 }
 
 /// Whether the kernel finds a client's options again in the timestamp of a cookie: it first takes a random offset off.

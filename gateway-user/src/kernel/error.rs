@@ -45,7 +45,9 @@ pub enum KernelError {
         cause: PinError,
     },
     /// The pin directory cannot be made or read.
-    #[error("cannot use {path}: {cause}; mount bpffs with `mount -t bpf bpf /sys/fs/bpf`, and run as root")]
+    #[error(
+        "cannot use {path}: {cause}; mount bpffs with `mount -t bpf bpf /sys/fs/bpf` (`ip netns exec` hides it, `nsenter --net` does not), and run as root"
+    )]
     PinDirectory {
         /// Where.
         path: String,

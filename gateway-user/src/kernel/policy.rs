@@ -5,6 +5,9 @@
 //! waited for: the kernel does that after every change of a map of maps (`maybe_wait_bpf_programs`, commit 2f1aaf3ea666).
 //! Only then is the old place free for the next policy, and its prefixes are let go.
 //!
+//! The switch holds for every packet that comes after it, and takes no time; the wait takes some 20 ms in a flood. So they are
+//! two steps, and who switches may answer between them: [`Kernel::switch`], then [`Kernel::settle`].
+//!
 //! Between changes both places have the same prefix sets, so that a policy whose prefixes did not change waits once.
 
 use aya::{
@@ -65,6 +68,17 @@ pub(super) struct PolicyMaps {
     pub(super) flags: u64,
     /// What both places have; nothing before the first policy.
     prefixes: Option<Prefixes<Listing>>,
+    /// A switch whose old place is not free yet.
+    unsettled: Option<Unsettled>,
+}
+
+/// What is left to do after a switch.
+struct Unsettled {
+    old: u32,
+    /// Sets that are new.
+    v4: Option<Trie<4>>,
+    v6: Option<Trie<16>>,
+    prefixes: Prefixes<Listing>,
 }
 
 impl PolicyMaps {
@@ -78,6 +92,7 @@ impl PolicyMaps {
             live_v6: LiveEntries::new(take(ebpf, "live_v6")?),
             flags: 0,
             prefixes: None,
+            unsettled: None,
         })
     }
 }
@@ -86,8 +101,19 @@ impl Kernel {
     /// Switches to a policy as one change. On return no packet is judged by the old one any more.
     ///
     /// # Errors
-    /// When a map cannot be made or written; then the old policy holds on.
+    /// When a map cannot be made or written; where that was before the switch, the old policy holds on.
     pub fn apply(&mut self, policy: &PolicySet) -> Result<(), KernelError> {
+        self.switch(policy)?;
+        self.settle()
+    }
+
+    /// Switches to a policy as one change. The packets that come from now on are judged by it; those under way, for as long as
+    /// the program takes for one, may be judged by the old.
+    ///
+    /// # Errors
+    /// When a map cannot be made or written; then the old policy holds on.
+    pub fn switch(&mut self, policy: &PolicySet) -> Result<(), KernelError> {
+        self.settle()?;
         let maps = &mut self.policy;
         let word = maps.active.get(&0, 0)?;
         let (old, new) = (Active(word).slot(), Active(word).slot() ^ 1);
@@ -100,11 +126,27 @@ impl Kernel {
         place(&mut maps.prefixes_v6, new, v6.as_ref())?;
         maps.settings.set(new, Value::of(&*policy.settings), 0)?;
         maps.active.set(0, word ^ 1, 0)?;
-        wait(maps, new)?;
+        maps.unsettled = Some(Unsettled { old, v4, v6, prefixes: policy.prefixes.clone() });
+        self.settings = Some(policy.settings.clone());
+        Ok(())
+    }
+
+    /// Whether a switch waits to be settled.
+    pub const fn is_unsettled(&self) -> bool {
+        self.policy.unsettled.is_some()
+    }
+
+    /// Waits until no packet is judged by the policy before the last switch, and frees its place; nothing where that is done.
+    ///
+    /// # Errors
+    /// When a map cannot be written; the next switch makes good for it.
+    pub fn settle(&mut self) -> Result<(), KernelError> {
+        let maps = &mut self.policy;
+        let Some(Unsettled { old, v4, v6, prefixes }) = maps.unsettled.take() else { return Ok(()) };
+        wait(maps, old ^ 1)?;
         place(&mut maps.prefixes_v4, old, v4.as_ref())?;
         place(&mut maps.prefixes_v6, old, v6.as_ref())?;
-        maps.prefixes = Some(policy.prefixes.clone());
-        self.settings = Some(policy.settings.clone());
+        maps.prefixes = Some(prefixes);
         Ok(())
     }
 

@@ -14,12 +14,14 @@ use crate::lab::{
     Template, output, scratch,
 };
 
-/// QUIC and TLS on port 443. No limit but the gate's own, so that the gate is seen.
+/// QUIC and TLS on port 443. No limit but those of opened connections, so that the gate is seen.
 const QUIC: &str = "mode = \"enforce\"\n\
     [limits]\npackets = \"none\"\nbytes = \"none\"\nudp = \"none\"\nsyn = \"none\"\n\
     [limits.neighbours]\npackets = \"none\"\nsyn = \"none\"\n\
     [[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [443]\nrequire = \"tls\"\n\
     [[service]]\nname = \"http3\"\nprotocol = \"udp\"\nports = [443]\nrequire = \"quic\"\n";
+/// No limit on what opens connections: curl opens one for each request, as fast as it can, and is one source.
+const OPENINGS: &str = "initial = \"none\"\ntotal.initial = \"none\"\n";
 /// What the server says over HTTP/3.
 const ANSWER: &str = "HTTP/3.0";
 
@@ -31,7 +33,7 @@ pub fn http3(scale: &Scale) -> Result<()> {
     let newer = Newer::find()?;
     let lab = Lab::new()?;
     let nginx = Nginx::start_http3(&lab.server, &newer)?;
-    let gateway = Gateway::start(&lab, QUIC)?;
+    let gateway = Gateway::start(&lab, &format!("{QUIC}{OPENINGS}"))?;
     for server in [IpAddr::from(SERVER_V4), SERVER_V6.into()] {
         for number in 0..scale.requests / 2 {
             let answer = lab.client.enter(|| output(&mut curl(&newer, &nginx, server)))?;

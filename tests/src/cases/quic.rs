@@ -28,6 +28,13 @@ fn service() -> Stand {
     )
 }
 
+/// An Initial with another connection ID.
+fn with_id(id: u8) -> Vec<u8> {
+    let mut datagram = initial(V1, 1_200);
+    datagram[13] = id;
+    datagram
+}
+
 fn gated(name: &str) -> Case {
     Case::under(name, service())
 }
@@ -103,6 +110,24 @@ fn budgets() -> Vec<Case> {
             .gets(from(1, &whole), Reason::LimitInitial)
             .gets(from(2, &whole), Reason::LimitInitial)
             .times(5, from(1, &short(60)), Reason::Ok),
+        // It is the ID that opens a connection: a port that is known may open any number.
+        (2..=INITIAL as u8)
+            .fold(
+                gated("QUIC: Initials of a known port, each with an ID of its own")
+                    .gets(from(1, &whole), Reason::Ok)
+                    .gets(from(1, &handshake()), Reason::Ok),
+                |case, id| case.gets(from(1, &with_id(id)), Reason::Ok),
+            )
+            .gets(from(1, &with_id(9)), Reason::LimitInitial)
+            .gets(from(1, &handshake()), Reason::Ok)
+            .after(Duration::from_secs(2))
+            .times(2, from(1, &with_id(9)), Reason::Ok)
+            .gets(from(1, &with_id(9)), Reason::LimitInitial),
+        gated("QUIC: all sources' Initials, from few ports")
+            .times(3, of(1, &whole), Reason::Ok)
+            .times(3, of(2, &with_id(7)), Reason::Ok)
+            .gets(of(1, &with_id(8)), Reason::TotalInitial)
+            .gets(of(1, &handshake()), Reason::Ok),
         gated("QUIC: all sources' Initials")
             .times(3, of(1, &whole), Reason::Ok)
             .times(3, of(2, &whole), Reason::Ok)

@@ -119,7 +119,7 @@ fn configuration(lab: &Lab, directory: &Path) -> Result<String> {
     let directory = directory.to_str().context("the directory for temporary files has no UTF-8 name")?;
     let [client, attacker] = lab.interfaces();
     let mut text = format!(
-        "mode = \"enforce\"\n\n[attach]\ninterfaces = [\"{client}\", \"{attacker}\"]\n\n\
+        "mode = \"enforce\"\n\n[attach]\ninterfaces = [\"{client}\", \"{attacker}\"]\nset_sysctls = true\n\n\
          [limits]\npackets = {{ rate = \"5k/s\", burst = \"10k\" }}\nsyn = {{ rate = \"40/s\", burst = \"80\" }}\n\
          udp = {{ rate = \"200/s\", burst = \"400\" }}\n\n"
     );

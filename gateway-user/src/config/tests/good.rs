@@ -88,6 +88,18 @@ fn the_services_of_the_example() {
     );
 }
 
+/// A client needs up to three Initials for a connection: as many connections as SYNs.
+#[test]
+fn openings_of_quic_have_limits_of_their_own() {
+    let [_, http3] = &example().services[..] else { panic!("two services") };
+    let openings =
+        [quota(Dimension::Initial, "600/s", Some("1200")), quota(Dimension::Migration, "50/s", Some("100"))];
+    assert_eq!(http3.quotas, quotas(openings));
+    let all =
+        [quota(Dimension::Initial, "5k/s", Some("10k")), quota(Dimension::Migration, "1k/s", Some("10k"))];
+    assert_eq!(http3.total, quotas(all));
+}
+
 /// The documentation's example repeats the defaults of every section that an empty file has.
 #[test]
 fn the_example_has_the_defaults() {

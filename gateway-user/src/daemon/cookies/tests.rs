@@ -1,0 +1,75 @@
+use gateway_common::{
+    abi::{Settings, cookies, policy},
+    hash::Key,
+};
+
+use super::Host;
+use crate::{
+    config::Config,
+    policy::{Overrides, Rows, compile},
+};
+
+fn config(modes: &[&str]) -> Config {
+    let service = |(index, mode): (usize, &&str)| {
+        format!(
+            "[[service]]\nname = \"s{index}\"\nprotocol = \"tcp\"\nports = [{}]\nsyn_cookies = \"{mode}\"\n",
+            index + 1
+        )
+    };
+    let text: String = modes.iter().enumerate().map(service).collect();
+    Config::parse("test", &text).expect("it is valid")
+}
+
+fn compiled(config: &Config, host: &Host) -> Box<Settings> {
+    let mut rows = Rows::default();
+    let set = compile(config, config.mode, &Overrides::new(), &mut rows, 1, Key([1, 2]));
+    let mut settings = set.expect("it compiles").settings;
+    host.fit(&mut settings);
+    settings
+}
+
+fn host(syncookies: &str, timestamps: &str, sack: &str) -> Host {
+    let [syncookies, timestamps, sack] = [syncookies, timestamps, sack].map(|value| Some(value.to_owned()));
+    Host { syncookies, timestamps, sack }
+}
+
+#[test]
+fn auto_counts_as_off_where_the_kernel_makes_no_cookie_for_every_syn() {
+    let config = config(&["off", "auto", "always"]);
+    let seen = |host: &Host| {
+        let settings = compiled(&config, host);
+        [1, 2, 3].map(|row| settings.services[row].cookies)
+    };
+    assert_eq!(seen(&host("2", "1", "1")), [cookies::OFF, cookies::AUTO, cookies::ALWAYS]);
+    for unfit in [host("1", "2", "1"), host("0", "2", "1"), Host::default()] {
+        assert_eq!(seen(&unfit), [cookies::OFF, cookies::OFF, cookies::ALWAYS], "{unfit:?}");
+    }
+}
+
+#[test]
+fn options_are_offered_where_the_kernel_finds_them_again() {
+    let flags =
+        |host: &Host| compiled(&config(&["auto"]), host).flags & (policy::COOKIE_OPTIONS | policy::SACK);
+    assert_eq!(flags(&host("2", "2", "1")), policy::COOKIE_OPTIONS | policy::SACK);
+    assert_eq!(flags(&host("2", "1", "1")), policy::SACK);
+    assert_eq!(flags(&host("2", "2", "0")), policy::COOKIE_OPTIONS);
+}
+
+#[test]
+fn warnings_say_what_holds_and_what_to_do() {
+    assert!(host("2", "2", "1").lacks(&config(&["auto", "always"])).is_empty());
+    let lacks = |value, mode| host(value, "2", "1").lacks(&config(&[mode])).join("\n");
+    for (value, mode, words) in [
+        ("1", "auto", "\"auto\" counts as off, since net.ipv4.tcp_syncookies is 1"),
+        ("0", "auto", "\"auto\" counts as off, since net.ipv4.tcp_syncookies is 0"),
+        ("1", "always", "\"always\": the kernel makes a cookie only once a listener's queue is full"),
+        ("0", "always", "\"always\": the kernel makes a cookie never"),
+    ] {
+        let warning = lacks(value, mode);
+        assert!(warning.contains(words), "{value}, {mode}: {warning}");
+        let remedy =
+            "`sysctl -w net.ipv4.tcp_syncookies=2` and `gateway reload`, or attach.set_sysctls = true";
+        assert!(warning.ends_with(remedy) && !warning.contains('\n'), "{warning}");
+    }
+    assert!(host("2", "1", "1").lacks(&config(&["auto"])).join("").contains("tcp_timestamps=2"));
+}

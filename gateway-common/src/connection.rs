@@ -148,7 +148,7 @@ impl Link {
 
     /// Whether its first bytes were a hello's, wherever it ends.
     #[inline(always)]
-    const fn has_shown_hello(self) -> bool {
+    pub const fn has_shown_hello(self) -> bool {
         matches!(self.phase, Phase::Forwarded | Phase::Proven) || self.passed >= PREFIX
     }
 

@@ -108,6 +108,11 @@ const WINDOW: u32 = 1 << 16;
 /// A segment without data. With a SYN cookie it makes a connection, whose stream starts where it says.
 #[inline(always)]
 fn bare<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    if scratch.gate.known.has_shown_hello() && scratch.gate.known.is_stale(context.now) {
+        // Who reads for long says nothing, but lives.
+        scratch.gate.link = scratch.gate.known;
+        note(frame, context, scratch, false);
+    }
     let Scratch { packet, gate, .. } = &*scratch;
     let (known, is_fresh) = (gate.known, gate.known.is_fresh(context.now));
     let is_expected = known.is_proven() || (is_fresh && known.base == packet.sequence);

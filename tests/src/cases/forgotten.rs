@@ -137,6 +137,11 @@ fn kept() -> Vec<Case> {
         active = opened(active.after(BRIEF).gets(more(1), Reason::Ok), others)
             .gets(syn(5_000 + round), Reason::Ok);
     }
+    let mut reads = opened(through("who only acknowledges stays too"), 1..=1);
+    for round in 0..30 {
+        reads = reads.after(BRIEF).gets(data(1, 600, b"").flags(flags::ACK), Reason::Ok);
+        reads = opened(reads, 10 + 4 * round..12 + 4 * round);
+    }
     let open = Socket::Open { base: BASE, received: 600 };
     let here = (10..20)
         .fold(opened(through("who ends here takes no room"), 1..=4).socket(open), |case, port| {
@@ -152,6 +157,7 @@ fn kept() -> Vec<Case> {
         (1..=3).fold(stale, |case, port| case.gets(more(port), Reason::Ok)),
         settled,
         active.gets(more(1), Reason::Ok),
+        reads.gets(more(1), Reason::Ok),
         all(here.after(LONG).socket(Socket::Unknown)),
         full.socket(open).gets(more(10), Reason::Ok),
     ]

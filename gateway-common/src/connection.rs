@@ -339,8 +339,8 @@ pub fn find<E: Env>(env: &E, identity: u64) -> Link {
     Link { seen: news, ..Link::UNKNOWN }
 }
 
-/// Writes down a connection's link: over its own entry, else over the one that ranks lowest. A drop where there is no entry
-/// for it.
+/// Writes down a connection's link: over its own entry, else over the one that is given up most gladly. A drop where there is no
+/// entry for it.
 ///
 /// A concurrent writer of the same set can undo this; then the connection is asked about again.
 #[inline(always)]

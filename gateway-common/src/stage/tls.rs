@@ -72,7 +72,8 @@ fn opening<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut 
     let socket = handshake::socket(frame, context, scratch);
     let Scratch { packet, gate, .. } = scratch;
     let (known, base, now) = (gate.known, stream_sequence(packet), context.now);
-    let is_again = !known.is_unknown() && known.base == base;
+    // Far past its hello nobody sends a SYN again: it is another stream.
+    let is_again = !known.is_unknown() && known.base == base && !known.is_past();
     gate.link = match socket {
         Socket::Open { base: open, received } if open != base || received != 0 => {
             let next = open.wrapping_add(received as u32);

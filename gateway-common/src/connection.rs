@@ -2,10 +2,18 @@
 //!
 //! For a connection that ends on this host the host's own TCP knows where the stream begins and how much of it has
 //! arrived ([`crate::env::Socket`]); the table only spares asking again, and what it forgets costs one question. For one that
-//! passes through to another host the table is all there is, and the gate does what it can from the SYN it saw.
+//! passes through to another host the table is all there is, and the gate does what it can from the SYN it saw: without its
+//! entry its data do not pass, so its SYN does not pass where there is no room for one, and data alone never make one.
 //!
-//! An entry is a keyed 64-bit fingerprint of addresses and ports, and one word of state that changes as a whole.
-//! Entries of connections that have shown a hello are never pushed out by those that have not.
+//! An entry is a keyed 64-bit fingerprint of addresses and ports, and one word of state that changes as a whole. In a set
+//! without an empty entry
+//!
+//! * connections that have shown no hello yet go first: those whose SYN is no longer fresh, and fresh ones too where there
+//!   are [`RESERVE`] of them; so SYNs push out other SYNs, and little else;
+//! * next go connections of which nothing more can be lost than a question to the host's TCP, and those that pass through and
+//!   have been silent: for [`BRIEF`] when all that they ever said came within seconds of the hello, for [`LONG`] otherwise;
+//! * whoever passes through and said something since is never pushed out;
+//! * connections that end here push out no connection that passes through and has shown a hello: they need no entry.
 
 use crate::{
     abi::{LINK_WAYS, LINK_WORDS},
@@ -15,6 +23,7 @@ use crate::{
     pipeline::{Context, Gate},
     rate::Instant,
     verdict::{Reason, Step, drop},
+    wire::tls::PREFIX,
 };
 
 /// How far the gate is with a connection.
@@ -41,7 +50,7 @@ pub struct Link {
     pub phase: Phase,
     /// What was seen of the lengths at the stream's start: bits of [`crate::wire::tls::shown`].
     pub shown: u32,
-    /// How many of the stream's first bytes passed, without a gap; at most [`crate::wire::tls::PREFIX`].
+    /// How many of the stream's first bytes passed, without a gap; at most [`PREFIX`], or more: [`SETTLED`] or [`PAST`].
     pub passed: u32,
     /// Bytes at its start were refused, and none took their place yet.
     pub refused: bool,
@@ -50,19 +59,35 @@ pub struct Link {
     doubtful: bool,
     /// The stream that lived when a SYN came had shown all that it had to.
     pub accepted: bool,
-    /// When it was last written, for one in doubt since when; in units of [`SEEN_SHIFT`], wraps after 19 hours.
+    /// When it was last written, for one in doubt since when; in units of [`SEEN_SHIFT`], wraps after 19 hours. The bits above
+    /// [`SEEN_MASK`] are not kept with it: [`PASSES_THROUGH`] and [`NEWS`].
     seen: u32,
 }
 
 /// One unit of [`Link::seen`] is 2^38 instants, about 1.07 s.
 const SEEN_SHIFT: u32 = 38;
 const SEEN_MASK: u32 = 0xffff;
+const PASSES_THROUGH: u32 = 1 << 16;
+const NEWS: u32 = 1 << 17;
 /// A link is written again when it was last seen this many units ago: often enough to choose the oldest by.
 const TOUCH_AFTER: u32 = 16;
 /// Longer than packets wait between the gate and the host's TCP, in units of [`SEEN_SHIFT`].
 const LAG: u32 = 3;
 /// Longer than a SYN cookie is good for, in the same units: two minutes (`MAX_SYNCOOKIE_AGE` in include/net/tcp.h).
 const DOUBT: u32 = 128;
+
+/// Values of [`Link::passed`] above [`PREFIX`]: it was heard of later than [`TOUCH_AFTER`] its hello, or it is so far past its
+/// hello that the same sequence numbers come again.
+const SETTLED: u32 = PREFIX + 1;
+const PAST: u32 = PREFIX + 2;
+/// For how long a connection must be silent that another one may push out, in units of [`SEEN_SHIFT`]: half a minute and five
+/// minutes. What is written down lags by [`TOUCH_AFTER`]; so the first is the shortest that shows that it was silent for as
+/// long again, and what most connections have done by then is end.
+const BRIEF: u32 = 2 * TOUCH_AFTER;
+const LONG: u32 = 280;
+/// How many of a set's entries fresh SYNs take from others before they take them from each other: with one alone, the second of
+/// two SYNs to one set would cut the first off before its hello comes.
+const RESERVE: u64 = 2;
 
 /// Where the parts of a link lie in its word; the base takes the lower half. A proven one keeps a part of its identity in
 /// place of what no longer matters.
@@ -96,6 +121,19 @@ impl Link {
         matches!(self.phase, Phase::Unknown)
     }
 
+    /// Whether it is sure that nothing was ever known: the table has room where it would be. Entries are replaced and never taken
+    /// away, so where there is room nobody was forgotten, and who is not there was open before the gateway came.
+    #[inline(always)]
+    pub const fn is_news(self) -> bool {
+        self.is_unknown() && self.seen & NEWS != 0
+    }
+
+    /// The same of a newcomer for which the table may be all there is.
+    #[inline(always)]
+    pub const fn passing_through(self) -> Self {
+        Self { seen: self.seen | PASSES_THROUGH, ..self }
+    }
+
     /// Whether there is nothing more to judge.
     #[inline(always)]
     pub const fn is_proven(self) -> bool {
@@ -106,6 +144,30 @@ impl Link {
     #[inline(always)]
     pub const fn is_forwarded(self) -> bool {
         matches!(self.phase, Phase::Forwarded)
+    }
+
+    /// Whether its first bytes were a hello's, wherever it ends.
+    #[inline(always)]
+    pub const fn has_shown_hello(self) -> bool {
+        matches!(self.phase, Phase::Forwarded | Phase::Proven) || self.passed >= PREFIX
+    }
+
+    /// Whether it passes through and is so far past its hello that there is nothing more to judge.
+    #[inline(always)]
+    pub const fn is_past(self) -> bool {
+        self.is_forwarded() && self.passed == PAST
+    }
+
+    /// The same, far past its hello.
+    #[inline(always)]
+    pub const fn past(self) -> Self {
+        Self { passed: PAST, ..self }
+    }
+
+    /// The same, after it was heard of again.
+    #[inline(always)]
+    const fn settled(self) -> Self {
+        if self.has_shown_hello() && self.passed < SETTLED { Self { passed: SETTLED, ..self } } else { self }
     }
 
     /// Whether its SYN may not have come to the host's TCP yet.
@@ -231,6 +293,9 @@ impl Link {
     }
 }
 
+/// Owner of an entry that changes hands. Identities are odd.
+const NOBODY: u64 = 2;
+
 /// Who a packet's connection is.
 #[inline(always)]
 pub fn identity<E: Env>(env: &E, packet: &Packet) -> u64 {
@@ -259,45 +324,48 @@ pub fn gate<E: Env>(env: &E, packet: &Packet) -> Gate {
 #[inline(always)]
 pub fn find<E: Env>(env: &E, identity: u64) -> Link {
     let Some(set) = links(env, identity) else { return Link::UNKNOWN };
+    let mut room = 0;
     for way in 0..LINK_WAYS {
-        if set.load(way * LINK_WORDS) == identity {
-            return Link::from_word(set.load(way * LINK_WORDS + 1), identity);
+        let owner = set.load(way * LINK_WORDS);
+        // The uppermost bit, for zero alone. Reckoned without a branch: the verifier would follow both.
+        room |= owner.wrapping_sub(1) & !owner;
+        if owner == identity {
+            let link = Link::from_word(set.load(way * LINK_WORDS + 1), identity);
+            // Somebody else may have taken the entry meanwhile.
+            return if set.load(way * LINK_WORDS) == identity { link } else { Link::UNKNOWN };
         }
     }
-    Link::UNKNOWN
+    let news = (room >> (u64::BITS - 1)) as u32 * NEWS;
+    Link { seen: news, ..Link::UNKNOWN }
 }
 
-/// Whether the table has room where this connection would be. Entries are replaced and never taken away, so where there is
-/// room nobody was forgotten, and who is not there was open before the gateway came.
-#[inline(always)]
-pub fn forgot_nobody<E: Env>(env: &E, identity: u64) -> bool {
-    let Some(set) = links(env, identity) else { return false };
-    let mut room = false;
-    for way in 0..LINK_WAYS {
-        room |= set.load(way * LINK_WORDS) == 0;
-    }
-    room
-}
-
-/// Writes down a connection's link: over its own entry, else over one that ranks lower, oldest first. A drop where there is
-/// no entry for it.
+/// Writes down a connection's link: over its own entry, else over the one that is given up most gladly. A drop where there is no
+/// entry for it.
 ///
 /// A concurrent writer of the same set can undo this; then the connection is asked about again.
 #[inline(always)]
 pub fn remember<E: Env>(context: &Context<'_, E>, gate: &Gate) -> Step {
     let (env, now) = (context.env, context.now);
-    let Gate { identity, link, .. } = *gate;
+    let identity = gate.identity;
+    let (newcomer, passes_through) = (gate.link.word(identity), gate.link.seen & PASSES_THROUGH != 0);
     let Some(set) = links(env, identity) else { return drop(Reason::TcpSequence) };
+    let mut openings = 0;
+    for way in 0..LINK_WAYS {
+        if set.load(way * LINK_WORDS) == identity {
+            set.store(way * LINK_WORDS + 1, newcomer);
+            return Step::Continue(());
+        }
+        openings += opening_of(set.load(way * LINK_WORDS + 1));
+    }
     let mut best = None;
     let mut best_rank = 0;
     for way in 0..LINK_WAYS {
-        let owner = set.load(way * LINK_WORDS);
-        let known = Link::from_word(set.load(way * LINK_WORDS + 1), owner);
-        if owner == identity {
-            set.store(way * LINK_WORDS + 1, link.word(identity));
-            return Step::Continue(());
-        }
-        let rank = rank(owner, known, link.phase, now);
+        let (owner, word) = (set.load(way * LINK_WORDS), set.load(way * LINK_WORDS + 1));
+        let rank = match kind(owner, word, newcomer, passes_through, now) {
+            FRESH if openings >= RESERVE => STALE,
+            kind => kind,
+        };
+        let rank = if rank == 0 { 0 } else { rank + age_of(word, now) };
         if rank > best_rank {
             best_rank = rank;
             best = Some((way, owner));
@@ -307,11 +375,12 @@ pub fn remember<E: Env>(context: &Context<'_, E>, gate: &Gate) -> Step {
         env.note(Table::Connections, Note::Full);
         return drop(Reason::TcpSequence);
     };
-    // State first: a reader that still finds the former owner takes the newcomer's state for a moment, and judges by it.
-    set.store(way * LINK_WORDS + 1, link.word(identity));
-    if !set.replace(way * LINK_WORDS, owner, identity) {
+    // Of two that choose one entry at once, one gets it, and nobody finds the state of one under the name of the other.
+    if !set.replace(way * LINK_WORDS, owner, NOBODY) {
         return drop(Reason::TcpSequence);
     }
+    set.store(way * LINK_WORDS + 1, newcomer);
+    set.store(way * LINK_WORDS, identity);
     env.note(Table::Connections, Note::Inserted);
     if owner != 0 {
         env.note(Table::Connections, Note::Evicted);
@@ -327,30 +396,69 @@ pub fn update<E: Env>(context: &Context<'_, E>, gate: &Gate) -> Step {
     if known.is_unknown() {
         return remember(context, gate);
     }
+    let is_heard_again = known.has_shown_hello() && known.is_stale(context.now);
+    let word = if is_heard_again { link.settled() } else { link }.word(identity);
     let Some(set) = links(context.env, identity) else { return Step::Continue(()) };
     for way in 0..LINK_WAYS {
         if set.load(way * LINK_WORDS) == identity {
-            set.replace(way * LINK_WORDS + 1, known.word(identity), link.word(identity));
+            set.replace(way * LINK_WORDS + 1, known.word(identity), word);
             break;
         }
     }
     Step::Continue(())
 }
 
-/// How gladly an entry is given up for a newcomer; 0: not at all.
+/// 1 for the word of a connection that has shown no hello, else 0. Without a branch, too.
 #[inline(always)]
-const fn rank(owner: u64, known: Link, newcomer: Phase, now: Instant) -> u64 {
-    let age = known.age(now) as u64 + 1;
+const fn opening_of(word: u64) -> u64 {
+    let has_passed = ((word >> PASSED & 15) + (16 - PREFIX as u64)) >> 4;
+    !(word >> (PHASE + 1) | has_passed) & 1
+}
+
+/// How gladly an entry is given up, before its age counts.
+const KIND: u32 = 32;
+const EMPTY: u64 = 5 << KIND;
+/// Has shown no hello, and may never.
+const STALE: u64 = 4 << KIND;
+/// Has shown a hello, and is silent.
+const SILENT: u64 = 3 << KIND;
+/// Has shown no hello yet.
+const FRESH: u64 = 2 << KIND;
+/// Ends here, so that a question replaces it.
+const PROVEN: u64 = 1 << KIND;
+
+/// The kind of an entry; 0: it is not given up for this newcomer.
+#[inline(always)]
+const fn kind(owner: u64, word: u64, newcomer: u64, passes_through: bool, now: Instant) -> u64 {
+    let age = age_of(word, now);
+    let is_proven = is_proven(word);
     if owner == 0 {
-        u64::MAX
-    } else if matches!(known.phase, Phase::Opening | Phase::Unknown) {
-        // Before all that have shown a hello.
-        age << 32
-    } else if matches!(newcomer, Phase::Opening) {
+        EMPTY
+    } else if owner == NOBODY {
         0
+    } else if opening_of(word) != 0 {
+        if age >= LAG as u64 { STALE } else { FRESH }
+    } else if !passes_through {
+        if is_proven && self::is_proven(newcomer) { PROVEN } else { 0 }
+    } else if age >= LONG as u64
+        || (age >= BRIEF as u64 && (is_proven || word >> PASSED & 15 < SETTLED as u64))
+    {
+        SILENT
+    } else if is_proven {
+        PROVEN
     } else {
-        age
+        0
     }
+}
+
+#[inline(always)]
+const fn is_proven(word: u64) -> bool {
+    word >> PHASE & 3 == Phase::Proven as u64
+}
+
+#[inline(always)]
+const fn age_of(word: u64, now: Instant) -> u64 {
+    (now >> SEEN_SHIFT).wrapping_sub(word >> SEEN) & SEEN_MASK as u64
 }
 
 #[inline(always)]

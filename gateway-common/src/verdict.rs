@@ -162,7 +162,7 @@ reasons! {
     Ssl2Hello "ssl2_hello" Drop "tls" "A ClientHello of SSL 2.0."
     TlsVersion "tls_version" Drop "tls" "The ClientHello offers no version of TLS that the service takes: SSL 3.0, or below `min_tls`."
     TcpUrgent "tcp_urgent" Drop "tls" "TCP urgent data to a service that requires TLS: it would take bytes out of what the server reads (RFC 6093)."
-    TcpSequence "tcp_sequence" Drop "tls" "A segment of a connection that is only opening, with a sequence number that does not fit what is known of it yet; TCP sends it again. Or a SYN into the window of a live connection."
+    TcpSequence "tcp_sequence" Drop "tls" "A segment of a connection that is only opening, with a sequence number that does not fit what is known of it yet; TCP sends it again. Or a SYN into the window of a live connection. Or, of a connection through this host, a SYN for which the table of connections has no room, or data of one that it does not hold."
     ServerName "server_name" Drop "hello" "The ClientHello names no server of the service's `server_names`."
     ProxyHeader "proxy_header" Drop "hello" "The connection does not start with a PROXY protocol header, or with a malformed one."
     HelloMalformed "hello_malformed" Drop "hello" "The ClientHello contradicts itself, or is longer than the gateway reads."

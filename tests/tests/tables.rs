@@ -145,5 +145,6 @@ fn proof_of_another_connection_is_none() {
     let state = words(one).load(1);
     words(other).store(0, other);
     words(other).store(1, state);
-    assert_eq!(env.judge(&frame(2), START).reason, Reason::PlaintextHttp);
+    // Nor is it a connection that was open before the gateway came.
+    assert_eq!(env.judge(&frame(2), START).reason, Reason::TcpSequence);
 }

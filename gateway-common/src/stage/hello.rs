@@ -8,7 +8,7 @@ use core::ops::ControlFlow;
 
 use crate::{
     abi::{NAMES, Service},
-    connection::{self, Phase},
+    connection::{Link, Phase},
     env::Env,
     frame::{Frame, Task},
     hash::{Key, Running},
@@ -17,7 +17,7 @@ use crate::{
     pipeline::{Context, Scratch, Stage},
     stage::{
         service,
-        tls::{Stream, adopt, note, prove, refuse, stream, stream_sequence, touches},
+        tls::{Stream, adopt, note, pass_through, prove, refuse, stream, stream_sequence, touches, unseen},
     },
     verdict::{Reason, Step, drop},
     wire::{
@@ -41,6 +41,9 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         return Step::Continue(());
     }
     let stream = stream(frame, context, scratch, first)?;
+    if !stream.is_ours && scratch.gate.known.is_unknown() {
+        return unseen(frame, scratch);
+    }
     let Scratch { gate, reader, .. } = scratch;
     let Stream { base, received, is_old, .. } = stream;
     let is_past = received >= u64::from(PREFIX);
@@ -52,7 +55,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     }
     let is_accepted = gate.link.is_forwarded() || (is_past && gate.link.accepted);
     let is_kept = opening::resume(env, gate.identity, base, reader);
-    if !is_kept && known.is_unknown() && was_open_before(context, gate.identity, stream, first) {
+    if !is_kept && known.is_unknown() && was_open_before(known, received, first) {
         adopt(frame, context, scratch, base);
         return Step::Continue(());
     }
@@ -70,6 +73,9 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         if is_past && !is_old && !known.is_doubtful(now) {
             prove(frame, context, scratch, base);
         } else {
+            if !stream.is_ours {
+                pass_through(scratch);
+            }
             note(frame, context, scratch, is_old);
         }
         return Step::Continue(());
@@ -110,12 +116,8 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 /// That is sure where nobody was forgotten. Else it goes by what the host's TCP has taken: more than a PROXY header can have,
 /// or a prefix, which was judged when it came.
 #[inline(always)]
-fn was_open_before<E: Env>(context: &Context<'_, E>, identity: u64, stream: Stream, first: u32) -> bool {
-    let Stream { received, is_ours, .. } = stream;
-    if is_ours && received == 0 {
-        return false;
-    }
-    received >= u64::from(first) || connection::forgot_nobody(context.env, identity)
+const fn was_open_before(known: Link, received: u64, first: u32) -> bool {
+    received != 0 && (received >= first as u64 || known.is_news())
 }
 
 /// Reads what the segment adds to the message.

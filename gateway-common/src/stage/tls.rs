@@ -61,7 +61,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     if is_bare {
         return Step::Continue(());
     }
-    scratch.gate.must_read = service.wants != 0;
+    scratch.gate.must_read = service.wants != 0 && !scratch.gate.known.is_past();
     if scratch.gate.must_read { Step::Continue(()) } else { data(frame, context, scratch) }
 }
 
@@ -72,7 +72,8 @@ fn opening<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut 
     let socket = handshake::socket(frame, context, scratch);
     let Scratch { packet, gate, .. } = scratch;
     let (known, base, now) = (gate.known, stream_sequence(packet), context.now);
-    let is_again = !known.is_unknown() && known.base == base;
+    // Far past its hello nobody sends a SYN again: it is another stream.
+    let is_again = !known.is_unknown() && known.base == base && !known.is_past();
     gate.link = match socket {
         Socket::Open { base: open, received } if open != base || received != 0 => {
             let next = open.wrapping_add(received as u32);
@@ -85,10 +86,20 @@ fn opening<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut 
         Socket::Listening => known.followed_by(base, now),
         _ => Link::new(base, Phase::Opening, now),
     };
+    let is_ours = match socket {
+        Socket::Unknown => false,
+        Socket::Listening => scratch.handshake.is_local,
+        Socket::Open { .. } => true,
+    };
+    let Scratch { gate, .. } = scratch;
     gate.known = gate.link;
-    // Where there is no room for it the host's TCP is asked.
-    let _ = context.env.apart(Stage::Remember, frame, context, scratch);
-    Step::Continue(())
+    if !is_ours {
+        gate.link = gate.link.passing_through();
+    }
+    let remembered = context.env.apart(Stage::Remember, frame, context, scratch);
+    // Where there is no room for it the host's TCP is asked. Where that knows nothing its data would not pass, so its client
+    // shall try again now: there is room when somebody has been silent for long enough.
+    if matches!(socket, Socket::Unknown) { remembered } else { Step::Continue(()) }
 }
 
 /// No honest SYN falls so near to what a live connection waits for (RFC 5961 section 4): its bytes could be taken for the
@@ -98,6 +109,11 @@ const WINDOW: u32 = 1 << 16;
 /// A segment without data. With a SYN cookie it makes a connection, whose stream starts where it says.
 #[inline(always)]
 fn bare<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    if scratch.gate.known.has_shown_hello() && scratch.gate.known.is_stale(context.now) {
+        // Who reads for long says nothing, but lives.
+        scratch.gate.link = scratch.gate.known;
+        note(frame, context, scratch, false);
+    }
     let Scratch { packet, gate, .. } = &*scratch;
     let (known, is_fresh) = (gate.known, gate.known.is_fresh(context.now));
     let is_expected = known.is_proven() || (is_fresh && known.base == packet.sequence);
@@ -179,6 +195,12 @@ pub fn stream<F: Frame, E: Env>(
                     }
                     return drop(Reason::TcpSequence);
                 }
+            } else if asked.starts_nothing() && !known.is_unknown() {
+                // Whatever it is, the host's TCP makes nothing of it. The listener may have nothing to do with it, and the
+                // connection pass through to another host.
+                return Step::Continue(Stream { base: known.base, is_ours: true, ..Stream::default() });
+            } else if asked.starts_nothing() && !known.is_news() {
+                return drop(Reason::TcpSequence);
             } else {
                 let link = known.followed_by(sequence, now);
                 let link = handshake::doubt(context, scratch, link);
@@ -209,8 +231,9 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     let (env, now) = (context.env, context.now);
     let Scratch { packet, gate, .. } = scratch;
     let known = gate.known;
-    if known.is_proven() && !touches(packet, known.base, PREFIX) {
-        prove(frame, context, scratch, known.base);
+    if known.is_past() || (known.is_proven() && !touches(packet, known.base, PREFIX)) {
+        gate.link = known;
+        note(frame, context, scratch, false);
         return Step::Continue(());
     }
     let Stream { base, received, is_ours, is_old, .. } = if known.is_forwarded() {
@@ -218,15 +241,15 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     } else {
         stream(frame, context, scratch, PREFIX)?
     };
-    let Scratch { packet, gate, .. } = scratch;
+    let Scratch { gate, .. } = scratch;
     let known = gate.known;
     if !is_ours {
         if known.is_proven() {
-            // Sequence numbers have come round.
+            // It ended here, and there is no socket any more.
             return Step::Continue(());
         }
-        if known.is_unknown() && connection::forgot_nobody(env, gate.identity) {
-            return adopted(frame, packet);
+        if known.is_unknown() {
+            return unseen(frame, scratch);
         }
     }
     if received >= u64::from(PREFIX) {
@@ -240,7 +263,7 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     }
     gate.link = known.of_stream(base, now);
     let judged = env.apart(Stage::Prefix, frame, context, scratch);
-    let Scratch { packet, gate, .. } = scratch;
+    let Scratch { gate, .. } = scratch;
     if judged.is_break() {
         refuse(frame, context, scratch, is_old);
         return judged;
@@ -248,24 +271,36 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     if is_ours {
         // Once TCP has taken the prefix it says so, and the connection is proven.
         gate.link.phase = Phase::Opening;
-    }
-    if gate.link.is_forwarded() && stream_sequence(packet).wrapping_sub(base).wrapping_sub(FAR) < 2 * FAR {
-        // Long past a hello: before sequence numbers come round to it again. Without one a jump ahead proves nothing.
-        prove(frame, context, scratch, base);
     } else {
-        note(frame, context, scratch, is_old);
+        pass_through(scratch);
     }
+    note(frame, context, scratch, is_old);
     Step::Continue(())
 }
 
-/// A connection through this host that was open before the gateway came. It is let go on, but for what no TLS connection
-/// carries at the start of a segment.
+/// Data of a connection through this host that nothing is known of. Where nobody was forgotten it was open before the gateway
+/// came, and is let go on, but for what no TLS connection carries at the start of a segment; nothing is written down of it.
+/// Elsewhere nobody knows where its stream begins.
 #[inline(always)]
-fn adopted<F: Frame>(frame: &F, packet: &Packet) -> Step {
+pub fn unseen<F: Frame>(frame: &F, scratch: &Scratch) -> Step {
+    let Scratch { packet, gate, .. } = scratch;
+    if !gate.known.is_news() {
+        return drop(Reason::TcpSequence);
+    }
     if is_http(frame, packet.payload, packet.payload_length) {
         return drop(Reason::PlaintextHttp);
     }
     Step::Continue(())
+}
+
+/// Takes note of how far a connection through this host is: long past its hello there is nothing more to judge, before sequence
+/// numbers come round to it again. Without a hello a jump ahead proves nothing.
+#[inline(always)]
+pub fn pass_through(scratch: &mut Scratch) {
+    let Scratch { packet, gate: Gate { link, .. }, .. } = scratch;
+    if link.is_forwarded() && stream_sequence(packet).wrapping_sub(link.base).wrapping_sub(FAR) < 2 * FAR {
+        *link = link.past();
+    }
 }
 
 /// Sequence number of a segment's first byte of data.
@@ -352,7 +387,7 @@ pub fn judge<F: Frame>(frame: &F, scratch: &mut Scratch) -> Step {
     if position <= link.passed && end > link.passed {
         link.passed = if end < PREFIX { end } else { PREFIX };
     }
-    if link.passed == PREFIX {
+    if link.passed >= PREFIX {
         link.phase = Phase::Forwarded;
         link.refused = false;
     }

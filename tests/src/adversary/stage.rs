@@ -28,6 +28,8 @@ pub enum Condition {
     GatewayCookies,
     /// The server is another host behind the gateway's.
     Forwarded,
+    /// The same, and something else listens on that port of the gateway's host, as a container runtime's proxy does.
+    Beside,
     /// The gate reads the whole hello, for its versions and its server's name.
     Reading,
     /// A PROXY header comes first; for scenarios that send parts of a stream.
@@ -46,13 +48,14 @@ pub enum Condition {
 
 impl Condition {
     /// All of them; the late ones last, because they leave a thread behind that receives.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Usual,
         Self::Wrapping,
         Self::FastOpen,
         Self::SynCookies,
         Self::GatewayCookies,
         Self::Forwarded,
+        Self::Beside,
         Self::Reading,
         Self::Proxied,
         Self::Multipath,
@@ -64,6 +67,11 @@ impl Condition {
 
     const fn is_late(self) -> bool {
         matches!(self, Self::Late | Self::LateSynCookies | Self::LateGatewayCookies | Self::LateReading)
+    }
+
+    /// Whether the server is another host.
+    const fn is_forwarded(self) -> bool {
+        matches!(self, Self::Forwarded | Self::Beside)
     }
 
     /// Whether the gate drops what comes before its turn: messages are read in the order of the stream, and of a connection
@@ -170,7 +178,7 @@ const SETTLE: Duration = Duration::from_millis(400);
 /// # Errors
 /// Where the lab fails; a breach of the law is in the answer.
 pub fn play(lab: &Lab, condition: Condition, scenarios: &[Scenario]) -> Result<Vec<Played>> {
-    let behind = matches!(condition, Condition::Forwarded).then(|| Behind::new(lab)).transpose()?;
+    let behind = condition.is_forwarded().then(|| Behind::new(lab)).transpose()?;
     let (space, addresses) = match &behind {
         Some(behind) => (&behind.namespace, [IpAddr::V4(BEHIND_V4), IpAddr::V6(BEHIND_V6)]),
         None => (&lab.server, [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)]),
@@ -184,6 +192,12 @@ pub fn play(lab: &Lab, condition: Condition, scenarios: &[Scenario]) -> Result<V
     let mut played = Vec::new();
     for server in addresses {
         let remote = SocketAddr::new(server, condition.port());
+        let wildcard =
+            if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let beside = SocketAddr::new(wildcard, remote.port());
+        let _beside = matches!(condition, Condition::Beside)
+            .then(|| PlainListener::start(&lab.server, beside))
+            .transpose()?;
         let listener = match condition {
             Condition::Multipath => PlainListener::multipath(space, remote)?,
             _ => PlainListener::start(space, remote)?,
@@ -291,6 +305,9 @@ fn judge(scenario: &Scenario, site: &Site<'_>, read: Vec<Vec<u8>>, wanted: Resul
         Ok(Read::All(_)) if !whole => Some("an honest client lost data".to_owned()),
         Ok(_) => None,
     };
-    let best_effort = scenario.best_effort == Some(site.condition);
+    let best_effort = match scenario.best_effort {
+        Some(Condition::Forwarded) => site.condition.is_forwarded(),
+        other => other == Some(site.condition),
+    };
     Played { name: scenario.name.clone(), condition: site.condition, v6, read, whole, breach, best_effort }
 }

@@ -290,6 +290,12 @@ fn sequence() -> Vec<Case> {
             .gets(at(0, &hello), Reason::Ok)
             .gets(at(far, SSH), Reason::Ok)
             .gets(at(0, SSH), Reason::Ok),
+        opened("the same SYN again after the second round")
+            .gets(at(0, &hello), Reason::Ok)
+            .gets(at(far, SSH), Reason::Ok)
+            .gets(syn(), Reason::Ok)
+            .gets(at(0, SSH), Reason::NotTls)
+            .gets(at(0, &hello), Reason::Ok),
         opened("a jump ahead proves nothing")
             .gets(at(far, SSH), Reason::Ok)
             .gets(at(0, HTTP), Reason::PlaintextHttp),

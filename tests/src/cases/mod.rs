@@ -6,6 +6,7 @@
 mod budgets;
 mod essential;
 mod ethernet;
+mod forgotten;
 mod frames;
 mod gate;
 mod gate_sockets;
@@ -238,6 +239,7 @@ pub fn all() -> Vec<Case> {
         scopes::cases(),
         gate::cases(),
         gate_sockets::cases(),
+        forgotten::cases(),
         handshake::cases(),
         hello::cases(),
         hello_sockets::cases(),

@@ -37,6 +37,8 @@ impl Behind {
             near_addresses: ROUTER,
             far_addresses: [(BEHIND_V4.into(), 24), (BEHIND_V6.into(), 64)],
         };
+        // One of before goes with its namespace, but only in a while.
+        let _ = lab.server.ip(&[format!("link del {}", cable.near)]);
         lay(&cable, &lab.server, &namespace).context("cannot connect the server behind")?;
         lab.server.sysctl(&[("net/ipv4/conf/all/forwarding", "1"), ("net/ipv6/conf/all/forwarding", "1")])?;
         namespace.ip(&ROUTER.map(|(router, _)| format!("route add default via {router} dev {FAR}")))?;

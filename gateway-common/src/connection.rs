@@ -324,19 +324,24 @@ pub fn gate<E: Env>(env: &E, packet: &Packet) -> Gate {
 #[inline(always)]
 pub fn find<E: Env>(env: &E, identity: u64) -> Link {
     let Some(set) = links(env, identity) else { return Link::UNKNOWN };
-    let mut room = 0;
+    // A word of zeros is that of nobody.
+    let (mut room, mut word) = (0, 0);
     for way in 0..LINK_WAYS {
         let owner = set.load(way * LINK_WORDS);
         // The uppermost bit, for zero alone. Reckoned without a branch: the verifier would follow both.
         room |= owner.wrapping_sub(1) & !owner;
         if owner == identity {
-            let link = Link::from_word(set.load(way * LINK_WORDS + 1), identity);
-            // Somebody else may have taken the entry meanwhile.
-            return if set.load(way * LINK_WORDS) == identity { link } else { Link::UNKNOWN };
+            (room, word) = (0, set.load(way * LINK_WORDS + 1));
+            if set.load(way * LINK_WORDS) != identity {
+                // Somebody else has taken the entry meanwhile.
+                word = 0;
+            }
+            break;
         }
     }
     let news = (room >> (u64::BITS - 1)) as u32 * NEWS;
-    Link { seen: news, ..Link::UNKNOWN }
+    let link = Link::from_word(word, identity);
+    Link { seen: link.seen | news, ..link }
 }
 
 /// Writes down a connection's link: over its own entry, else over the one that is given up most gladly. A drop where there is no

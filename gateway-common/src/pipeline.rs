@@ -238,7 +238,7 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
-    if handshake::concerns(scratch) {
+    if handshake::concerns(scratch) && !handshake::is_known(context, scratch) {
         context.env.apart(Stage::Handshake, frame, context, scratch)?;
     }
     if reflection::concerns(context.settings, scratch) {
@@ -269,7 +269,7 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
 
 #[inline(always)]
 fn gate<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    if !tls::concerns(context.settings, scratch) {
+    if !tls::concerns(context.settings, scratch) || tls::is_settled(context, scratch) {
         return Step::Continue(());
     }
     context.env.apart(Stage::Tls, frame, context, scratch)?;

@@ -113,7 +113,19 @@ pub fn concerns(scratch: &mut Scratch) -> bool {
     role.service != 0 && packet.is_tcp() && matches!(packet.fragment, Fragment::Whole)
 }
 
-/// Finds out whether a TCP packet to a service begins a connection or belongs to one.
+/// Whether the gate knows already that a packet's connection has shown a hello, as it does of most packets.
+#[inline(always)]
+pub fn is_known<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> bool {
+    if scratch.packet.is_syn() || !requires_tls(service::at(context.settings, scratch.role.service)) {
+        return false;
+    }
+    scratch.gate = connection::gate(context.env, &scratch.packet);
+    scratch.handshake.is_identified = true;
+    let known = scratch.gate.known;
+    known.is_proven() || known.is_forwarded()
+}
+
+/// Finds out whether a TCP packet to a service begins a connection or belongs to one, of which nothing is known yet.
 #[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     if scratch.packet.is_syn() {
@@ -165,17 +177,7 @@ fn is_surge<E: Env>(context: &Context<'_, E>, scratch: &Scratch, service: &Servi
 /// Looks whether a packet that is no SYN belongs to a connection.
 #[inline(always)]
 fn belongs<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let service = service::at(context.settings, scratch.role.service);
-    let mut is_fresh = false;
-    if requires_tls(service) {
-        scratch.gate = connection::gate(context.env, &scratch.packet);
-        scratch.handshake.is_identified = true;
-        let known = scratch.gate.known;
-        if known.is_proven() || known.is_forwarded() {
-            return Step::Continue(());
-        }
-        is_fresh = known.is_fresh(context.now);
-    }
+    let is_fresh = scratch.handshake.is_identified && scratch.gate.known.is_fresh(context.now);
     let _ = context.env.apart(Stage::Ask, frame, context, scratch);
     let asked = scratch.asked;
     match asked.found {

@@ -20,7 +20,10 @@ use crate::{
         service::{self, requires_tls},
     },
     verdict::{Reason, Step, drop},
-    wire::tls::{PREFIX, Start, is_http, is_ssl2, start},
+    wire::{
+        proxy::PROXY_MAX,
+        tls::{PREFIX, Start, is_http, is_ssl2, start},
+    },
 };
 
 /// Whether a packet is for a service that requires TLS.
@@ -29,6 +32,19 @@ pub fn concerns(settings: &Settings, scratch: &mut Scratch) -> bool {
     let Scratch { packet, role, gate, .. } = scratch;
     (gate.must_read, gate.is_open) = (false, false);
     packet.is_tcp() && requires_tls(service::at(settings, role.service))
+}
+
+/// Whether there is nothing to judge in a packet and nothing to write down: a connection that has proved TLS, and what was not
+/// part of the proof.
+#[inline(always)]
+pub fn is_settled<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> bool {
+    const TOLD_APART: u8 = flags::SYN | flags::RST | flags::URG;
+    let Scratch { packet, gate: Gate { known, .. }, handshake, .. } = scratch;
+    handshake.is_identified
+        && known.is_proven()
+        && !known.is_stale(context.now)
+        && packet.tcp_flags & TOLD_APART == 0
+        && (packet.payload_length == 0 || !touches(packet, known.base, PROXY_MAX + PREFIX))
 }
 
 /// Judges a packet to a service that requires TLS.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use gateway_tests::builder::{Frame, between, flags, hello};
 use gateway_tests::cases::{Draft as _, Offer};
-use gateway_tests::lab::{CLIENT_V4, Lab, PlainListener, SERVER_V4};
+use gateway_tests::lab::{ByHand, CLIENT_V4, FLOOD_V4, Lab, PlainListener, SERVER_V4, Wire};
 use gateway_user::host::Stand;
 use gateway_user::kernel::Kernel;
 use serde_json::{Value, json};
@@ -22,8 +22,10 @@ const FRAMES: u32 = 200_000;
 /// The service's port, and the server's name in hellos.
 const PORT: u16 = 443;
 const NAME: &str = "api.example.org";
-/// A port that no client has a connection from.
+/// A port that no other client has a connection from.
 const FRESH: u16 = 39_999;
+/// The sequence number of a SYN.
+const ISN: u32 = 1_000_000;
 /// What the XDP program answers for what passes.
 const XDP_PASS: u32 = 2;
 /// How long a hello may take to the server.
@@ -49,7 +51,11 @@ pub(crate) fn measure(rounds: usize) -> Result<Value> {
     let listener = PlainListener::start(&lab.server, server)?;
     let stream = lab.client.enter(|| TcpStream::connect(server))?.context("no connection")?;
     greet(&stream, &listener)?;
-    let frames = frames(stream.local_addr()?.port());
+    // One that has said nothing yet, of which the first sequence number is known.
+    let wire = Wire::open(&lab)?;
+    let mut silent = ByHand::new(&wire, SocketAddr::new(FLOOD_V4.into(), FRESH), server, ISN);
+    silent.connect()?;
+    let frames = frames(stream.local_addr()?.port(), &silent);
     let mut kernel = gateway(vec![1])?;
     let mut bare = Baseline::load("drop")?;
     let mut rows = Vec::new();
@@ -82,15 +88,15 @@ fn greet(mut stream: &TcpStream, listener: &PlainListener) -> Result<()> {
     Ok(())
 }
 
-/// What comes of a connection that the server's TCP has, which is from this port, and of one that is new.
-fn frames(port: u16) -> [(&'static str, Vec<u8>); 4] {
+/// What comes of connections that the server's TCP has, one from this port and one that has said nothing yet, and of none.
+fn frames(port: u16, silent: &ByHand<'_>) -> [(&'static str, Vec<u8>); 4] {
     let from = |port| -> Frame { between(CLIENT_V4.into(), SERVER_V4.into()).tcp(port, PORT) };
     let pushed = flags::ACK | flags::PSH;
     [
         ("established: 1,200 bytes of data", from(port).flags(pushed).payload(&[23; 1_200]).build()),
         ("established: ACK without data", from(port).build()),
         ("new: SYN", from(FRESH).flags(flags::SYN).seq(0).build()),
-        ("new: ClientHello", from(FRESH).flags(pushed).seq(1).payload(&hello::tls13(NAME)).build()),
+        ("first data: ClientHello", silent.at(0, &hello::tls13(NAME)).build()),
     ]
 }
 

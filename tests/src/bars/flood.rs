@@ -140,7 +140,8 @@ pub(super) fn in_five(lab: &Lab, https: &Https, count: u32) -> Result<Outcome> {
     })
 }
 
-/// The honest configuration with what holds floods from random sources.
+/// The honest configuration with what holds floods from random sources. SYN cookies may answer, as in the README's first
+/// configuration.
 fn config(filter: Filter) -> String {
     let (neighbours, total) = match filter {
         Filter::Neighbours => ("{ rate = \"20/s\", burst = \"40\" }", "50k/s"),
@@ -148,7 +149,7 @@ fn config(filter: Filter) -> String {
     };
     let limits = HONEST.replace(
         "[limits.neighbours]\nsyn = \"none\"\n",
-        &format!("[limits.neighbours]\nsyn = {neighbours}\n"),
+        &format!("[attach]\nset_sysctls = true\n[limits.neighbours]\nsyn = {neighbours}\n"),
     );
     format!("{limits}total.syn = {{ rate = \"{total}\" }}\n")
 }

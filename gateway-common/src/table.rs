@@ -8,8 +8,6 @@
 //! Look-ups take the first slot with their key: should two CPUs insert one source in the same moment, the later slot is
 //! found by nobody and runs empty, and at most the packet that it was made for goes uncounted.
 
-use core::hint::black_box;
-
 use crate::{
     abi::{Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS, WAYS},
     env::{Env, Note, Slots, Table, Words},
@@ -81,11 +79,10 @@ pub fn first_of(mask: Mask) -> Option<Dimension> {
     None
 }
 
-/// Whether a set has a dimension. Hidden, or LLVM tests the bit in place, and from then on the verifier tells sets with and
-/// without it apart: as many ways through what follows as there are sets.
+/// Whether a set has a dimension.
 #[inline(always)]
-fn has(mask: Mask, dimension: Dimension) -> bool {
-    black_box(mask >> dimension as u32) & 1 != 0
+const fn has(mask: Mask, dimension: Dimension) -> bool {
+    mask & bit(dimension) != 0
 }
 
 /// In an answer of [`Bucket::charge`], beside dimensions: others changed the bucket at every try.

@@ -4,9 +4,9 @@
 //! parse ─► lists ─► sanity ─► essential ─► service ─► handshake ─► reflection ─► quic ─► budgets ─► handshake ─► tls ─► pass
 //! ```
 //!
-//! Each stage is a function of its own in the kernel too, so profiles name it, and what it finds out goes through
-//! [`Scratch`]: the kernel keeps that in map memory, whose contents the verifier does not follow. So it checks each stage
-//! once, instead of once for every way through the stages before.
+//! What a stage finds out goes through [`Scratch`]: the kernel keeps that in map memory, whose contents the verifier does not
+//! follow. So it checks each stage once, instead of once for every way through the stages before. What few packets need is a
+//! function of its own in the kernel ([`Env::apart`]); the rest is one function, since every call costs a return.
 
 use core::{hint::black_box, ops::ControlFlow};
 

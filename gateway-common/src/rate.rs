@@ -259,11 +259,7 @@ impl Limit {
     #[inline(always)]
     pub fn admit(&self, tat: Instant, clock: Reading, price: Instant) -> Option<Instant> {
         let debt = debt(tat, clock.latest).wrapping_add(price);
-        if debt.wrapping_add(clock.late) > self.burst {
-            None
-        } else {
-            Some(clock.latest.wrapping_add(debt))
-        }
+        if debt.wrapping_add(clock.late) > self.burst { None } else { Some(clock.latest.wrapping_add(debt)) }
     }
 }
 

@@ -148,13 +148,7 @@ impl<W: Words> Bucket<W> {
     /// What to do where that was not so. A function of its own in the kernel: it is rare, and the verifier goes through the
     /// tries once for each dimension and not once for each combination of them.
     #[inline(never)]
-    fn charge_again(
-        &self,
-        dimension: Dimension,
-        price: Instant,
-        limit: &Limit,
-        clock: &Reading,
-    ) -> Mask {
+    fn charge_again(&self, dimension: Dimension, price: Instant, limit: &Limit, clock: &Reading) -> Mask {
         let word = tat_word(dimension);
         for _ in 1..TRIES {
             if self.charge_one(word, price, limit, *clock) {

@@ -1,6 +1,6 @@
-//! Stages as global functions: the verifier checks each by itself and once, whatever their callers know, where it goes
-//! through other functions again for every state in which they are called (Documentation/bpf/verifier.rst; since Linux 5.6,
-//! commit 51c39bb1d5d1).
+//! Stages that few packets need, as global functions: the verifier checks each by itself and once, whatever their callers
+//! know, where it goes through other functions again for every state in which they are called
+//! (Documentation/bpf/verifier.rst; since Linux 5.6, commit 51c39bb1d5d1).
 //!
 //! Such a function can be given the program's context and numbers, so it finds all else again.
 

@@ -9,8 +9,8 @@ use aya_ebpf::{
     Global,
     bindings::bpf_sock,
     helpers::{
-        bpf_sk_release, bpf_skc_to_tcp_request_sock, bpf_skc_to_tcp_sock,
-        bpf_tcp_check_syncookie, bpf_tcp_gen_syncookie, bpf_xdp_load_bytes,
+        bpf_sk_release, bpf_skc_to_tcp_request_sock, bpf_skc_to_tcp_sock, bpf_tcp_check_syncookie,
+        bpf_tcp_gen_syncookie, bpf_xdp_load_bytes,
     },
     programs::XdpContext,
 };

@@ -80,9 +80,7 @@ impl Whose {
     #[inline(always)]
     fn bucket<E: Env>(self, context: &Context<'_, E>, scratch: &Scratch) -> Option<BucketOf<E>> {
         match self {
-            Self::Service => {
-                context.env.buckets(Table::Totals, scratch.role.service).map(Bucket::first_of)
-            }
+            Self::Service => context.env.buckets(Table::Totals, scratch.role.service).map(Bucket::first_of),
             _ => table::bucket(context.env, self.table().0, scratch.places.of(self.table().0)),
         }
     }
@@ -92,7 +90,8 @@ impl Whose {
     fn find<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         let (table, otherwise) = self.table();
         let (region, key) = address(context, scratch, table);
-        if self == Self::Service || table::find(context.env, table, region, key, scratch.places.of_mut(table)) {
+        if self == Self::Service || table::find(context.env, table, region, key, scratch.places.of_mut(table))
+        {
             return Step::Continue(());
         }
         context.env.apart(otherwise, frame, context, scratch)
@@ -168,11 +167,7 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
 
 /// Checks and charges the service's total alone.
 #[inline(always)]
-pub fn charge_total<F: Frame, E: Env>(
-    frame: &F,
-    context: &Context<'_, E>,
-    scratch: &mut Scratch,
-) -> Step {
+pub fn charge_total<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     Whose::Service.check(frame, context, scratch)?;
     Whose::Service.charge(context, scratch)
 }

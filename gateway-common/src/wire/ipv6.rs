@@ -76,9 +76,7 @@ struct Chain<'a> {
 impl Task for Chain<'_> {
     #[inline(always)]
     fn step<F: Frame>(&mut self, position: u32, frame: &F) -> ControlFlow<()> {
-        if !is_extension(self.packet.protocol)
-            || matches!(self.packet.fragment, Fragment::Later)
-        {
+        if !is_extension(self.packet.protocol) || matches!(self.packet.fragment, Fragment::Later) {
             return ControlFlow::Break(());
         }
         self.answer = header(frame, position, self.network, self.packet);
@@ -126,11 +124,7 @@ fn header<F: Frame>(frame: &F, position: u32, network: &mut Network, packet: &mu
 /// RFC 7112 section 5: the first fragment holds the whole chain.
 #[inline(always)]
 const fn cut_short(packet: &Packet) -> Reason {
-    if matches!(packet.fragment, Fragment::First) {
-        Reason::TinyFragment
-    } else {
-        Reason::Ipv6Malformed
-    }
+    if matches!(packet.fragment, Fragment::First) { Reason::TinyFragment } else { Reason::Ipv6Malformed }
 }
 
 /// RFC 8200 section 4.5: 13 bits of offset in units of eight bytes, two reserved, one "more fragments".

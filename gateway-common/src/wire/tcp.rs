@@ -13,11 +13,8 @@ pub const HEADER_MIN: u32 = network_types::tcp::TcpHdr::LEN as u32;
 /// Parses the header.
 #[inline(always)]
 pub fn parse<F: Frame>(frame: &F, network: Network, packet: &mut Packet) -> Step {
-    let cut_short = if matches!(packet.fragment, Fragment::First) {
-        Reason::TinyFragment
-    } else {
-        Reason::TcpMalformed
-    };
+    let cut_short =
+        if matches!(packet.fragment, Fragment::First) { Reason::TinyFragment } else { Reason::TcpMalformed };
     if network.length < HEADER_MIN {
         return drop(cut_short);
     }

@@ -113,13 +113,13 @@ fn share(filter: Filter, pace: Pace) -> Result<u32> {
 }
 
 /// What the gateway made of both sides' packets.
-fn reasons(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
+pub(super) fn reasons(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
     let metrics = gateway.metrics()?;
     for side in lab.interfaces() {
         for reason in Reason::ALL {
             let packets = metrics.packets(side, "", reason.name());
             if packets > 0 {
-                println!("flood:   {side}: {} {packets}", reason.name());
+                println!("  {side}: {} {packets}", reason.name());
             }
         }
     }

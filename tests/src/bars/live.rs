@@ -75,6 +75,7 @@ fn slope(lab: &Lab, gateway: &Gateway<'_>, until: Instant) -> Result<f64> {
 pub fn reloads(scale: &Scale) -> Result<()> {
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
+    lab.silence_attacker()?;
     let configs = [config(1), config(2)];
     let gateway = Gateway::start(&lab, &configs[0])?;
     let flooding = lab.flood(&Flood {
@@ -104,6 +105,9 @@ pub fn reloads(scale: &Scale) -> Result<()> {
     ensure!(ok == u64::from(scale.reloads), "{ok} reloads were counted");
     ensure!(outcome.failed == 0 && outcome.ok > 0, "honest requests failed: {:?}", outcome.error);
     ensure!(passed == 0, "{passed} packets of the blocked source passed");
+    if blocked != report.delivered {
+        super::flood::reasons(&lab, &gateway)?;
+    }
     ensure!(blocked == report.delivered, "{blocked} of {} were dropped as block_listed", report.delivered);
     Ok(())
 }

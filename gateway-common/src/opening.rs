@@ -6,18 +6,24 @@
 
 use crate::{
     abi::{HELLO_KEY, HELLO_READER, HELLO_SEEN, WAYS},
+    connection::Link,
     env::{Env, Note, Slots, Table, Words},
+    pipeline::Gate,
     rate::Instant,
-    wire::hello::{self, Reader},
+    wire::hello::{self, Outcome, Reader},
 };
 
-/// One unit of time here is 2^38 instants, about 1.07 s; wraps after 73 years.
+/// One unit of time here is 2^38 instants, about 1.07 s; wraps after 36 years.
 const SEEN_SHIFT: u32 = 38;
-const SEEN_MASK: u32 = 0x7fff_ffff;
+const SEEN_MASK: u32 = 0x3fff_ffff;
 /// Units after which the rest of a hello is no longer waited for; TCP's retransmissions span more only on dead paths.
 const GIVE_UP: u32 = 30;
 /// The host's TCP knows the connection, so its source is not forged.
 const PROVEN: u32 = 1 << 31;
+/// The message was read whole, and the slot waits for the host's TCP to have it.
+const DONE: u32 = 1 << 30;
+/// Units after which it gives way to who has a connection, as after [`GIVE_UP`]: TCP has had time to take it.
+const LAG: u32 = 3;
 
 /// Finds a connection's reader for the stream that starts at `base`, and resumes it.
 #[inline(always)]
@@ -31,6 +37,7 @@ pub fn resume<E: Env>(env: &E, identity: u64, base: u32, reader: &mut Reader) ->
                 *word = slot.load(HELLO_READER + index);
             }
             reader.resume(words);
+            reader.seen = (slot.load(HELLO_SEEN) >> 32) as u32;
             // Somebody else may have taken the slot meanwhile.
             return slot.load(HELLO_KEY) == identity;
         }
@@ -40,7 +47,8 @@ pub fn resume<E: Env>(env: &E, identity: u64, base: u32, reader: &mut Reader) ->
 
 /// Keeps a connection's reader, if there is a slot for it.
 #[inline(always)]
-pub fn keep<E: Env>(env: &E, identity: u64, base: u32, reader: &Reader, proven: bool, now: Instant) -> bool {
+pub fn keep<E: Env>(env: &E, gate: &Gate, reader: &Reader, now: Instant) -> bool {
+    let Gate { identity, link: Link { base, .. }, is_open: proven, .. } = *gate;
     let Some(set) = slots(env, identity) else { return false };
     let mut best = WAYS;
     let mut best_rank = 0;
@@ -67,16 +75,26 @@ pub fn keep<E: Env>(env: &E, identity: u64, base: u32, reader: &Reader, proven: 
     if !slot.replace(HELLO_KEY, owner, 0) {
         return false;
     }
-    for (index, word) in reader.to_words().into_iter().enumerate() {
+    let is_complete = matches!(reader.outcome, Outcome::Complete);
+    let is_done = is_complete || reader.done != 0;
+    let words = if is_complete { reader.anchored() } else { reader.to_words() };
+    for (index, word) in words.into_iter().enumerate() {
         slot.store(HELLO_READER + index, word);
     }
-    let seen = (now >> SEEN_SHIFT) as u32 & SEEN_MASK | if proven { PROVEN } else { 0 };
+    let seen = (now >> SEEN_SHIFT) as u32 & SEEN_MASK;
+    let seen = seen | if proven { PROVEN } else { 0 } | if is_done { DONE } else { 0 };
     slot.store(HELLO_SEEN, u64::from(base) | u64::from(seen) << 32);
     slot.store(HELLO_KEY, identity);
     if owner != identity {
         env.note(Table::Hellos, Note::Inserted);
     }
     true
+}
+
+/// Whether the host's TCP has seen by now all that a reader that was resumed has let through.
+#[inline(always)]
+pub const fn is_over(reader: &Reader, now: Instant) -> bool {
+    age(reader.seen, now) > LAG
 }
 
 /// Forgets a connection's reader.
@@ -91,14 +109,19 @@ pub fn forget<E: Env>(env: &E, identity: u64) {
 /// How gladly a slot is given up for a newcomer; 0: not at all.
 #[inline(always)]
 const fn rank(owner: u64, seen: u32, proven: bool, now: Instant) -> u32 {
-    let age = ((now >> SEEN_SHIFT) as u32).wrapping_sub(seen) & SEEN_MASK;
+    let age = age(seen, now);
     if owner == 0 {
         u32::MAX - 1
-    } else if age > GIVE_UP || (proven && seen & PROVEN == 0) {
+    } else if age > GIVE_UP || (proven && (seen & PROVEN == 0 || (seen & DONE != 0 && age > LAG))) {
         age + 1
     } else {
         0
     }
+}
+
+#[inline(always)]
+const fn age(seen: u32, now: Instant) -> u32 {
+    ((now >> SEEN_SHIFT) as u32).wrapping_sub(seen) & SEEN_MASK
 }
 
 #[inline(always)]

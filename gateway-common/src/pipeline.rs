@@ -141,6 +141,8 @@ pub enum Stage {
     Hello,
     /// [`hello::read`].
     Read,
+    /// [`hello::verify`].
+    Verify,
     /// [`connection::remember`]: the packet's link; a drop where there is no room for it.
     Remember,
     /// [`connection::update`]: the packet's link.
@@ -167,6 +169,7 @@ impl Stage {
             Self::Prefix => tls::judge(frame, scratch),
             Self::Hello => hello::check(frame, context, scratch),
             Self::Read => hello::read(frame, scratch),
+            Self::Verify => hello::verify(frame, context, scratch),
             Self::Remember => connection::remember(context, &scratch.gate),
             Self::Update => connection::update(context, &scratch.gate),
             Self::Strike => strike::count(context, scratch),

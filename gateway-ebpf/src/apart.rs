@@ -67,6 +67,7 @@ apart! {
     Prefix prefix prefix_frags
     Hello hello hello_frags
     Read read read_frags
+    Verify verify verify_frags
     Remember remember remember_frags
     Update update update_frags
     Strike strike strike_frags

@@ -9,7 +9,7 @@ use core::ops::ControlFlow;
 use crate::{
     abi::{NAMES, Service},
     connection::{Link, Phase},
-    env::Env,
+    env::{Env, Found},
     frame::{Frame, Task},
     hash::{Key, Running},
     opening,
@@ -53,8 +53,14 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         // A stream of its own, whatever another one had shown.
         gate.link.accepted = false;
     }
-    let is_accepted = gate.link.is_forwarded() || (is_past && gate.link.accepted);
     let is_kept = opening::resume(env, gate.identity, base, reader);
+    let is_accepted = if stream.is_ours {
+        // What was seen of a message counts for nothing before the host's TCP has all of it.
+        let is_taken = !is_kept || (reader.done != 0 && received >= u64::from(reader.done));
+        is_past && gate.link.accepted && is_taken
+    } else {
+        gate.link.is_forwarded()
+    };
     if !is_kept && known.is_unknown() && was_open_before(known, received, first) {
         adopt(frame, context, scratch, base);
         return Step::Continue(());
@@ -72,6 +78,9 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     if is_accepted {
         if is_past && !is_old && !known.is_doubtful(now) {
             prove(frame, context, scratch, base);
+            if is_kept {
+                opening::forget(env, scratch.gate.identity);
+            }
         } else {
             if !stream.is_ours {
                 pass_through(scratch);
@@ -83,29 +92,51 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     // Not before all of the message was read.
     gate.link.phase = Phase::Opening;
     let start = stream_sequence(packet).wrapping_sub(base) as i32;
-    if received == 0 && (!is_kept || start <= 0) {
-        reader.start(service.wants as u8);
-    } else if !is_kept {
-        return drop(Reason::HelloGap);
+    let is_later = is_kept && reader.done != 0 && start >= reader.done as i32;
+    if !is_later {
+        if is_kept && !is_old && has_all(received, start, packet.payload_length) {
+            return Step::Continue(());
+        }
+        if !is_kept || (!stream.is_ours && start <= 0) {
+            if received != 0 {
+                return drop(Reason::HelloGap);
+            }
+            reader.start(service.wants as u8);
+        } else if stream.is_ours && start as u32 != reader.position && received < u64::from(reader.position) {
+            env.apart(Stage::Verify, frame, context, scratch)?;
+        }
+        let Scratch { packet, reader, .. } = scratch;
+        turn_to(packet, reader, start, env.key())?;
+        env.apart(Stage::Read, frame, context, scratch)?;
     }
-    turn_to(packet, reader, start, env.key())?;
-    env.apart(Stage::Read, frame, context, scratch)?;
     let Scratch { gate, reader, .. } = scratch;
     match reader.outcome {
         Outcome::Incomplete => {
-            if !opening::keep(env, gate.identity, base, reader, stream.is_open, now) {
+            // Of what was whole when it was seen first this must be all before its last segment, or what comes behind it: of
+            // any other part nobody can say what TCP has of the rest.
+            if reader.done != 0 && !is_later && !reader.is_back() {
                 return drop(Reason::HelloGap);
             }
         }
         Outcome::Complete => {
             accept(frame, service, reader)?;
-            opening::forget(env, gate.identity);
-            gate.link.phase = Phase::Forwarded;
-            gate.link.accepted = true;
+            if reader.done != 0 && reader.done != reader.position {
+                // What follows the first one may be there already.
+                return drop(Reason::HelloGap);
+            }
         }
         Outcome::NoProxy | Outcome::BadProxy => return drop(Reason::ProxyHeader),
         Outcome::NoHello => return drop(Reason::NotTls),
         Outcome::BadHello => return drop(Reason::HelloMalformed),
+    }
+    let is_whole = reader.done != 0 || matches!(reader.outcome, Outcome::Complete);
+    if is_whole {
+        (gate.link.phase, gate.link.accepted) = (Phase::Forwarded, true);
+    }
+    if is_whole && !stream.is_ours {
+        opening::forget(env, gate.identity);
+    } else if !opening::keep(env, gate, reader, now) {
+        return drop(Reason::HelloGap);
     }
     note(frame, context, scratch, is_old);
     Step::Continue(())
@@ -125,6 +156,37 @@ const fn was_open_before(known: Link, received: u64, first: u32) -> bool {
 pub fn read<F: Frame>(frame: &F, scratch: &mut Scratch) -> Step {
     scratch.reader.read(frame);
     Step::Continue(())
+}
+
+/// Whether the host's TCP has all of a segment, so that it takes nothing of it.
+#[inline(always)]
+const fn has_all(received: u64, start: i32, length: u32) -> bool {
+    (start as i64 + length as i64) <= received as i64
+}
+
+/// Reads a message again from its start, up to where its reader was resumed, of which TCP may not have all yet. It must stand
+/// there as it stood before: then it does not matter which copy TCP takes.
+#[inline(always)]
+pub fn verify<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Scratch { packet, reader, gate, role, asked, .. } = &mut *scratch;
+    let before = gate.link.base.wrapping_sub(stream_sequence(packet));
+    if (before as i32) < 0 {
+        return drop(Reason::HelloGap);
+    }
+    let wants = service::at(context.settings, role.service).wants as u8;
+    // Where the handshake's ACK was not taken, neither was what came behind it.
+    if matches!(asked.found, Found::Request | Found::Listener) && opening::is_over(reader, context.now) {
+        reader.start(wants);
+        return Step::Continue(());
+    }
+    let (position, done) = (reader.position, reader.done);
+    if packet.payload_length < before.wrapping_add(position) {
+        return drop(Reason::HelloGap);
+    }
+    reader.restart(wants, done);
+    reader.turn_to(packet.payload.wrapping_add(before), position, context.env.key());
+    context.env.apart(Stage::Read, frame, context, scratch)?;
+    if scratch.reader.is_back() { Step::Continue(()) } else { drop(Reason::HelloGap) }
 }
 
 /// Turns to what a segment adds; `start` is its place in the stream, below 0 for a keep-alive.

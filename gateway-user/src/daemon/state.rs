@@ -177,7 +177,7 @@ impl Gateway {
 
     /// Brings bans and trusted prefixes into the kernel.
     pub(super) fn apply_live(&mut self) -> Result<()> {
-        Ok(self.kernel.set_live(&self.live.compile(&self.clock, &self.bans.wide))?)
+        Ok(self.kernel.set_live(&self.live.compile(&self.clock, &self.bans.wide, []))?)
     }
 
     /// Live limits as the policy takes them. What no longer parses, or names nothing any more, was checked when it was set.

@@ -93,14 +93,14 @@ fn shared() -> Vec<Case> {
     let escalated = stand.clone().share(NET, key, until);
     let three = |case: Case, source: &str| case.times(3, from(source), Reason::Ok);
     let over = |case: Case, source: &str| case.gets(from(source), Reason::LimitUdp);
-    let one_each = ["192.0.2.1", "192.0.2.2", "192.0.2.0"]
-        .into_iter()
-        .fold(Case::under("an escalated network's sources share one limit", escalated.clone()), |case, source| {
-            case.gets(from(source), Reason::Ok)
-        });
+    let one_each = ["192.0.2.1", "192.0.2.2", "192.0.2.0"].into_iter().fold(
+        Case::under("an escalated network's sources share one limit", escalated.clone()),
+        |case, source| case.gets(from(source), Reason::Ok),
+    );
     let shared = over(over(over(one_each, "192.0.2.1"), "192.0.2.0"), "192.0.2.63");
     let outside = three(shared, "192.0.3.1").gets(from("192.0.2.50"), Reason::AllowListed);
-    let in_class = outside.times(2, from("192.0.2.64"), Reason::Ok).gets(from("192.0.2.64"), Reason::LimitUdp);
+    let in_class =
+        outside.times(2, from("192.0.2.64"), Reason::Ok).gets(from("192.0.2.64"), Reason::LimitUdp);
     let ended = over(three(in_class.after(second), "192.0.2.0"), "192.0.2.0");
     let mut cases = vec![three(three(ended, "192.0.2.1"), "192.0.2.63")];
 

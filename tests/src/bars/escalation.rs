@@ -1,6 +1,6 @@
 //! A network whose sources are over their limits shares one budget, until the pressure is gone.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::Scale;
-use crate::lab::{Flood, Flooding, Gateway, Lab, Pace, SERVER_V4, Sources, Template};
+use crate::lab::{Flood, Flooding, Gateway, Lab, Pace, SERVER_V4, SERVER_V6, Sources, Template};
 
 /// Datagrams that a source may send in a second, and at once.
 const RATE: f64 = 100.0;
@@ -20,6 +20,9 @@ const EACH: u64 = 300;
 const NETWORK: &str = "198.18.7.0/24";
 const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 7, 64);
 const OTHER: Ipv4Addr = Ipv4Addr::new(198, 18, 8, 7);
+/// The same of IPv6, where each /64 is a source.
+const NETWORK_V6: &str = "2001:2:0:700::/56";
+const FIRST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0x740, 0, 0, 0, 1);
 /// How long a network may take to escalate: a look a second, after each source has used up its burst.
 const ESCALATES: Duration = Duration::from_secs(15);
 /// And to be released, after the flood.
@@ -41,7 +44,7 @@ pub fn escalation(_: &Scale) -> Result<()> {
     thread::sleep(Duration::from_secs(2));
     let began = Instant::now();
     let flooding = flood(&lab, FIRST, SOURCES, EACH * u64::from(SOURCES), 0)?;
-    let apart = await_count(&gateway, 1, ESCALATES)?;
+    let apart = await_count(&gateway, "ipv4", 1, ESCALATES)?;
     let took = began.elapsed();
     let own = f64::from(SOURCES) * BURST;
     ensure!(
@@ -53,7 +56,7 @@ pub fn escalation(_: &Scale) -> Result<()> {
         "escalation: {apart} datagrams admitted until it escalated after {took:.2?}, then {shared:.1}/s"
     );
     ensure!(within(shared, RATE), "{shared}/s of the network were admitted, and one source may {RATE}");
-    let row = source(&gateway, NETWORK)?.context("`gateway sources` does not show the network")?;
+    let row = row_of(&gateway, NETWORK)?.context("`gateway sources` does not show the network")?;
     ensure!(row["drops"].as_u64() > Some(0) && row["class"] == "default", "{row}");
     let both = flood(&lab, OTHER, 1, EACH, 1)?;
     // Its burst.
@@ -65,12 +68,32 @@ pub fn escalation(_: &Scale) -> Result<()> {
         flooding.stop()?;
     }
     let ended = Instant::now();
-    await_count(&gateway, 0, RELEASES)?;
+    ipv6(&lab, &gateway)?;
+    await_count(&gateway, "ipv4", 0, RELEASES)?;
     println!("escalation: released {:.1?} after the flood", ended.elapsed());
+    await_count(&gateway, "ipv6", 0, RELEASES)?;
     for words in ["shares one source's limits now", "has its own limits again"] {
         ensure!(gateway.log().contains(&format!("{NETWORK}: ")) && gateway.log().contains(words), "{words}");
     }
     again(&lab, &gateway)
+}
+
+/// The same of 64 sources of one /56.
+fn ipv6(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
+    let [source, target]: [IpAddr; 2] = [FIRST_V6.into(), SERVER_V6.into()];
+    let flooding = lab.flood(&Flood {
+        sources: Sources::Ipv6Networks { first: FIRST_V6, count: SOURCES },
+        pace: Pace::Bursts(EACH * u64::from(SOURCES)),
+        duration: Duration::from_secs(120),
+        ..Flood::new(Template::udp(source, target, (4_000, 9), 18)?)
+    })?;
+    await_count(gateway, "ipv6", 1, ESCALATES)?;
+    let shared = rate(lab, gateway)?;
+    println!("escalation: of 64 sources of a /56 {shared:.1}/s");
+    ensure!(within(shared, RATE), "{shared}/s of the network were admitted, and one source may {RATE}");
+    ensure!(row_of(gateway, NETWORK_V6)?.is_some(), "`gateway sources` does not show {NETWORK_V6}");
+    flooding.stop()?;
+    Ok(())
 }
 
 /// The switch: while it is off each source has its own limits, whatever it sends.
@@ -84,7 +107,7 @@ fn again(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
     println!("escalation: without it {rates:.1}/s of {all}/s");
     ensure!(within(rates, all), "{rates}/s were admitted, and all sources together may {all}");
     flooding.stop()?;
-    ensure!(count(gateway)? == 0, "it escalated all the same");
+    ensure!(count(gateway, "ipv4")? == 0, "it escalated all the same");
     Ok(())
 }
 
@@ -106,15 +129,15 @@ fn flood(lab: &Lab, first: Ipv4Addr, count: u32, pace: u64, seed: u64) -> Result
     })
 }
 
-/// Waits until so many networks of IPv4 have escalated; what was admitted until then, read before.
-fn await_count(gateway: &Gateway<'_>, expected: u64, patience: Duration) -> Result<u64> {
+/// Waits until so many networks of a family have escalated; what was admitted until then, read before.
+fn await_count(gateway: &Gateway<'_>, family: &str, expected: u64, patience: Duration) -> Result<u64> {
     let start = Instant::now();
     loop {
         let admitted =
             gateway.metrics()?.sum("gateway_packets_total", &[("verdict", "pass"), ("reason", "ok")]);
-        if count(gateway)? == expected {
+        if count(gateway, family)? == expected {
             let status: Value = serde_json::from_str(&gateway.done(&["status", "--json"])?)?;
-            ensure!(status["escalated"]["ipv4"] == expected, "status says {}", status["escalated"]);
+            ensure!(status["escalated"][family] == expected, "status says {}", status["escalated"]);
             return Ok(admitted);
         }
         if start.elapsed() > patience {
@@ -124,8 +147,8 @@ fn await_count(gateway: &Gateway<'_>, expected: u64, patience: Duration) -> Resu
     }
 }
 
-fn count(gateway: &Gateway<'_>) -> Result<u64> {
-    Ok(gateway.metrics()?.sum("gateway_escalated_neighbourhoods", &[("family", "ipv4")]))
+fn count(gateway: &Gateway<'_>, family: &str) -> Result<u64> {
+    Ok(gateway.metrics()?.sum("gateway_escalated_neighbourhoods", &[("family", family)]))
 }
 
 /// Datagrams admitted in a second.
@@ -145,7 +168,7 @@ fn within(rate: f64, expected: f64) -> bool {
 }
 
 /// The row of a source in `gateway sources`.
-fn source(gateway: &Gateway<'_>, name: &str) -> Result<Option<Value>> {
+fn row_of(gateway: &Gateway<'_>, name: &str) -> Result<Option<Value>> {
     let document: Value = serde_json::from_str(&gateway.done(&["sources", "--by", "drops", "--json"])?)?;
     let rows = document["sources"].as_array().context("no sources")?;
     Ok(rows.iter().find(|row| row["source"] == name).cloned())

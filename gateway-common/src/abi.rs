@@ -6,7 +6,7 @@
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;
@@ -231,11 +231,15 @@ map_values! {
     }
 
     /// What was said live of a prefix, covering prefixes included. A time of 0: not; [`FOREVER`]: until taken back.
-    pub struct Live (24) {
+    pub struct Live (40) {
         /// Trusted until then.
         pub allow_until: Instant,
         /// Banned until then.
         pub ban_until: Instant,
+        /// Until then sources of no class share one bucket.
+        pub shared_until: Instant,
+        /// Its key in the tables of sources: see [`crate::stage::budgets::KEY_SHARED_V4`].
+        pub shared_key: u64,
         /// Packets that the ban dropped. Writer: the program.
         pub drops: u64,
     }
@@ -278,6 +282,9 @@ impl Limits {
 }
 
 impl Live {
+    /// Nothing was said.
+    pub const NONE: Self = Self { allow_until: 0, ban_until: 0, shared_until: 0, shared_key: 0, drops: 0 };
+
     /// Whether a time lies ahead.
     #[inline(always)]
     pub const fn holds(until: Instant, now: Instant) -> bool {

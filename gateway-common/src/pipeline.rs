@@ -110,6 +110,8 @@ pub struct Role {
     pub class: u32,
     /// Index of the service that the packet is for; 0: none.
     pub service: u32,
+    /// Key of the bucket that the source shares with its neighbourhood; 0: it has its own.
+    pub shared: u64,
 }
 
 /// The stages that the kernel's verifier checks apart from the others, each once: see [`Env::apart`].
@@ -198,6 +200,7 @@ pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Ve
     let length = frame.length();
     // Each by itself: of a whole LLVM makes a call.
     (scratch.role.trusted, scratch.role.class, scratch.role.service) = (false, 0, 0);
+    scratch.role.shared = 0;
     let verdict = match env.settings(active) {
         None => Reason::Unconfigured.into(),
         Some(settings) if settings.mode == mode::OFF => Reason::Off.into(),

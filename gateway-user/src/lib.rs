@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod doctor;
+pub mod escalation;
 pub mod host;
 pub mod kernel;
 pub mod live;

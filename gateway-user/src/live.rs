@@ -14,6 +14,7 @@ use gateway_common::{
     abi::{FOREVER, Live as LiveValue},
     rate::{INSTANT_SHIFT, Instant},
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -135,19 +136,30 @@ impl Live {
         limits.chain(entries).chain(self.mode.and_then(|(_, until)| until)).min()
     }
 
-    /// What the kernel takes: bans of `wide` prefixes, and trust.
-    pub fn compile(&self, clock: &Clock, wide: &BTreeMap<Prefix, Option<u64>>) -> Prefixes<LiveValue> {
-        let none = LiveValue { allow_until: 0, ban_until: 0, drops: 0 };
+    /// What the kernel takes: bans of `wide` prefixes, trust, and `shared` buckets of neighbourhoods.
+    pub fn compile(
+        &self,
+        clock: &Clock,
+        wide: &BTreeMap<Prefix, Option<u64>>,
+        shared: impl IntoIterator<Item = (IpNet, LiveValue)>,
+    ) -> Prefixes<LiveValue> {
+        let none = LiveValue::NONE;
         let block =
             wide.iter().map(|(p, until)| (p.network(), LiveValue { ban_until: clock.until(*until), ..none }));
         let allow = self
             .allow
             .iter()
             .map(|(p, entry)| (p.network(), LiveValue { allow_until: clock.until(entry.until_at), ..none }));
-        prefixes::compile(block.chain(allow), |outer, own| LiveValue {
-            allow_until: outer.allow_until.max(own.allow_until),
-            ban_until: outer.ban_until.max(own.ban_until),
-            drops: 0,
+        prefixes::compile(block.chain(allow).chain(shared), |outer, own| {
+            // The wider neighbourhood's bucket is the one.
+            let share = if outer.shared_key == 0 { own } else { outer };
+            LiveValue {
+                allow_until: outer.allow_until.max(own.allow_until),
+                ban_until: outer.ban_until.max(own.ban_until),
+                shared_until: share.shared_until,
+                shared_key: share.shared_key,
+                drops: 0,
+            }
         })
     }
 }

@@ -78,6 +78,11 @@ fn who_proves_himself_an_offender_is_banned() -> Result<()> {
 }
 
 #[test]
+fn a_network_of_offenders_shares_one_budget() -> Result<()> {
+    run("a_network_of_offenders_shares_one_budget", bars::escalation)
+}
+
+#[test]
 fn many_bans_outlast_a_restart() -> Result<()> {
     run("many_bans_outlast_a_restart", bars::million)
 }

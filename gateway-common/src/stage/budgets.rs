@@ -203,7 +203,8 @@ fn address<E: Env>(context: &Context<'_, E>, scratch: &Scratch, table: Table) ->
             let service = service::at(settings, scratch.role.service);
             let is_service = matches!(table, Table::ServiceSources);
             let region = if is_service { service.region & (SERVICE_REGIONS as u32 - 1) } else { 0 };
-            (region, key(&scratch.packet, settings.source_mask_v4, settings.source_mask_v6))
+            let own = key(&scratch.packet, settings.source_mask_v4, settings.source_mask_v6);
+            (region, if scratch.role.shared == 0 { own } else { scratch.role.shared })
         }
     }
 }
@@ -218,6 +219,21 @@ fn class<'a, E: Env>(context: &Context<'a, E>, scratch: &Scratch) -> &'a Class {
 pub const KEY_V4: u64 = 1 << 32;
 /// The key of the unspecified IPv6 address, since 0 marks an empty slot.
 pub const KEY_UNSPECIFIED: u64 = 2 << 32;
+/// What precedes the network address of an IPv4 neighbourhood in the key of the bucket that its sources share. Those of IPv6
+/// are [`shared_56`] and [`shared_48`]. No source has such a key, so a source's own debt and its neighbourhood's never mix.
+pub const KEY_SHARED_V4: u64 = 3 << 32;
+
+/// The key of the bucket that an IPv6 /56 shares, by the upper half of its network address: a multicast prefix, which the
+/// sanity stage lets nobody send from.
+pub const fn shared_56(high: u64) -> u64 {
+    0xff << 56 | high >> 8
+}
+
+/// The same of a /48. It lies in ::/16 as IPv4 does, above all keys of IPv4 if the address is not in ::/8, of which nothing is
+/// assigned to anybody.
+pub const fn shared_48(high: u64) -> Option<u64> {
+    if high >> 56 == 0 { None } else { Some(high >> 16) }
+}
 
 /// The exact source, or neighbourhood, of a packet.
 #[inline(always)]

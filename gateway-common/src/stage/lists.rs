@@ -1,5 +1,5 @@
-//! Allow lists, bans, block lists, and the class of a source. Allow wins over ban, ban over block list; who is never to be
-//! banned is not.
+//! Allow lists, bans, block lists, the class of a source, and whether it shares its bucket with its neighbourhood. Allow wins
+//! over ban, ban over block list; who is never to be banned is not; who is in a class shares nothing.
 
 use crate::{
     abi::{Live, listing, policy},
@@ -29,6 +29,9 @@ pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     {
         role.trusted |= Live::holds(live.allow_until, context.now);
         banned = Live::holds(live.ban_until, context.now);
+        if role.class == 0 && Live::holds(live.shared_until, context.now) {
+            role.shared = live.shared_key;
+        }
     }
     if role.trusted {
         return Step::Continue(());

@@ -79,6 +79,7 @@ fn document(config: &Config) -> Value {
         "mode": config.mode.name(),
         "interfaces": config.attach.interfaces,
         "limits": limits,
+        "neighbours_escalate": config.neighbours.escalate,
         "services": services,
         "classes": config.classes.iter().map(|class| json!({ "name": class.name, "sources": class.sources })).collect::<Vec<_>>(),
         "lists": { "allow": config.lists.allow.len(), "block": config.lists.block.len() },
@@ -114,6 +115,9 @@ fn text(config: &Config) -> String {
             "bans: {} strikes within {within}: banned for {first}, then {} times as long each time, at most {longest}; {} prefixes never",
             ban.strikes, ban.factor, ban.never.len()
         ));
+    }
+    if !config.neighbours.escalate {
+        lines.push("neighbourhoods do not escalate".to_owned());
     }
     lines.push("limits:".to_owned());
     for (place, quotas) in places(config) {

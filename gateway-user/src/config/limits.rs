@@ -29,6 +29,9 @@ pub(super) fn limits<'t>(
         let [ipv4, ipv6] = &mut places.neighbourhood;
         prefix_length(reader, section, ("ipv4_prefix", 1..=31), &mut neighbours.ipv4_prefix, ipv4);
         prefix_length(reader, section, ("ipv6_prefix", 1..=63), &mut neighbours.ipv6_prefix, ipv6);
+        if let Some(item) = section.get("escalate") {
+            neighbours.escalate = reader.flag(&item).unwrap_or(neighbours.escalate);
+        }
         neighbours
     });
     (limits, neighbours.unwrap_or_default())

@@ -46,12 +46,14 @@ pub struct Neighbours {
     pub ipv4_prefix: u8,
     /// Leading bits of an IPv6 address that make a neighbourhood, fewer than a source has.
     pub ipv6_prefix: u8,
+    /// Whether one with many sources over their limits shares one source's limits; see [`crate::escalation`].
+    pub escalate: bool,
 }
 
 impl Default for Neighbours {
     fn default() -> Self {
         let quotas = quotas(&[(Dimension::Packets, 200_000, None), (Dimension::Syn, 2_000, None)]);
-        Self { quotas, ipv4_prefix: 24, ipv6_prefix: 48 }
+        Self { quotas, ipv4_prefix: 24, ipv6_prefix: 48, escalate: true }
     }
 }
 

@@ -87,6 +87,9 @@ pub struct Status {
     pub services: Vec<ServiceRow>,
     /// Tables.
     pub tables: Vec<TableRow>,
+    /// Neighbourhoods whose sources share one budget.
+    #[serde(default)]
+    pub escalated: Escalated,
     /// What the operator should know, a sentence each.
     pub warnings: Vec<String>,
 }
@@ -98,6 +101,15 @@ pub struct TlsGate {
     pub asks_host: bool,
     /// This host forwards: of connections that pass through it goes by the SYN that it saw, as well as that can be.
     pub forwards: bool,
+}
+
+/// How many neighbourhoods share one budget, because many of their sources were over their limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Escalated {
+    /// Networks of IPv4, each a /24.
+    pub ipv4: u64,
+    /// Networks of IPv6, each a /56 or a /48.
+    pub ipv6: u64,
 }
 
 /// A change was made.

@@ -7,6 +7,7 @@ mod answer;
 mod attach;
 mod bans;
 mod cookies;
+mod escalation;
 mod lists;
 mod report;
 mod state;
@@ -29,6 +30,7 @@ use crate::{
     },
     config::{Config, Report},
     control::server::{Call, Server},
+    escalation::LOOK,
     live,
     metrics::{self, Readiness, Scrape},
 };
@@ -104,6 +106,8 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
     log::info!("{}", gateway.greeting());
     let mut strikes = interval(POLL);
     strikes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pressure = interval(LOOK);
+    pressure.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look = interval(HOST_EVERY);
     let keep = loop {
         let expiry = gateway.next_expiry().map(|at| at.saturating_sub(live::now()));
@@ -119,6 +123,7 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
             }
             Some(scrape) = scrapes.recv() => answer_scrape(&gateway, scrape),
             _ = strikes.tick(), if gateway.counts_strikes() => gateway.judge_strikes(),
+            _ = pressure.tick() => gateway.look_for_pressure(),
             _ = hangup.recv() => gateway.reload_on_signal(),
             _ = terminate.recv() => break gateway.keeps(),
             _ = interrupt.recv() => break gateway.keeps(),

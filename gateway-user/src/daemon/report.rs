@@ -6,7 +6,7 @@ use gateway_common::{
         STRIKE_SETS,
     },
     env::{Note, Table},
-    rate::{self, Dimension, INSTANT_SHIFT},
+    rate::{self, Dimension},
     verdict::{Action, Reason},
 };
 use ipnet::IpNet;
@@ -14,14 +14,17 @@ use ipnet::IpNet;
 use crate::{
     bans::table::prefix_of,
     control::{
-        document::{Budget, InterfaceRow, ServiceRow, SourceRow, Status, TableRow, TlsGate, TrafficRow},
-        words::Order,
+        document::{
+            Budget, Escalated, InterfaceRow, ServiceRow, SourceRow, Status, TableRow, TlsGate, TrafficRow,
+        },
+        words::{Order, Prefix},
     },
+    escalation::Neighbourhood,
     kernel::{KernelError, tables::Slot},
     metrics::Snapshot,
 };
 
-use super::state::{Gateway, monotonic};
+use super::state::Gateway;
 
 impl Gateway {
     /// The status document.
@@ -43,6 +46,7 @@ impl Gateway {
             traffic: self.traffic()?,
             services: self.service_rows()?,
             tables: self.table_rows()?,
+            escalated: self.escalated(),
             warnings: self.all_warnings(),
         })
     }
@@ -57,11 +61,17 @@ impl Gateway {
             services: self.service_rows()?,
             tables: self.table_rows()?,
             bans: self.bans.all.counts().map(|(origin, bans)| (origin.to_string(), bans as u64)).collect(),
+            escalated: self.escalated(),
             events_lost: 0,
             reloads_ok: self.reloads_ok,
             reloads_failed: self.reloads_failed,
             last_reload_at: self.applied_at,
         })
+    }
+
+    fn escalated(&self) -> Escalated {
+        let [ipv4, ipv6] = self.pressure.watch.counts();
+        Escalated { ipv4, ipv6 }
     }
 
     fn interface_rows(&self) -> Vec<InterfaceRow> {
@@ -165,14 +175,20 @@ impl Gateway {
     }
 
     fn source_row(&self, Row { table, slot }: &Row, now: u64) -> Option<SourceRow> {
-        let source =
-            prefix_of(slot.words[SLOT_KEY], self.config.limits.ipv4_prefix, self.config.limits.ipv6_prefix)?;
+        let (key, config) = (slot.words[SLOT_KEY], &self.config.limits);
+        let shared = Neighbourhood::of_shared(key);
+        let source = match shared {
+            Some(neighbourhood) => Prefix::try_from(neighbourhood.network()).ok()?,
+            None => prefix_of(key, config.ipv4_prefix, config.ipv6_prefix)?,
+        };
         let settings = self.kernel.settings()?;
         let (class, service, limits) = match table {
             Table::ServiceSources => {
                 let (name, value) = self.service_of(slot.region, settings)?;
                 ("default".to_owned(), Some(name), value)
             }
+            // Who shares is in no class.
+            _ if shared.is_some() => ("default".to_owned(), None, settings.classes[0].limits),
             _ => {
                 let (name, value) = self.class_of(source.network(), settings)?;
                 (name, None, value.limits)
@@ -213,10 +229,6 @@ impl Gateway {
             let value = settings.services[usize::from(*self.rows().0.get(&service.name)?)];
             (value.own != 0 && value.region == region).then(|| (service.name.clone(), value.limits))
         })
-    }
-
-    fn clock(&self) -> u64 {
-        monotonic().wrapping_sub(self.kernel.identity().epoch) << INSTANT_SHIFT
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
     attach::{Attached, attach},
     bans::BanState,
     cookies,
+    escalation::Pressure,
 };
 
 /// A running gateway.
@@ -29,6 +30,7 @@ pub(super) struct Gateway {
     pub(super) config: Config,
     pub(super) live: Live,
     pub(super) bans: BanState,
+    pub(super) pressure: Pressure,
     pub(super) clock: Clock,
     pub(super) kernel: Kernel,
     pub(super) attached: Vec<Attached>,
@@ -78,6 +80,7 @@ impl Gateway {
             config,
             live,
             bans,
+            pressure: Pressure::default(),
             clock: Clock::new(monotonic(), kernel.identity().epoch),
             kernel,
             attached: Vec::new(),
@@ -175,9 +178,9 @@ impl Gateway {
         }
     }
 
-    /// Brings bans and trusted prefixes into the kernel.
+    /// Brings bans, trusted prefixes and shared buckets into the kernel.
     pub(super) fn apply_live(&mut self) -> Result<()> {
-        Ok(self.kernel.set_live(&self.live.compile(&self.clock, &self.bans.wide))?)
+        Ok(self.kernel.set_live(&self.live.compile(&self.clock, &self.bans.wide, self.shared()))?)
     }
 
     /// Live limits as the policy takes them. What no longer parses, or names nothing any more, was checked when it was set.

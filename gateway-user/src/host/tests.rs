@@ -58,7 +58,7 @@ fn words_beyond_the_last_read_as_zero() {
 fn a_stand_says_where_live_entries_are() {
     let mut stand = Stand::new();
     assert_eq!(stand.active(), Active(0));
-    let live = Live { allow_until: 1, ban_until: 0, drops: 0 };
+    let live = Live { allow_until: 1, ..Live::NONE };
     stand.live.insert("2001:db8::/32".parse().expect("a prefix"), live);
     assert_eq!(stand.active(), Active(Active::LIVE_V6));
     stand.live.insert("192.0.2.0/24".parse().expect("a prefix"), live);

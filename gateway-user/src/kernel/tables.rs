@@ -9,8 +9,8 @@ use std::{
 use aya::{Ebpf, maps::Map};
 use gateway_common::{
     abi::{
-        LINK_SET_WORDS, LINK_WAYS, LINK_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_KEY, SLOT_WORDS,
-        WAYS,
+        LINK_SET_WORDS, LINK_WAYS, LINK_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_COUNTS, SLOT_KEY,
+        SLOT_WORDS, WAYS,
     },
     env::Table,
 };
@@ -100,21 +100,32 @@ impl Tables {
 
     /// The occupied slots of a bucket table, or of first messages.
     pub fn slots(&self, table: Table) -> impl Iterator<Item = Slot> {
-        let mapping = match table {
+        let mapping = self.buckets(table);
+        let taken = |place: &usize| mapping.read(place * SLOT_WORDS + SLOT_KEY) != 0;
+        (0..mapping.words / SLOT_WORDS).filter(taken).map(|place| mapping.slot(place))
+    }
+
+    /// What all slots of a bucket table have dropped, in the order of their places.
+    pub fn drops(&self, table: Table) -> impl Iterator<Item = u32> {
+        let mapping = self.buckets(table);
+        (0..mapping.words / SLOT_WORDS).map(|place| mapping.read(place * SLOT_WORDS + SLOT_COUNTS) as u32)
+    }
+
+    /// The slot at a place.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn slot(&self, table: Table, place: usize) -> Slot {
+        self.buckets(table).slot(place)
+    }
+
+    const fn buckets(&self, table: Table) -> &Mapping {
+        match table {
             Table::ServiceSources => &self.service_sources,
             Table::Neighbours => &self.neighbours,
             Table::Hellos => &self.hellos,
             _ => &self.sources,
-        };
-        let per_region = mapping.words / SLOT_WORDS / mapping.regions;
-        (0..mapping.words / SLOT_WORDS).filter_map(move |slot| {
-            let first = slot * SLOT_WORDS;
-            if mapping.read(first + SLOT_KEY) == 0 {
-                return None;
-            }
-            let words = std::array::from_fn(|word| mapping.read(first + word));
-            Some(Slot { region: (slot / per_region) as u32, words })
-        })
+        }
     }
 
     /// Entries of the table of connections, or of tuples, that are taken.
@@ -158,6 +169,11 @@ impl Mapping {
             .map_raw_read_only(fd)
             .map_err(|cause| KernelError::Mmap { table: table.name(), cause })?;
         Ok(Self { memory, words, regions })
+    }
+
+    fn slot(&self, place: usize) -> Slot {
+        let words = std::array::from_fn(|word| self.read(place * SLOT_WORDS + word));
+        Slot { region: (place / (self.words / SLOT_WORDS / self.regions)) as u32, words }
     }
 
     fn read(&self, word: usize) -> u64 {

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::control::document::{InterfaceRow, ServiceRow, TableRow, TrafficRow};
+use crate::control::document::{Escalated, InterfaceRow, ServiceRow, TableRow, TrafficRow};
 
 pub use page::render;
 
@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub tables: Vec<TableRow>,
     /// Bans in force by origin: every origin that can occur, zeros included, each once.
     pub bans: Vec<(String, u64)>,
+    /// Neighbourhoods whose sources share one budget.
+    pub escalated: Escalated,
     /// Events that found the ring full.
     pub events_lost: u64,
     /// Reloads that were applied, the start not counted.

@@ -72,7 +72,7 @@ fn tables(snapshot: &Snapshot) -> [MetricFamily; 3] {
     ]
 }
 
-fn daemon(snapshot: &Snapshot) -> [MetricFamily; 6] {
+fn daemon(snapshot: &Snapshot) -> [MetricFamily; 7] {
     let reloads = [("ok", snapshot.reloads_ok), ("failed", snapshot.reloads_failed)];
     let abi = snapshot.abi.to_string();
     [
@@ -80,6 +80,12 @@ fn daemon(snapshot: &Snapshot) -> [MetricFamily; 6] {
             "gateway_bans",
             "Bans in force by who made them.",
             snapshot.bans.iter().map(|(origin, bans)| (pairs(["origin"], [origin.as_str()]), *bans)),
+        ),
+        gauges(
+            "gateway_escalated_neighbourhoods",
+            "Neighbourhoods whose sources share one budget, by family.",
+            [("ipv4", snapshot.escalated.ipv4), ("ipv6", snapshot.escalated.ipv6)]
+                .map(|(family, count)| (pairs(["family"], [family]), count)),
         ),
         counters(
             "gateway_events_lost_total",

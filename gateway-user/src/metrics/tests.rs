@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::{Readiness, Scrape, Snapshot, bind, render, serve};
-use crate::control::document::{InterfaceRow, ServiceRow, TableRow, TrafficRow};
+use crate::control::document::{Escalated, InterfaceRow, ServiceRow, TableRow, TrafficRow};
 use crate::control::words::Outcome;
 
 fn snapshot() -> Snapshot {
@@ -42,6 +42,7 @@ fn snapshot() -> Snapshot {
         }],
         tables: vec![TableRow { table: "sources".into(), entries: 5, capacity: 4_096, full_total: 1 }],
         bans: vec![("operator".into(), 2), ("strikes".into(), 0)],
+        escalated: Escalated { ipv4: 2, ipv6: 1 },
         events_lost: 4,
         reloads_ok: 3,
         reloads_failed: 1,
@@ -68,6 +69,8 @@ fn the_page_has_every_family_with_its_labels() {
         (r#"gateway_table_full_total{table="sources"}"#, 1.0),
         (r#"gateway_bans{origin="operator"}"#, 2.0),
         (r#"gateway_bans{origin="strikes"}"#, 0.0),
+        (r#"gateway_escalated_neighbourhoods{family="ipv4"}"#, 2.0),
+        (r#"gateway_escalated_neighbourhoods{family="ipv6"}"#, 1.0),
         ("gateway_events_lost_total", 4.0),
         (r#"gateway_config_reloads_total{result="ok"}"#, 3.0),
         (r#"gateway_config_reloads_total{result="failed"}"#, 1.0),

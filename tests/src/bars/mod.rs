@@ -2,6 +2,7 @@
 
 mod bans;
 mod cookies;
+mod escalation;
 mod flood;
 mod forged;
 mod honest;
@@ -20,6 +21,7 @@ use crate::lab::{Counters, Lab};
 
 pub use bans::{bans, million};
 pub use cookies::{cookies, floods};
+pub use escalation::escalation;
 pub use flood::{random_sources, share_at_full_rate};
 pub use forged::forged;
 pub use honest::{adoption, https, plaintext};
@@ -86,7 +88,7 @@ impl Scale {
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 14] = [
+pub const BARS: [(&str, Bar); 15] = [
     ("https", https),
     ("few-stacks", few_stacks),
     ("plaintext", plaintext),
@@ -100,6 +102,7 @@ pub const BARS: [(&str, Bar); 14] = [
     ("metrics", metrics),
     ("quic-nonsense", nonsense),
     ("bans", bans),
+    ("escalation", escalation),
     ("million", million),
 ];
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gateway_common::abi::{FOREVER, listing};
 use gateway_common::rate::{Dimension, SECOND};
+use gateway_common::stage::budgets::{KEY_SHARED_V4, shared_48, shared_56};
 use gateway_common::verdict::Reason;
 use gateway_user::host::Stand;
 
@@ -24,7 +25,7 @@ fn from(source: &str) -> Frame {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    [listed(), live(), precedence(), trusted(), classes()].concat()
+    [listed(), live(), shared(), precedence(), trusted(), classes()].concat()
 }
 
 fn listed() -> Vec<Case> {
@@ -80,6 +81,42 @@ fn live() -> Vec<Case> {
         .gets(datagram(), Reason::Ok)
         .gets(from("192.0.2.10"), Reason::Banned),
     ]
+}
+
+/// An escalated neighbourhood: one bucket for all its sources, and nobody else's changes.
+fn shared() -> Vec<Case> {
+    let (second, until) = (Duration::from_secs(1), START + SECOND);
+    let key = KEY_SHARED_V4 | 0xc000_0200;
+    let udp = |burst| limit(Dimension::Udp, 1, burst);
+    let stand = Stand::new().each(Dimension::Udp, udp(3)).class(1, Dimension::Udp, udp(2));
+    let stand = stand.list("192.0.2.64/26", 0, 1).list("192.0.2.50/32", ALLOW, 0);
+    let escalated = stand.clone().share(NET, key, until);
+    let three = |case: Case, source: &str| case.times(3, from(source), Reason::Ok);
+    let over = |case: Case, source: &str| case.gets(from(source), Reason::LimitUdp);
+    let one_each = ["192.0.2.1", "192.0.2.2", "192.0.2.0"].into_iter().fold(
+        Case::under("an escalated network's sources share one limit", escalated.clone()),
+        |case, source| case.gets(from(source), Reason::Ok),
+    );
+    let shared = over(over(over(one_each, "192.0.2.1"), "192.0.2.0"), "192.0.2.63");
+    let outside = three(shared, "192.0.3.1").gets(from("192.0.2.50"), Reason::AllowListed);
+    let in_class =
+        outside.times(2, from("192.0.2.64"), Reason::Ok).gets(from("192.0.2.64"), Reason::LimitUdp);
+    let ended = over(three(in_class.after(second), "192.0.2.0"), "192.0.2.0");
+    let mut cases = vec![three(three(ended, "192.0.2.1"), "192.0.2.63")];
+
+    let of_service = Stand::new().serve(Offer::udp(53).own(Dimension::Udp, udp(3))).share(NET, key, FOREVER);
+    let case = Case::under("an escalated network shares what it has towards a service", of_service);
+    cases.push(over(over(three(case, "192.0.2.1"), "192.0.2.1"), "192.0.2.2"));
+
+    let (wide, narrow) = (0x2001_0db8_0000_0000, 0x2001_0db8_0000_ab00);
+    let v6 = Stand::new().each(Dimension::Udp, udp(3));
+    let v6 = v6.share("2001:db8:0:ab00::/56", shared_56(narrow), FOREVER);
+    let v6 = v6.share("2001:db8:1::/48", shared_48(wide | 1 << 16).expect("no reserved prefix"), FOREVER);
+    let case = Case::under("escalated IPv6 networks", v6);
+    let case = over(three(case, "2001:db8:0:ab01::1"), "2001:db8:0:abff::1");
+    let case = over(three(case, "2001:db8:1:1::1"), "2001:db8:1:ffff::1");
+    cases.push(three(three(case, "2001:db8:0:aa00::1"), "2001:db8:0:aa01::1"));
+    cases
 }
 
 fn precedence() -> Vec<Case> {

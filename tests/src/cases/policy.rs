@@ -39,6 +39,8 @@ pub trait Draft: Sized {
     fn list(self, prefix: &str, flags: u32, class: u32) -> Self;
     /// What was said live of a prefix; 0: nothing.
     fn live(self, prefix: &str, allow_until: Instant, ban_until: Instant) -> Self;
+    /// The bucket that sources of a prefix share; to be told after [`Self::live`] of the same prefix.
+    fn share(self, prefix: &str, key: u64, until: Instant) -> Self;
     /// An address of the host, whose sockets are asked who asked for what comes from reflectors.
     fn local(self, address: &str) -> Self;
     /// A service; indices count from 1 in the order of these calls.
@@ -81,7 +83,14 @@ impl Draft for Stand {
     }
 
     fn live(mut self, prefix: &str, allow_until: Instant, ban_until: Instant) -> Self {
-        self.live.insert(parse(prefix), Live { allow_until, ban_until, drops: 0 });
+        self.live.insert(parse(prefix), Live { allow_until, ban_until, ..Live::NONE });
+        self
+    }
+
+    fn share(mut self, prefix: &str, shared_key: u64, shared_until: Instant) -> Self {
+        let prefix = parse(prefix);
+        let said = self.live.iter().find(|(other, _)| *other == prefix).map_or(Live::NONE, |(_, live)| *live);
+        self.live.insert(prefix, Live { shared_key, shared_until, ..said });
         self
     }
 

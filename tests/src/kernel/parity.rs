@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use gateway_common::abi::{FOREVER, listing, mode};
 use gateway_common::hash::Key;
 use gateway_common::rate::Dimension;
+use gateway_common::stage::budgets::{KEY_SHARED_V4, shared_56};
 use gateway_user::host::{HostEnv, Sets, Stand};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng as _};
@@ -59,7 +60,9 @@ fn stand(turn: usize) -> Stand {
         3 => gates.list("192.0.2.0/24", listing::ALLOW, 0).live("2001:db8::/32", 0, FOREVER),
         4 => [Dimension::Syn, Dimension::Icmp]
             .into_iter()
-            .fold(gates, |stand, dimension| stand.each(dimension, small(dimension))),
+            .fold(gates, |stand, dimension| stand.each(dimension, small(dimension)))
+            .share("192.0.0.0/16", KEY_SHARED_V4, FOREVER)
+            .share("2001:db8::/40", shared_56(0), FOREVER),
         5 => [Dimension::Bytes, Dimension::Syn, Dimension::Udp, Dimension::Icmp]
             .into_iter()
             .fold(gates, neighbours),

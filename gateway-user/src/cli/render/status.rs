@@ -7,7 +7,7 @@ use std::fmt::Write;
 use comfy_table::{Attribute, Cell, Color};
 
 use super::{Style, bytes, clean, duration, moment, number, outcome, percent, table, thousands, word};
-use crate::control::document::{Status, TlsGate};
+use crate::control::document::{Escalated, Status, TlsGate};
 use crate::control::words::{Mode, Outcome};
 
 /// The whole page; `now` in seconds since the Unix epoch.
@@ -46,6 +46,11 @@ fn head(text: &mut String, status: &Status, now: u64) -> std::fmt::Result {
     }
     writeln!(text, "Policy   {}, change {}", clean(&status.config_path), status.generation)?;
     writeln!(text, "TLS gate {}", tls_gate(status.tls_gate))?;
+    let Escalated { ipv4, ipv6 } = status.escalated;
+    if ipv4 + ipv6 != 0 {
+        let what = "the sources of each share one limit";
+        writeln!(text, "Escalated {ipv4} networks of IPv4 and {ipv6} of IPv6: {what}")?;
+    }
     let (version, pid) = (clean(&status.version), status.pid);
     writeln!(text, "Gateway  {version}, process {pid}, up {}", duration(status.uptime_seconds))
 }

@@ -48,6 +48,7 @@ fn document() -> Status {
             service("http3", Outcome::Pass, "ok", 0),
         ],
         tables: vec![TableRow { table: "sources".into(), entries: 41, capacity: 1_048_576, full_total: 0 }],
+        escalated: Escalated { ipv4: 2, ipv6: 1 },
         warnings: vec!["eth1 is down\u{1b}[2J".into(), "generic mode is slow".into()],
     }
 }
@@ -59,6 +60,7 @@ Mode     monitor: deciding and counting, dropping nothing
          reverts in 10m, at 2023-11-14T22:23:20Z
 Policy   /etc/gateway/gateway.toml, change 3
 TLS gate asks this host's TCP
+Escalated 2 networks of IPv4 and 1 of IPv6: the sources of each share one limit
 Gateway  0.1.0, process 4711, up 1day 2h
 
 INTERFACE  DRIVER   STATE

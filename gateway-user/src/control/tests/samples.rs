@@ -99,6 +99,7 @@ pub(super) fn status() -> Status {
             packets: 9,
         }],
         tables: vec![TableRow { table: "sources".into(), entries: 1, capacity: 4_096, full_total: 0 }],
+        escalated: Escalated { ipv4: 2, ipv6: 1 },
         warnings: vec!["generic mode is slow".into()],
     }
 }

@@ -1,0 +1,162 @@
+//! Neighbourhoods that escalate: who was over a limit is read from the tables, and what follows is told the kernel.
+
+use std::collections::HashSet;
+
+use anyhow::Result;
+use gateway_common::{
+    abi::{Limits, Live, SLOT_KEY, Settings},
+    env::Table,
+    packet::Address,
+    rate::{Dimension, INSTANT_SHIFT, Instant, SECOND},
+    stage::budgets::KEY_V4,
+    verdict::{Action, Scope},
+};
+use ipnet::IpNet;
+
+use crate::{
+    config::Class,
+    escalation::{Changes, Neighbourhood, Readings, Watch, is_over},
+    host::Prefixes,
+    kernel::{KernelError, tables::Slot},
+};
+
+use super::state::{Gateway, monotonic};
+
+/// The tables in which sources have buckets.
+const TABLES: [Table; 2] = [Table::Sources, Table::ServiceSources];
+/// After so long without a look, of a daemon that was held up, drops are too old to say who is over a limit now.
+const TOO_LATE: Instant = 5 * SECOND;
+/// Lines that the log gets of one look; a flood that comes from thousands of networks is told in one more.
+const LINES: usize = 8;
+
+/// All that the daemon knows of neighbourhoods.
+#[derive(Default)]
+pub(super) struct Pressure {
+    pub(super) watch: Watch,
+    /// For each of [`TABLES`].
+    readings: [Readings; 2],
+    /// Packets dropped for a source's limit, at the last look.
+    drops: Option<u64>,
+    looked: Instant,
+    /// The policy's classes, with the number of the policy.
+    classes: (u64, Prefixes<()>),
+}
+
+impl Gateway {
+    /// Looks who is over a limit, and has neighbourhoods begin and cease to share a bucket.
+    pub(super) fn look_for_pressure(&mut self) {
+        if let Err(error) = self.try_look() {
+            log::error!("cannot look which neighbourhoods are over their limits: {error:#}");
+        }
+    }
+
+    fn try_look(&mut self) -> Result<()> {
+        let now = self.clock();
+        let within = now.wrapping_sub(std::mem::replace(&mut self.pressure.looked, now));
+        let changes = if self.config.neighbours.escalate {
+            let over = if self.has_drops()? { self.over(now, within) } else { HashSet::new() };
+            self.pressure.watch.look(over, now)
+        } else {
+            self.pressure.watch.clear()
+        };
+        let is_due = self.pressure.watch.renew(now);
+        tell(&changes);
+        if is_due || !changes.is_empty() { self.apply_live() } else { Ok(()) }
+    }
+
+    /// Whether a packet was dropped for a source's limit since the last look. Where none was, the tables need not be read.
+    fn has_drops(&mut self) -> Result<bool, KernelError> {
+        let mut drops = 0;
+        for row in 0..self.attached.len() {
+            for action in [Action::Drop, Action::WouldDrop] {
+                for dimension in Dimension::ALL {
+                    drops += self.kernel.tally(row, action, Scope::Source.reason(dimension))?.packets;
+                }
+            }
+        }
+        Ok(self.pressure.drops.replace(drops) != Some(drops))
+    }
+
+    /// The keys of who was over a limit since the last look: sources of no class, and shared buckets.
+    fn over(&mut self, now: Instant, within: Instant) -> HashSet<u64> {
+        if self.pressure.classes.0 != self.generation {
+            self.pressure.classes = (self.generation, prefixes(&self.config.classes));
+        }
+        let Pressure { readings, classes: (_, classes), .. } = &mut self.pressure;
+        let (tables, settings) = (self.kernel.tables(), self.kernel.settings());
+        let mut over = HashSet::new();
+        for (table, readings) in TABLES.into_iter().zip(readings) {
+            let grown = readings.grown(tables.drops(table));
+            let Some(settings) = settings.filter(|_| within < TOO_LATE) else { continue };
+            let slots = grown.into_iter().map(|place| tables.slot(table, place));
+            let slots = slots.filter(|slot| {
+                limits(table, slot, settings).is_some_and(|limits| is_over(&slot.words, limits, now, within))
+            });
+            over.extend(slots.map(|slot| slot.words[SLOT_KEY]).filter(|key| !is_in_class(*key, classes)));
+        }
+        over
+    }
+
+    /// The live entries of the neighbourhoods that share a bucket.
+    pub(super) fn shared(&self) -> impl Iterator<Item = (IpNet, Live)> {
+        self.pressure.watch.iter().map(|(neighbourhood, until)| {
+            let live = Live { shared_until: until, shared_key: neighbourhood.key(), ..Live::NONE };
+            (neighbourhood.network(), live)
+        })
+    }
+
+    /// The kernel's time.
+    pub(super) fn clock(&self) -> Instant {
+        monotonic().wrapping_sub(self.kernel.identity().epoch) << INSTANT_SHIFT
+    }
+}
+
+/// The limits of a slot whose source is in no class.
+fn limits<'a>(table: Table, slot: &Slot, settings: &'a Settings) -> Option<&'a Limits> {
+    if table == Table::Sources {
+        return Some(&settings.classes[0].limits);
+    }
+    let service = settings.services.iter().find(|service| service.own != 0 && service.region == slot.region);
+    service.map(|service| &service.limits)
+}
+
+fn prefixes(classes: &[Class]) -> Prefixes<()> {
+    let mut prefixes = Prefixes::default();
+    classes.iter().flat_map(|class| &class.sources).for_each(|source| prefixes.insert(*source, ()));
+    prefixes
+}
+
+fn is_in_class(key: u64, classes: &Prefixes<()>) -> bool {
+    if Neighbourhood::of_shared(key).is_some() {
+        return false;
+    }
+    let is_v4 = key >> 32 == KEY_V4 >> 32;
+    let address = if is_v4 { Address::v4((key as u32).to_be_bytes()) } else { Address { high: key, low: 0 } };
+    classes.longest(!is_v4, address).is_some()
+}
+
+/// Tells the log, in a few lines.
+fn tell(changes: &Changes) {
+    let escalated = changes.escalated.iter().map(|(neighbourhood, offenders)| {
+        format!("{neighbourhood}: {offenders} sources over their limits; it shares one source's limits now")
+    });
+    let released = changes.released.iter().map(|neighbourhood| {
+        format!("{neighbourhood}: no longer under pressure; each of its sources has its own limits again")
+    });
+    let tried = changes.tried.iter().map(|neighbourhood| {
+        format!("{neighbourhood}: tries whether its sources keep to their own limits now")
+    });
+    let merged = changes
+        .merged
+        .iter()
+        .map(|neighbourhood| format!("{neighbourhood}: shares with the network around it now"));
+    let lines: Vec<String> = escalated.chain(released).chain(tried).chain(merged).collect();
+    lines.iter().take(LINES).for_each(|line| log::info!("{line}"));
+    if lines.len() > LINES {
+        log::info!("{} more neighbourhoods escalated or were released", lines.len() - LINES);
+    }
+    if changes.left_out != 0 {
+        let count = changes.left_out;
+        log::warn!("{count} neighbourhoods more should share a bucket, and there are too many that do");
+    }
+}

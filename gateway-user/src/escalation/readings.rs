@@ -1,0 +1,44 @@
+//! Who was over a limit since the last look.
+
+use gateway_common::{
+    abi::{Limits, SLOT_TATS, SLOT_WORDS},
+    rate::{self, Dimension, FRAME_MAX, Instant},
+};
+
+/// The counts of drops of a table's slots at the last look.
+#[derive(Clone, Debug, Default)]
+pub struct Readings {
+    drops: Vec<u32>,
+}
+
+impl Readings {
+    /// Takes the counts of all slots, in order; gives the places of those that have dropped something since the last look. A
+    /// count that has changed in any way says so: a newcomer's begins at 0. The first counts say nothing: they may be old.
+    pub fn grown(&mut self, counts: impl IntoIterator<Item = u32>) -> Vec<usize> {
+        if self.drops.is_empty() {
+            self.drops.extend(counts);
+            return Vec::new();
+        }
+        let mut grown = Vec::new();
+        for (place, (count, before)) in counts.into_iter().zip(&mut self.drops).enumerate() {
+            if count != *before {
+                *before = count;
+                if count != 0 {
+                    grown.push(place);
+                }
+            }
+        }
+        grown
+    }
+}
+
+/// Whether a bucket may have been over a limit in the time before now that is `within`: its debt then filled the burst, and has
+/// not become less by more than the time. Drops of the gate count in a slot too, and are no sign of pressure.
+pub fn is_over(words: &[u64; SLOT_WORDS], limits: &Limits, now: Instant, within: Instant) -> bool {
+    Dimension::ALL.into_iter().any(|dimension| {
+        let limit = limits.of(dimension);
+        let debt = rate::debt(words[SLOT_TATS + dimension.column()], now);
+        let price = limit.price(dimension, FRAME_MAX as u32);
+        limit.is_limit() && debt.saturating_add(price).saturating_add(within) >= limit.burst
+    })
+}

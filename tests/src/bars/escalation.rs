@@ -1,0 +1,175 @@
+//! A network whose sources are over their limits shares one budget, until the pressure is gone.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use super::Scale;
+use crate::lab::{Flood, Flooding, Gateway, Lab, Pace, SERVER_V4, SERVER_V6, Sources, Template};
+
+/// Datagrams that a source may send in a second, and at once.
+const RATE: f64 = 100.0;
+const BURST: f64 = 200.0;
+/// Sources of the network that floods, and what each sends in a second.
+const SOURCES: u32 = 64;
+const EACH: u64 = 300;
+/// The network that floods, a source of it, and one of the network beside it.
+const NETWORK: &str = "198.18.7.0/24";
+const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 7, 64);
+const OTHER: Ipv4Addr = Ipv4Addr::new(198, 18, 8, 7);
+/// The same of IPv6, where each /64 is a source.
+const NETWORK_V6: &str = "2001:2:0:700::/56";
+const FIRST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0x740, 0, 0, 0, 1);
+/// How long a network may take to escalate: a look a second, after each source has used up its burst.
+const ESCALATES: Duration = Duration::from_secs(15);
+/// And to be released, after the flood.
+const RELEASES: Duration = Duration::from_secs(60);
+/// How long is measured.
+const MEASURED: Duration = Duration::from_secs(4);
+/// The share by which rates may be off: they are read between two answers of the daemon's.
+const TOLERANCE: f64 = 0.1;
+
+/// 64 sources of one /24 flood, each above its limit: at first each has its own, then all share one. A source of the network
+/// beside it is held to its own limit all the time. After the flood the network is released.
+///
+/// # Errors
+/// Where a promise is broken, or the lab fails.
+pub fn escalation(_: &Scale) -> Result<()> {
+    let lab = Lab::new()?;
+    let gateway = Gateway::start(&lab, &config(true))?;
+    // The first look says nothing.
+    thread::sleep(Duration::from_secs(2));
+    let began = Instant::now();
+    let flooding = flood(&lab, FIRST, SOURCES, EACH * u64::from(SOURCES), 0)?;
+    let apart = await_count(&gateway, "ipv4", 1, ESCALATES)?;
+    let took = began.elapsed();
+    let own = f64::from(SOURCES) * BURST;
+    ensure!(
+        apart as f64 >= own,
+        "{apart} datagrams were admitted before, and each source's burst makes {own}"
+    );
+    let shared = rate(&lab, &gateway)?;
+    println!(
+        "escalation: {apart} datagrams admitted until it escalated after {took:.2?}, then {shared:.1}/s"
+    );
+    ensure!(within(shared, RATE), "{shared}/s of the network were admitted, and one source may {RATE}");
+    let row = row_of(&gateway, NETWORK)?.context("`gateway sources` does not show the network")?;
+    ensure!(row["drops"].as_u64() > Some(0) && row["class"] == "default", "{row}");
+    let both = flood(&lab, OTHER, 1, EACH, 1)?;
+    // Its burst.
+    thread::sleep(Duration::from_secs(3));
+    let rates = rate(&lab, &gateway)?;
+    println!("escalation: with a source of the network beside it {rates:.1}/s");
+    ensure!(within(rates, 2.0 * RATE), "{rates}/s were admitted, and both together may {}", 2.0 * RATE);
+    for flooding in [flooding, both] {
+        flooding.stop()?;
+    }
+    let ended = Instant::now();
+    ipv6(&lab, &gateway)?;
+    await_count(&gateway, "ipv4", 0, RELEASES)?;
+    println!("escalation: released {:.1?} after the flood", ended.elapsed());
+    await_count(&gateway, "ipv6", 0, RELEASES)?;
+    for words in ["shares one source's limits now", "has its own limits again"] {
+        ensure!(gateway.log().contains(&format!("{NETWORK}: ")) && gateway.log().contains(words), "{words}");
+    }
+    again(&lab, &gateway)
+}
+
+/// The same of 64 sources of one /56.
+fn ipv6(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
+    let [source, target]: [IpAddr; 2] = [FIRST_V6.into(), SERVER_V6.into()];
+    let flooding = lab.flood(&Flood {
+        sources: Sources::Ipv6Networks { first: FIRST_V6, count: SOURCES },
+        pace: Pace::Bursts(EACH * u64::from(SOURCES)),
+        duration: Duration::from_secs(120),
+        ..Flood::new(Template::udp(source, target, (4_000, 9), 18)?)
+    })?;
+    await_count(gateway, "ipv6", 1, ESCALATES)?;
+    let shared = rate(lab, gateway)?;
+    println!("escalation: of 64 sources of a /56 {shared:.1}/s");
+    ensure!(within(shared, RATE), "{shared}/s of the network were admitted, and one source may {RATE}");
+    ensure!(row_of(gateway, NETWORK_V6)?.is_some(), "`gateway sources` does not show {NETWORK_V6}");
+    flooding.stop()?;
+    Ok(())
+}
+
+/// The switch: while it is off each source has its own limits, whatever it sends.
+fn again(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
+    gateway.write_config(&config(false))?;
+    gateway.done(&["reload"])?;
+    let flooding = flood(lab, FIRST, SOURCES, EACH * u64::from(SOURCES), 0)?;
+    thread::sleep(Duration::from_secs(4));
+    let rates = rate(lab, gateway)?;
+    let all = f64::from(SOURCES) * RATE;
+    println!("escalation: without it {rates:.1}/s of {all}/s");
+    ensure!(within(rates, all), "{rates}/s were admitted, and all sources together may {all}");
+    flooding.stop()?;
+    ensure!(count(gateway, "ipv4")? == 0, "it escalated all the same");
+    Ok(())
+}
+
+fn config(escalate: bool) -> String {
+    format!(
+        "mode = \"enforce\"\n[limits]\nudp = {{ rate = \"{RATE}/s\", burst = \"{BURST}\" }}\n\
+         [limits.neighbours]\nescalate = {escalate}\n"
+    )
+}
+
+fn flood(lab: &Lab, first: Ipv4Addr, count: u32, pace: u64, seed: u64) -> Result<Flooding> {
+    let [source, target]: [IpAddr; 2] = [first.into(), SERVER_V4.into()];
+    lab.flood(&Flood {
+        sources: Sources::Ipv4 { first, count },
+        pace: Pace::Bursts(pace),
+        duration: Duration::from_secs(120),
+        seed,
+        ..Flood::new(Template::udp(source, target, (4_000, 9), 18)?)
+    })
+}
+
+/// Waits until so many networks of a family have escalated; what was admitted until then, read before.
+fn await_count(gateway: &Gateway<'_>, family: &str, expected: u64, patience: Duration) -> Result<u64> {
+    let start = Instant::now();
+    loop {
+        let admitted =
+            gateway.metrics()?.sum("gateway_packets_total", &[("verdict", "pass"), ("reason", "ok")]);
+        if count(gateway, family)? == expected {
+            let status: Value = serde_json::from_str(&gateway.done(&["status", "--json"])?)?;
+            ensure!(status["escalated"][family] == expected, "status says {}", status["escalated"]);
+            return Ok(admitted);
+        }
+        if start.elapsed() > patience {
+            bail!("not {expected} networks after {patience:?}; the log: {}", gateway.log());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn count(gateway: &Gateway<'_>, family: &str) -> Result<u64> {
+    Ok(gateway.metrics()?.sum("gateway_escalated_neighbourhoods", &[("family", family)]))
+}
+
+/// Datagrams admitted in a second.
+fn rate(lab: &Lab, gateway: &Gateway<'_>) -> Result<f64> {
+    let read = || -> Result<(Instant, u64)> {
+        let admitted = gateway.metrics()?.packets(lab.attack_side(), "pass", "ok");
+        Ok((Instant::now(), admitted))
+    };
+    let (began, before) = read()?;
+    thread::sleep(MEASURED);
+    let (ended, after) = read()?;
+    Ok((after - before) as f64 / (ended - began).as_secs_f64())
+}
+
+fn within(rate: f64, expected: f64) -> bool {
+    (rate / expected - 1.0).abs() <= TOLERANCE
+}
+
+/// The row of a source in `gateway sources`.
+fn row_of(gateway: &Gateway<'_>, name: &str) -> Result<Option<Value>> {
+    let document: Value = serde_json::from_str(&gateway.done(&["sources", "--by", "drops", "--json"])?)?;
+    let rows = document["sources"].as_array().context("no sources")?;
+    Ok(rows.iter().find(|row| row["source"] == name).cloned())
+}

@@ -1,0 +1,72 @@
+//! What it costs the daemon to look which neighbourhoods are over their limits.
+
+use std::time::{Duration, Instant};
+
+use gateway_common::abi::{ABI_VERSION, Identity, SLOT_TATS, SLOT_WORDS};
+use gateway_common::env::Table;
+use gateway_common::rate::{Dimension, SECOND};
+use gateway_common::stage::budgets::KEY_V4;
+use gateway_tests::cases::{Draft as _, START, limit};
+use gateway_tests::lab::is_privileged;
+use gateway_user::escalation::{LOOK, Readings, Watch, is_over};
+use gateway_user::host::Stand;
+use gateway_user::kernel::{Kernel, LoadOptions, TableSizes};
+
+/// Slots of a table that is larger than any that the daemon makes.
+const SLOTS: u32 = 1 << 20;
+/// What a look may take of the time between two, without optimisation and on a busy machine too.
+const SHARE: u32 = 2;
+
+/// The quickest of some turns.
+fn quickest(mut work: impl FnMut()) -> Duration {
+    let turn = |_| {
+        let began = Instant::now();
+        work();
+        began.elapsed()
+    };
+    (0..5).map(turn).min().unwrap_or_default()
+}
+
+#[test]
+fn a_million_slots_are_looked_at_in_passing() {
+    if !is_privileged("a_million_slots_are_looked_at_in_passing") {
+        return;
+    }
+    let kernel = Kernel::load(&LoadOptions {
+        identity: Identity { key: [1, 2], epoch: 0, abi: u64::from(ABI_VERSION) },
+        tables: TableSizes { sources: SLOTS, ..TableSizes::default() },
+        interfaces: vec![1],
+        debug_log: false,
+        testing: true,
+        sockets: false,
+        pins: None,
+    })
+    .unwrap();
+    let mut readings = Readings::default();
+    let took = quickest(|| assert!(readings.grown(kernel.tables().drops(Table::Sources)).is_empty()));
+    println!("a million slots, of which none has dropped anything: {took:.1?}");
+    assert!(took < LOOK / SHARE);
+}
+
+/// The most that there can be: every slot is of a source over its limit.
+#[test]
+fn a_million_offenders_are_judged_in_passing() {
+    let stand = Stand::new().each(Dimension::Udp, limit(Dimension::Udp, 100, 200));
+    let mut words = [0; SLOT_WORDS];
+    words[SLOT_TATS + Dimension::Udp.column()] = START + 2 * SECOND;
+    let limits = &stand.settings.classes[0].limits;
+    let mut counts = 0;
+    let mut readings = Readings::default();
+    readings.grown((0..SLOTS).map(|_| counts));
+    let took = quickest(|| {
+        counts += 1;
+        let grown = readings.grown((0..SLOTS).map(|_| counts)).into_iter();
+        let over = grown.filter(|_| is_over(&words, limits, START, SECOND));
+        // Sixteen of each of 65,536 networks.
+        let keys = over.map(|place| KEY_V4 | (place as u64 / 16) << 8 | (place as u64 % 16));
+        let changes = Watch::default().look(keys, START);
+        assert!(changes.left_out > 60_000);
+    });
+    println!("a million offenders: {took:.1?}");
+    assert!(took < 4 * LOOK);
+}

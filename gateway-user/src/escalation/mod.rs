@@ -122,8 +122,7 @@ impl Watch {
         if self.holds(neighbourhood) {
             return;
         }
-        let inside: Vec<_> =
-            self.escalated.keys().copied().filter(|inner| inner.wide() == Some(neighbourhood)).collect();
+        let inside = if neighbourhood.is_wide() { self.inside(neighbourhood) } else { Vec::new() };
         if self.escalated.len() - inside.len() >= MOST {
             changes.left_out += 1;
             return;
@@ -134,6 +133,11 @@ impl Watch {
         }
         self.escalated.insert(neighbourhood, Escalation { since: now, pressed: now, until: now });
         changes.escalated.push((neighbourhood, count));
+    }
+
+    /// The /56 of a /48 that share a bucket each.
+    fn inside(&self, wide: Neighbourhood) -> Vec<Neighbourhood> {
+        self.escalated.keys().copied().filter(|inner| inner.wide() == Some(wide)).collect()
     }
 
     fn end(&mut self, now: Instant, changes: &mut Changes) {

@@ -29,12 +29,8 @@ impl Neighbourhood {
 
     /// The one whose bucket has a key; nothing if it is a source's.
     pub const fn of_shared(key: u64) -> Option<Self> {
-        let is_wide = key >> 48 == 0 && key >> 40 != 0;
-        if key >> 32 == KEY_SHARED_V4 >> 32 || is_wide || key >> 56 == NARROW {
-            Some(Self(key))
-        } else {
-            None
-        }
+        let own = Self(key);
+        if own.is_v4() || own.is_wide() || key >> 56 == NARROW { Some(own) } else { None }
     }
 
     /// The /48 of a /56.
@@ -56,6 +52,11 @@ impl Neighbourhood {
     /// Whether it is one of IPv4.
     pub const fn is_v4(self) -> bool {
         self.0 >> 32 == KEY_SHARED_V4 >> 32
+    }
+
+    /// Whether it is a /48 of IPv6.
+    pub const fn is_wide(self) -> bool {
+        self.0 >> 48 == 0 && self.0 >> 40 != 0
     }
 
     /// Its prefix.

@@ -64,10 +64,9 @@ pub const HANDSHAKE_UNTIL: usize = 1;
 pub const HANDSHAKE_ANSWERED: usize = 2;
 /// TAT of the out-of-state packets that pass.
 pub const HANDSHAKE_STRAYS: usize = 3;
-/// First of the slots that say which addresses and ports of the service end on this host.
+/// First of the two slots that say which addresses and ports of the service end on this host.
 pub const ENDS_SLOT: usize = 2;
-/// Words of these slots together; a power of two.
-pub const ENDS_WORDS: usize = (WAYS - ENDS_SLOT) * SLOT_WORDS;
+const _: () = assert!(ENDS_SLOT + 2 == WAYS);
 
 /// Connections that one set, one cache line, has room for.
 pub const LINK_WAYS: usize = 4;

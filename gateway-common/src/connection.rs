@@ -21,7 +21,7 @@ use crate::{
     hash,
     packet::Packet,
     pipeline::{Context, Gate},
-    rate::Instant,
+    rate::{Instant, units_since},
     verdict::{Reason, Step, drop},
     wire::tls::PREFIX,
 };
@@ -283,7 +283,7 @@ impl Link {
 
     #[inline(always)]
     const fn age(self, now: Instant) -> u32 {
-        ((now >> SEEN_SHIFT) as u32).wrapping_sub(self.seen) & SEEN_MASK
+        units_since(self.seen as u64, now >> SEEN_SHIFT, SEEN_MASK as u64) as u32
     }
 
     /// Whether it is time to write down that the connection lives.
@@ -463,7 +463,7 @@ const fn is_proven(word: u64) -> bool {
 
 #[inline(always)]
 const fn age_of(word: u64, now: Instant) -> u64 {
-    (now >> SEEN_SHIFT).wrapping_sub(word >> SEEN) & SEEN_MASK as u64
+    units_since(word >> SEEN, now >> SEEN_SHIFT, SEEN_MASK as u64)
 }
 
 #[inline(always)]

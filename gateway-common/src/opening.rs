@@ -9,7 +9,7 @@ use crate::{
     connection::Link,
     env::{Env, Note, Slots, Table, Words},
     pipeline::Gate,
-    rate::Instant,
+    rate::{Instant, units_since},
     wire::hello::{self, Outcome, Reader},
 };
 
@@ -121,7 +121,7 @@ const fn rank(owner: u64, seen: u32, proven: bool, now: Instant) -> u32 {
 
 #[inline(always)]
 const fn age(seen: u32, now: Instant) -> u32 {
-    ((now >> SEEN_SHIFT) as u32).wrapping_sub(seen) & SEEN_MASK
+    units_since(seen as u64, now >> SEEN_SHIFT, SEEN_MASK as u64) as u32
 }
 
 #[inline(always)]

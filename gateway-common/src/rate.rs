@@ -32,6 +32,14 @@ pub const BURST_MAX: Instant = 100 * 86_400 * SECOND;
 /// The largest frame that is charged for: a generic-mode aggregate of 64 KiB.
 pub const FRAME_MAX: u64 = 65_536;
 
+/// How long ago something was seen, of times that are kept in some unit and as many bits as `mask` has. What lies a unit ahead
+/// was seen now: by a CPU whose clock was read a little later.
+#[inline(always)]
+pub const fn units_since(seen: u64, now: u64, mask: u64) -> u64 {
+    let units = now.wrapping_sub(seen).wrapping_add(1) & mask;
+    units - (units != 0) as u64
+}
+
 /// A reading of the clock that may be late: the time is not before `latest - late`, and not after `latest`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {

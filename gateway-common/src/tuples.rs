@@ -8,7 +8,7 @@
 use crate::{
     abi::{LINK_WAYS, LINK_WORDS},
     env::{Env, Note, Table, Words},
-    rate::Instant,
+    rate::{Instant, units_since},
 };
 
 /// One unit of time here is 2^38 instants, about 1.07 s.
@@ -40,7 +40,7 @@ impl Tuple {
 
     #[inline(always)]
     const fn age(self, now: Instant) -> u32 {
-        (units(now)).wrapping_sub(self.seen)
+        units_since(self.seen as u64, units(now) as u64, u32::MAX as u64) as u32
     }
 
     /// How gladly its entry is given up for a newcomer; 0: not at all.

@@ -214,3 +214,12 @@ fn a_tat_from_before_a_wrap_is_no_debt() {
     assert_eq!(debt(3, u64::MAX - 1), 5);
     assert_eq!(debt(u64::MAX / 2, 0), 0);
 }
+
+#[test]
+fn what_another_cpu_saw_a_moment_ahead_was_seen_now() {
+    for (seen, now, since) in
+        [(5, 5, 0), (6, 5, 0), (5, 6, 1), (5, 9, 4), (0xffff, 0, 1), (0, 0xffff, 0), (7, 5, 0xfffe)]
+    {
+        assert_eq!(units_since(seen, now, 0xffff), since, "{seen} {now}");
+    }
+}

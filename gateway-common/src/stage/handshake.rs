@@ -13,8 +13,8 @@ use core::ops::ControlFlow;
 
 use crate::{
     abi::{
-        ENDS_SLOT, ENDS_WORDS, HANDSHAKE_ANSWERED, HANDSHAKE_SLOT, HANDSHAKE_STRAYS, HANDSHAKE_SURGE,
-        HANDSHAKE_UNTIL, Live, SLOT_WORDS, Service, cookies, mode, policy,
+        ENDS_SLOT, HANDSHAKE_ANSWERED, HANDSHAKE_SLOT, HANDSHAKE_STRAYS, HANDSHAKE_SURGE, HANDSHAKE_UNTIL,
+        Live, SLOT_WORDS, Service, cookies, mode, policy,
     },
     connection::{self, Link},
     env::{Env, Found, Slots, Socket, Table, Words},
@@ -22,7 +22,7 @@ use crate::{
     hash,
     packet::{Fragment, Packet, flags},
     pipeline::{Context, Scratch, Stage},
-    rate::{Dimension, Instant, Limit, SECOND},
+    rate::{Dimension, Instant, Limit, SECOND, units_since},
     stage::service::{self, requires_tls},
     table::{Mask, bit},
     verdict::{Reason, Step, drop},
@@ -341,16 +341,30 @@ fn touch<W: Words>(words: W, word: usize, old: Instant, new: Instant) {
     }
 }
 
-/// Where it stands whether connections of the packet's destination end here, and the mark of that destination: the upper
-/// bits of a word; below are the window scale, and when it was seen.
+/// A word that says whether connections of some destination end here, and where it is.
+struct End<W> {
+    words: W,
+    at: usize,
+    word: u64,
+    /// The mark of the packet's destination: the upper bits of its word; below are the window scale, and when it was seen.
+    mark: u64,
+}
+
+/// The word of the packet's destination, else the one that it may take: of two that it can be in, what was seen longer ago.
 #[inline(always)]
-fn end_of<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Option<(WordsOf<E>, usize, u64)> {
+fn end_of<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Option<End<WordsOf<E>>> {
     let Packet { destination, destination_port, .. } = scratch.packet;
     let set = context.env.buckets(Table::Totals, scratch.role.service)?;
     let words = [destination.high, destination.low, u64::from(destination_port)];
     let mark = hash::fingerprint(context.env.key(), words);
-    let place = mark as usize & (ENDS_WORDS - 1);
-    Some((set.slot(ENDS_SLOT + place / SLOT_WORDS), place % SLOT_WORDS, mark >> MARK))
+    let (at, mark) = (mark as usize % SLOT_WORDS, mark >> MARK);
+    let (one, other) = (set.slot(ENDS_SLOT), set.slot(ENDS_SLOT + 1));
+    let (word, second) = (one.load(at), other.load(at));
+    let is_older = second == 0 || (word != 0 && age(second, context.now) > age(word, context.now));
+    if second >> MARK == mark || (word >> MARK != mark && is_older) {
+        return Some(End { words: other, at, word: second, mark });
+    }
+    Some(End { words: one, at, word, mark })
 }
 
 /// Bits of a word below the mark, and below the scale.
@@ -368,16 +382,14 @@ const AGAIN_AFTER: u64 = 8;
 /// known), if it is known that they end here.
 #[inline(always)]
 fn ends_here<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Option<u8> {
-    let (words, at, mark) = end_of(context, scratch)?;
-    let word = words.load(at);
+    let End { word, mark, .. } = end_of(context, scratch)?;
     (word >> MARK == mark && age(word, context.now) < ENDS_FOR).then_some((word >> SCALE) as u8 & 15)
 }
 
 /// Writes down that connections to the packet's address and port end here.
 #[inline(always)]
 fn learn<E: Env>(context: &Context<'_, E>, scratch: &Scratch, scale: u8) {
-    let Some((words, at, mark)) = end_of(context, scratch) else { return };
-    let word = words.load(at);
+    let Some(End { words, at, word, mark }) = end_of(context, scratch) else { return };
     let is_known = word >> MARK == mark;
     // A client that does not scale says nothing of what the host would do.
     let scale = if scale == 0 && is_known { word >> SCALE & 15 } else { u64::from(scale) & 15 };
@@ -388,5 +400,5 @@ fn learn<E: Env>(context: &Context<'_, E>, scratch: &Scratch, scale: u8) {
 
 #[inline(always)]
 const fn age(word: u64, now: Instant) -> u64 {
-    (now >> SEEN_SHIFT).wrapping_sub(word) & SEEN_MASK
+    units_since(word, now >> SEEN_SHIFT, SEEN_MASK)
 }

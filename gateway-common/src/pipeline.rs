@@ -198,9 +198,7 @@ pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Ve
     let active = env.active();
     // Before an answer takes the frame's place.
     let length = frame.length();
-    // Each by itself: of a whole LLVM makes a call.
-    (scratch.role.trusted, scratch.role.class, scratch.role.service) = (false, 0, 0);
-    scratch.role.shared = 0;
+    scratch.role.service = 0;
     let verdict = match env.settings(active) {
         None => Reason::Unconfigured.into(),
         Some(settings) if settings.mode == mode::OFF => Reason::Off.into(),

@@ -13,6 +13,7 @@ use crate::{
 #[inline(always)]
 pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { packet, role, .. } = scratch;
+    (role.trusted, role.class, role.shared) = (false, 0, 0);
     let (mut blocked, mut never) = (false, false);
     let lists = if packet.ipv6 { policy::LISTS_V6 } else { policy::LISTS_V4 };
     if context.settings.flags & lists != 0

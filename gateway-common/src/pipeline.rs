@@ -45,6 +45,9 @@ pub struct Scratch {
     pub asked: Asked,
     /// How it begins a connection, or belongs to one.
     pub handshake: handshake::Findings,
+    /// Of a SYN to a service that requires TLS, and of no other packet: it is known that connections to its address and port end
+    /// here.
+    pub is_local: bool,
     /// The answer to it.
     pub answer: SynAck,
     /// Its connection, towards a gated service.
@@ -242,6 +245,7 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
+    let scratch = read_again(scratch);
     if handshake::concerns(scratch) && !handshake::is_known(context, scratch) {
         context.env.apart(Stage::Handshake, frame, context, scratch)?;
     }

@@ -50,8 +50,6 @@ pub struct Findings {
     pub share: Share,
     /// A SYN cookie is to answer it.
     pub is_to_answer: bool,
-    /// Of a SYN to a gated service: it is known that connections to its address and port end here.
-    pub is_local: bool,
     /// Its connection is in TIME-WAIT.
     pub is_ended: bool,
     /// [`Scratch::gate`] is filled in.
@@ -65,7 +63,6 @@ impl Default for Findings {
         Self {
             share: Share::default(),
             is_to_answer: false,
-            is_local: false,
             is_ended: false,
             is_identified: false,
             stray: Reason::Ok,
@@ -148,9 +145,9 @@ fn plan<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
     if !is_on && !requires_tls(service) {
         return;
     }
-    scratch.handshake.is_local = ends_here(context, scratch).is_some();
+    scratch.is_local = ends_here(context, scratch).is_some();
     // In monitor mode nothing is sent.
-    if is_on && context.settings.mode == mode::ENFORCE && scratch.handshake.is_local {
+    if is_on && context.settings.mode == mode::ENFORCE && scratch.is_local {
         scratch.handshake.is_to_answer = true;
         scratch.handshake.share = Share { total: 0, ..Share::default() };
     }

@@ -104,7 +104,7 @@ fn opening<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut 
     };
     let is_ours = match socket {
         Socket::Unknown => false,
-        Socket::Listening => scratch.handshake.is_local,
+        Socket::Listening => scratch.is_local,
         Socket::Open { .. } => true,
     };
     let Scratch { gate, .. } = scratch;

@@ -56,16 +56,19 @@ pub const fn bit(dimension: Dimension) -> Mask {
     1 << dimension as u32
 }
 
-/// The same for each [`Dimension`], in their order, written out: a loop LLVM may leave one, in which the kernel looks up at every
-/// turn what is known here, and whose turns the verifier goes through with all that they can meet.
+/// Does the same for each [`Dimension`], in their order, written out: a loop LLVM may leave one, in which the kernel looks up at
+/// every turn what is known here, and whose turns the verifier goes through with all that they can meet.
 macro_rules! for_each {
     (|$dimension:ident| $body:block) => {
-        for_each!(@ $dimension $body Packets Bytes Syn Udp Icmp Initial Migration)
+        for_each!(@ $dimension $body 0 1 2 3 4 5 6)
     };
-    (@ $dimension:ident $body:block $($each:ident)*) => {$(
-        let $dimension = Dimension::$each;
-        $body
-    )*};
+    (@ $dimension:ident $body:block $($index:literal)*) => {
+        const _: () = assert!(Dimension::COUNT == [$($index),*].len());
+        $(
+            let $dimension = const { Dimension::ALL[$index] };
+            $body
+        )*
+    };
 }
 
 /// The first dimension of a set, in the order of [`Dimension::ALL`].

@@ -62,17 +62,6 @@ pub(crate) static LIVE_V4: LpmTrie<[u8; 4], LiveCell> =
 pub(crate) static LIVE_V6: LpmTrie<[u8; 16], LiveCell> =
     LpmTrie::with_max_entries(LIVE_MAX, BPF_F_NO_PREALLOC);
 
-/// The readings of a CPU's clock within a tick of the kernel.
-#[derive(Clone, Copy)]
-pub(crate) struct CpuClock {
-    /// The tick.
-    pub(crate) tick: u64,
-    /// How many there were.
-    pub(crate) readings: u64,
-    /// The last.
-    pub(crate) now: Instant,
-}
-
 /// Banned sources. Writer: user space, by mmap; this program counts in place.
 #[map(name = "bans")]
 pub(crate) static BANS: Array<LinkSet> = Array::with_max_entries(BAN_SETS, BPF_F_MMAPABLE);
@@ -130,6 +119,17 @@ pub(crate) static IDENTITY: Array<Identity> = Array::with_max_entries(1, 0);
 /// What the stages find out about the frame at hand. Writer: this program.
 #[map(name = "scratch")]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// The readings of a CPU's clock within a tick of the kernel.
+#[derive(Clone, Copy)]
+pub(crate) struct CpuClock {
+    /// The tick.
+    pub(crate) tick: u64,
+    /// How many there were.
+    pub(crate) readings: u64,
+    /// The last.
+    pub(crate) now: Instant,
+}
 
 /// What this CPU has read of the clock. Writer: this program.
 #[map(name = "clock")]

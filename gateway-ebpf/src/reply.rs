@@ -16,8 +16,8 @@ const ADDRESSES: u32 = 12;
 const AT_MAX: u32 = 22;
 
 /// Writes the answer's headers from offset `at` on, swaps the hardware addresses and keeps what lies between: VLAN tags. False
-/// where the driver gives no room, or a group was addressed; then nothing is changed. A
-/// function of its own, as [`crate::socket::cookie`].
+/// where the driver gives no room, or a group was addressed; then nothing is changed.
+/// A function of its own, as [`crate::socket::cookie`].
 #[inline(never)]
 pub(crate) fn write(context: &XdpContext, at: u32, answer: &SynAck) -> bool {
     let mut addresses = [0_u16; ADDRESSES as usize / 2];

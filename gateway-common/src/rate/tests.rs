@@ -41,6 +41,25 @@ fn times(start: Instant, arrivals: &[Arrival]) -> Vec<(Instant, u128, u32)> {
     times
 }
 
+/// What a packet of so many bytes counts as.
+fn units(dimension: Dimension, bytes: u32) -> u128 {
+    if dimension == Dimension::Bytes { u128::from(bytes) } else { 1 }
+}
+
+/// Whether over no time more was admitted than `rate * time + burst`: when, and how much.
+fn keeps(rate: Rate, burst: u64, admitted: &[(u128, u128)]) -> bool {
+    let per = u128::from(rate.per) << INSTANT_SHIFT;
+    (0..admitted.len()).all(|first| {
+        let mut amount = 0;
+        admitted[first..].iter().all(|&(elapsed, units)| {
+            amount += units;
+            let time = elapsed - admitted[first].0;
+            // With all divisions multiplied out.
+            amount * per <= u128::from(rate.amount) * time + u128::from(burst) * per
+        })
+    })
+}
+
 proptest! {
     #[test]
     fn decisions_are_those_of_exact_gcra((dimension, _, _, limit) in limit(), start: u64, arrivals in arrivals()) {
@@ -66,19 +85,10 @@ proptest! {
         for (now, elapsed, bytes) in times(start, &arrivals) {
             if let Some(next) = limit.admit(tat, now.into(), limit.price(dimension, bytes)) {
                 tat = next;
-                admitted.push((elapsed, if dimension == Dimension::Bytes { u128::from(bytes) } else { 1 }));
+                admitted.push((elapsed, units(dimension, bytes)));
             }
         }
-        for first in 0..admitted.len() {
-            let mut amount = 0;
-            for &(elapsed, units) in &admitted[first..] {
-                amount += units;
-                let time = elapsed - admitted[first].0;
-                // amount <= rate * time + burst, with all divisions multiplied out.
-                let per = u128::from(rate.per) << INSTANT_SHIFT;
-                prop_assert!(amount * per <= u128::from(rate.amount) * time + u128::from(burst) * per);
-            }
-        }
+        prop_assert!(keeps(rate, burst, &admitted));
     }
 
     #[test]
@@ -102,25 +112,17 @@ proptest! {
             prop_assert_eq!(limit.is_over(tat, clock, price) == 0, next.is_some());
             if let Some(next) = next {
                 tat = next;
-                admitted.push((elapsed, if dimension == Dimension::Bytes { u128::from(bytes) } else { 1 }));
+                admitted.push((elapsed, units(dimension, bytes)));
             }
         }
-        for first in 0..admitted.len() {
-            let mut amount = 0;
-            for &(elapsed, units) in &admitted[first..] {
-                amount += units;
-                let time = elapsed - admitted[first].0;
-                let per = u128::from(rate.per) << INSTANT_SHIFT;
-                prop_assert!(amount * per <= u128::from(rate.amount) * time + u128::from(burst) * per);
-            }
-        }
+        prop_assert!(keeps(rate, burst, &admitted));
     }
 
     #[test]
     fn equal_packets_get_what_is_theirs((dimension, rate, burst, limit) in limit(), bytes in 60u32..=1_518, gap in 0u64..1_000_000) {
         // A steady stream: never more than the exact limit gives, and never 0.1 % and a packet less.
         let price = limit.price(dimension, bytes);
-        let unit = if dimension == Dimension::Bytes { u128::from(bytes) } else { 1 };
+        let unit = units(dimension, bytes);
         let (mut tat, mut admitted) = (0, 0u128);
         let steps = 2_000u64;
         for step in 0..steps {

@@ -37,12 +37,13 @@ impl Whose {
         }
     }
 
-    /// Which table has the bucket, and which stage makes it there.
-    const fn table(self) -> (Table, Stage) {
+    /// Which hash table has the bucket, and which stage makes it there.
+    const fn table(self) -> Option<(Table, Stage)> {
         match self {
-            Self::Neighbourhood => (Table::Neighbours, Stage::SeekNeighbours),
-            Self::SourceOfService => (Table::ServiceSources, Stage::SeekService),
-            Self::Service | Self::Source => (Table::Sources, Stage::SeekSource),
+            Self::Service => None,
+            Self::Neighbourhood => Some((Table::Neighbours, Stage::SeekNeighbours)),
+            Self::SourceOfService => Some((Table::ServiceSources, Stage::SeekService)),
+            Self::Source => Some((Table::Sources, Stage::SeekSource)),
         }
     }
 
@@ -79,19 +80,18 @@ impl Whose {
     /// The bucket, which was found before.
     #[inline(always)]
     fn bucket<E: Env>(self, context: &Context<'_, E>, scratch: &Scratch) -> Option<BucketOf<E>> {
-        match self {
-            Self::Service => context.env.buckets(Table::Totals, scratch.role.service).map(Bucket::first_of),
-            _ => table::bucket(context.env, self.table().0, scratch.places.of(self.table().0)),
+        match self.table() {
+            None => context.env.buckets(Table::Totals, scratch.role.service).map(Bucket::first_of),
+            Some((table, _)) => table::bucket(context.env, table, scratch.places.of(table)),
         }
     }
 
     /// Finds the bucket, or has it made.
     #[inline(always)]
     fn find<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-        let (table, otherwise) = self.table();
+        let Some((table, otherwise)) = self.table() else { return Step::Continue(()) };
         let (region, key) = address(context, scratch, table);
-        if self == Self::Service || table::find(context.env, table, region, key, scratch.places.of_mut(table))
-        {
+        if table::find(context.env, table, region, key, scratch.places.of_mut(table)) {
             return Step::Continue(());
         }
         context.env.apart(otherwise, frame, context, scratch)

@@ -1,28 +1,7 @@
-//! What the gate remembers of connections.
-//!
-//! For a connection that ends on this host the host's own TCP knows where the stream begins and how much of it has
-//! arrived ([`crate::env::Socket`]); the table only spares asking again, and what it forgets costs one question. For one that
-//! passes through to another host the table is all there is, and the gate does what it can from the SYN it saw: without its
-//! entry its data do not pass, so its SYN does not pass where there is no room for one, and data alone never make one.
-//!
-//! An entry is a keyed 64-bit fingerprint of addresses and ports, and one word of state that changes as a whole. In a set
-//! without an empty entry
-//!
-//! * connections that have shown no hello yet go first: those whose SYN is no longer fresh, and fresh ones too where there
-//!   are [`RESERVE`] of them; so SYNs push out other SYNs, and little else;
-//! * next go connections of which nothing more can be lost than a question to the host's TCP, and those that pass through and
-//!   have been silent: for [`BRIEF`] when all that they ever said came within seconds of the hello, for [`LONG`] otherwise;
-//! * whoever passes through and said something since is never pushed out;
-//! * connections that end here push out no connection that passes through and has shown a hello: they need no entry.
+//! What is known of one connection: a word that changes as a whole.
 
 use crate::{
-    abi::{LINK_WAYS, LINK_WORDS},
-    env::{Env, Note, Table, Words},
-    hash,
-    packet::Packet,
-    pipeline::{Context, Gate},
     rate::{Instant, units_since},
-    verdict::{Reason, Step, drop},
     wire::tls::PREFIX,
 };
 
@@ -70,9 +49,9 @@ const SEEN_MASK: u32 = 0xffff;
 const PASSES_THROUGH: u32 = 1 << 16;
 const NEWS: u32 = 1 << 17;
 /// A link is written again when it was last seen this many units ago: often enough to choose the oldest by.
-const TOUCH_AFTER: u32 = 16;
+pub(super) const TOUCH_AFTER: u32 = 16;
 /// Longer than packets wait between the gate and the host's TCP, in units of [`SEEN_SHIFT`].
-const LAG: u32 = 3;
+pub(super) const LAG: u32 = 3;
 /// Longer than a SYN cookie is good for, in the same units: two minutes (`MAX_SYNCOOKIE_AGE` in include/net/tcp.h).
 const DOUBT: u32 = 128;
 
@@ -80,14 +59,6 @@ const DOUBT: u32 = 128;
 /// hello that the same sequence numbers come again.
 const SETTLED: u32 = PREFIX + 1;
 const PAST: u32 = PREFIX + 2;
-/// For how long a connection must be silent that another one may push out, in units of [`SEEN_SHIFT`]: half a minute and five
-/// minutes. What is written down lags by [`TOUCH_AFTER`]; so the first is the shortest that shows that it was silent for as
-/// long again, and what most connections have done by then is end.
-const BRIEF: u32 = 2 * TOUCH_AFTER;
-const LONG: u32 = 280;
-/// How many of a set's entries fresh SYNs take from others before they take them from each other: with one alone, the second of
-/// two SYNs to one set would cut the first off before its hello comes.
-const RESERVE: u64 = 2;
 
 /// Where the parts of a link lie in its word; the base takes the lower half. A proven one keeps a part of its identity in
 /// place of what no longer matters.
@@ -104,7 +75,7 @@ const IDENTITY_MASK: u64 = (1 << (SEEN - SHOWN)) - 1;
 impl Link {
     /// A connection of which nothing is known. No `Option`: half a link that is not there is undefined, and the verifier
     /// refuses to copy it.
-    const UNKNOWN: Self = Self {
+    pub(super) const UNKNOWN: Self = Self {
         base: 0,
         phase: Phase::Unknown,
         shown: 0,
@@ -132,6 +103,18 @@ impl Link {
     #[inline(always)]
     pub const fn passing_through(self) -> Self {
         Self { seen: self.seen | PASSES_THROUGH, ..self }
+    }
+
+    /// Whether it is a newcomer of that kind.
+    #[inline(always)]
+    pub(super) const fn passes_through(self) -> bool {
+        self.seen & PASSES_THROUGH != 0
+    }
+
+    /// The same, with `news` 1 if nothing was known of it ever, else 0.
+    #[inline(always)]
+    pub(super) const fn with_news(self, news: u32) -> Self {
+        Self { seen: self.seen | news * NEWS, ..self }
     }
 
     /// Whether there is nothing more to judge.
@@ -166,7 +149,7 @@ impl Link {
 
     /// The same, after it was heard of again.
     #[inline(always)]
-    const fn settled(self) -> Self {
+    pub(super) const fn settled(self) -> Self {
         if self.has_shown_hello() && self.passed < SETTLED { Self { passed: SETTLED, ..self } } else { self }
     }
 
@@ -234,7 +217,7 @@ impl Link {
     }
 
     #[inline(always)]
-    const fn word(self, identity: u64) -> u64 {
+    pub(super) const fn word(self, identity: u64) -> u64 {
         let rest = if self.is_proven() {
             (identity >> 1 & IDENTITY_MASK) << IDENTITY
         } else {
@@ -248,7 +231,7 @@ impl Link {
     }
 
     #[inline(always)]
-    const fn from_word(word: u64, identity: u64) -> Self {
+    pub(super) const fn from_word(word: u64, identity: u64) -> Self {
         let phase = match (word >> PHASE) & 3 {
             3 => Phase::Proven,
             2 => Phase::Forwarded,
@@ -293,180 +276,27 @@ impl Link {
     }
 }
 
-/// Owner of an entry that changes hands. Identities are odd.
-const NOBODY: u64 = 2;
-
-/// Who a packet's connection is.
-#[inline(always)]
-pub fn identity<E: Env>(env: &E, packet: &Packet) -> u64 {
-    let protocol = u64::from(packet.protocol) << 40;
-    let ports = protocol | u64::from(packet.source_port) << 16 | u64::from(packet.destination_port);
-    let fingerprint = if packet.ipv6 {
-        let (source, destination) = (packet.source, packet.destination);
-        hash::fingerprint(env.key(), [source.high, source.low, destination.high, destination.low, ports])
-    } else {
-        let addresses = u64::from(packet.source.as_v4()) << 32 | u64::from(packet.destination.as_v4());
-        hash::fingerprint(env.key(), [addresses, ports | 1 << 32])
-    };
-    // 0 marks an empty entry.
-    fingerprint | 1
-}
-
-/// Who a packet's connection is, and what is known of it.
-#[inline(always)]
-pub fn gate<E: Env>(env: &E, packet: &Packet) -> Gate {
-    let identity = identity(env, packet);
-    let known = find(env, identity);
-    Gate { identity, known, link: known, must_read: false, is_open: false }
-}
-
-/// What is known of a connection.
-#[inline(always)]
-pub fn find<E: Env>(env: &E, identity: u64) -> Link {
-    let Some(set) = links(env, identity) else { return Link::UNKNOWN };
-    // A word of zeros is that of nobody.
-    let (mut room, mut word) = (0, 0);
-    for way in 0..LINK_WAYS {
-        let owner = set.load(way * LINK_WORDS);
-        // The uppermost bit, for zero alone. Reckoned without a branch: the verifier would follow both.
-        room |= owner.wrapping_sub(1) & !owner;
-        if owner == identity {
-            (room, word) = (0, set.load(way * LINK_WORDS + 1));
-            if set.load(way * LINK_WORDS) != identity {
-                // Somebody else has taken the entry meanwhile.
-                word = 0;
-            }
-            break;
-        }
-    }
-    let news = (room >> (u64::BITS - 1)) as u32 * NEWS;
-    let link = Link::from_word(word, identity);
-    Link { seen: link.seen | news, ..link }
-}
-
-/// Writes down a connection's link: over its own entry, else over the one that is given up most gladly. A drop where there is no
-/// entry for it.
-///
-/// A concurrent writer of the same set can undo this; then the connection is asked about again.
-#[inline(always)]
-pub fn remember<E: Env>(context: &Context<'_, E>, gate: &Gate) -> Step {
-    let (env, now) = (context.env, context.now);
-    let identity = gate.identity;
-    let (newcomer, passes_through) = (gate.link.word(identity), gate.link.seen & PASSES_THROUGH != 0);
-    let Some(set) = links(env, identity) else { return drop(Reason::TcpSequence) };
-    let mut openings = 0;
-    for way in 0..LINK_WAYS {
-        if set.load(way * LINK_WORDS) == identity {
-            set.store(way * LINK_WORDS + 1, newcomer);
-            return Step::Continue(());
-        }
-        openings += opening_of(set.load(way * LINK_WORDS + 1));
-    }
-    let mut best = None;
-    let mut best_rank = 0;
-    for way in 0..LINK_WAYS {
-        let (owner, word) = (set.load(way * LINK_WORDS), set.load(way * LINK_WORDS + 1));
-        let rank = match kind(owner, word, newcomer, passes_through, now) {
-            FRESH if openings >= RESERVE => STALE,
-            kind => kind,
-        };
-        let rank = if rank == 0 { 0 } else { rank + age_of(word, now) };
-        if rank > best_rank {
-            best_rank = rank;
-            best = Some((way, owner));
-        }
-    }
-    let Some((way, owner)) = best else {
-        env.note(Table::Connections, Note::Full);
-        return drop(Reason::TcpSequence);
-    };
-    // Of two that choose one entry at once, one gets it, and nobody finds the state of one under the name of the other.
-    if !set.replace(way * LINK_WORDS, owner, NOBODY) {
-        return drop(Reason::TcpSequence);
-    }
-    set.store(way * LINK_WORDS + 1, newcomer);
-    set.store(way * LINK_WORDS, identity);
-    env.note(Table::Connections, Note::Inserted);
-    if owner != 0 {
-        env.note(Table::Connections, Note::Evicted);
-    }
-    Step::Continue(())
-}
-
-/// Writes down what was learnt of a connection, unless another CPU has learnt something meanwhile: a SYN that came since is
-/// not undone.
-#[inline(always)]
-pub fn update<E: Env>(context: &Context<'_, E>, gate: &Gate) -> Step {
-    let Gate { identity, known, link, .. } = *gate;
-    if known.is_unknown() {
-        return remember(context, gate);
-    }
-    let is_heard_again = known.has_shown_hello() && known.is_stale(context.now);
-    let word = if is_heard_again { link.settled() } else { link }.word(identity);
-    let Some(set) = links(context.env, identity) else { return Step::Continue(()) };
-    for way in 0..LINK_WAYS {
-        if set.load(way * LINK_WORDS) == identity {
-            set.replace(way * LINK_WORDS + 1, known.word(identity), word);
-            break;
-        }
-    }
-    Step::Continue(())
-}
-
 /// 1 for the word of a connection that has shown no hello, else 0. Without a branch, too.
 #[inline(always)]
-const fn opening_of(word: u64) -> u64 {
+pub(super) const fn opening_of(word: u64) -> u64 {
     let has_passed = ((word >> PASSED & 15) + (16 - PREFIX as u64)) >> 4;
     !(word >> (PHASE + 1) | has_passed) & 1
 }
 
-/// How gladly an entry is given up, before its age counts.
-const KIND: u32 = 32;
-const EMPTY: u64 = 5 << KIND;
-/// Has shown no hello, and may never.
-const STALE: u64 = 4 << KIND;
-/// Has shown a hello, and is silent.
-const SILENT: u64 = 3 << KIND;
-/// Has shown no hello yet.
-const FRESH: u64 = 2 << KIND;
-/// Ends here, so that a question replaces it.
-const PROVEN: u64 = 1 << KIND;
-
-/// The kind of an entry; 0: it is not given up for this newcomer.
+/// Whether it is the word of a connection with nothing more to judge.
 #[inline(always)]
-const fn kind(owner: u64, word: u64, newcomer: u64, passes_through: bool, now: Instant) -> u64 {
-    let age = age_of(word, now);
-    let is_proven = is_proven(word);
-    if owner == 0 {
-        EMPTY
-    } else if owner == NOBODY {
-        0
-    } else if opening_of(word) != 0 {
-        if age >= LAG as u64 { STALE } else { FRESH }
-    } else if !passes_through {
-        if is_proven && self::is_proven(newcomer) { PROVEN } else { 0 }
-    } else if age >= LONG as u64
-        || (age >= BRIEF as u64 && (is_proven || word >> PASSED & 15 < SETTLED as u64))
-    {
-        SILENT
-    } else if is_proven {
-        PROVEN
-    } else {
-        0
-    }
-}
-
-#[inline(always)]
-const fn is_proven(word: u64) -> bool {
+pub(super) const fn is_proven(word: u64) -> bool {
     word >> PHASE & 3 == Phase::Proven as u64
 }
 
+/// Whether a connection was heard of later than seconds after its hello, by its word.
 #[inline(always)]
-const fn age_of(word: u64, now: Instant) -> u64 {
-    units_since(word >> SEEN, now >> SEEN_SHIFT, SEEN_MASK as u64)
+pub(super) const fn is_settled(word: u64) -> bool {
+    word >> PASSED & 15 >= SETTLED as u64
 }
 
+/// How long ago a word was written, in units of [`SEEN_SHIFT`].
 #[inline(always)]
-fn links<E: Env>(env: &E, identity: u64) -> Option<E::Links> {
-    env.links(Table::Connections, (identity >> 32) as u32 & (env.sets(Table::Connections) - 1))
+pub(super) const fn age_of(word: u64, now: Instant) -> u64 {
+    units_since(word >> SEEN, now >> SEEN_SHIFT, SEEN_MASK as u64)
 }

@@ -3,26 +3,29 @@
 //! All of it goes by what the host's own TCP says, and holds for addresses and ports of which it is known that their
 //! connections end here: a packet to them was found to belong to a connection of this host's. That a socket listens proves
 //! nothing: it takes all addresses, and the packets may go on to a container or another host (destination NAT, forwarding),
-//! whose connections nobody here knows. What is learnt so holds for [`ENDS_FOR`]; without it packets go the usual way.
+//! whose connections nobody here knows. What is learnt so holds for two minutes ([`ends`]); without it packets go the usual way.
 //!
 //! A SYN that a cookie answers leaves nothing behind. With the cookie comes the connection's first segment, and the TLS gate
 //! takes it from there. Who asks twice has two cookies and can use both, one after the other, so of connections that a cookie
 //! made nothing is proven to the gate before no other cookie can be good any more: see [`doubt`].
 
+mod ends;
+
 use core::ops::ControlFlow;
+
+use ends::{ends_here, learn};
 
 use crate::{
     abi::{
-        ENDS_SLOT, HANDSHAKE_ANSWERED, HANDSHAKE_SLOT, HANDSHAKE_STRAYS, HANDSHAKE_SURGE, HANDSHAKE_UNTIL,
-        Live, SLOT_WORDS, Service, cookies, mode, policy,
+        HANDSHAKE_ANSWERED, HANDSHAKE_SLOT, HANDSHAKE_STRAYS, HANDSHAKE_SURGE, HANDSHAKE_UNTIL, Live,
+        Service, cookies, mode, policy,
     },
     connection::{self, Link},
     env::{Env, Found, Slots, Socket, Table, Words},
     frame::Frame,
-    hash,
     packet::{Fragment, Packet, flags},
     pipeline::{Context, Scratch, Stage},
-    rate::{Dimension, Instant, Limit, SECOND, units_since},
+    rate::{Dimension, Instant, Limit, SECOND},
     stage::service::{self, requires_tls},
     table::{Mask, bit},
     verdict::{Reason, Step, drop},
@@ -336,66 +339,4 @@ fn touch<W: Words>(words: W, word: usize, old: Instant, new: Instant) {
     if old == 0 || new.wrapping_sub(old) > COARSE {
         words.store(word, new | 1);
     }
-}
-
-/// A word that says whether connections of some destination end here, and where it is.
-struct End<W> {
-    words: W,
-    at: usize,
-    word: u64,
-    /// The mark of the packet's destination: the upper bits of its word; below are the window scale, and when it was seen.
-    mark: u64,
-}
-
-/// The word of the packet's destination, else the one that it may take: of two that it can be in, what was seen longer ago.
-#[inline(always)]
-fn end_of<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Option<End<WordsOf<E>>> {
-    let Packet { destination, destination_port, .. } = scratch.packet;
-    let set = context.env.buckets(Table::Totals, scratch.role.service)?;
-    let words = [destination.high, destination.low, u64::from(destination_port)];
-    let mark = hash::fingerprint(context.env.key(), words);
-    let (at, mark) = (mark as usize % SLOT_WORDS, mark >> MARK);
-    let (one, other) = (set.slot(ENDS_SLOT), set.slot(ENDS_SLOT + 1));
-    let (word, second) = (one.load(at), other.load(at));
-    let is_older = second == 0 || (word != 0 && age(second, context.now) > age(word, context.now));
-    if second >> MARK == mark || (word >> MARK != mark && is_older) {
-        return Some(End { words: other, at, word: second, mark });
-    }
-    Some(End { words: one, at, word, mark })
-}
-
-/// Bits of a word below the mark, and below the scale.
-const MARK: u32 = 20;
-const SCALE: u32 = 16;
-/// The unit of time is 2^38 instants, about 1.07 s; it comes round after 19 hours.
-const SEEN_SHIFT: u32 = 38;
-const SEEN_MASK: u64 = 0xffff;
-/// How long what was learnt holds, about two minutes: until connections may have gone elsewhere.
-const ENDS_FOR: u64 = 112;
-/// How old it gets before it is written again.
-const AGAIN_AFTER: u64 = 8;
-
-/// By how many bits the host scales windows of connections to the packet's address and port (0: not at all, as far as is
-/// known), if it is known that they end here.
-#[inline(always)]
-fn ends_here<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Option<u8> {
-    let End { word, mark, .. } = end_of(context, scratch)?;
-    (word >> MARK == mark && age(word, context.now) < ENDS_FOR).then_some((word >> SCALE) as u8 & 15)
-}
-
-/// Writes down that connections to the packet's address and port end here.
-#[inline(always)]
-fn learn<E: Env>(context: &Context<'_, E>, scratch: &Scratch, scale: u8) {
-    let Some(End { words, at, word, mark }) = end_of(context, scratch) else { return };
-    let is_known = word >> MARK == mark;
-    // A client that does not scale says nothing of what the host would do.
-    let scale = if scale == 0 && is_known { word >> SCALE & 15 } else { u64::from(scale) & 15 };
-    if !is_known || word >> SCALE & 15 != scale || age(word, context.now) >= AGAIN_AFTER {
-        words.store(at, mark << MARK | scale << SCALE | context.now >> SEEN_SHIFT & SEEN_MASK);
-    }
-}
-
-#[inline(always)]
-const fn age(word: u64, now: Instant) -> u64 {
-    units_since(word, now >> SEEN_SHIFT, SEEN_MASK)
 }

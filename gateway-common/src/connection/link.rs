@@ -114,7 +114,7 @@ impl Link {
     /// The same, with `news` 1 if nothing was known of it ever, else 0.
     #[inline(always)]
     pub(super) const fn with_news(self, news: u32) -> Self {
-        Self { seen: self.seen | news * NEWS, ..self }
+        Self { seen: self.seen | (news * NEWS), ..self }
     }
 
     /// Whether there is nothing more to judge.

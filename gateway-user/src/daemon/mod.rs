@@ -8,6 +8,7 @@ mod attach;
 mod bans;
 mod cookies;
 mod escalation;
+mod lifecycle;
 mod lists;
 mod report;
 mod state;

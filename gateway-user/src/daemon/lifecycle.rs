@@ -1,0 +1,169 @@
+//! How a gateway begins and ends.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use gateway_common::abi::{ABI_VERSION, INTERFACE_PLACES, INTERFACES, Identity};
+
+use crate::{
+    cli::args::{Global, RunArgs},
+    config::{Config, OnExit},
+    kernel::{Kernel, LoadOptions, TableSizes, pins::Pins},
+    live::{self, Clock, Live},
+    net::{self, Interface},
+    policy::Rows,
+};
+
+use super::{
+    attach::{Attached, attach},
+    bans::BanState,
+    cookies,
+    escalation::Pressure,
+    state::{Gateway, addresses, monotonic},
+};
+
+impl Gateway {
+    /// Loads, applies the policy, and only then attaches: no packet meets a program without one.
+    pub(super) fn start(config: Config, arguments: (RunArgs, Global)) -> Result<Self> {
+        let pins = Pins::open(&arguments.0.pins)?;
+        let state = Live::path(&config.audit.database);
+        let mut live = Live::load(&state).with_context(|| {
+            format!("cannot read {}; move it away to start without its timed changes", state.display())
+        })?;
+        live.renew();
+        live.expire(live::now());
+        let bans = BanState::load(&config, &mut live)?;
+        let interfaces = interfaces(&config)?;
+        let kernel = Kernel::load(&LoadOptions {
+            identity: fresh_identity(),
+            tables: TableSizes::default(),
+            interfaces: interfaces.iter().map(|interface| interface.index).collect(),
+            debug_log: arguments.0.debug_log,
+            testing: false,
+            sockets: true,
+            pins: Some(pins.clone()),
+        })?;
+        let rows = if kernel.resumed() { Rows(live.rows.clone()) } else { Rows::default() };
+        let mut gateway = Self {
+            config,
+            live,
+            bans,
+            pressure: Pressure::default(),
+            clock: Clock::new(monotonic(), kernel.identity().epoch),
+            kernel,
+            attached: Vec::new(),
+            generation: 0,
+            warnings: Vec::new(),
+            started: Instant::now(),
+            reloads_ok: 0,
+            reloads_failed: 0,
+            applied_at: 0,
+            addresses: addresses(),
+            host: cookies::Host::default(),
+            has_defaults: super::is_missing(&arguments.1),
+            arguments,
+            rows,
+            state,
+            saved: None,
+            pins,
+        };
+        if let Some(why) = gateway.kernel.sockets_missing() {
+            gateway.warnings.push(format!(
+                "the TLS gate cannot ask this host's TCP ({why}); it judges by the SYN it saw"
+            ));
+        }
+        gateway.restore_bans()?;
+        gateway.apply()?;
+        gateway.apply_live()?;
+        gateway.lift_never()?;
+        gateway.save();
+        gateway.attach(&interfaces)?;
+        for warning in &gateway.all_warnings() {
+            log::warn!("{warning}");
+        }
+        Ok(gateway)
+    }
+
+    fn attach(&mut self, interfaces: &[Interface]) -> Result<()> {
+        for interface in interfaces {
+            let replace = self.arguments.0.replace;
+            let driver = self.config.attach.driver;
+            match attach(&mut self.kernel, &self.pins, interface, driver, replace, &mut self.warnings) {
+                Ok(attached) => self.attached.push(attached),
+                Err(error) => {
+                    // What this start attached goes again; what an earlier daemon left stays.
+                    for attached in self.attached.drain(..).filter(|_| !self.kernel.resumed()) {
+                        let _ = attached.attachment.detach();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the program stays after a signal to end.
+    pub(super) fn keeps(&self) -> bool {
+        self.config.attach.on_exit == OnExit::Keep
+    }
+
+    /// Ends: the program goes, or stays and goes on protecting.
+    pub(super) fn end(&mut self, keep: bool) -> Result<()> {
+        if keep {
+            log::info!("ended; the attached program goes on protecting");
+            return Ok(());
+        }
+        for attached in self.attached.drain(..) {
+            attached.attachment.detach()?;
+        }
+        self.pins.forget_maps()?;
+        log::info!("ended and detached");
+        Ok(())
+    }
+
+    /// One line for the log.
+    pub(super) fn greeting(&self) -> String {
+        let on = |attached: &Attached| format!("{} ({})", attached.name, attached.driver.name());
+        let interfaces: Vec<_> = self.attached.iter().map(on).collect();
+        let resumed = if self.kernel.resumed() { ", tables of the last run taken over" } else { "" };
+        format!(
+            "protecting {} in {} mode, policy generation {}{resumed}",
+            interfaces.join(", "),
+            self.mode(),
+            self.generation
+        )
+    }
+}
+
+/// The interfaces of the configuration, each with what the kernel says of it.
+fn interfaces(config: &Config) -> Result<Vec<Interface>> {
+    let names = &config.attach.interfaces;
+    anyhow::ensure!(
+        names.len() <= INTERFACES,
+        "{} interfaces are named; at most {INTERFACES} can be",
+        names.len()
+    );
+    let mut found: Vec<Interface> = Vec::new();
+    for name in names {
+        let interface = net::interface(name).map_err(|error| match error.help() {
+            Some(help) => anyhow::anyhow!("{error}; {help}"),
+            None => error.into(),
+        })?;
+        let place = |interface: &Interface| interface.index % INTERFACE_PLACES;
+        if let Some(other) = found.iter().find(|other| place(other) == place(&interface)) {
+            anyhow::bail!(
+                "{name} and {} cannot be told apart (indices {} and {}); make one of them anew",
+                other.name,
+                interface.index,
+                other.index
+            );
+        }
+        found.push(interface);
+    }
+    Ok(found)
+}
+
+/// A secret that nobody outside knows, and the clock's origin.
+fn fresh_identity() -> Identity {
+    Identity { key: rand::random(), epoch: monotonic(), abi: u64::from(ABI_VERSION) }
+}

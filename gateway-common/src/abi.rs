@@ -6,7 +6,7 @@
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;
@@ -53,6 +53,11 @@ pub const HELLO_READER: usize = 1;
 /// Sequence number of the stream's first byte, and when it was last seen.
 pub const HELLO_SEEN: usize = 7;
 const _: () = assert!(HELLO_READER + crate::wire::hello::WORDS == HELLO_SEEN && HELLO_SEEN < SLOT_WORDS);
+
+/// Index in [`Service::total`]: what sources may have that are not known.
+pub const STRANGERS: usize = 0;
+/// What known clients may have, and everybody together.
+pub const ALL: usize = 1;
 
 /// Slot of a service's totals that holds what [`crate::stage::handshake`] counts; the first holds the total itself.
 pub const HANDSHAKE_SLOT: usize = 1;
@@ -149,9 +154,9 @@ map_values! {
     }
 
     /// A service: what it requires and allows.
-    pub struct Service (672) {
-        /// All sources together.
-        pub total: Limits,
+    pub struct Service (784) {
+        /// All sources together, by one bucket: what [`STRANGERS`] may have of it, and what [`ALL`] may. They differ in bursts.
+        pub total: [Limits; 2],
         /// Each source, towards this service.
         pub limits: Limits,
         /// Hashes of the server names that it asks for, by [`crate::hash::Running`]: whole names, then what follows the first
@@ -181,12 +186,14 @@ map_values! {
         pub cookies: u32,
         /// SYNs of all sources above which [`cookies::AUTO`] answers.
         pub surge: Limit,
+        /// 1: a part of the total is kept for known clients, and strangers may have less; else 0.
+        pub reserves: u32,
         /// Keeps the size a multiple of eight.
-        pub padding: [u32; 2],
+        pub padding: u32,
     }
 
     /// One policy but for its prefixes.
-    pub struct Settings (192_432) {
+    pub struct Settings (199_600) {
         /// Counts policies; for people.
         pub generation: u64,
         /// One of [`mode`].
@@ -277,6 +284,11 @@ impl Limits {
     pub fn of(&self, dimension: Dimension) -> &Limit {
         // The last arm cannot be: there is a limit for every dimension.
         self.each.get(dimension as usize).unwrap_or(&Limit::NONE)
+    }
+
+    /// The same rates with half the bursts: what strangers have of a total whose other half is kept for known clients.
+    pub fn halved(&self) -> Self {
+        Self { each: Dimension::ALL.map(|dimension| self.of(dimension).halved(dimension)) }
     }
 }
 

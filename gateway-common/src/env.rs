@@ -29,11 +29,13 @@ pub enum Table {
     Hellos,
     /// Who has opened QUIC connections.
     Tuples,
+    /// Known clients of gated services.
+    Clients,
 }
 
 impl Table {
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
     /// All, by discriminant.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Sources,
@@ -43,7 +45,14 @@ impl Table {
         Self::Connections,
         Self::Hellos,
         Self::Tuples,
+        Self::Clients,
     ];
+
+    /// Whether its sets are of pairs of words, name and state: [`crate::abi::LINK_WAYS`] of them. Those of the others are of
+    /// buckets.
+    pub const fn is_of_links(self) -> bool {
+        matches!(self, Self::Connections | Self::Tuples | Self::Clients)
+    }
 
     /// The word for it in metrics, and the name of its map.
     pub const fn name(self) -> &'static str {
@@ -55,6 +64,7 @@ impl Table {
             Self::Connections => "connections",
             Self::Hellos => "hellos",
             Self::Tuples => "tuples",
+            Self::Clients => "clients",
         }
     }
 }
@@ -217,7 +227,7 @@ pub trait Env {
     fn sets(&self, table: Table) -> u32;
     /// A set of buckets, or of [`Table::Hellos`], which has the same shape.
     fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets>;
-    /// A set of [`Table::Connections`] or [`Table::Tuples`].
+    /// A set of a table of links ([`Table::is_of_links`]).
     fn links(&self, table: Table, index: u32) -> Option<Self::Links>;
     /// Asks the host's TCP for a packet's connection; `transport` is the offset of its TCP header.
     fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked);

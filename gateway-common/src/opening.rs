@@ -9,12 +9,10 @@ use crate::{
     connection::Link,
     env::{Env, Note, Slots, Table, Words},
     pipeline::Gate,
-    rate::{Instant, units_since},
+    rate::{Instant, SEEN_SHIFT, units_since},
     wire::hello::{self, Outcome, Reader},
 };
 
-/// One unit of time here is 2^38 instants, about 1.07 s; wraps after 36 years.
-const SEEN_SHIFT: u32 = 38;
 const SEEN_MASK: u32 = 0x3fff_ffff;
 /// Units after which the rest of a hello is no longer waited for; TCP's retransmissions span more only on dead paths.
 const GIVE_UP: u32 = 30;

@@ -12,6 +12,7 @@ use core::{hint::black_box, ops::ControlFlow};
 
 use crate::{
     abi::{Active, Settings, mode, policy},
+    clients,
     connection::{self, Link},
     env::{Asked, Env, Table},
     frame::Frame,
@@ -69,6 +70,8 @@ pub struct Gate {
     pub must_read: bool,
     /// The host's TCP has it open, and it is no earlier one of the same addresses and ports.
     pub is_open: bool,
+    /// The host's TCP has taken what there is to judge of it, and more comes.
+    pub goes_on: bool,
 }
 
 /// A place for each hash table of buckets.
@@ -115,6 +118,8 @@ pub struct Role {
     pub service: u32,
     /// Key of the bucket that the source shares with its neighbourhood; 0: it has its own.
     pub shared: u64,
+    /// Which of the service's totals hold the packet: [`crate::abi::STRANGERS`] or [`crate::abi::ALL`].
+    pub held_as: u32,
 }
 
 /// The stages that the kernel's verifier checks apart from the others, each once: see [`Env::apart`].
@@ -132,6 +137,8 @@ pub enum Stage {
     Quic,
     /// [`budgets::charge_total`].
     Total,
+    /// [`budgets::reserve`].
+    Reserve,
     /// [`budgets::seek`] for [`Table::Neighbours`].
     SeekNeighbours,
     /// [`budgets::seek`] for [`Table::ServiceSources`].
@@ -152,6 +159,8 @@ pub enum Stage {
     Remember,
     /// [`connection::update`]: the packet's link.
     Update,
+    /// [`clients::meet`].
+    Meet,
     /// [`strike::count`].
     Strike,
 }
@@ -167,6 +176,7 @@ impl Stage {
             Self::Reflection => reflection::check(frame, context, scratch),
             Self::Quic => quic::check(frame, context, scratch),
             Self::Total => budgets::charge_total(frame, context, scratch),
+            Self::Reserve => budgets::reserve(context, scratch),
             Self::SeekNeighbours => budgets::seek(context, scratch, Table::Neighbours),
             Self::SeekService => budgets::seek(context, scratch, Table::ServiceSources),
             Self::SeekSource => budgets::seek(context, scratch, Table::Sources),
@@ -177,6 +187,7 @@ impl Stage {
             Self::Verify => hello::verify(frame, context, scratch),
             Self::Remember => connection::remember(context, &scratch.gate),
             Self::Update => connection::update(context, &scratch.gate),
+            Self::Meet => clients::meet(context, scratch),
             Self::Strike => strike::count(context, scratch),
         }
     }
@@ -283,6 +294,9 @@ fn gate<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     context.env.apart(Stage::Tls, frame, context, scratch)?;
     if scratch.gate.must_read {
         context.env.apart(Stage::Hello, frame, context, scratch)?;
+    }
+    if scratch.gate.goes_on {
+        context.env.apart(Stage::Meet, frame, context, scratch)?;
     }
     Step::Continue(())
 }

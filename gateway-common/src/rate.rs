@@ -29,8 +29,13 @@ pub const SECOND: Instant = 1_000_000_000 << INSTANT_SHIFT;
 
 /// The longest time that a burst may stand for, 100 days: far from where wrapping differences turn ambiguous (1.14 years).
 pub const BURST_MAX: Instant = 100 * 86_400 * SECOND;
+/// The largest Ethernet frame: a burst of bytes has room for one.
+const ETHERNET_MAX: u32 = 1_518;
 /// The largest frame that is charged for: a generic-mode aggregate of 64 KiB.
 pub const FRAME_MAX: u64 = 65_536;
+
+/// How [`Instant`]s become the units in which tables keep when something was seen: 2^38 of them, about 1.07 s.
+pub const SEEN_SHIFT: u32 = 38;
 
 /// How long ago something was seen, of times that are kept in some unit and as many bits as `mask` has. What lies a unit ahead
 /// was seen now: by a CPU whose clock was read a little later.
@@ -215,7 +220,7 @@ impl Limit {
         let shift = if bytes { INSTANT_SHIFT + BYTE_SHIFT } else { INSTANT_SHIFT };
         let cost = (u128::from(rate.per) << shift).div_ceil(u128::from(rate.amount));
         let (fastest, slowest, least) = if bytes {
-            (1u128 << (INSTANT_SHIFT + BYTE_SHIFT) >> 4, 100_000_000u128 << shift, 1_518)
+            (1u128 << (INSTANT_SHIFT + BYTE_SHIFT) >> 4, 100_000_000u128 << shift, u64::from(ETHERNET_MAX))
         } else {
             (1_000, 86_400_000_000_000u128 << shift, 1)
         };
@@ -234,6 +239,11 @@ impl Limit {
         }
         // Both fit: cost is at most 86,400 s << 8 or 0.1 s << 18, time at most BURST_MAX.
         Ok(Self { cost: cost as u64, burst: time as u64 })
+    }
+
+    /// The same rate with half the burst, but what one packet needs.
+    pub fn halved(self, dimension: Dimension) -> Self {
+        Self { burst: (self.burst / 2).max(self.price(dimension, ETHERNET_MAX)), ..self }
     }
 
     /// Whether there is anything to hold.

@@ -12,15 +12,13 @@ use crate::{
     env::{Env, Words},
     hash,
     pipeline::{Context, Scratch},
-    rate::Instant,
+    rate::{Instant, SEEN_SHIFT},
     stage::{budgets, tls::touches},
     verdict::{Reason, Step},
 };
 
 /// How far behind the stream's start a strike can lie: longer than any first message.
 const SPAN: u32 = 1 << 16;
-/// The time of the last strike takes the upper half of a state, in units of 2^38 instants (1.07 s), their number the lower.
-const SEEN_SHIFT: u32 = 38;
 /// Tries of a compare-and-swap; a strike that is lost is none.
 const TRIES: usize = 4;
 
@@ -55,7 +53,7 @@ pub fn count<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     Step::Continue(())
 }
 
-/// Adds a strike. Where a set is full, who has been quiet for longest goes; user space has its count by then.
+/// Adds a strike: when the last one was takes the upper half of a state, in units of [`SEEN_SHIFT`], their number the lower. Where a set is full, who has been quiet for longest goes; user space has its count by then.
 #[inline(always)]
 fn add<E: Env>(env: &E, source: u64, now: Instant) {
     let seen = now >> SEEN_SHIFT << u32::BITS;

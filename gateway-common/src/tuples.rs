@@ -8,11 +8,9 @@
 use crate::{
     abi::{LINK_WAYS, LINK_WORDS},
     env::{Env, Note, Table, Words},
-    rate::{Instant, units_since},
+    rate::{Instant, SEEN_SHIFT, units_since},
 };
 
-/// One unit of time here is 2^38 instants, about 1.07 s.
-const SEEN_SHIFT: u32 = 38;
 /// Units after which an entry that was not used is free: twice what NAT boxes keep UDP for at least (RFC 4787 section 4.3),
 /// and eight times the idle time of common servers.
 const IDLE: u32 = 240;

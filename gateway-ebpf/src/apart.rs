@@ -60,6 +60,7 @@ apart! {
     Reflection reflection reflection_frags
     Quic quic quic_frags
     Total total total_frags
+    Reserve reserve reserve_frags
     SeekNeighbours seek_neighbours seek_neighbours_frags
     SeekService seek_service seek_service_frags
     SeekSource seek_source seek_source_frags
@@ -70,6 +71,7 @@ apart! {
     Verify verify verify_frags
     Remember remember remember_frags
     Update update update_frags
+    Meet meet meet_frags
     Strike strike strike_frags
 }
 

@@ -19,7 +19,7 @@ constants! {
     EPOCH: u64 = 0;
     /// Instants from one tick of the kernel to the next.
     TICK: u64 = 0;
-    /// Sets of the table of sources; a power of two, like the next five.
+    /// Sets of the table of sources; a power of two, like the next six.
     SETS_SOURCES: u32 = 1;
     /// Sets of one region of the table of sources towards services.
     SETS_SERVICE_SOURCES: u32 = 1;
@@ -31,6 +31,8 @@ constants! {
     SETS_HELLOS: u32 = 1;
     /// Sets of the table of QUIC tuples.
     SETS_TUPLES: u32 = 1;
+    /// Sets of the table of known clients.
+    SETS_CLIENTS: u32 = 1;
     /// 1: rare verdicts go to the log.
     DEBUG_LOG: u32 = 0;
     /// 1: the clock is a map value, and the verdict is written beside it.

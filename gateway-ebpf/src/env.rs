@@ -172,6 +172,7 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
             Table::Connections => constants::SETS_CONNECTIONS.load(),
             Table::Hellos => constants::SETS_HELLOS.load(),
             Table::Tuples => constants::SETS_TUPLES.load(),
+            Table::Clients => constants::SETS_CLIENTS.load(),
         }
     }
 
@@ -183,14 +184,18 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
             Table::Neighbours => &maps::NEIGHBOURS,
             Table::Totals => &maps::TOTALS,
             Table::Hellos => &maps::HELLOS,
-            Table::Connections | Table::Tuples => return None,
+            Table::Connections | Table::Tuples | Table::Clients => return None,
         };
         map.get_ptr_mut(index).and_then(MapWords::new)
     }
 
     #[inline(always)]
     fn links(&self, table: Table, index: u32) -> Option<Self::Links> {
-        let map = if matches!(table, Table::Tuples) { &maps::TUPLES } else { &maps::CONNECTIONS };
+        let map = match table {
+            Table::Tuples => &maps::TUPLES,
+            Table::Clients => &maps::CLIENTS,
+            _ => &maps::CONNECTIONS,
+        };
         map.get_ptr_mut(index).and_then(MapWords::new)
     }
 

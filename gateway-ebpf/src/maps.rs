@@ -72,7 +72,7 @@ pub(crate) static BAN_FILTER: Array<u64> = Array::with_max_entries(BAN_FILTER_WO
 #[map(name = "strikes")]
 pub(crate) static STRIKES: Array<LinkSet> = Array::with_max_entries(STRIKE_SETS + 1, BPF_F_MMAPABLE);
 
-/// Buckets of sources. Writer: this program; user space reads by mmap, as it does the next six.
+/// Buckets of sources. Writer: this program; user space reads by mmap, as it does the next seven.
 #[map(name = "sources")]
 pub(crate) static SOURCES: Array<BucketSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// Buckets of sources towards services.
@@ -93,6 +93,9 @@ pub(crate) static HELLOS: Array<BucketSet> = Array::with_max_entries(1, BPF_F_MM
 /// Who has opened QUIC connections.
 #[map(name = "tuples")]
 pub(crate) static TUPLES: Array<LinkSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Known clients of gated services.
+#[map(name = "clients")]
+pub(crate) static CLIENTS: Array<LinkSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The counter row of each interface, by its index modulo the length. A map and no constant: to the verifier a value that
 /// it does not know is one path, and a search would be one for every interface after every verdict.

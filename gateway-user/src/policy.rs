@@ -129,7 +129,7 @@ const TICKS: Instant = 8;
 /// The flag that every packet is to have a reading of the clock of its own, if some limit would be held back by a late one:
 /// its burst stands for a few ticks alone, or is used up by a single packet.
 fn clock(settings: &Settings) -> u32 {
-    let services = settings.services.iter().flat_map(|service| [&service.total, &service.limits]);
+    let services = settings.services.iter().flat_map(|service| service.total.iter().chain([&service.limits]));
     let classes = settings.classes.iter().map(|class| &class.limits);
     let is_fine = |limits: &LimitsValue| {
         Dimension::ALL.into_iter().any(|dimension| {
@@ -239,8 +239,10 @@ fn service_value(service: &Service, total: &Quotas, key: Key) -> ServiceValue {
         (want::VERSION, service.min_tls.is_some()),
         (want::NAME, !service.server_names.is_empty()),
     ];
+    // Only the TLS gate gets to know clients.
+    let reserves = service.require == Require::Tls && totals != 0;
     ServiceValue {
-        total,
+        total: [if reserves { total.halved() } else { total }, total],
         limits: LimitsValue::default(),
         addresses,
         address_count: service.addresses.len().min(ADDRESSES) as u32,
@@ -263,7 +265,8 @@ fn service_value(service: &Service, total: &Quotas, key: Key) -> ServiceValue {
             SynCookies::Always => cookies::ALWAYS,
         },
         surge: surge(total.of(Dimension::Syn)),
-        padding: [0; 2],
+        reserves: u32::from(reserves),
+        padding: 0,
     }
 }
 

@@ -111,6 +111,7 @@ fn sizes(sets: Sets) -> TableSizes {
         connections: sets.connections * LINK_WAYS as u32,
         hellos: sets.hellos * ways,
         tuples: sets.tuples * ways,
+        clients: sets.clients * LINK_WAYS as u32,
     }
 }
 

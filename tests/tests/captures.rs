@@ -17,8 +17,15 @@ const PADDED: &str = "heuristic_tcp_ack_payload.pcap";
 /// Below TLS 1.0.
 const SSL3: u16 = 0x0300;
 /// Room for all connections of one capture.
-const SETS: Sets =
-    Sets { sources: 64, service_sources: 16, neighbours: 16, connections: 512, hellos: 16, tuples: 512 };
+const SETS: Sets = Sets {
+    sources: 64,
+    service_sources: 16,
+    neighbours: 16,
+    connections: 512,
+    hellos: 16,
+    tuples: 512,
+    clients: 16,
+};
 
 /// Every TCP port requires TLS, and nothing else is asked.
 fn gated() -> (Stand, Vec<String>) {

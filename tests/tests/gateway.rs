@@ -83,6 +83,11 @@ fn a_network_of_offenders_shares_one_budget() -> Result<()> {
 }
 
 #[test]
+fn known_clients_get_through_first() -> Result<()> {
+    run("known_clients_get_through_first", bars::known)
+}
+
+#[test]
 fn many_bans_outlast_a_restart() -> Result<()> {
     run("many_bans_outlast_a_restart", bars::million)
 }

@@ -1,10 +1,11 @@
 //! Laws of the tables: buckets on one set, and whose proof a connection's is.
 
 use gateway_common::abi::{Limits, SLOT_KEY, SLOT_TATS, WAYS};
+use gateway_common::clients;
 use gateway_common::connection::{self, Link, Phase};
 use gateway_common::env::{Env as _, Note, Slots as _, Table, Words as _};
-use gateway_common::pipeline::{Context, Gate};
-use gateway_common::rate::{Dimension, Instant, Limit, debt};
+use gateway_common::pipeline::{Context, Gate, Scratch};
+use gateway_common::rate::{Dimension, Instant, Limit, SECOND, debt};
 use gateway_common::stage::parse;
 use gateway_common::table::{Bill, bit};
 use gateway_common::verdict::Reason;
@@ -116,6 +117,43 @@ proptest! {
             prop_assert_eq!(admits(&alone, &limits, 1, now), admits(&crowded, &limits, 1, now));
         }
     }
+}
+
+#[test]
+fn a_full_table_of_clients_forgets_who_was_silent_for_longest() {
+    let mut stand = Stand::new().serve(Offer::tls(443));
+    stand.sets = Sets { clients: 1, ..Sets::default() };
+    let env = HostEnv::new(stand);
+    let host = &env;
+    let (active, now) = (host.active(), START);
+    let settings = host.settings(active).expect("settings");
+    let context = |seconds: u64| Context { env: &host, settings, active, now: now + seconds * SECOND };
+    let packet = |client: u8| {
+        let frame = builder::ip(&format!("192.0.2.{client}"), SERVER).tcp(1, 443).build();
+        parse::packet(&frame.as_slice()).expect("a packet")
+    };
+    let meet = |client, seconds| {
+        let scratch = Scratch { packet: packet(client), ..Scratch::default() };
+        assert!(clients::meet(&context(seconds), &scratch).is_continue());
+    };
+    let known = |seconds| {
+        let is_known = |client: &u8| clients::knows(&context(seconds), &packet(*client));
+        (1..=6).filter(is_known).collect::<Vec<u8>>()
+    };
+    for client in 1..=4 {
+        meet(client, 100 * u64::from(client));
+    }
+    meet(1, 500);
+    assert_eq!(known(500), [1, 2, 3, 4]);
+    meet(5, 600);
+    assert_eq!(known(600), [1, 3, 4, 5]);
+    assert_eq!(env.counters().noted(Table::Clients, Note::Evicted), 1);
+    // Who is known no more loses nothing.
+    let days = 200_000;
+    assert!(known(days).is_empty());
+    meet(6, days);
+    assert_eq!(known(days), [6]);
+    assert_eq!(env.counters().noted(Table::Clients, Note::Evicted), 1);
 }
 
 #[test]

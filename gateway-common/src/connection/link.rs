@@ -1,7 +1,7 @@
 //! What is known of one connection: a word that changes as a whole.
 
 use crate::{
-    rate::{Instant, units_since},
+    rate::{Instant, SEEN_SHIFT, units_since},
     wire::tls::PREFIX,
 };
 
@@ -43,8 +43,6 @@ pub struct Link {
     seen: u32,
 }
 
-/// One unit of [`Link::seen`] is 2^38 instants, about 1.07 s.
-const SEEN_SHIFT: u32 = 38;
 const SEEN_MASK: u32 = 0xffff;
 const PASSES_THROUGH: u32 = 1 << 16;
 const NEWS: u32 = 1 << 17;

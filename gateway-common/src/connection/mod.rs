@@ -64,7 +64,7 @@ pub fn identity<E: Env>(env: &E, packet: &Packet) -> u64 {
 pub fn gate<E: Env>(env: &E, packet: &Packet) -> Gate {
     let identity = identity(env, packet);
     let known = find(env, identity);
-    Gate { identity, known, link: known, must_read: false, is_open: false }
+    Gate { identity, known, link: known, must_read: false, is_open: false, goes_on: false }
 }
 
 /// What is known of a connection.

@@ -5,7 +5,8 @@
 //! fits all of them, every budget is charged. A packet that is dropped costs nobody's budget anything.
 
 use crate::{
-    abi::{CLASSES, Class, Limits, SERVICE_REGIONS},
+    abi::{ALL, CLASSES, Class, Limits, SERVICE_REGIONS, STRANGERS},
+    clients,
     env::{Env, Table, Words},
     frame::Frame,
     packet::Packet,
@@ -70,7 +71,7 @@ impl Whose {
     fn limits<'a, E: Env>(self, context: &Context<'a, E>, scratch: &Scratch) -> &'a Limits {
         let service = service::at(context.settings, scratch.role.service);
         match self {
-            Self::Service => &service.total,
+            Self::Service => &service.total[scratch.role.held_as as usize & 1],
             Self::Neighbourhood => &context.settings.neighbours,
             Self::SourceOfService => &service.limits,
             Self::Source => &class(context, scratch).limits,
@@ -109,7 +110,14 @@ impl Whose {
         let scratch = read_again(scratch);
         let Some(bucket) = self.bucket(context, scratch) else { return drop(Reason::Contended) };
         let (bill, limits) = (self.bill(context, scratch), self.limits(context, scratch));
-        self.answer(bucket, bucket.over(bill, limits, scratch.clock))
+        let refusal = bucket.over(bill, limits, scratch.clock);
+        if self == Self::Service
+            && refusal != 0
+            && service::at(context.settings, scratch.role.service).reserves != 0
+        {
+            return context.env.apart(Stage::Reserve, frame, context, scratch);
+        }
+        self.answer(bucket, refusal)
     }
 
     /// Charges the budget.
@@ -148,6 +156,7 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     if scratch.role.trusted {
         return Step::Continue(());
     }
+    scratch.role.held_as = STRANGERS as u32;
     Whose::Service.check(frame, context, scratch)?;
     Whose::Neighbourhood.check(frame, context, scratch)?;
     Whose::SourceOfService.check(frame, context, scratch)?;
@@ -165,9 +174,22 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     Step::Continue(())
 }
 
+/// Holds a packet that a total has no more for strangers for to what it has, if it comes from a known client: in a flood of
+/// strangers, known clients get through first.
+#[inline(always)]
+pub fn reserve<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    if clients::knows(context, &scratch.packet) {
+        scratch.role.held_as = ALL as u32;
+    }
+    let Some(bucket) = Whose::Service.bucket(context, scratch) else { return drop(Reason::Contended) };
+    let (bill, limits) = (Whose::Service.bill(context, scratch), Whose::Service.limits(context, scratch));
+    Whose::Service.answer(bucket, bucket.over(bill, limits, scratch.clock))
+}
+
 /// Checks and charges the service's total alone.
 #[inline(always)]
 pub fn charge_total<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    scratch.role.held_as = STRANGERS as u32;
     Whose::Service.check(frame, context, scratch)?;
     Whose::Service.charge(context, scratch)
 }

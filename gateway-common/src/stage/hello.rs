@@ -85,6 +85,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
             if !stream.is_ours {
                 pass_through(scratch);
             }
+            scratch.gate.goes_on = is_past && !is_old;
             note(frame, context, scratch, is_old);
         }
         return Step::Continue(());

@@ -123,7 +123,7 @@ impl Gateway {
         let mut rows = Vec::new();
         for table in Table::ALL.into_iter().filter(|table| *table != Table::Totals) {
             let entries = match table {
-                Table::Connections | Table::Tuples => tables.links(table),
+                _ if table.is_of_links() => tables.links(table),
                 Table::Hellos => tables.slots(table).count(),
                 _ => tables.slots(table).filter(|slot| owes(slot, now)).count(),
             };

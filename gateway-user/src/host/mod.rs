@@ -262,8 +262,7 @@ impl<'a> Env for &'a HostEnv {
     }
 
     fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets> {
-        let is_links = matches!(table, Table::Connections | Table::Tuples);
-        if is_links { None } else { self.tables.set(table, index) }
+        if table.is_of_links() { None } else { self.tables.set(table, index) }
     }
 
     fn links(&self, table: Table, index: u32) -> Option<Self::Links> {

@@ -22,6 +22,8 @@ pub struct Sets {
     pub hellos: u32,
     /// Of [`Table::Tuples`].
     pub tuples: u32,
+    /// Of [`Table::Clients`].
+    pub clients: u32,
 }
 
 impl Sets {
@@ -36,6 +38,7 @@ impl Sets {
             Table::Connections => self.connections,
             Table::Hellos => self.hellos,
             Table::Tuples => self.tuples,
+            Table::Clients => self.clients,
         }
     }
 
@@ -59,6 +62,7 @@ impl From<TableSizes> for Sets {
             connections: sizes.sets(Table::Connections),
             hellos: sizes.sets(Table::Hellos),
             tuples: sizes.sets(Table::Tuples),
+            clients: sizes.sets(Table::Clients),
         }
     }
 }
@@ -66,7 +70,15 @@ impl From<TableSizes> for Sets {
 impl Default for Sets {
     /// Room for a test: 1,024 sources.
     fn default() -> Self {
-        Self { sources: 256, service_sources: 16, neighbours: 64, connections: 64, hellos: 16, tuples: 16 }
+        Self {
+            sources: 256,
+            service_sources: 16,
+            neighbours: 64,
+            connections: 64,
+            hellos: 16,
+            tuples: 16,
+            clients: 16,
+        }
     }
 }
 
@@ -79,10 +91,7 @@ pub struct Tables {
 
 /// Words of one set of a table.
 const fn set_words(table: Table) -> usize {
-    match table {
-        Table::Connections | Table::Tuples => LINK_SET_WORDS,
-        _ => SET_WORDS,
-    }
+    if table.is_of_links() { LINK_SET_WORDS } else { SET_WORDS }
 }
 
 impl Tables {
@@ -106,8 +115,7 @@ impl Tables {
 
     /// Every slot in use or used before of a table of buckets, with its key.
     pub fn slots(&self, table: Table) -> impl Iterator<Item = Slot<'_>> {
-        let is_links = set_words(table) == LINK_SET_WORDS;
-        let words = if is_links { &[] } else { &self.words[table as usize][..] };
+        let words = if table.is_of_links() { &[] } else { &self.words[table as usize][..] };
         words.chunks_exact(SLOT_WORDS).map(Words).filter(|slot| env::Words::load(*slot, 0) != 0)
     }
 }

@@ -277,6 +277,7 @@ fn pinned(tables: &TableSizes) -> Vec<(&'static str, Shape)> {
         ("ban_filter", array(8, BAN_FILTER_WORDS)),
         ("strikes", array(64, STRIKE_SETS + 1)),
         ("tuples", array(64, tables.sets(Table::Tuples))),
+        ("clients", array(64, tables.sets(Table::Clients))),
         ("counters", array(size_of::<Tally>() as u32, cells(INTERFACES))),
         ("service_counts", array(8, cells(gateway_common::abi::SERVICES))),
         ("notes", array(8, (Table::COUNT * Note::COUNT) as u32)),
@@ -314,6 +315,7 @@ fn loader(
         Table::Connections,
         Table::Hellos,
         Table::Tuples,
+        Table::Clients,
     ]
     .map(|table| tables.sets(table));
     let paths: Vec<(&str, PathBuf)> = options
@@ -333,6 +335,7 @@ fn loader(
         .override_global("SETS_CONNECTIONS", &sets[3], true)
         .override_global("SETS_HELLOS", &sets[4], true)
         .override_global("SETS_TUPLES", &sets[5], true)
+        .override_global("SETS_CLIENTS", &sets[6], true)
         .override_global("DEBUG_LOG", &flags[0], true)
         .override_global("TESTING", &flags[1], true)
         .override_global("TCP_SOCK_RCV_NXT", &fields.rcv_nxt, true)
@@ -345,7 +348,8 @@ fn loader(
         .map_max_entries("neighbours", sets[2])
         .map_max_entries("connections", sets[3])
         .map_max_entries("hellos", sets[4])
-        .map_max_entries("tuples", sets[5]);
+        .map_max_entries("tuples", sets[5])
+        .map_max_entries("clients", sets[6]);
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
     }

@@ -33,10 +33,12 @@ pub struct TableSizes {
     pub hellos: u32,
     /// Who has opened QUIC connections: 16 bytes each.
     pub tuples: u32,
+    /// Known clients of gated services: 16 bytes each.
+    pub clients: u32,
 }
 
 impl Default for TableSizes {
-    /// 27 MiB in all. Why these: docs/architecture.md.
+    /// 28 MiB in all. Why these: docs/architecture.md.
     fn default() -> Self {
         Self {
             sources: 131_072,
@@ -45,6 +47,7 @@ impl Default for TableSizes {
             connections: 262_144,
             hellos: 32_768,
             tuples: 262_144,
+            clients: 65_536,
         }
     }
 }
@@ -57,11 +60,13 @@ impl TableSizes {
             Table::ServiceSources => self.service_sources,
             Table::Neighbours => self.neighbours,
             Table::Totals => return SERVICES as u32,
-            Table::Connections => return (self.connections / LINK_WAYS as u32).next_power_of_two(),
-            Table::Tuples => return (self.tuples / LINK_WAYS as u32).next_power_of_two(),
+            Table::Connections => self.connections,
             Table::Hellos => self.hellos,
+            Table::Tuples => self.tuples,
+            Table::Clients => self.clients,
         };
-        (slots / WAYS as u32).next_power_of_two()
+        let ways = if table.is_of_links() { LINK_WAYS } else { WAYS };
+        (slots / ways as u32).next_power_of_two()
     }
 }
 
@@ -82,6 +87,7 @@ pub struct Tables {
     connections: Mapping,
     hellos: Mapping,
     tuples: Mapping,
+    clients: Mapping,
 }
 
 impl Tables {
@@ -95,6 +101,7 @@ impl Tables {
             connections: map(Table::Connections, 1)?,
             hellos: map(Table::Hellos, 1)?,
             tuples: map(Table::Tuples, 1)?,
+            clients: map(Table::Clients, 1)?,
         })
     }
 
@@ -128,9 +135,13 @@ impl Tables {
         }
     }
 
-    /// Entries of the table of connections, or of tuples, that are taken.
+    /// Entries of a table of links that are taken.
     pub fn links(&self, table: Table) -> usize {
-        let mapping = if table == Table::Tuples { &self.tuples } else { &self.connections };
+        let mapping = match table {
+            Table::Tuples => &self.tuples,
+            Table::Clients => &self.clients,
+            _ => &self.connections,
+        };
         (0..mapping.words / LINK_WORDS).filter(|link| mapping.read(link * LINK_WORDS) != 0).count()
     }
 
@@ -144,6 +155,7 @@ impl Tables {
             Table::Connections => self.connections.words / LINK_WORDS,
             Table::Hellos => self.hellos.words / SLOT_WORDS,
             Table::Tuples => self.tuples.words / LINK_WORDS,
+            Table::Clients => self.clients.words / LINK_WORDS,
         }
     }
 }
@@ -157,8 +169,7 @@ struct Mapping {
 
 impl Mapping {
     fn new(ebpf: &Ebpf, table: Table, sets: usize, regions: usize) -> Result<Self, KernelError> {
-        let is_links = matches!(table, Table::Connections | Table::Tuples);
-        let set_words = if is_links { LINK_SET_WORDS } else { SET_WORDS };
+        let set_words = if table.is_of_links() { LINK_SET_WORDS } else { SET_WORDS };
         let words = sets * regions * set_words;
         let Some(Map::Array(map)) = ebpf.map(table.name()) else {
             return Err(KernelError::NoMap(table.name()));

@@ -17,9 +17,10 @@ impl Kernel {
             return Err(KernelError::NotTesting);
         }
         for table in Table::ALL {
-            match table {
-                Table::Connections | Table::Tuples => self.clear::<LINK_SET_WORDS>(table)?,
-                _ => self.clear::<SET_WORDS>(table)?,
+            if table.is_of_links() {
+                self.clear::<LINK_SET_WORDS>(table)?;
+            } else {
+                self.clear::<SET_WORDS>(table)?;
             }
         }
         Ok(())

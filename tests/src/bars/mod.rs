@@ -8,6 +8,7 @@ mod forged;
 mod honest;
 mod http3;
 mod idle;
+mod known;
 mod lasting;
 mod limits;
 mod live;
@@ -27,6 +28,7 @@ pub use forged::forged;
 pub use honest::{adoption, https, plaintext};
 pub use http3::{http3, nonsense};
 pub use idle::idle;
+pub use known::known;
 pub use lasting::crowd;
 pub use limits::exactness;
 pub use live::{limit_set, reloads};
@@ -88,7 +90,7 @@ impl Scale {
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 15] = [
+pub const BARS: [(&str, Bar); 16] = [
     ("https", https),
     ("few-stacks", few_stacks),
     ("plaintext", plaintext),
@@ -104,6 +106,7 @@ pub const BARS: [(&str, Bar); 15] = [
     ("bans", bans),
     ("escalation", escalation),
     ("million", million),
+    ("known", known),
 ];
 
 /// A port that is gated beside nginx's.

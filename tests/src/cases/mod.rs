@@ -4,6 +4,7 @@
 //! it is given, so the same table runs on the host and in the kernel.
 
 mod budgets;
+mod clients;
 mod essential;
 mod ethernet;
 mod forgotten;
@@ -236,6 +237,7 @@ pub fn all() -> Vec<Case> {
         essential::cases(),
         service::cases(),
         budgets::cases(),
+        clients::cases(),
         scopes::cases(),
         gate::cases(),
         gate_sockets::cases(),

@@ -1,6 +1,6 @@
 //! Policies of the table, written down in a few words.
 
-use gateway_common::abi::{Listing, Live, Service, Settings, cookies, gate, policy};
+use gateway_common::abi::{ALL, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy};
 use gateway_common::hash::{Key, Running};
 use gateway_common::packet::Address;
 use gateway_common::rate::{Dimension, Instant, Limit, Rate};
@@ -243,15 +243,18 @@ impl Offer {
             *value = Running::of(key, name.as_bytes()).0;
         }
         // Marks the place as used, and is of no meaning to the packet path.
-        service.padding[0] = 1;
+        service.padding = 1;
         service.address_count = self.addresses.len() as u32;
         for (place, Address { high, low }) in service.addresses.iter_mut().zip(self.addresses) {
             *place = [high, low];
         }
         for (dimension, limit) in self.total {
-            service.total.each[dimension as usize] = limit;
+            service.total[ALL].each[dimension as usize] = limit;
             service.totals |= bit(dimension);
         }
+        service.reserves = u32::from(self.gate == gate::TLS);
+        service.total[STRANGERS] =
+            if service.reserves == 0 { service.total[ALL] } else { service.total[ALL].halved() };
         for (dimension, limit) in self.own {
             service.limits.each[dimension as usize] = limit;
             service.own |= bit(dimension);
@@ -262,7 +265,7 @@ impl Offer {
 }
 
 fn is_used(service: &Service) -> bool {
-    service.padding[0] != 0
+    service.padding != 0
 }
 
 /// Adds a service to those of a port.

@@ -114,7 +114,7 @@ pub fn compare_tables(host: &HostEnv, kernel: &Kernel) -> Result<()> {
             bail!("table {}, used slot {place}: host {ours:x?}, kernel {theirs:x?}", table.name());
         }
     }
-    for table in [Table::Connections, Table::Tuples] {
+    for table in Table::ALL.into_iter().filter(|table| table.is_of_links()) {
         let (ours, theirs) = (links(host, table), kernel.tables().links(table));
         if ours != theirs {
             bail!("{}: host {ours}, kernel {theirs}", table.name());

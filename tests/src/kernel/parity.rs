@@ -18,7 +18,7 @@ use crate::laws::{frames, mutate, rich_stand};
 const ROUND: u64 = 50_000;
 /// Tables in which nearly every newcomer pushes somebody out.
 const TINY: Sets =
-    Sets { sources: 1, service_sources: 1, neighbours: 1, connections: 1, hellos: 1, tuples: 1 };
+    Sets { sources: 1, service_sources: 1, neighbours: 1, connections: 1, hellos: 1, tuples: 1, clients: 1 };
 
 /// Shows `count` frames to both sides; gives back what both counted.
 ///

@@ -7,7 +7,7 @@ use crate::{
     hash,
     packet::Packet,
     pipeline::{Context, Scratch},
-    rate::{Instant, units_since},
+    rate::{Instant, SEEN_SHIFT, units_since},
 };
 
 /// A word that says whether connections of some destination end here, and where it is.
@@ -39,8 +39,7 @@ fn end_of<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Option<End<<E:
 /// Bits of a word below the mark, and below the scale.
 const MARK: u32 = 20;
 const SCALE: u32 = 16;
-/// The unit of time is 2^38 instants, about 1.07 s; it comes round after 19 hours.
-const SEEN_SHIFT: u32 = 38;
+/// The time, in units of [`SEEN_SHIFT`], comes round after 19 hours.
 const SEEN_MASK: u64 = 0xffff;
 /// How long what was learnt holds, about two minutes: until connections may have gone elsewhere.
 const ENDS_FOR: u64 = 112;

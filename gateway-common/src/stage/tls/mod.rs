@@ -72,6 +72,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     if packet.tcp_flags & flags::RST != 0 {
         return Step::Continue(());
     }
+    gate.goes_on = false;
     let is_bare = packet.payload_length == 0;
     if packet.is_syn() {
         opening(frame, context, scratch)?;
@@ -180,7 +181,11 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
         }
     }
     if received >= u64::from(PREFIX) {
-        if is_old || (known.is_doubtful(now) && !known.is_fresh(now)) {
+        if is_old {
+            return Step::Continue(());
+        }
+        gate.goes_on = true;
+        if known.is_doubtful(now) && !known.is_fresh(now) {
             return Step::Continue(());
         }
         if !known.is_doubtful(now) {
@@ -261,12 +266,13 @@ pub fn refuse<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
 /// what holds for the next one too.
 #[inline(always)]
 pub fn note<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch, is_old: bool) {
-    let Gate { known, link, .. } = &mut scratch.gate;
+    let Gate { known, link, goes_on, .. } = &mut scratch.gate;
     if is_old {
         *link = known.taught_by(*link);
     }
     if !known.is_like(*link) || known.is_stale(context.now) {
         *link = link.at(context.now);
+        *goes_on |= link.is_proven();
         let _ = context.env.apart(Stage::Update, frame, context, scratch);
     }
 }

@@ -1,0 +1,87 @@
+//! Known clients: sources that have shown a service behind the TLS gate that they are who they say, and went on.
+//!
+//! Whoever is in this table has completed a TCP handshake with this host, shown a ClientHello that the host's TCP took, and
+//! sent more behind it. Forged packets bring nobody in. Of a service's totals a part is kept for these (see
+//! [`crate::stage::budgets`]). A connection that lives keeps its source known; who is silent for a day is forgotten.
+
+use crate::{
+    abi::{LINK_WAYS, LINK_WORDS},
+    env::{Env, Note, Table, Words},
+    hash,
+    packet::Packet,
+    pipeline::{Context, Scratch},
+    rate::{Instant, SEEN_SHIFT, units_since},
+    stage::budgets,
+    verdict::Step,
+};
+
+/// How long a client stays known: a day, in units of [`SEEN_SHIFT`].
+const KNOWN_FOR: u64 = 80_466;
+/// After how long it is written down again that a client was seen.
+const AGAIN_AFTER: u64 = 16;
+/// What of an [`Instant`] is left in these units.
+const SEEN_MASK: u64 = u64::MAX >> SEEN_SHIFT;
+
+/// Whether the source of a packet is a known client.
+#[inline(always)]
+pub fn knows<E: Env>(context: &Context<'_, E>, packet: &Packet) -> bool {
+    let source = source(context, packet);
+    let Some(set) = set(context.env, source) else { return false };
+    for way in 0..LINK_WAYS {
+        if set.load(way * LINK_WORDS) == source {
+            return age(set.load(way * LINK_WORDS + 1), context.now) < KNOWN_FOR;
+        }
+    }
+    false
+}
+
+/// Writes down that the source of a packet is a known client, over whom nobody has seen for longest.
+#[inline(always)]
+pub fn meet<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Step {
+    let (env, now) = (context.env, context.now);
+    let source = source(context, &scratch.packet);
+    let Some(set) = set(env, source) else { return Step::Continue(()) };
+    let (mut oldest, mut way_of_oldest, mut owner_of_oldest) = (0, LINK_WAYS, 0);
+    for way in 0..LINK_WAYS {
+        let (owner, seen) = (set.load(way * LINK_WORDS), set.load(way * LINK_WORDS + 1));
+        if owner == source {
+            if age(seen, now) >= AGAIN_AFTER {
+                set.store(way * LINK_WORDS + 1, now >> SEEN_SHIFT);
+            }
+            return Step::Continue(());
+        }
+        // An empty entry before all others.
+        let age = if owner == 0 { u64::MAX } else { age(seen, now) + 1 };
+        if age > oldest {
+            (oldest, way_of_oldest, owner_of_oldest) = (age, way, owner);
+        }
+    }
+    // Every access at an offset that the verifier knows.
+    for way in 0..LINK_WAYS {
+        if way == way_of_oldest && set.replace(way * LINK_WORDS, owner_of_oldest, source) {
+            set.store(way * LINK_WORDS + 1, now >> SEEN_SHIFT);
+            env.note(Table::Clients, Note::Inserted);
+            if owner_of_oldest != 0 && oldest <= KNOWN_FOR {
+                env.note(Table::Clients, Note::Evicted);
+            }
+        }
+    }
+    Step::Continue(())
+}
+
+/// Time since an entry was written, in units of [`SEEN_SHIFT`].
+#[inline(always)]
+const fn age(seen: u64, now: Instant) -> u64 {
+    units_since(seen, now >> SEEN_SHIFT, SEEN_MASK)
+}
+
+/// The key of a packet's source, as its budget has it; never 0.
+#[inline(always)]
+fn source<E: Env>(context: &Context<'_, E>, packet: &Packet) -> u64 {
+    budgets::key(packet, context.settings.source_mask_v4, context.settings.source_mask_v6)
+}
+
+#[inline(always)]
+fn set<E: Env>(env: &E, source: u64) -> Option<E::Links> {
+    env.links(Table::Clients, hash::place(env.key(), source) & (env.sets(Table::Clients) - 1))
+}

@@ -1,11 +1,12 @@
 //! What the gateway is compared with.
 
-use aya_ebpf::Global;
+use aya_ebpf::bindings::BPF_F_CURRENT_NETNS;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_gen_syncookie};
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{EbpfContext as _, Global};
 
 use crate::config::Textbook;
 use crate::frame::{get16, get32};
@@ -55,6 +56,45 @@ const fn is_flood_v4(address: u32) -> bool {
 const fn is_flood_v6(first: u32, second: u32) -> bool {
     first == 0x2001_0002 && second & 0xffff_0000 == 0
 }
+
+/// Asks the listener of a SYN for a cookie, and drops the SYN: what answering by a cookie takes of helpers, alone. For IPv4
+/// without options, and TCP with 4 bytes of them.
+#[xdp]
+pub(crate) fn cookie_helpers(context: XdpContext) -> u32 {
+    const IP: usize = 14;
+    const TCP: usize = IP + 20;
+    const END: usize = TCP + 24;
+    let (data, end) = (context.data(), context.data_end());
+    if data + END > end {
+        return XDP_DROP;
+    }
+    let (ip, tcp) = ((data + IP) as *mut u8, (data + TCP) as *mut u8);
+    // SAFETY: addresses and ports lie before data_end, as just checked.
+    let mut tuple = unsafe {
+        [ip.add(12).cast::<u32>(), ip.add(16).cast::<u32>(), tcp.cast::<u32>()]
+            .map(|word| word.read_unaligned())
+    };
+    let (tuple, size) = (tuple.as_mut_ptr().cast(), size_of_val(&tuple) as u32);
+    // SAFETY: the tuple is of this size.
+    let socket = unsafe { bpf_skc_lookup_tcp(context.as_ptr(), tuple, size, HERE, 0) };
+    if !socket.is_null() {
+        // SAFETY: the socket is not yet released, and both headers end before data_end.
+        unsafe {
+            bpf_tcp_gen_syncookie(
+                socket.cast(),
+                ip.cast(),
+                (TCP - IP) as u32,
+                tcp.cast(),
+                (END - TCP) as u32,
+            );
+            bpf_sk_release(socket.cast());
+        }
+    }
+    XDP_DROP
+}
+
+/// The network namespace that the frame came into.
+const HERE: u64 = BPF_F_CURRENT_NETNS as i32 as i64 as u64;
 
 /// The limit of [`textbook`].
 #[unsafe(no_mangle)]

@@ -101,13 +101,7 @@ impl Filter {
                 Offer::udp(PORT).total(Dimension::Udp, limit(Dimension::Udp, TOTAL_RATE, TOTAL_RATE));
             policy = policy.neighbours(Dimension::Udp, whole).serve(service);
         }
-        let name = lab.attack_side();
-        let index = lab.server.enter(|| if_nametoindex(name))??;
-        let mut kernel = gateway(vec![index])?;
-        apply(&mut kernel, &policy)?;
-        let attached =
-            lab.server.enter(|| kernel.attach(name, index, Build::Plain, Driver::Native, None))??;
-        Ok(Standing::Gateway(Box::new(kernel), attached))
+        Standing::gateway(lab, &policy)
     }
 }
 
@@ -116,6 +110,19 @@ impl Filter {
 pub(crate) enum Standing {
     Lab(Attached),
     Gateway(Box<Kernel>, Attachment),
+}
+
+impl Standing {
+    /// The gateway under a policy, on the server's interface for attackers.
+    pub(crate) fn gateway(lab: &Lab, policy: &Stand) -> Result<Self> {
+        let name = lab.attack_side();
+        let index = lab.server.enter(|| if_nametoindex(name))??;
+        let mut kernel = gateway(vec![index])?;
+        apply(&mut kernel, policy)?;
+        let attached =
+            lab.server.enter(|| kernel.attach(name, index, Build::Plain, Driver::Native, None))??;
+        Ok(Self::Gateway(Box::new(kernel), attached))
+    }
 }
 
 fn nftables(lab: &Lab) -> Result<()> {

@@ -20,7 +20,7 @@ use crate::subject::{Baseline, apply, gateway, gateway_run, test_run};
 /// Frames of a run.
 const FRAMES: u32 = 200_000;
 /// The service's port, and the server's name in hellos.
-const PORT: u16 = 443;
+pub(crate) const PORT: u16 = 443;
 const NAME: &str = "api.example.org";
 /// A port that no other client has a connection from.
 const FRESH: u16 = 39_999;
@@ -77,7 +77,7 @@ pub(crate) fn measure(rounds: usize) -> Result<Value> {
 }
 
 /// Says hello, and waits until the server has it.
-fn greet(mut stream: &TcpStream, listener: &PlainListener) -> Result<()> {
+pub(crate) fn greet(mut stream: &TcpStream, listener: &PlainListener) -> Result<()> {
     let hello = hello::tls13(NAME);
     stream.write_all(&hello)?;
     let start = Instant::now();

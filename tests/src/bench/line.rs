@@ -12,9 +12,9 @@ use serde_json::Value;
 use crate::filters::{Filter, PORT};
 
 /// Where the generator runs.
-const SENDER: usize = 0;
+pub(crate) const SENDER: usize = 0;
 /// Where the filter runs.
-const RECEIVER: usize = 1;
+pub(crate) const RECEIVER: usize = 1;
 
 /// Whom the flood comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,21 +67,42 @@ pub(crate) fn sample(filter: Filter, from: From, seed: u64, duration: Duration) 
     let source: IpAddr = FLOOD_V4.into();
     let template = Template::udp(source, SERVER_V4.into(), (4_000, PORT), 18)?;
     let flood = Flood { sources: from.sources(), duration, cpu: Some(SENDER), seed, ..Flood::new(template) };
-    let program = program_id(&lab)?;
-    let (cpu_before, run_before) = (cpu_time(&lab)?, run_time(program)?);
+    let clock = ProgramClock::of(&lab)?;
+    let cpu_before = cpu_time(&lab)?;
     let report = lab.flood(&flood)?.wait()?;
-    let (cpu_after, run_after) = (cpu_time(&lab)?, run_time(program)?);
+    let cpu_after = cpu_time(&lab)?;
+    let program_ns = clock.ns_a_packet()?;
     let passed = filter.passed(&lab)?;
     drop(standing);
     let seconds = report.elapsed.as_secs_f64();
-    let runs = (run_after.1 - run_before.1).max(1) as f64;
     Ok(Sample {
         offered: report.sent as f64 / seconds / 1e6,
         handled: report.delivered as f64 / seconds / 1e6,
         passed: passed as f64 * 100.0 / report.delivered.max(1) as f64,
         cpu_ns: (cpu_after - cpu_before) as f64 / report.delivered.max(1) as f64,
-        program_ns: (run_after.0 - run_before.0).as_nanos() as f64 / runs,
+        program_ns,
     })
+}
+
+/// The time in the XDP program that is measured, from now on. Someone must have asked for statistics.
+pub(crate) struct ProgramClock {
+    id: u32,
+    before: (Duration, u64),
+}
+
+impl ProgramClock {
+    /// Of the program on the server's interface for attackers.
+    pub(crate) fn of(lab: &Lab) -> Result<Self> {
+        let id = program_id(lab)?;
+        Ok(Self { id, before: run_time(id)? })
+    }
+
+    /// Nanoseconds a packet since then.
+    pub(crate) fn ns_a_packet(&self) -> Result<f64> {
+        let (time, runs) = run_time(self.id)?;
+        let runs = runs - self.before.1;
+        Ok((time - self.before.0).as_nanos() as f64 / runs.max(1) as f64)
+    }
 }
 
 /// The XDP program on the server's interface for attackers.

@@ -1,11 +1,15 @@
 //! What a packet costs: the gateway beside a bare drop and other filters. Writes `target/bench.json`.
 //!
 //! ```text
-//! bench [--quick] [paths|bans|gate|programs|filters]...
+//! bench [--quick] [--compare FILE] [paths|bans|gate|cookies|programs|filters]...
 //! ```
 
 #[path = "../bench/bans.rs"]
 mod bans;
+#[path = "../bench/compare.rs"]
+mod compare;
+#[path = "../bench/cookies.rs"]
+mod cookies;
 #[path = "../bench/filters.rs"]
 mod filters;
 #[path = "../bench/gate.rs"]
@@ -24,6 +28,7 @@ mod spread;
 mod subject;
 
 use std::fs;
+use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
@@ -31,16 +36,22 @@ use gateway_tests::lab::missing;
 use serde_json::{Map, Value, json};
 
 /// The parts, in their order.
-const PARTS: [&str; 5] = ["paths", "bans", "gate", "programs", "filters"];
+const PARTS: [&str; 6] = ["paths", "bans", "gate", "cookies", "programs", "filters"];
 /// Where the figures go.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Before this run's figures take the place of the earlier ones.
+    let mut earlier = None;
+    if let Some(place) = arguments.iter().position(|argument| argument == "--compare") {
+        let file = arguments.drain(place..(place + 2).min(arguments.len())).nth(1);
+        earlier = Some(compare::read(Path::new(&file.context("--compare wants a file of figures")?))?);
+    }
     let (flags, mut parts): (Vec<&str>, Vec<&str>) =
         arguments.iter().map(String::as_str).partition(|argument| argument.starts_with('-'));
     if let Some(unknown) = flags.iter().find(|flag| **flag != "--quick") {
-        bail!("{unknown} is unknown; usage: bench [--quick] [{}]...", PARTS.join("|"));
+        bail!("{unknown} is unknown; usage: bench [--quick] [--compare FILE] [{}]...", PARTS.join("|"));
     }
     if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(part)) {
         bail!("there is no part {unknown}; there are {}", PARTS.join(", "));
@@ -51,10 +62,11 @@ fn main() -> Result<()> {
     if parts.is_empty() {
         parts = PARTS.to_vec();
     }
-    measure(&parts, !flags.is_empty())
+    let figures = measure(&parts, !flags.is_empty())?;
+    earlier.map_or(Ok(()), |earlier| compare::print(&earlier, &figures))
 }
 
-fn measure(parts: &[&str], quick: bool) -> Result<()> {
+fn measure(parts: &[&str], quick: bool) -> Result<Map<String, Value>> {
     let began = Instant::now();
     let mut document = Map::new();
     document.insert("host".to_owned(), host()?);
@@ -63,15 +75,16 @@ fn measure(parts: &[&str], quick: bool) -> Result<()> {
             "paths" => runs::measure(if quick { 5 } else { 15 })?,
             "bans" => bans::measure(if quick { 5 } else { 15 })?,
             "gate" => gate::measure(if quick { 5 } else { 15 })?,
+            "cookies" => cookies::measure(if quick { 1 } else { 5 })?,
             "programs" => live::programs(if quick { 1 } else { 5 })?,
             _ => live::filters(if quick { 1 } else { 3 })?,
         };
         document.insert((*part).to_owned(), figures);
     }
-    let text = serde_json::to_string_pretty(&Value::Object(document))?;
+    let text = serde_json::to_string_pretty(&document)?;
     fs::write(FILE, text + "\n").with_context(|| format!("cannot write {FILE}"))?;
     println!("{:.0} s; all figures are in target/bench.json", began.elapsed().as_secs_f64());
-    Ok(())
+    Ok(document)
 }
 
 /// What the figures were measured on: they mean nothing elsewhere.

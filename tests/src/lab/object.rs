@@ -37,6 +37,8 @@ pub enum Program {
     CountPass,
     /// Counts, and drops everything.
     CountDrop,
+    /// Asks the listener of a SYN for a cookie, and drops the SYN.
+    CookieHelpers,
     /// A token bucket for each IPv4 source in an LRU hash map of a million entries.
     Textbook {
         /// Packets per second and source.
@@ -55,6 +57,7 @@ impl Program {
             Self::DropFlood => "drop_flood",
             Self::CountPass => "count_pass",
             Self::CountDrop => "count_drop",
+            Self::CookieHelpers => "cookie_helpers",
             Self::Textbook { .. } => "textbook",
         }
     }

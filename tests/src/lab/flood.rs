@@ -86,7 +86,7 @@ impl Flood {
 pub struct FloodReport {
     /// Frames made and handed to the interface, exactly.
     pub sent: u64,
-    /// Frames that the other end took, by the interface's own counter; other traffic of the interface included.
+    /// Frames that the other end took and was done with, by the interface's own counter; other traffic of the interface included.
     pub delivered: u64,
     /// Frames that the other end had no room for.
     pub dropped: u64,
@@ -139,6 +139,12 @@ impl Flooding {
     /// Where the map cannot be read.
     pub fn sent(&self) -> Result<u64> {
         sent(&self.ebpf)
+    }
+
+    /// Whether it has come to its end.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits for the end that the flood was given.

@@ -158,7 +158,7 @@ struct Watched {
 struct Reading {
     asked: Instant,
     answered: Instant,
-    /// Frames that senders have sent.
+    /// Frames that senders have sent, those that are known to have started.
     sent: u64,
     /// Frames that the gateway was done with, on the interface.
     judged: u64,
@@ -169,12 +169,12 @@ fn watch(lab: &Lab, case: &Case, seconds: u64) -> Result<Watched> {
     let length = if case.bytes { flood.template.bytes().len() } else { 1 };
     let meter = Meter::open(&lab.server, lab.attack_side())?;
     let mut readings = vec![read(&meter, &[])?];
-    let (floods, is_over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let (floods, are_all) = (Mutex::new(Vec::new()), AtomicBool::new(false));
     thread::scope(|scope| {
-        let watcher = scope.spawn(|| follow(&meter, &floods, &is_over, &mut readings));
-        let sent = send(lab, &flood, case.cpus, &floods);
-        is_over.store(true, Ordering::Relaxed);
-        sent.and(watcher.join().map_err(|_| anyhow!("the watcher panicked"))?)
+        let watcher = scope.spawn(|| follow(&meter, &floods, &are_all, &mut readings));
+        let started = start(lab, &flood, case.cpus, &floods);
+        are_all.store(true, Ordering::Relaxed);
+        started.and(watcher.join().map_err(|_| anyhow!("the watcher panicked"))?)
     })?;
     let mut dropped = 0;
     for flooding in floods.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -183,37 +183,37 @@ fn watch(lab: &Lab, case: &Case, seconds: u64) -> Result<Watched> {
     bounds(case.quota, length as f64, &readings, dropped)
 }
 
-/// Starts one flood after the other, each when the one before sends, and waits until all are over.
-fn send(lab: &Lab, flood: &Flood, cpus: usize, floods: &Mutex<Vec<Flooding>>) -> Result<()> {
-    for cpu in 0..cpus {
-        // Nobody reads while one starts: what is read is of all.
-        let mut all = locked(floods);
-        all.push(lab.flood(&Flood { cpu: Some(cpu), seed: cpu as u64, ..flood.clone() })?);
-        drop(all);
-        let start = Instant::now();
-        while locked(floods).first().map_or(Ok(0), Flooding::sent)? == 0 {
-            ensure!(start.elapsed() < PATIENCE, "nothing is sent");
-            thread::sleep(PAUSE);
-        }
-    }
-    while !locked(floods).iter().all(Flooding::is_over) {
+/// Starts one flood after the other, each when the one before sends.
+fn start(lab: &Lab, flood: &Flood, cpus: usize, floods: &Mutex<Vec<Flooding>>) -> Result<()> {
+    let on = |cpu| lab.flood(&Flood { cpu: Some(cpu), seed: cpu as u64, ..flood.clone() });
+    // Nobody reads while it starts, so that its first frame is seen.
+    let mut first = locked(floods);
+    first.push(on(0)?);
+    drop(first);
+    let start = Instant::now();
+    while locked(floods).first().map_or(Ok(0), Flooding::sent)? == 0 {
+        ensure!(start.elapsed() < PATIENCE, "nothing is sent");
         thread::sleep(PAUSE);
+    }
+    for cpu in 1..cpus {
+        let flooding = on(cpu)?;
+        locked(floods).push(flooding);
     }
     Ok(())
 }
 
-/// Reads until all is over; before others have the CPU, or they would blur what is read.
+/// Reads until all floods are over; before others have the CPU, or they would blur what is read.
 fn follow(
     meter: &Meter,
     floods: &Mutex<Vec<Flooding>>,
-    is_over: &AtomicBool,
+    are_all: &AtomicBool,
     readings: &mut Vec<Reading>,
 ) -> Result<()> {
     run_first()?;
     loop {
-        let was_over = is_over.load(Ordering::Relaxed);
+        let is_over = are_all.load(Ordering::Relaxed) && locked(floods).iter().all(Flooding::is_over);
         readings.push(read(meter, &locked(floods))?);
-        if was_over {
+        if is_over {
             return Ok(());
         }
         thread::sleep(PAUSE);

@@ -30,6 +30,8 @@ const ESCALATES: Duration = Duration::from_secs(15);
 const RELEASES: Duration = Duration::from_secs(60);
 /// The metric that counts networks that have escalated.
 const ESCALATED: &str = "gateway_escalated_neighbourhoods";
+/// How long a sender may take to use up what its limit admits at once.
+const SETTLES: Duration = Duration::from_secs(1);
 /// How long is measured.
 const MEASURED: Duration = Duration::from_secs(4);
 /// The share by which rates may be off.
@@ -170,13 +172,14 @@ impl fmt::Display for Rate {
     }
 }
 
-/// Datagrams admitted in a second.
+/// Datagrams admitted in a second, once the burst is used up.
 fn rate(lab: &Lab, gateway: &Gateway<'_>) -> Result<Rate> {
     let read = || -> Result<(Instant, u64, Instant)> {
         let asked = Instant::now();
         let admitted = gateway.metrics()?.packets(lab.attack_side(), "pass", "ok");
         Ok((asked, admitted, Instant::now()))
     };
+    thread::sleep(SETTLES);
     let first = read()?;
     thread::sleep(MEASURED);
     let last = read()?;

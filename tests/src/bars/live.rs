@@ -16,7 +16,7 @@ const IN_FORCE: Duration = Duration::from_millis(100);
 const MEASURED: Duration = Duration::from_millis(500);
 const READINGS: usize = 10;
 /// How often a rate that seems to be off is measured again.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 20;
 /// How far off the limit a rate may be that is measured in half a second, in percent.
 const TOLERATED: f64 = 5.0;
 

@@ -32,6 +32,7 @@ pub fn limit_set(_: &Scale) -> Result<()> {
     let flooding = lab.flood(&Flood {
         pace: Pace::Smooth(200_000),
         cpu: Some(0),
+        runs_first: true,
         duration: Duration::from_secs(120),
         ..Flood::new(datagram()?)
     })?;

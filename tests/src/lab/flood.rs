@@ -43,6 +43,8 @@ pub struct Flood {
     pub duration: Duration,
     /// The CPU to send from; nothing: the scheduler's choice.
     pub cpu: Option<usize>,
+    /// Whether the sender has its CPU before others, so that it is never held up for long.
+    pub runs_first: bool,
     /// Where the sequence of draws begins: the same seed draws the same sources.
     pub seed: u64,
 }
@@ -59,6 +61,7 @@ impl Flood {
             frames: None,
             duration: Duration::from_secs(10),
             cpu: None,
+            runs_first: false,
             seed: 0,
         }
     }

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use super::config::Progress;
 use super::counters::Interface;
 use super::flood::{Flood, FloodReport, Pace};
+use super::process::run_first;
 
 /// Frames that the kernel hands on together: fewer than the 256 that a veth's queue holds.
 const BATCH: u32 = 64;
@@ -48,6 +49,9 @@ impl Generator {
             let mut cpus = CpuSet::new();
             cpus.set(cpu)?;
             sched_setaffinity(Pid::from_raw(0), &cpus).with_context(|| format!("cannot run on CPU {cpu}"))?;
+        }
+        if self.flood.runs_first {
+            run_first()?;
         }
         let index = if_nametoindex(interface).with_context(|| format!("there is no {interface}"))?;
         let before = interface_now(interface)?;

@@ -23,6 +23,8 @@ use gateway_user::kernel::{Kernel, LoadOptions, TableSizes};
 const XDP_TX: u32 = 3;
 /// One lab at a time: floods take the machine's CPUs.
 static ALONE: Mutex<()> = Mutex::new(());
+/// How long anything may take that has no time of its own, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A service whose SYNs cookies answer, and no limits that a client in a hurry would meet.
 fn config(cookies: &str) -> String {
@@ -63,12 +65,12 @@ fn cookies_answer_honest_clients() -> Result<()> {
     warm_up(&lab, &nginx)?;
     let answered =
         || Ok::<_, anyhow::Error>(gateway.metrics()?.packets(lab.client_side(), "tx", "syn_cookie"));
-    let (before, counted) = (answered()?, Counters::read(&lab.server)?);
+    let (before, counted, sent) = (answered()?, Counters::read(&lab.server)?, syns(&lab)?);
     for server in servers() {
         requests(&lab, &nginx, server, REQUESTS)?;
     }
-    let counted = Counters::read(&lab.server)?.since(&counted);
-    ensure!(answered()? - before == 2 * u64::from(REQUESTS), "{} answered", answered()? - before);
+    let (counted, sent) = (Counters::read(&lab.server)?.since(&counted), syns(&lab)? - sent);
+    ensure!(answered()? - before == sent, "{} of {sent} answered", answered()? - before);
     // The kernel took every cookie for its own, and none was made by it.
     ensure!(counted.get("TcpExtSyncookiesRecv") == 2 * u64::from(REQUESTS), "{counted:?}");
     ensure!(counted.get("TcpExtSyncookiesSent") == 0, "{counted:?}");
@@ -77,6 +79,12 @@ fn cookies_answer_honest_clients() -> Result<()> {
         keeps_options(&lab, server)?;
     }
     Ok(())
+}
+
+/// SYNs that the client has sent, those that it sent again too.
+fn syns(lab: &Lab) -> Result<u64> {
+    let counters = Counters::read(&lab.client)?;
+    Ok(counters.get("TcpActiveOpens") + counters.get("TcpExtTCPSynRetrans"))
 }
 
 /// An honest client lost no packet.
@@ -105,16 +113,17 @@ fn cookies_answer_in_generic_mode() -> Result<()> {
     warm_up(&lab, &nginx)?;
     let answered =
         || Ok::<_, anyhow::Error>(gateway.metrics()?.packets(lab.client_side(), "tx", "syn_cookie"));
-    let before = answered()?;
+    let (before, sent) = (answered()?, syns(&lab)?);
     servers().into_iter().try_for_each(|server| requests(&lab, &nginx, server, 20))?;
-    ensure!(answered()? - before == 40, "{} answered", answered()? - before);
+    let sent = syns(&lab)? - sent;
+    ensure!(answered()? - before == sent && sent >= 40, "{} of {sent} answered", answered()? - before);
     servers().into_iter().try_for_each(|server| keeps_options(&lab, server))
 }
 
 /// The server's TCP uses window scale, SACK and timestamps on a connection that a cookie made.
 fn keeps_options(lab: &Lab, server: IpAddr) -> Result<()> {
     let mut stream = lab.client.enter(|| TcpStream::connect((server, 443)))??;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(&hello::tls13("gateway.test"))?;
     ensure!(stream.read(&mut [0; 16])? > 0, "no answer to a hello");
     let port = stream.local_addr()?.port().to_string();
@@ -164,7 +173,7 @@ fn a_forged_syn_flood_is_answered_by_cookies() -> Result<()> {
     for v6 in [false, true] {
         let (from, to) = ends(v6);
         let before = answered(&gateway, lab.attack_side())?;
-        let flooding = lab.flood(&forged(Template::syn(from, to, (4_000, 443))?, v6, 50_000, 30))?;
+        let flooding = lab.flood(&forged(Template::syn(from, to, (4_000, 443))?, v6, 50_000, 120))?;
         await_more(before + 5_000, || answered(&gateway, lab.attack_side()))?;
         requests(&lab, &nginx, to, 50)?;
         let requests = lab.server.run("ss", &["-Htn", "state", "syn-recv"])?.lines().count();
@@ -178,7 +187,7 @@ fn a_forged_syn_flood_is_answered_by_cookies() -> Result<()> {
 fn await_more(enough: u64, count: impl Fn() -> Result<u64>) -> Result<()> {
     let start = Instant::now();
     while count()? < enough {
-        ensure!(start.elapsed() < Duration::from_secs(20), "only {} of {enough}", count()?);
+        ensure!(start.elapsed() < PATIENCE, "only {} of {enough}", count()?);
         thread::sleep(Duration::from_millis(50));
     }
     Ok(())
@@ -213,13 +222,13 @@ fn out_of_state_packets_are_dropped() -> Result<()> {
             let dropped =
                 || Ok::<_, anyhow::Error>(gateway.metrics()?.packets(lab.attack_side(), "drop", &reason));
             let (before, counted, start) = (dropped()?, Counters::read(&lab.server)?, Instant::now());
-            let flood = forged(Template::from_frame(&frame)?, v6, 100_000, 30);
-            let report = lab.flood(&Flood { frames: Some(FRAMES), ..flood })?.wait()?;
-            let passed = report.sent - (dropped()? - before);
+            let flood = forged(Template::from_frame(&frame)?, v6, 100_000, 120);
+            let arrived = lab.flood(&Flood { frames: Some(FRAMES), ..flood })?.wait()?.delivered;
+            let passed = arrived - (dropped()? - before);
             let resets = Counters::read(&lab.server)?.since(&counted).get("TcpOutRsts");
-            println!("{name}, v6 {v6}: {passed} of {} passed, {resets} resets", report.sent);
+            println!("{name}, v6 {v6}: {passed} of {arrived} passed, {resets} resets");
             let most = PASS * (start.elapsed().as_secs() + 2);
-            ensure!(passed <= most, "{name}: {passed} of {} passed, {most} may", report.sent);
+            ensure!(passed <= most, "{name}: {passed} of {arrived} passed, {most} may");
             ensure!(passed >= PASS, "{name}: only {passed} passed");
         }
     }
@@ -238,7 +247,7 @@ fn a_stale_connection_is_reset() -> Result<()> {
     let gateway = Gateway::start(&lab, &config("off"))?;
     requests(&lab, &nginx, SERVER_V4.into(), 2)?;
     let mut stream = lab.client.enter(|| TcpStream::connect((SERVER_V4, 443)))??;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     // As if the server had been started anew: its socket goes, and nothing is told to the client.
     lab.server.run("nft", &["add table inet lost; add chain inet lost out { type filter hook output priority 0; policy drop; }"])?;
     let port = stream.local_addr()?.port().to_string();
@@ -346,7 +355,7 @@ fn cookies_keep_the_vlan() -> Result<()> {
         // A packet of a connection shows that connections end here.
         let start = Instant::now();
         while lab.server.run("ss", &["-Htn", "state", "established"])?.is_empty() {
-            ensure!(start.elapsed() < Duration::from_secs(5), "no connection");
+            ensure!(start.elapsed() < PATIENCE, "no connection");
         }
         lab.server.enter(|| runner.run(&from(local.port()).flags(flags::ACK).build()))??;
         let syn = from(9).flags(flags::SYN).seq(7).tcp_options(&[2, 4, 5, 180]);

@@ -1,17 +1,18 @@
 //! Plays scenarios in the lab.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::{Pid, gettid};
+use nix::unistd::Pid;
 
 use super::{Read, Scenario, law};
 use crate::builder::hello;
-use crate::lab::{BEHIND_V4, BEHIND_V6, Behind, ByHand, Lab, PlainListener, SERVER_V4, SERVER_V6, Wire};
+use crate::lab::{
+    BEHIND_V4, BEHIND_V6, Behind, ByHand, Lab, PlainListener, SERVER_V4, SERVER_V6, Wire, run_first,
+};
 
 /// Under what circumstances all scenarios are played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,8 +171,14 @@ pub const CONFIG: &str = "mode = \"enforce\"\n[limits]\nsyn = \"none\"\n[limits.
     syn_cookies = \"always\"\n";
 /// The CPU that late packets wait for.
 const CPU: usize = 0;
-/// How long packets may be under way after the last script.
+/// How long packets may be under way after the last script, and how long they are on a busy machine.
 const SETTLE: Duration = Duration::from_millis(400);
+const LATE: Duration = Duration::from_secs(10);
+/// How long an honest client waits before it sends again, and how often it does at most.
+const RESEND_AFTER: Duration = Duration::from_millis(50);
+const RESENDS: usize = 20;
+/// How often it looks whether it has been heard.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Plays all scenarios under one condition, over IPv4 and IPv6. A gateway must be running under [`CONFIG`].
 ///
@@ -207,6 +214,7 @@ pub fn play(lab: &Lab, condition: Condition, scenarios: &[Scenario]) -> Result<V
         }
         let site = Site { listener: &listener, condition };
         let wanted = on_a_cpu(lab, condition, || run(lab, &site, remote, scenarios))??;
+        await_honest(&site, remote, scenarios, &wanted);
         thread::sleep(SETTLE);
         let delivered = listener.delivered();
         played.extend(scenarios.iter().zip(wanted).enumerate().filter_map(|(number, (scenario, wanted))| {
@@ -265,15 +273,60 @@ fn run(
         let mut tcp = ByHand::new(&wire, local(number, remote), remote, isn);
         tcp.lead = site.condition.lead();
         let wanted = (scenario.script)(&mut tcp, site);
-        if matches!(wanted, Ok(Read::All(_))) && site.condition.is_in_order() {
+        if let Ok(Read::All(wanted)) = &wanted
+            && site.condition.is_in_order()
+        {
             // An honest client sends again what was dropped.
-            if let Err(error) = tcp.again() {
+            let heard = [tcp.lead, wanted].concat();
+            if let Err(error) = send_again(&tcp, site, &heard) {
                 return Some(Err(error));
             }
         }
         Some(wanted)
     };
     Ok(scenarios.iter().enumerate().map(one).collect())
+}
+
+/// Sends all again until it was read, or often enough.
+fn send_again(tcp: &ByHand<'_>, site: &Site<'_>, heard: &[u8]) -> Result<()> {
+    for _ in 0..RESENDS {
+        tcp.again()?;
+        if waits_for(RESEND_AFTER, || site.listener.has(tcp.local, heard)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the application has read what honest clients sent, on a busy machine too.
+fn await_honest(
+    site: &Site<'_>,
+    remote: SocketAddr,
+    scenarios: &[Scenario],
+    wanted: &[Option<Result<Read>>],
+) {
+    let missing = || {
+        scenarios.iter().zip(wanted).enumerate().any(|(number, (scenario, wanted))| match wanted {
+            Some(Ok(Read::All(wanted))) if scenario.best_effort.is_none() => {
+                let heard = [site.condition.lead(), wanted].concat();
+                !site.listener.has(local(number, remote), &heard)
+            }
+            _ => false,
+        })
+    };
+    waits_for(LATE, || !missing());
+}
+
+/// Waits until something is so; says whether it was in time.
+fn waits_for(patience: Duration, is_so: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while !is_so() {
+        if start.elapsed() > patience {
+            return false;
+        }
+        thread::sleep(PAUSE);
+    }
+    true
 }
 
 /// Runs the scripts; for late packets so that the thread that receives has to wait until a script waits.
@@ -287,9 +340,7 @@ fn on_a_cpu<T: Send>(lab: &Lab, condition: Condition, work: impl FnOnce() -> T +
             let mut cpus = CpuSet::new();
             cpus.set(CPU)?;
             sched_setaffinity(Pid::from_raw(0), &cpus).context("cannot stay on a CPU")?;
-            let thread = gettid().to_string();
-            let status = Command::new("chrt").args(["--fifo", "--pid", "1", &thread]).status();
-            ensure!(status.context("cannot start `chrt`")?.success(), "cannot run before others");
+            run_first()?;
             Ok(work())
         });
         thread.join().map_err(|_| anyhow!("a script panicked"))?

@@ -16,8 +16,9 @@ use crate::lab::{
 
 /// How long a flood may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long segments may be under way.
+/// How long segments may be under way, and how long they are on a busy machine.
 const UNDER_WAY: Duration = Duration::from_millis(300);
+const LATE: Duration = Duration::from_secs(10);
 /// Pause of the connection that goes on all the time.
 const PAUSE: Duration = Duration::from_secs(1);
 /// What floods send is dropped behind the gate: the server's answers are not what is measured.
@@ -31,6 +32,11 @@ const ISN: u32 = 7_000;
 const ALMOST: u64 = 1_000;
 /// How long after connections that showed their hello a new one to another host may find no room (docs/architecture.md).
 const NO_ROOM: Duration = Duration::from_secs(33);
+/// How long a connection to another host is kept that has shown its hello, from when on a segment keeps it longer, and how long
+/// (docs/architecture.md).
+const BRIEF: Duration = Duration::from_secs(30);
+const AFTER_HELLO: Duration = Duration::from_secs(17);
+const LONG: Duration = Duration::from_secs(240);
 
 /// What others send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +67,10 @@ struct Place<'a> {
 struct Talk<'a> {
     connection: ByHand<'a>,
     position: i32,
+    /// Its hello was sent after the first and before the second.
+    hello: [Instant; 2],
+    /// When it last said something that keeps it longer.
+    heard: Option<Instant>,
 }
 
 impl<'a> Talk<'a> {
@@ -68,16 +78,33 @@ impl<'a> Talk<'a> {
     fn open(wire: &'a Wire, number: usize, remote: SocketAddr) -> Result<Self> {
         let stream = hello::tls13("api.example.org");
         let connection = opened(wire, number, remote)?;
+        let before = Instant::now();
         connection.write(0, &stream)?;
         let position = stream.len() as i32;
         connection.acknowledged(position)?;
-        Ok(Self { connection, position })
+        Ok(Self { connection, position, hello: [before, Instant::now()], heard: None })
+    }
+
+    /// Whether it is promised a place now, whatever others send.
+    fn is_kept(&self) -> bool {
+        self.hello[0].elapsed() < BRIEF || self.heard.is_some_and(|heard| heard.elapsed() < LONG)
     }
 
     fn go_on(&mut self) -> Result<()> {
+        let (is_kept, now) = (self.is_kept(), Instant::now());
         self.connection.write(self.position, AFTER)?;
         self.position += AFTER.len() as i32;
+        if is_kept {
+            self.was_heard(now);
+        }
         Ok(())
+    }
+
+    /// What it said then found its place.
+    fn was_heard(&mut self, when: Instant) {
+        if when.saturating_duration_since(self.hello[1]) > AFTER_HELLO {
+            self.heard = Some(when);
+        }
     }
 }
 
@@ -108,35 +135,46 @@ impl<'a> Place<'a> {
         Talk::open(self.wire, self.made - 1, self.attacker.remote).is_ok()
     }
 
+    /// What a connection has delivered.
+    fn total(&self, one: &ByHand<'_>) -> u64 {
+        let delivered = self.listener.delivered();
+        delivered.iter().find(|other| other.peer == one.local).map_or(0, |other| other.total)
+    }
+
+    fn is_whole(&self, talk: &Talk<'_>) -> bool {
+        self.total(&talk.connection) == talk.position as u64
+    }
+
     /// All say something.
     fn go_on(&mut self) -> Result<Fate> {
         let hello = hello::tls13("api.example.org");
+        let now = Instant::now();
         self.idle.go_on()?;
         self.active.go_on()?;
         for start in [3, -3, -8] {
             let lead = if start < 0 { &hello[..(3 - start) as usize] } else { &[] };
             self.attacker.write(start, &[lead, BEFORE].concat())?;
         }
+        while !(self.is_whole(&self.idle) && self.is_whole(&self.active)) && now.elapsed() < LATE {
+            thread::sleep(UNDER_WAY);
+        }
         thread::sleep(UNDER_WAY);
-        let delivered = self.listener.delivered();
-        let total = |one: &ByHand<'_>| {
-            delivered.iter().find(|other| other.peer == one.local).map_or(0, |other| other.total)
-        };
-        let is_whole = |talk: &Talk<'_>| total(&talk.connection) == talk.position as u64;
-        Ok(Fate {
-            idle: is_whole(&self.idle),
-            active: is_whole(&self.active),
-            plaintext: total(&self.attacker) > 3,
-            newcomer: self.newcomer(),
-        })
+        let (idle, active) = (self.is_whole(&self.idle), self.is_whole(&self.active));
+        for (talk, is_whole) in [(&mut self.idle, idle), (&mut self.active, active)] {
+            if is_whole {
+                talk.was_heard(now);
+            }
+        }
+        Ok(Fate { idle, active, plaintext: self.total(&self.attacker) > 3, newcomer: self.newcomer() })
     }
 }
 
 /// Idle connections, while others fill the gate's table, to this host and through it: they go on, and so do new ones, once it
 /// is over. Whoever had shown half a hello before cannot go on with plaintext after.
 ///
-/// Of connections to another host the gate has only its table. It promises that one is kept for five minutes that said something
-/// later than a few seconds after its hello, and that others find room half a minute after the last.
+/// Of connections to another host the gate has only its table. Others that show a hello fill it; then it promises that a connection
+/// is kept for half a minute, and for minutes more that said something later than a few seconds after its hello, and that new ones
+/// find room half a minute after the last.
 ///
 /// # Errors
 /// Where a promise is broken, or the lab fails.
@@ -172,10 +210,15 @@ pub fn idle(scale: &Scale) -> Result<()> {
             places.iter_mut().try_for_each(|place| place.active.go_on())?;
         }
         for place in &mut places {
+            let is_sure = place.name == "here" || kind != Kind::Pairs;
+            let kept = [&place.idle, &place.active].map(|talk| is_sure || talk.is_kept());
+            let has_room = is_sure || ended.elapsed() > NO_ROOM;
             let fate = place.go_on()?;
             println!("idle: {} after {kind:?}: {fate:?}", place.name);
-            let has_room = place.name == "here" || kind != Kind::Pairs || ended.elapsed() > NO_ROOM;
-            if fate.plaintext || !(fate.idle && fate.active) || has_room && !fate.newcomer {
+            let is_broken = [(kept[0], fate.idle), (kept[1], fate.active), (has_room, fate.newcomer)]
+                .iter()
+                .any(|(is_promised, is_so)| *is_promised && !is_so);
+            if fate.plaintext || is_broken {
                 broken.push(format!("{} after {kind:?}: {fate:?}", place.name));
             }
         }

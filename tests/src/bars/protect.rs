@@ -15,6 +15,9 @@ use crate::lab::{
     FLOOD_V4, Flood, Gateway, Interface, Lab, Nginx, Pace, Process, SERVER_V4, Sources, Template,
 };
 
+/// How long an answer may take, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A blocked source floods while the daemon is killed and started again: no packet passes, and a TLS connection goes on.
 ///
 /// # Errors
@@ -31,7 +34,7 @@ pub fn kill_and_restart(_: &Scale) -> Result<()> {
     let [source, target]: [IpAddr; 2] = [FLOOD_V4.into(), SERVER_V4.into()];
     let flooding = lab.flood(&Flood {
         pace: Pace::Bursts(100_000),
-        duration: Duration::from_secs(60),
+        duration: Duration::from_secs(300),
         ..Flood::new(Template::udp(source, target, (4_000, 9), 18)?)
     })?;
     thread::sleep(Duration::from_millis(500));
@@ -90,7 +93,7 @@ impl Connection {
         input.write_all(b"GET / HTTP/1.1\r\nHost: gateway.test\r\n\r\n")?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\nok\n") {
-            let more = self.answers.recv_timeout(Duration::from_secs(5));
+            let more = self.answers.recv_timeout(PATIENCE);
             answer.extend(more.context("the connection does not answer")?);
         }
         Ok(())

@@ -14,8 +14,8 @@ use super::port::Port;
 use super::{ATTACK_MACS, FAR, Lab};
 use crate::builder::{self, Frame, IpProto, flags};
 
-/// How long the server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the server may take to answer, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a round of sending again waits.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Bytes of Ethernet's, of IPv6's and of TCP's header.

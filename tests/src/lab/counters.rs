@@ -1,7 +1,8 @@
 //! What the kernel counts in a namespace.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _};
 
 use anyhow::{Context as _, Result};
 
@@ -86,8 +87,7 @@ impl Interface {
     /// # Errors
     /// Where the namespace has no such interface.
     pub fn read(namespace: &Namespace, name: &str) -> Result<Self> {
-        let text = namespace.enter(|| fs::read_to_string("/proc/thread-self/net/dev"))?;
-        Self::parse(&text.context("cannot read the interfaces' counters")?, name)
+        Meter::open(namespace, name)?.read()
     }
 
     pub(crate) fn parse(text: &str, name: &str) -> Result<Self> {
@@ -104,6 +104,34 @@ impl Interface {
             tx_packets: column(9),
             tx_dropped: column(11),
         })
+    }
+}
+
+/// The counters of one interface, for who reads them often: the open file stays that of its namespace.
+pub struct Meter {
+    file: File,
+    name: String,
+}
+
+impl Meter {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// Where /proc is not mounted.
+    pub fn open(namespace: &Namespace, name: &str) -> Result<Self> {
+        let file = namespace.enter(|| File::open("/proc/thread-self/net/dev"))?;
+        Ok(Self { file: file.context("cannot read the interfaces' counters")?, name: name.to_owned() })
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// Where the namespace has no such interface.
+    pub fn read(&self) -> Result<Interface> {
+        let (mut file, mut text) = (&self.file, String::new());
+        file.rewind()?;
+        file.read_to_string(&mut text).context("cannot read the interfaces' counters")?;
+        Interface::parse(&text, &self.name)
     }
 }
 

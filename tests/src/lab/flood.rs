@@ -43,6 +43,8 @@ pub struct Flood {
     pub duration: Duration,
     /// The CPU to send from; nothing: the scheduler's choice.
     pub cpu: Option<usize>,
+    /// Whether the sender has its CPU before others, so that it is never held up for long.
+    pub runs_first: bool,
     /// Where the sequence of draws begins: the same seed draws the same sources.
     pub seed: u64,
 }
@@ -59,6 +61,7 @@ impl Flood {
             frames: None,
             duration: Duration::from_secs(10),
             cpu: None,
+            runs_first: false,
             seed: 0,
         }
     }
@@ -86,7 +89,7 @@ impl Flood {
 pub struct FloodReport {
     /// Frames made and handed to the interface, exactly.
     pub sent: u64,
-    /// Frames that the other end took, by the interface's own counter; other traffic of the interface included.
+    /// Frames that the other end took and was done with, by the interface's own counter; other traffic of the interface included.
     pub delivered: u64,
     /// Frames that the other end had no room for.
     pub dropped: u64,
@@ -139,6 +142,12 @@ impl Flooding {
     /// Where the map cannot be read.
     pub fn sent(&self) -> Result<u64> {
         sent(&self.ebpf)
+    }
+
+    /// Whether it has come to its end.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits for the end that the flood was given.

@@ -23,8 +23,8 @@ use super::process::Process;
 const BPFFS: &str = "/sys/fs/bpf";
 /// What the labs' directories there begin with; the process number of their owner follows.
 const PREFIX: &str = "gwlab-";
-/// How long the daemon may take to start.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the daemon may take to start or to answer, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Where the metrics are, in the server's namespace.
 const METRICS: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9464);
 

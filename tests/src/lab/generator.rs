@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use super::config::Progress;
 use super::counters::Interface;
 use super::flood::{Flood, FloodReport, Pace};
+use super::process::run_first;
 
 /// Frames that the kernel hands on together: fewer than the 256 that a veth's queue holds.
 const BATCH: u32 = 64;
@@ -29,8 +30,10 @@ const MOST: u64 = 1 << 24;
 const CALL: Duration = Duration::from_secs(1);
 /// How long a paced generator sleeps when nothing is due.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How long the receiver may take for what is under way.
+/// How long the far end's stack may take for what the receiver has let through.
 const DRAIN: Duration = Duration::from_millis(50);
+/// How long the receiver may take for what is under way: on a busy machine its thread waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the generator's thread owns.
 pub(super) struct Generator {
@@ -47,19 +50,24 @@ impl Generator {
             cpus.set(cpu)?;
             sched_setaffinity(Pid::from_raw(0), &cpus).with_context(|| format!("cannot run on CPU {cpu}"))?;
         }
+        if self.flood.runs_first {
+            run_first()?;
+        }
         let index = if_nametoindex(interface).with_context(|| format!("there is no {interface}"))?;
         let before = interface_now(interface)?;
         let start = Instant::now();
         self.send(&context(self.flood.template.bytes().len(), index), start)?;
         let elapsed = start.elapsed();
-        thread::sleep(DRAIN);
-        let after = interface_now(interface)?;
-        Ok(FloodReport {
-            sent: sent(&self.ebpf)?,
-            delivered: after.tx_packets - before.tx_packets,
-            dropped: after.tx_dropped - before.tx_dropped,
-            elapsed,
-        })
+        let (sent, ended) = (sent(&self.ebpf)?, Instant::now());
+        loop {
+            thread::sleep(DRAIN);
+            let after = interface_now(interface)?;
+            let delivered = after.tx_packets - before.tx_packets;
+            let dropped = after.tx_dropped - before.tx_dropped;
+            if delivered + dropped >= sent || ended.elapsed() > PATIENCE {
+                return Ok(FloodReport { sent, delivered, dropped, elapsed });
+            }
+        }
     }
 
     fn send(&self, context: &[u8], start: Instant) -> Result<()> {

@@ -83,6 +83,13 @@ impl PlainListener {
         self.hung_up.lock().unwrap_or_else(PoisonError::into_inner).push(peer);
     }
 
+    /// Whether the last connection of a peer has delivered this.
+    #[must_use]
+    pub fn has(&self, peer: SocketAddr, bytes: &[u8]) -> bool {
+        let delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        delivered.iter().rfind(|one| one.peer == peer).is_some_and(|one| one.bytes == bytes)
+    }
+
     /// What has come so far, in the order of the connections.
     #[must_use]
     pub fn delivered(&self) -> Vec<Delivered> {

@@ -41,7 +41,7 @@ use anyhow::{Context as _, Result};
 pub use behind::{BEHIND_V4, BEHIND_V6, Behind};
 pub use by_hand::{Answer, ByHand, Wire};
 pub use client::{Https, Outcome, TlsVersion};
-pub use counters::{Counters, Interface};
+pub use counters::{Counters, Interface, Meter};
 pub use flood::{Flood, FloodReport, Flooding, Pace};
 pub use gateway::Gateway;
 pub use listener::{Delivered, PlainListener};
@@ -52,6 +52,7 @@ pub use newer::Newer;
 pub use nginx::{HOST as NGINX_HOST, Nginx};
 pub use object::{Attached, Category, Count, Program};
 pub use process::Process;
+pub(crate) use process::run_first;
 pub use root::{is_privileged, missing};
 pub use sources::Sources;
 pub use template::Template;
@@ -166,7 +167,7 @@ impl Lab {
     /// Starts nginx in the server's namespace.
     ///
     /// # Errors
-    /// Where it does not answer within ten seconds.
+    /// Where it does not answer within a minute.
     pub fn nginx(&self) -> Result<Nginx> {
         Nginx::start(&self.server)
     }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, gettid};
+
+use super::namespace::output;
 
 /// How long a program may take to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -59,6 +61,14 @@ impl Process {
             thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// Lets the calling thread have its CPU before all threads that are not like it; those that it starts are like it.
+pub(crate) fn run_first() -> Result<()> {
+    let thread = gettid().to_string();
+    output(Command::new("chrt").args(["--fifo", "--pid", "1", &thread]))
+        .context("cannot run before others")?;
+    Ok(())
 }
 
 impl Drop for Process {

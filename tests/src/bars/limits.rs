@@ -17,26 +17,39 @@ use crate::lab::{
 /// A limit, and who comes against it.
 struct Case {
     name: &'static str,
-    /// The limits on sources as configuration has them.
+    /// The limits as configuration has them.
     limits: &'static str,
     /// Packets or bytes in a second, and at once.
     quota: (f64, f64),
     bytes: bool,
-    v6: bool,
+    from: From,
     /// Senders, each on a CPU and in a receive queue of its own.
     cpus: usize,
     pace: Pace,
 }
 
+/// Who shares a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// One IPv4 source.
+    One,
+    /// All hosts of an IPv6 /64, which are one source.
+    Hosts,
+    /// So many sources of one IPv6 /48.
+    Networks(u32),
+}
+
 const PACKETS: &str = "packets = { rate = \"20k/s\", burst = \"40k\" }\nbytes = \"none\"\n";
 const BYTES: &str = "packets = \"none\"\nbytes = { rate = \"100Mbit/s\", burst = \"4MiB\" }\n";
-const CASES: [Case; 5] = [
+const NEIGHBOURS: &str = "packets = { rate = \"20k/s\", burst = \"40k\" }\nbytes = \"none\"\n\
+    neighbours.packets = { rate = \"20k/s\", burst = \"40k\" }\n";
+const CASES: [Case; 6] = [
     Case {
         name: "packets, one CPU",
         limits: PACKETS,
         quota: (20_000.0, 40_000.0),
         bytes: false,
-        v6: false,
+        from: From::One,
         cpus: 1,
         pace: Pace::Smooth(200_000),
     },
@@ -45,7 +58,7 @@ const CASES: [Case; 5] = [
         limits: PACKETS,
         quota: (20_000.0, 40_000.0),
         bytes: false,
-        v6: false,
+        from: From::One,
         cpus: 2,
         pace: Pace::Unlimited,
     },
@@ -54,7 +67,7 @@ const CASES: [Case; 5] = [
         limits: BYTES,
         quota: (12.5e6, 4_194_304.0),
         bytes: true,
-        v6: false,
+        from: From::One,
         cpus: 1,
         pace: Pace::Smooth(50_000),
     },
@@ -63,7 +76,7 @@ const CASES: [Case; 5] = [
         limits: BYTES,
         quota: (12.5e6, 4_194_304.0),
         bytes: true,
-        v6: false,
+        from: From::One,
         cpus: 2,
         pace: Pace::Unlimited,
     },
@@ -72,7 +85,16 @@ const CASES: [Case; 5] = [
         limits: PACKETS,
         quota: (20_000.0, 40_000.0),
         bytes: false,
-        v6: true,
+        from: From::Hosts,
+        cpus: 2,
+        pace: Pace::Unlimited,
+    },
+    Case {
+        name: "packets, 10,000 sources of an IPv6 /48 below their own limits, two CPUs",
+        limits: NEIGHBOURS,
+        quota: (20_000.0, 40_000.0),
+        bytes: false,
+        from: From::Networks(10_000),
         cpus: 2,
         pace: Pace::Unlimited,
     },
@@ -110,9 +132,9 @@ fn one(case: &Case, seconds: u64) -> Result<f64> {
     let lab = Lab::new()?;
     lab.silence_attacker()?;
     let config = format!(
-        "mode = \"enforce\"\n[limits]\n{}syn = \"none\"\nudp = \"none\"\nicmp = \"none\"\n\
-         [limits.neighbours]\npackets = \"none\"\nsyn = \"none\"\n",
-        case.limits
+        "mode = \"enforce\"\n[limits]\nneighbours.syn = \"none\"\n{}{}syn = \"none\"\nudp = \"none\"\nicmp = \"none\"\n",
+        case.limits,
+        if case.limits == NEIGHBOURS { "" } else { "neighbours.packets = \"none\"\n" }
     );
     // Each sending CPU meets the program in its own queue.
     let queues = case.cpus.to_string();
@@ -275,10 +297,17 @@ fn changes(readings: &[Reading]) -> Vec<Reading> {
 
 fn flood(case: &Case, seconds: u64) -> Result<Flood> {
     let payload = if case.bytes { 1_000 } else { 18 };
-    let (source, target): (IpAddr, IpAddr) =
-        if case.v6 { (FLOOD_V6.into(), SERVER_V6.into()) } else { (FLOOD_V4.into(), SERVER_V4.into()) };
+    let (source, target): (IpAddr, IpAddr) = if case.from == From::One {
+        (FLOOD_V4.into(), SERVER_V4.into())
+    } else {
+        (FLOOD_V6.into(), SERVER_V6.into())
+    };
     let template = Template::udp(source, target, (4_000, 9), payload)?;
-    let sources = if case.v6 { Sources::Ipv6Hosts { network: FLOOD_V6 } } else { Sources::Fixed };
+    let sources = match case.from {
+        From::One => Sources::Fixed,
+        From::Hosts => Sources::Ipv6Hosts { network: FLOOD_V6 },
+        From::Networks(count) => Sources::Ipv6Networks { first: FLOOD_V6, count },
+    };
     Ok(Flood { sources, pace: case.pace, duration: Duration::from_secs(seconds), ..Flood::new(template) })
 }
 

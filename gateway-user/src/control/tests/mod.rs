@@ -26,9 +26,9 @@ impl Daemon {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("run/control.sock");
         let patience = Patience {
-            read: Duration::from_millis(300),
-            answer: Duration::from_millis(600),
-            write: Duration::from_millis(300),
+            read: Duration::from_secs(1),
+            answer: Duration::from_secs(2),
+            write: Duration::from_secs(1),
         };
         let server = Server::bind(&socket, None).unwrap().with_patience(patience);
         let (stop, stopped) = tokio::sync::oneshot::channel();

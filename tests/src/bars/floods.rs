@@ -249,7 +249,8 @@ impl Row {
                 cpu: Some(0),
                 // It is stopped.
                 duration: TIMEOUT * (self.rounds + 20),
-                seed: number as u64,
+                // Far apart: else the kinds would come from the same ports one after another.
+                seed: (number as u64) << 40,
                 ..Flood::new(Template::from_frame(&template(kind, from).build())?)
             })
         };

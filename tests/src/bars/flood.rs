@@ -8,9 +8,7 @@ use anyhow::Result;
 use gateway_common::verdict::Reason;
 
 use super::{HONEST, Scale};
-use crate::lab::{
-    FLOOD_V4, Flood, Gateway, Https, Lab, Outcome, Pace, Program, SERVER_V4, Sources, Template,
-};
+use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Pace, Program, SERVER_V4, Sources, Template};
 
 /// Honest requests during a flood.
 const REQUESTS: u32 = 100;
@@ -94,8 +92,9 @@ fn share(filter: Filter, pace: Pace) -> Result<u32> {
         ..Flood::new(Template::syn(source, target, (4_000, 443))?)
     })?;
     thread::sleep(Duration::from_secs(2));
-    let https = Https { rate: Some(RATE), timeout: Duration::from_secs(3), ..Https::new(&nginx) };
-    let outcome = in_five(&lab, &https, REQUESTS)?;
+    let https = Https { timeout: Duration::from_secs(3), ..Https::new(&nginx) };
+    // Over the flood's own cable: whoever is honest shares the queue.
+    let outcome = https.run_steadily(&lab.attacker, RATE, REQUESTS)?;
     if let Some(error) = &outcome.error {
         println!("flood:   {error}");
     }
@@ -124,20 +123,6 @@ pub(super) fn reasons(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Requests over the flood's own cable: whoever is honest shares the queue. In five curls at once, so that one request that
-/// waits does not hold up the others.
-pub(super) fn in_five(lab: &Lab, https: &Https, count: u32) -> Result<Outcome> {
-    let fifth = Https { rate: https.rate.map(|rate| rate / 5), ..https.clone() };
-    thread::scope(|scope| {
-        let runs: Vec<_> = (0..5).map(|_| scope.spawn(|| fifth.run(&lab.attacker, count / 5))).collect();
-        let mut all = Outcome::default();
-        for run in runs {
-            all.add(run.join().map_err(|_| anyhow::anyhow!("the requests panicked"))??);
-        }
-        Ok(all)
-    })
 }
 
 /// The honest configuration with what holds floods from random sources. SYN cookies may answer, as in the README's first

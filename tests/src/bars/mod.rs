@@ -4,6 +4,7 @@ mod bans;
 mod cookies;
 mod escalation;
 mod flood;
+mod floods;
 mod forged;
 mod honest;
 mod http3;
@@ -15,15 +16,19 @@ mod live;
 mod protect;
 mod reflection;
 mod stacks;
+mod victim;
+
+use std::net::IpAddr;
 
 use anyhow::Result;
 
-use crate::lab::{Counters, Lab};
+use crate::lab::{Counters, Lab, SERVER_V4, SERVER_V6};
 
 pub use bans::{bans, million};
-pub use cookies::{cookies, floods};
+pub use cookies::{cookies, downloads};
 pub use escalation::escalation;
 pub use flood::{random_sources, share_at_full_rate};
+pub use floods::{floods, floods_at_full_rate};
 pub use forged::forged;
 pub use honest::{adoption, https, plaintext};
 pub use http3::{http3, nonsense};
@@ -35,6 +40,7 @@ pub use live::{limit_set, reloads};
 pub use protect::{kill_and_restart, metrics};
 pub use reflection::reflection;
 pub use stacks::{few_stacks, stacks};
+pub use victim::victim;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +123,11 @@ const HONEST: &str = "mode = \"enforce\"\n\
     [limits]\nsyn = \"none\"\n\
     [limits.neighbours]\nsyn = \"none\"\n\
     [[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [443, 9000]\nrequire = \"tls\"\n";
+
+/// The server's address of each family.
+const fn servers() -> [IpAddr; 2] {
+    [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)]
+}
 
 /// Datagrams that got to the server's UDP.
 fn datagrams(lab: &Lab) -> Result<u64> {

@@ -1,7 +1,7 @@
 //! A real server.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,6 +18,8 @@ use super::{SERVER_V4, SERVER_V6};
 
 /// The name in the certificate.
 pub const HOST: &str = "gateway.test";
+/// Bytes of the file `/large`, all of them zero.
+pub(super) const LARGE: u64 = 256 << 20;
 /// How long it may take until it answers, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -43,11 +45,21 @@ impl Nginx {
         Self::start_as(namespace, newer.command("usr/sbin/nginx"), more)
     }
 
+    /// The system's nginx, with TLS on another port as well.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn start_twice(namespace: &Namespace, port: u16) -> Result<Self> {
+        let more = format!("listen 0.0.0.0:{port} ssl;\nlisten [::]:{port} ssl ipv6only=on;\n");
+        Self::start_as(namespace, Command::new("nginx"), &more)
+    }
+
     /// Starts it with `more` in the server's section of its configuration.
     fn start_as(namespace: &Namespace, mut command: Command, more: &str) -> Result<Self> {
         let directory = scratch()?;
         let path = directory.path();
         certificate(path)?;
+        File::create(path.join("large"))?.set_len(LARGE)?;
         fs::write(path.join("nginx.conf"), configuration(path, more)?)?;
         command.arg("-p").arg(path).arg("-e").arg(path.join("error.log"));
         command.arg("-c").arg(path.join("nginx.conf"));
@@ -127,7 +139,8 @@ fn configuration(directory: &Path, more: &str) -> Result<String> {
         "server {{\nlisten 0.0.0.0:443 ssl backlog=4096;\nlisten [::]:443 ssl ipv6only=on backlog=4096;\n\
          listen 0.0.0.0:8080;\nlisten [::]:8080 ipv6only=on;\nserver_name {HOST};\n{more}\
          ssl_certificate {directory}/certificate.pem;\nssl_certificate_key {directory}/key.pem;\n\
-         ssl_protocols TLSv1.2 TLSv1.3;\nlocation / {{ return 200 \"ok\\n\"; }}\n}}\n}}\n"
+         ssl_protocols TLSv1.2 TLSv1.3;\nlocation / {{ return 200 \"ok\\n\"; }}\n\
+         location = /large {{ alias {directory}/large; }}\n}}\n}}\n"
     )?;
     Ok(text)
 }

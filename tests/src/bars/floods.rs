@@ -9,7 +9,7 @@ use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
 
 use super::cookies::{config, text, warm_up};
-use super::flood::reasons;
+use super::flood::{PACES, reasons};
 use super::{Scale, servers};
 use crate::builder::{Frame, between, flags};
 use crate::lab::{
@@ -23,8 +23,6 @@ const RATE: u32 = 20;
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// Requests of a round.
 const ROUND: u32 = RATE * TIMEOUT.as_secs() as u32;
-/// Paces to try, in packets a second.
-const PACES: [u64; 4] = [200_000, 400_000, 800_000, 1_200_000];
 /// How many times the median without a flood the median in one may be.
 const SLOWER: f64 = 1.5;
 /// Handshakes, and connections to be accepted, that honest requests may have under way.
@@ -233,7 +231,8 @@ impl Row {
             kind => kind.as_slice(),
         };
         let pace = match self.pace {
-            Pace::Smooth(rate) => Pace::Smooth(rate / kinds.len().max(1) as u64),
+            // A smooth sender takes a CPU for itself.
+            Pace::Smooth(rate) if kinds.len() > 1 => Pace::Bursts(rate / kinds.len() as u64),
             other => other,
         };
         let from = if self.v6 { FLOOD_V6.into() } else { FLOOD_V4.into() };

@@ -19,6 +19,7 @@ use gateway_common::{
 };
 use ipnet::IpNet;
 use thiserror::Error;
+use zerocopy::FromZeros;
 
 use crate::{
     config::{
@@ -67,6 +68,22 @@ impl Rows {
     }
 }
 
+/// All places of a configuration where limits can be, with the limits there.
+pub fn places(config: &Config) -> Vec<(Place, &Quotas)> {
+    let Config { limits, neighbours, classes, services, .. } = config;
+    let mut places = vec![
+        (Place::Default, &limits.quotas),
+        (Place::Neighbours, &neighbours.quotas),
+        (Place::Rest, &limits.rest),
+    ];
+    places.extend(classes.iter().map(|class| (Place::Class(class.name.clone()), &class.quotas)));
+    for service in services {
+        places.push((Place::Service(service.name.clone()), &service.quotas));
+        places.push((Place::Total(service.name.clone()), &service.total));
+    }
+    places
+}
+
 /// Compiles a policy for tables with this key.
 ///
 /// # Errors
@@ -98,6 +115,8 @@ pub fn compile(
     for (value, class) in settings.classes.iter_mut().skip(1).zip(&config.classes) {
         *value = class_value(&defaults, &quotas(Place::Class(class.name.clone()), &class.quotas));
     }
+    // The first service stands for none.
+    settings.services[0] = service_of_none(&quotas(Place::Rest, &config.limits.rest));
     let mut region = 0;
     let mut placed = Vec::new();
     for service in &config.services {
@@ -218,6 +237,12 @@ fn class_value(defaults: &Quotas, quotas: &Quotas) -> ClassValue {
         }
     }
     ClassValue { limits: value, own }
+}
+
+/// Everything that is no service's.
+fn service_of_none(total: &Quotas) -> ServiceValue {
+    let (total, totals) = limits(total);
+    ServiceValue { total: [total; 2], totals: totals as u32, ..FromZeros::new_zeroed() }
 }
 
 /// A service without limits of its own for each source.

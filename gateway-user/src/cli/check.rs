@@ -7,7 +7,10 @@ use super::{
     error::{CliError, Status},
     print, print_json,
 };
-use crate::config::{Config, Quotas, Report};
+use crate::{
+    config::{Config, Report},
+    policy::places,
+};
 
 /// Validates a configuration and prints its policy; exit status 2 with all errors.
 ///
@@ -38,20 +41,6 @@ fn tell(report: &Report) {
             std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
         eprintln!("{}", report.render(color));
     }
-}
-
-/// The limits of every place, in the words of `limit list`.
-fn places(config: &Config) -> Vec<(String, &Quotas)> {
-    let mut places = vec![
-        ("default".to_owned(), &config.limits.quotas),
-        ("neighbours".to_owned(), &config.neighbours.quotas),
-    ];
-    places.extend(config.classes.iter().map(|class| (format!("class/{}", class.name), &class.quotas)));
-    for service in &config.services {
-        places.push((format!("service/{}", service.name), &service.quotas));
-        places.push((format!("total/{}", service.name), &service.total));
-    }
-    places
 }
 
 fn document(config: &Config) -> Value {

@@ -23,6 +23,9 @@ pub(super) fn limits<'t>(
     quotas(reader, section, &Dimension::OF_SOURCES, &mut limits.quotas);
     prefix_length(reader, section, ("ipv4_prefix", 8..=32), &mut limits.ipv4_prefix, &mut places.source[0]);
     prefix_length(reader, section, ("ipv6_prefix", 16..=64), &mut limits.ipv6_prefix, &mut places.source[1]);
+    each(reader, section, "rest", |reader, section| {
+        quotas(reader, section, &Dimension::OF_SOURCES, &mut limits.rest);
+    });
     let neighbours = each(reader, section, "neighbours", |reader, section| {
         let mut neighbours = Neighbours::default();
         quotas(reader, section, &Dimension::OF_SOURCES, &mut neighbours.quotas);

@@ -18,6 +18,8 @@ const SECOND: u64 = 1_000_000_000;
 pub struct Limits {
     /// What each source may send.
     pub quotas: Quotas,
+    /// What all sources together may send to what is no service's.
+    pub rest: Quotas,
     /// Leading bits of an IPv4 address that make a source, 8 to 32.
     pub ipv4_prefix: u8,
     /// Leading bits of an IPv6 address that make a source, 16 to 64.
@@ -33,7 +35,14 @@ impl Default for Limits {
             (Dimension::Udp, 5_000, Some(10_000)),
             (Dimension::Icmp, 20, Some(40)),
         ]);
-        Self { quotas, ipv4_prefix: 32, ipv6_prefix: 64 }
+        Self { quotas, rest: Self::default_rest(), ipv4_prefix: 32, ipv6_prefix: 64 }
+    }
+}
+
+impl Limits {
+    /// What a host that is asked for nothing there takes without notice. Nothing of TCP: who forges SYNs would keep others out.
+    fn default_rest() -> Quotas {
+        quotas(&[(Dimension::Udp, 100_000, Some(200_000)), (Dimension::Icmp, 1_000, Some(2_000))])
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         words::{Dimension, Mode, Place, Remark},
     },
     live::{self, LiveLimit},
-    policy::overridden,
+    policy::{overridden, places},
 };
 
 use super::state::{Gateway, ReloadError};
@@ -150,7 +150,7 @@ impl Gateway {
                 let service = self.config.services.iter().find(|service| service.name == *name);
                 service.map_or(&[][..], |service| Service::dimensions(service.protocol, service.require))
             }
-            Place::Default | Place::Neighbours | Place::Class(_) => &Dimension::OF_SOURCES,
+            Place::Default | Place::Neighbours | Place::Rest | Place::Class(_) => &Dimension::OF_SOURCES,
         };
         if counted.contains(&what) {
             return Ok(());
@@ -162,43 +162,19 @@ impl Gateway {
 
     /// The configured quotas of a place, which also says that there is such a place.
     fn quotas_at(&self, place: &Place) -> Result<Quotas, Reply> {
-        let config = &self.config;
-        let class = |name: &str| config.classes.iter().find(|class| class.name == name);
-        let service = |name: &str| config.services.iter().find(|service| service.name == name);
-        let found = match place {
-            Place::Default => Some(&config.limits.quotas),
-            Place::Neighbours => Some(&config.neighbours.quotas),
-            Place::Class(name) => class(name).map(|class| &class.quotas),
-            Place::Service(name) => service(name).map(|service| &service.quotas),
-            Place::Total(name) => service(name).map(|service| &service.total),
-        };
-        found.copied().ok_or_else(|| {
-            let classes = config.classes.iter().map(|class| format!("class/{}", class.name));
-            let services =
-                config.services.iter().map(|service| format!("service/{0}, total/{0}", service.name));
-            let there: Vec<_> = ["default", "neighbours"]
-                .map(str::to_owned)
-                .into_iter()
-                .chain(classes)
-                .chain(services)
-                .collect();
+        let places = places(&self.config);
+        let found = places.iter().find(|(other, _)| other == place);
+        found.map(|(_, quotas)| **quotas).ok_or_else(|| {
+            let there: Vec<_> = places.iter().map(|(place, _)| place.to_string()).collect();
             let help = format!("there are {}", there.join(", "));
             Reply::failed(FailureKind::Usage, format!("there is no {place}"), help)
         })
     }
 
     fn limit_rows(&self) -> Vec<LimitRow> {
-        let config = &self.config;
-        let mut places =
-            vec![(Place::Default, &config.limits.quotas), (Place::Neighbours, &config.neighbours.quotas)];
-        places.extend(config.classes.iter().map(|class| (Place::Class(class.name.clone()), &class.quotas)));
-        for service in &config.services {
-            places.push((Place::Service(service.name.clone()), &service.quotas));
-            places.push((Place::Total(service.name.clone()), &service.total));
-        }
         let overrides = self.overrides();
         let mut rows = Vec::new();
-        for (place, quotas) in places {
+        for (place, quotas) in places(&self.config) {
             for quota in overridden(&place, quotas, &overrides).iter() {
                 let live = self
                     .live

@@ -75,6 +75,7 @@ impl PolicyChoice {
     pub fn configuration(choices: &[Self]) -> Config {
         let mut config = Config::default();
         config.limits.quotas = Quotas::NONE;
+        config.limits.rest = Quotas::NONE;
         config.neighbours.quotas = Quotas::NONE;
         config.services = choices.iter().enumerate().map(|(index, choice)| choice.service(index)).collect();
         config

@@ -28,6 +28,7 @@ pub fn forged(scale: &Scale) -> Result<()> {
     let config = format!(
         "mode = \"enforce\"\n[limits]\npackets = \"none\"\nbytes = \"none\"\nsyn = {{ rate = \"{RATE}/s\", burst = \"{BURST}\" }}\n\
          [limits.neighbours]\npackets = \"none\"\nsyn = \"none\"\nescalate = false\n\
+         [limits.rest]\nicmp = \"none\"\n\
          [[service]]\nname = \"probe\"\nprotocol = \"tcp\"\nports = [9]\n"
     );
     let gateway = Gateway::start(&lab, &config)?;

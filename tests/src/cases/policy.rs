@@ -35,6 +35,8 @@ pub trait Draft: Sized {
     fn class(self, class: u32, dimension: Dimension, limit: Limit) -> Self;
     /// A limit of every neighbourhood.
     fn neighbours(self, dimension: Dimension, limit: Limit) -> Self;
+    /// What all sources together have, of what is no service's.
+    fn rest(self, dimension: Dimension, limit: Limit) -> Self;
     /// What a prefix is; covering prefixes are the caller's to include.
     fn list(self, prefix: &str, flags: u32, class: u32) -> Self;
     /// What was said live of a prefix; 0: nothing.
@@ -72,6 +74,13 @@ impl Draft for Stand {
     fn neighbours(mut self, dimension: Dimension, limit: Limit) -> Self {
         self.settings.neighbours.each[dimension as usize] = limit;
         self.settings.neighbours_own |= u64::from(bit(dimension));
+        self
+    }
+
+    fn rest(mut self, dimension: Dimension, limit: Limit) -> Self {
+        let none = &mut self.settings.services[0];
+        none.total.iter_mut().for_each(|total| total.each[dimension as usize] = limit);
+        none.totals |= bit(dimension);
         self
     }
 

@@ -65,6 +65,21 @@ fn sources() -> Vec<Case> {
         .gets(udp("2001:db8::9"), Reason::Ok)
         .gets(udp("203.0.113.9"), Reason::TotalPackets)
         .gets(ip("203.0.113.9", SERVER).udp(PORT, 54), Reason::Ok),
+        Case::under(
+            "sources share a total of what is no service's",
+            Stand::new()
+                .rest(Dimension::Udp, limit(Dimension::Udp, 1, 2))
+                .rest(Dimension::Icmp, limit(Dimension::Icmp, 1, 1))
+                .serve(Offer::udp(54)),
+        )
+        .gets(udp("192.0.2.9"), Reason::Ok)
+        // A fragment behind the first is no service's, whatever it is of.
+        .gets(ip("203.0.113.9", SERVER).protocol(17).payload(&[0; 64]).fragment(64, false), Reason::Ok)
+        .gets(udp("2001:db8::9"), Reason::TotalUdp)
+        .gets(ip("203.0.113.9", SERVER).udp(PORT, 54), Reason::Ok)
+        .gets(syn(), Reason::Ok)
+        .gets(ping(), Reason::Ok)
+        .gets(ping(), Reason::TotalIcmp),
     ]
 }
 

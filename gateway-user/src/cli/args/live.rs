@@ -17,7 +17,7 @@ pub enum LimitVerb {
     /// Set a limit until the next reload or restart, or for a time
     #[command(after_help = "Example:\n  gateway limit set class/partners packets 500k/s --burst 1M --for 2h")]
     Set {
-        /// default, neighbours, class/NAME, service/NAME, or total/NAME for all sources of a service together
+        /// default, neighbours, class/NAME, service/NAME, or all sources together: total/NAME at a service, rest at none
         #[arg(value_name = "WHERE")]
         place: Place,
         /// What it counts
@@ -39,7 +39,7 @@ pub enum LimitVerb {
     /// Take a limit away until the next reload or restart
     #[command(after_help = "Example:\n  gateway limit unset default icmp")]
     Unset {
-        /// default, neighbours, class/NAME, service/NAME or total/NAME
+        /// default, neighbours, rest, class/NAME, service/NAME or total/NAME
         #[arg(value_name = "WHERE")]
         place: Place,
         /// What it counts

@@ -164,6 +164,17 @@ fn a_key_replaces_its_own_default_alone() {
 }
 
 #[test]
+fn what_is_no_services_has_a_total() {
+    let config = accepted("[limits.rest]\nudp = { rate = \"2k/s\" }\nicmp = \"none\"\nsyn.rate = \"1k/s\"\n");
+    let rest = &config.limits.rest;
+    assert_eq!(rest.get(Dimension::Udp), Some(quota(Dimension::Udp, "2k/s", None)));
+    assert_eq!(rest.get(Dimension::Syn), Some(quota(Dimension::Syn, "1k/s", None)));
+    assert!(rest.is_lifted(Dimension::Icmp));
+    assert_eq!(rest.get(Dimension::Packets), None);
+    assert_eq!(config.limits.quotas, Limits::default().quotas);
+}
+
+#[test]
 fn services_may_share_what_does_not_overlap() {
     let service = |name: &str, protocol: &str, ports: &str, addresses: &str| {
         format!(

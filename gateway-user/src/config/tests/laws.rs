@@ -30,6 +30,7 @@ fn piece() -> impl Strategy<Value = String> {
         "[ban]",
         "[service]",
         "[limits.neighbours]",
+        "[limits.rest]",
         "\n",
         "\r\n",
         " = ",

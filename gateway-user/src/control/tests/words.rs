@@ -4,7 +4,7 @@ use crate::control::words::{Place, Prefix, PrefixError};
 
 #[test]
 fn places_read_as_they_print() {
-    for text in ["default", "neighbours", "class/partners", "service/api", "total/api"] {
+    for text in ["default", "neighbours", "rest", "class/partners", "service/api", "total/api"] {
         assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
     }
     for text in ["", "Default", "class", "class/", "zone/x", "service/a b", "class/\u{1b}[31m"] {

@@ -27,7 +27,7 @@ pub enum Order {
     Drops,
 }
 
-/// Where a limit holds: `default`, `neighbours`, `class/NAME`, `service/NAME` or `total/NAME`.
+/// Where a limit holds: `default`, `neighbours`, `rest`, `class/NAME`, `service/NAME` or `total/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Place {
@@ -35,6 +35,8 @@ pub enum Place {
     Default,
     /// Each neighbourhood of sources.
     Neighbours,
+    /// All sources together, at no service.
+    Rest,
     /// Each source of this class.
     Class(String),
     /// Each source, at this service.
@@ -45,7 +47,9 @@ pub enum Place {
 
 /// A text that is not a [`Place`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no place for a limit; write default, neighbours, class/NAME, service/NAME or total/NAME")]
+#[error(
+    "{0:?} is no place for a limit; write default, neighbours, rest, class/NAME, service/NAME or total/NAME"
+)]
 pub struct PlaceError(String);
 
 impl FromStr for Place {
@@ -56,6 +60,7 @@ impl FromStr for Place {
         match text {
             "default" => return Ok(Self::Default),
             "neighbours" => return Ok(Self::Neighbours),
+            "rest" => return Ok(Self::Rest),
             _ => {}
         }
         let (kind, name) = text.split_once('/').ok_or_else(unknown)?;
@@ -76,6 +81,7 @@ impl fmt::Display for Place {
         match self {
             Self::Default => f.write_str("default"),
             Self::Neighbours => f.write_str("neighbours"),
+            Self::Rest => f.write_str("rest"),
             Self::Class(name) => write!(f, "class/{name}"),
             Self::Service(name) => write!(f, "service/{name}"),
             Self::Total(name) => write!(f, "total/{name}"),

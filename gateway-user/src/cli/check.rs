@@ -110,6 +110,7 @@ fn text(config: &Config) -> String {
     }
     lines.push("limits:".to_owned());
     for (place, quotas) in places(config) {
+        let place = place.to_string();
         for quota in quotas.iter() {
             lines.push(format!(
                 "  {place:<20} {:<8} {quota}, burst {}",

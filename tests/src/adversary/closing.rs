@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{PLAIN, Read, Scenario, Site, honest};
 use crate::builder::flags;
@@ -58,18 +58,25 @@ fn end(tcp: &mut ByHand<'_>, site: &Site<'_>, length: i32, end: End) -> Result<(
         End::Reset => tcp.send(&tcp.at(length, &[]).flags(flags::RST))?,
         End::Client => {
             tcp.send(&tcp.at(length, &[]).flags(FIN))?;
-            tcp.answer(PATIENCE, |answer| answer.flags & flags::FIN != 0)?;
+            closed(tcp)?;
             tcp.ack = tcp.ack.wrapping_add(1);
             tcp.write(length + 1, &[])?;
         }
         End::Server => {
             site.listener.hang_up(tcp.local);
-            tcp.answer(PATIENCE, |answer| answer.flags & flags::FIN != 0)?;
+            closed(tcp)?;
             tcp.ack = tcp.ack.wrapping_add(1);
             tcp.send(&tcp.at(length, &[]).flags(FIN))?;
         }
     }
     thread::sleep(PAUSE);
+    Ok(())
+}
+
+/// Waits until the server closes.
+fn closed(tcp: &ByHand<'_>) -> Result<()> {
+    let answer = tcp.answer(PATIENCE, |answer| answer.flags & flags::FIN != 0)?;
+    ensure!(answer.is_some(), "{} does not close {}", tcp.remote, tcp.local);
     Ok(())
 }
 

@@ -115,6 +115,8 @@ fn serve(
     let mut open: Vec<(usize, TcpStream)> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let mut idle = true;
+        // Before connections are accepted: whoever is named is among them then.
+        let closing = mem::take(&mut *hung_up.lock().unwrap_or_else(PoisonError::into_inner));
         let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
         while open.len() < OPEN
             && let Ok((stream, peer)) = listener.accept()
@@ -126,7 +128,6 @@ fn serve(
             records.push(Delivered { peer, bytes: Vec::new(), total: 0, closed: false });
             idle = false;
         }
-        let closing = mem::take(&mut *hung_up.lock().unwrap_or_else(PoisonError::into_inner));
         open.retain_mut(|(index, stream)| {
             let before = records[*index].total;
             let stays = receive(stream, &mut records[*index]) && !closing.contains(&records[*index].peer);

@@ -5,7 +5,6 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
 
 use super::cookies::{config, text, warm_up};
@@ -14,7 +13,7 @@ use super::{Scale, servers};
 use crate::builder::{Frame, between, flags};
 use crate::lab::{
     Counters, FLOOD_V4, FLOOD_V6, Flood, FloodReport, Flooding, Gateway, Https, Lab, Outcome, Pace, Program,
-    Sockets, Sources, Template,
+    ProgramClock, Sockets, Sources, Template,
 };
 
 /// How many honest requests start in a second.
@@ -74,7 +73,7 @@ struct Served {
     sent: f64,
     taken: f64,
     /// Time in the program for a packet.
-    program_ns: u64,
+    program_ns: f64,
     before: Sockets,
     peak: Sockets,
     server: Counters,
@@ -196,14 +195,14 @@ impl Row {
         let (server, resent_before) = (Counters::read(&lab.server)?, resent()?);
         let before = Sockets::read(&lab.server)?;
         let statistics = enable_stats(Stats::RunTime)?;
-        let (time, runs) = cost(&lab)?;
+        let clock = ProgramClock::of(&lab)?;
         let floods = self.flood(&lab)?;
         thread::sleep(Duration::from_secs(1));
         let target = servers()[usize::from(self.v6)];
         let https = Https { server: (target, 443).into(), timeout: TIMEOUT, ..Https::new(&nginx) };
         let requests = || https.run_steadily(&lab.attacker, RATE, ROUND * self.rounds);
         let (outcome, peak) = Sockets::peak(&lab.server, requests)?;
-        let (time_after, runs_after) = cost(&lab)?;
+        let program_ns = clock.ns_a_packet()?;
         drop(statistics);
         let reports = floods.into_iter().map(Flooding::stop).collect::<Result<Vec<_>>>()?;
         if let Some(gateway) = gateway.filter(|_| outcome.failed > 0) {
@@ -216,7 +215,7 @@ impl Row {
             taken: reports.first().map_or(1.0, |report| {
                 report.delivered as f64 / (report.delivered + report.dropped).max(1) as f64
             }),
-            program_ns: (time_after - time) / (runs_after - runs).max(1),
+            program_ns,
             before,
             peak,
             server: Counters::read(&lab.server)?.since(&server),
@@ -260,7 +259,7 @@ impl Row {
         let Served { outcome, sent, taken, program_ns, before, peak, server, resent } = served;
         println!("{bar}: {}: {}", self.name(), text(outcome));
         println!(
-            "{bar}:   flood {sent:.0}/s at {:?}, {:.2} % taken; {program_ns} ns a packet in the program; {resent} segments \
+            "{bar}:   flood {sent:.0}/s at {:?}, {:.2} % taken; {program_ns:.0} ns a packet in the program; {resent} segments \
              sent again",
             self.pace,
             taken * 100.0
@@ -294,16 +293,6 @@ impl Row {
         }
         missed
     }
-}
-
-/// Time in the program on the attack's side, and how often it ran.
-fn cost(lab: &Lab) -> Result<(u64, u64)> {
-    let text = lab.server.run("ip", &["-d", "link", "show", "dev", lab.attack_side()])?;
-    let id = text.split("prog/xdp id ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    let id: u32 = id.context("no program on the interface")?.parse()?;
-    let program =
-        loaded_programs().flatten().find(|program| program.id() == id).context("the program is gone")?;
-    Ok((program.run_time().as_nanos() as u64, program.run_count()))
 }
 
 /// One frame of a flood to the server.

@@ -9,13 +9,15 @@ use aya::sys::{Stats, enable_stats};
 use gateway_common::abi::cookies;
 use gateway_tests::builder::{between, flags};
 use gateway_tests::cases::{Draft as _, Offer};
-use gateway_tests::lab::{FLOOD_V4, Flood, Lab, PlainListener, Program, SERVER_V4, Sources, Template};
+use gateway_tests::lab::{
+    FLOOD_V4, Flood, Lab, PlainListener, Program, ProgramClock, SERVER_V4, Sources, Template,
+};
 use gateway_user::host::Stand;
 use serde_json::{Value, json};
 
 use crate::filters::Standing;
 use crate::gate::{PORT, greet};
-use crate::line::{ProgramClock, RECEIVER, SENDER};
+use crate::line::{RECEIVER, SENDER};
 use crate::spread::Spread;
 
 /// How long each flood lasts.

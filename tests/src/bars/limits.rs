@@ -39,8 +39,10 @@ enum From {
     Networks(u32),
 }
 
-const PACKETS: &str = "packets = { rate = \"20k/s\", burst = \"40k\" }\nbytes = \"none\"\n";
-const BYTES: &str = "packets = \"none\"\nbytes = { rate = \"100Mbit/s\", burst = \"4MiB\" }\n";
+const PACKETS: &str = "packets = { rate = \"20k/s\", burst = \"40k\" }\nbytes = \"none\"\n\
+    neighbours.packets = \"none\"\n";
+const BYTES: &str = "packets = \"none\"\nbytes = { rate = \"100Mbit/s\", burst = \"4MiB\" }\n\
+    neighbours.packets = \"none\"\n";
 const NEIGHBOURS: &str = "packets = { rate = \"20k/s\", burst = \"40k\" }\nbytes = \"none\"\n\
     neighbours.packets = { rate = \"20k/s\", burst = \"40k\" }\n";
 const CASES: [Case; 6] = [
@@ -132,9 +134,8 @@ fn one(case: &Case, seconds: u64) -> Result<f64> {
     let lab = Lab::new()?;
     lab.silence_attacker()?;
     let config = format!(
-        "mode = \"enforce\"\n[limits]\nneighbours.syn = \"none\"\n{}{}syn = \"none\"\nudp = \"none\"\nicmp = \"none\"\n",
-        case.limits,
-        if case.limits == NEIGHBOURS { "" } else { "neighbours.packets = \"none\"\n" }
+        "mode = \"enforce\"\n[limits]\nneighbours.syn = \"none\"\n{}syn = \"none\"\nudp = \"none\"\nicmp = \"none\"\n",
+        case.limits
     );
     // Each sending CPU meets the program in its own queue.
     let queues = case.cpus.to_string();

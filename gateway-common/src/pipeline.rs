@@ -49,6 +49,9 @@ pub struct Scratch {
     /// Of a SYN to a service that requires TLS, and of no other packet: it is known that connections to its address and port end
     /// here.
     pub is_local: bool,
+    /// Of a SYN of which that is known: by how many bits this host scales the windows of such connections; 0: not at all, as far as
+    /// is known.
+    pub scale: u8,
     /// The answer to it.
     pub answer: SynAck,
     /// Its connection, towards a gated service.

@@ -226,7 +226,7 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
 
     #[inline(always)]
     fn reply(&self, at: u32, answer: &SynAck) -> bool {
-        reply::write(self.context, at, answer)
+        reply::write::<FRAGS>(self.context, at, answer)
     }
 
     #[inline(always)]

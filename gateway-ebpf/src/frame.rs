@@ -85,6 +85,36 @@ unsafe fn words<const N: usize>(start: usize) -> [u8; N] {
     bytes
 }
 
+/// Reads a word as it is.
+///
+/// # Safety
+/// `at` is the address of 4 bytes of packet memory.
+#[inline(always)]
+pub(crate) unsafe fn get32(at: usize) -> u32 {
+    // SAFETY: by the word of the caller.
+    u32::from_ne_bytes(unsafe { words(at) })
+}
+
+/// Writes a word as it is, for the reason of [`words`].
+///
+/// # Safety
+/// `at` is the address of 4 bytes of packet memory.
+#[inline(always)]
+pub(crate) unsafe fn put32(at: usize, word: u32) {
+    // SAFETY: the word lies in packet memory, by the word of the caller.
+    unsafe { asm!("*(u32 *)({0} + 0) = {1}", in(reg) at, in(reg) u64::from(word), options(nostack)) };
+}
+
+/// The same of two bytes.
+///
+/// # Safety
+/// `at` is the address of 2 bytes of packet memory.
+#[inline(always)]
+pub(crate) unsafe fn put16(at: usize, word: u16) {
+    // SAFETY: as in put32.
+    unsafe { asm!("*(u16 *)({0} + 0) = {1}", in(reg) at, in(reg) u64::from(word), options(nostack)) };
+}
+
 /// What a step needs.
 struct Turn<'a, F, T> {
     frame: &'a F,

@@ -1,5 +1,7 @@
 //! Whom on this host a packet is for.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{BPF_FIB_LKUP_RET_FWD_DISABLED, bpf_fib_lookup as Route, bpf_sock},
@@ -8,11 +10,14 @@ use aya_ebpf::{
 };
 use gateway_common::{env::Receiver, packet::Packet};
 
-use crate::{ends::Ends, socket::TCP_LISTEN};
+use crate::{ends::Ends, socket::TCP_LISTEN, words::zeroed};
 
 /// Address families of include/linux/socket.h.
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
+/// Words of a question for a route.
+const ROUTE_WORDS: usize = size_of::<Route>() / size_of::<u64>();
+const _: () = assert!(ROUTE_WORDS * size_of::<u64>() == size_of::<Route>());
 
 /// Asks for the socket of a TCP or UDP packet.
 #[inline(always)]
@@ -35,12 +40,14 @@ pub(crate) fn of(context: &XdpContext, packet: &Packet, forwarding: bool) -> Rec
 /// (`bpf_ipv4_fib_lookup` in net/core/filter.c), so no address is filled in.
 #[inline(always)]
 fn is_forwarding(context: &XdpContext, ipv6: bool) -> bool {
+    let mut route = MaybeUninit::uninit();
+    let route: *mut Route = zeroed::<ROUTE_WORDS>(&mut route).as_mut_ptr().cast();
     // SAFETY: zeros are valid for a structure of numbers.
-    let mut route: Route = unsafe { core::mem::zeroed() };
+    let route = unsafe { &mut *route };
     route.family = if ipv6 { AF_INET6 } else { AF_INET };
     route.ifindex = context.ingress_ifindex() as u32;
     // SAFETY: the helper reads and writes the structure of the size that it is told.
-    let answer = unsafe { bpf_fib_lookup(context.as_ptr(), &raw mut route, size_of::<Route>() as i32, 0) };
+    let answer = unsafe { bpf_fib_lookup(context.as_ptr(), route, size_of::<Route>() as i32, 0) };
     answer != i64::from(BPF_FIB_LKUP_RET_FWD_DISABLED)
 }
 

@@ -1,58 +1,70 @@
 //! Turns a frame into the answer to it.
 
-use core::hint::black_box;
-
-use aya_ebpf::{
-    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
-    programs::XdpContext,
+use aya_ebpf::{helpers::bpf_xdp_adjust_tail, programs::XdpContext};
+use gateway_common::{
+    frame::Frame as _,
+    wire::synack::{IPV4_WORDS, IPV6_WORDS, SynAck, TCP_WORDS, TCP_WORDS_ALL},
 };
-use gateway_common::wire::synack::SynAck;
+
+use crate::frame::{XdpFrame, get32, put16, put32};
 
 /// The shortest frame, less its checksum (`ETH_ZLEN`): what is shorter, some cards pad and some refuse.
 const FRAME_MIN: u32 = 60;
-/// Both hardware addresses.
-const ADDRESSES: u32 = 12;
+/// Words of both hardware addresses.
+const ADDRESSES: usize = 3;
 /// Highest offset of an IP header: behind two VLAN tags.
 const AT_MAX: u32 = 22;
 
 /// Writes the answer's headers from offset `at` on, swaps the hardware addresses and keeps what lies between: VLAN tags. False
 /// where the driver gives no room, or a group was addressed; then nothing is changed.
-/// A function of its own, as [`crate::socket::cookie`].
-#[inline(never)]
-pub(crate) fn write(context: &XdpContext, at: u32, answer: &SynAck) -> bool {
-    let mut addresses = [0_u16; ADDRESSES as usize / 2];
-    // SAFETY: the context is the kernel's own; addresses has room for what is read.
-    let read = unsafe { bpf_xdp_load_bytes(context.ctx, 0, addresses.as_mut_ptr().cast(), ADDRESSES) };
+#[inline(always)]
+pub(crate) fn write<const FRAGS: bool>(context: &XdpContext, at: u32, answer: &SynAck) -> bool {
+    let frame = XdpFrame::<FRAGS>(context);
     // The first bit on the wire is the lowest of the first byte.
-    if read != 0 || addresses[0].to_be() >> 8 & 1 != 0 || at > AT_MAX {
+    if at > AT_MAX || frame.u8(0).is_none_or(|first| first & 1 != 0) {
         return false;
     }
-    let end = at + answer.ip_length + answer.tcp_length;
-    let wanted = if end < FRAME_MIN { FRAME_MIN } else { end };
-    // SAFETY: as above.
-    let there = unsafe { bpf_xdp_get_buff_len(context.ctx) } as i32;
-    // SAFETY: as above; nothing keeps a pointer into the frame.
-    if unsafe { bpf_xdp_adjust_tail(context.ctx, wanted as i32 - there) } != 0 {
+    let end = at + 4 * (answer.ip_words + answer.tcp_words);
+    let (there, wanted) = (frame.length(), end.max(FRAME_MIN));
+    // SAFETY: the context is the kernel's own; nothing keeps a pointer into the frame.
+    if wanted != there && unsafe { bpf_xdp_adjust_tail(context.ctx, wanted.wrapping_sub(there) as i32) } != 0
+    {
         return false;
     }
-    let [a, b, c, d, e, f] = addresses;
-    let mut turned = [d, e, f, a, b, c];
-    // With the zeros behind the header that fill the frame up.
-    let tcp_length = black_box(u64::from(wanted.wrapping_sub(at + answer.ip_length) & 63)) as u32;
-    if tcp_length == 0 {
+    // With constant lengths, which the verifier can follow.
+    match (answer.ip_words as usize == IPV4_WORDS, answer.tcp_words as usize == TCP_WORDS) {
+        (true, true) => fill::<IPV4_WORDS, TCP_WORDS>(context, at, answer),
+        (true, false) => fill::<IPV4_WORDS, TCP_WORDS_ALL>(context, at, answer),
+        (false, true) => fill::<IPV6_WORDS, TCP_WORDS>(context, at, answer),
+        (false, false) => fill::<IPV6_WORDS, TCP_WORDS_ALL>(context, at, answer),
+    }
+}
+
+/// Fills a frame of the right length.
+#[inline(always)]
+fn fill<const IP: usize, const TCP: usize>(context: &XdpContext, at: u32, answer: &SynAck) -> bool {
+    let (first, start) = (context.data(), context.data() + at as usize);
+    let end = start + 4 * (IP + TCP);
+    // Two bytes more: the shortest of these headers, without VLAN tags, leave so many to fill up.
+    let room = if IP + TCP == IPV4_WORDS + TCP_WORDS { 2 } else { 0 };
+    if end + room > context.data_end() || first + 4 * ADDRESSES > context.data_end() {
         return false;
     }
-    let ip = answer.ip.as_ptr().cast_mut();
-    // SAFETY: as above. The lengths are those of headers, and what is read has them: 12 bytes of turned, 20 or 40 of ip, up
-    // to 63 of tcp.
+    // SAFETY: all that is read and written lies before data_end, as just checked.
     unsafe {
-        let _ = bpf_xdp_store_bytes(context.ctx, 0, turned.as_mut_ptr().cast(), ADDRESSES);
-        if answer.ip_length == 20 {
-            let _ = bpf_xdp_store_bytes(context.ctx, at, ip.cast(), 20);
-        } else {
-            let _ = bpf_xdp_store_bytes(context.ctx, at, ip.cast(), 40);
+        let [a, b, c] = [0, 1, 2].map(|word| get32(first + 4 * word));
+        put32(first, b >> 16 | c << 16);
+        put32(first + 4, c >> 16 | a << 16);
+        put32(first + 8, a >> 16 | b << 16);
+        for (word, value) in answer.ip[..IP].iter().enumerate() {
+            put32(start + 4 * word, value.to_be());
         }
-        let tcp = answer.tcp.as_ptr().cast_mut();
-        bpf_xdp_store_bytes(context.ctx, at + answer.ip_length, tcp.cast(), tcp_length) == 0
+        for (word, value) in answer.tcp[..TCP].iter().enumerate() {
+            put32(start + 4 * (IP + word), value.to_be());
+        }
+        if room != 0 {
+            put16(end, 0);
+        }
     }
+    true
 }

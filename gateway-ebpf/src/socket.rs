@@ -3,7 +3,7 @@
 //! The socket structures are read at offsets that the loader takes from the running kernel's BTF; the verifier checks each
 //! read against that BTF again.
 
-use core::hint::black_box;
+use core::{hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{
     Global,
@@ -19,7 +19,7 @@ use gateway_common::{
     packet::{Packet, flags},
 };
 
-use crate::{constants, ends::Ends};
+use crate::{constants, ends::Ends, words::zeroed};
 
 /// States of include/net/tcp_states.h in which a client is heard that has completed its handshake.
 const TCP_ESTABLISHED: u32 = 1;
@@ -90,7 +90,8 @@ fn headers<const WORDS: usize>(
     ends: &mut Ends,
     helper: impl FnOnce(*mut u8, u32, *mut u8, u32) -> i64,
 ) -> i64 {
-    let mut tcp = [0_u64; WORDS];
+    let mut tcp = MaybeUninit::uninit();
+    let tcp: &mut [u64; WORDS] = zeroed(&mut tcp);
     // SAFETY: tcp has room for length bytes, by the word of the caller; the verifier checks it.
     let read = unsafe { bpf_xdp_load_bytes(context.ctx, transport, tcp.as_mut_ptr().cast(), length) };
     if read != 0 {

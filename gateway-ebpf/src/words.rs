@@ -2,6 +2,7 @@
 
 use core::{
     intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd},
+    mem::MaybeUninit,
     ptr::NonNull,
 };
 
@@ -9,6 +10,17 @@ use gateway_common::{
     abi::{SET_WORDS, SLOT_WORDS, WAYS},
     env::{Slots, Words},
 };
+
+/// Words that are zero. Written one by one: LLVM would call a function that writes byte by byte.
+#[inline(always)]
+pub(crate) fn zeroed<const N: usize>(words: &mut MaybeUninit<[u64; N]>) -> &mut [u64; N] {
+    for word in 0..N {
+        // SAFETY: the word is one of N, and zeros are a value of it.
+        unsafe { words.as_mut_ptr().cast::<u64>().add(word).write_volatile(0) };
+    }
+    // SAFETY: all of them were just written.
+    unsafe { words.assume_init_mut() }
+}
 
 /// A map value of `N` words, which lives as long as the program runs.
 #[derive(Clone, Copy)]

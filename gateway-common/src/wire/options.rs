@@ -1,6 +1,6 @@
 //! TCP options of a SYN (RFC 9293 section 3.1, RFC 7323, RFC 2018): what a SYN cookie must keep.
 
-use core::ops::ControlFlow;
+use core::{hint::black_box, ops::ControlFlow};
 
 use crate::frame::{Frame, Task};
 
@@ -49,8 +49,42 @@ impl Options {
     #[inline(always)]
     pub fn read<F: Frame>(frame: &F, position: u32, end: u32) -> Self {
         let mut options = Self { position, end, ..Self::default() };
-        frame.take_steps(OPTIONS_MAX, &mut options);
+        if options.take_usual(frame).is_none() {
+            frame.take_steps(OPTIONS_MAX, &mut options);
+        }
         options
+    }
+
+    /// Takes at once what most SYNs have: the segment size, and behind it nothing, or what Linux sends. Nothing where there is
+    /// something else.
+    #[inline(always)]
+    fn take_usual<F: Frame>(&mut self, frame: &F) -> Option<()> {
+        let length = self.end.wrapping_sub(self.position);
+        if length == 0 {
+            return Some(());
+        }
+        if u16::from_be_bytes(frame.bytes(self.position)?) != 0x0204 {
+            return None;
+        }
+        if length == 4 {
+            return Some(());
+        }
+        // SACK permitted, timestamps, nothing, window scale. Hidden, or LLVM compares the offset of before the addition, and the
+        // verifier learns nothing of the one after it.
+        let rest = u128::from_be_bytes(frame.bytes(black_box(self.position + 4))?);
+        let (kinds, timestamp, scale) = ((rest >> 96) as u32, (rest >> 64) as u32, rest as u32);
+        if length != 20 || kinds != 0x0402_080a || scale >> 8 != 0x01_0303 {
+            return None;
+        }
+        *self = Self {
+            has_scale: true,
+            scale: (scale as u8).min(SCALE_MAX),
+            has_sack: true,
+            has_timestamps: true,
+            timestamp,
+            ..*self
+        };
+        Some(())
     }
 
     /// Takes one option; nothing after the last.
@@ -77,7 +111,7 @@ impl Options {
             (kind::SCALE, 3) => {
                 let scale = frame.u8(at + 2)?;
                 self.has_scale = true;
-                self.scale = if scale > SCALE_MAX { SCALE_MAX } else { scale };
+                self.scale = scale.min(SCALE_MAX);
             }
             (kind::SACK, 2) => self.has_sack = true,
             (kind::TIMESTAMPS, 10) => {
@@ -117,6 +151,27 @@ mod tests {
             ..Options::default()
         };
         assert_eq!(read(&bytes), all);
+    }
+
+    /// Whether what most SYNs have is read at once changes nothing.
+    #[test]
+    fn what_is_usual_is_read_as_everything_else() {
+        let one_by_one = |bytes: &[u8]| {
+            let mut options = Options { end: bytes.len() as u32, ..Options::default() };
+            bytes.take_steps(OPTIONS_MAX, &mut options);
+            Options { position: 0, end: 0, ..options }
+        };
+        let linux = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 1, 2, 0, 0, 0, 0, 1, 3, 3, 7];
+        for length in 0..=linux.len() {
+            assert_eq!(read(&linux[..length]), one_by_one(&linux[..length]), "{length} bytes");
+        }
+        for at in 0..linux.len() {
+            for byte in 0..=u8::MAX {
+                let mut other = linux;
+                other[at] = byte;
+                assert_eq!(read(&other), one_by_one(&other), "byte {at} is {byte}");
+            }
+        }
     }
 
     #[test]

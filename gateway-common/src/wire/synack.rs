@@ -19,12 +19,14 @@ const OPTION_SACK: u32 = 1 << 4;
 const WINDOW: u16 = 64_240;
 /// Hops of an answer, as Linux's default.
 const HOPS: u8 = 64;
-/// Lengths of the headers.
-const IPV4: usize = 20;
-const IPV6: usize = 40;
-const TCP: usize = 20;
-const MSS: usize = 4;
-const ALL_OPTIONS: usize = 20;
+/// Words of the headers; of TCP's with the segment size alone, and with all options.
+pub const IPV4_WORDS: usize = 5;
+/// Of IPv6.
+pub const IPV6_WORDS: usize = 10;
+/// Of TCP with the segment size alone.
+pub const TCP_WORDS: usize = 6;
+/// Of TCP with all options.
+pub const TCP_WORDS_ALL: usize = 10;
 
 /// What the cookie says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,109 +52,90 @@ pub struct Terms {
     pub scale: u8,
 }
 
-/// The answer's headers.
-#[derive(Clone, Copy, Debug)]
+/// The answer's headers, as words of 32 bits.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct SynAck {
-    /// The IP header, and behind it zeros.
-    pub ip: [u8; IPV6],
-    /// Length of the IP header.
-    pub ip_length: u32,
-    /// The TCP header, and behind it zeros.
-    pub tcp: [u8; 64],
-    /// Length of the TCP header.
-    pub tcp_length: u32,
-}
-
-impl Default for SynAck {
-    fn default() -> Self {
-        Self { ip: [0; IPV6], ip_length: 0, tcp: [0; 64], tcp_length: 0 }
-    }
+    /// The IP header.
+    pub ip: [u32; IPV6_WORDS],
+    /// How many words of it count: [`IPV4_WORDS`] or [`IPV6_WORDS`].
+    pub ip_words: u32,
+    /// The TCP header.
+    pub tcp: [u32; TCP_WORDS_ALL],
+    /// How many words of it count: [`TCP_WORDS`] or [`TCP_WORDS_ALL`].
+    pub tcp_words: u32,
 }
 
 impl SynAck {
-    /// Writes the answer to a SYN. A function of its own in the kernel: its stack is added to its caller's alone.
-    #[inline(never)]
+    /// Writes the answer to a SYN.
+    #[inline(always)]
     pub fn write(&mut self, syn: &Packet, options: &Options, terms: &Terms) {
-        *self = Self::default();
-        self.write_tcp(syn, options, terms);
-        let sum = if syn.ipv6 { self.write_ipv6(syn) } else { self.write_ipv4(syn) };
+        let sum = self.write_tcp(syn, options, terms);
+        let addresses = if syn.ipv6 { self.write_ipv6(syn) } else { self.write_ipv4(syn) };
         // Both pseudo headers end with protocol and length (RFC 9293 section 3.1, RFC 8200 section 8.1).
-        let sum = sum + u32::from(IpProto::Tcp as u8) + self.tcp_length;
-        let sum = sum + sum_of::<64>(&self.tcp);
-        put16(&mut self.tcp, 16, checksum(sum));
+        let sum = sum + addresses + u32::from(IpProto::Tcp as u8) + 4 * self.tcp_words;
+        self.tcp[4] = u32::from(checksum(sum)) << 16;
     }
 
+    /// Gives back the header's sum.
     #[inline(always)]
-    fn write_tcp(&mut self, syn: &Packet, options: &Options, terms: &Terms) {
+    fn write_tcp(&mut self, syn: &Packet, options: &Options, terms: &Terms) -> u32 {
         let tcp = &mut self.tcp;
-        put16(tcp, 0, syn.destination_port);
-        put16(tcp, 2, syn.source_port);
-        put32(tcp, 4, terms.cookie.sequence);
-        put32(tcp, 8, syn.sequence.wrapping_add(1));
-        tcp[13] = flags::SYN | flags::ACK;
-        put16(tcp, 14, WINDOW);
-        tcp[20] = kind::MSS;
-        tcp[21] = 4;
-        put16(tcp, 22, terms.cookie.mss);
-        let mut length = TCP + MSS;
-        if terms.keeps && options.has_timestamps {
+        let has_all = terms.keeps && options.has_timestamps;
+        let words = if has_all { TCP_WORDS_ALL } else { TCP_WORDS };
+        tcp[0] = join(syn.destination_port, syn.source_port);
+        tcp[1] = terms.cookie.sequence;
+        tcp[2] = syn.sequence.wrapping_add(1);
+        tcp[3] = (words as u32) << 28 | u32::from(flags::SYN | flags::ACK) << 16 | u32::from(WINDOW);
+        tcp[4] = 0;
+        tcp[5] = bytes([kind::MSS, 4, 0, 0]) | u32::from(terms.cookie.mss);
+        self.tcp_words = words as u32;
+        let mut sum = sum_of(&tcp[..TCP_WORDS]);
+        if has_all {
             let has_sack = terms.sack && options.has_sack;
             let has_scale = terms.scale != NO_SCALE && options.has_scale;
             let kept = if has_scale { options.scale } else { NO_SCALE };
             let kept = u32::from(kept) | if has_sack { OPTION_SACK } else { 0 };
             let filler = |wanted, kind| if wanted { kind } else { kind::NOP };
-            tcp[24] = filler(has_sack, kind::SACK);
-            tcp[25] = filler(has_sack, 2);
-            tcp[26] = kind::TIMESTAMPS;
-            tcp[27] = 10;
-            put32(tcp, 28, timestamp(terms.clock, kept));
-            put32(tcp, 32, options.timestamp);
-            tcp[36] = kind::NOP;
-            tcp[37] = filler(has_scale, kind::SCALE);
-            tcp[38] = filler(has_scale, 3);
-            tcp[39] = filler(has_scale, terms.scale);
-            length = TCP + ALL_OPTIONS;
+            tcp[6] = bytes([filler(has_sack, kind::SACK), filler(has_sack, 2), kind::TIMESTAMPS, 10]);
+            tcp[7] = timestamp(terms.clock, kept);
+            tcp[8] = options.timestamp;
+            let scale = |byte| filler(has_scale, byte);
+            tcp[9] = bytes([kind::NOP, scale(kind::SCALE), scale(3), scale(terms.scale)]);
+            sum += sum_of(&tcp[TCP_WORDS..]);
         }
-        tcp[12] = (length as u8 / 4) << 4;
-        self.tcp_length = length as u32;
+        sum
     }
 
     /// Gives back the sum of the addresses.
     #[inline(always)]
     fn write_ipv4(&mut self, syn: &Packet) -> u32 {
         let ip = &mut self.ip;
-        ip[0] = 0x45;
-        put16(ip, 2, (IPV4 as u32 + self.tcp_length) as u16);
+        ip[0] = 0x4500_0000 | 4 * (IPV4_WORDS as u32 + self.tcp_words);
         // Do not fragment.
-        ip[6] = 0x40;
-        ip[8] = HOPS;
-        ip[9] = IpProto::Tcp as u8;
-        put32(ip, 12, syn.destination.as_v4());
-        put32(ip, 16, syn.source.as_v4());
-        self.ip_length = IPV4 as u32;
-        let sum = sum_of::<IPV6>(&self.ip);
-        put16(&mut self.ip, 10, checksum(sum));
-        halves(syn.destination.as_v4()) + halves(syn.source.as_v4())
+        ip[1] = 0x4000;
+        ip[2] = bytes([HOPS, IpProto::Tcp as u8, 0, 0]);
+        ip[3] = syn.destination.as_v4();
+        ip[4] = syn.source.as_v4();
+        self.ip_words = IPV4_WORDS as u32;
+        let addresses = sum_of(&ip[3..IPV4_WORDS]);
+        ip[2] |= u32::from(checksum(sum_of(&ip[..3]) + addresses));
+        addresses
     }
 
     /// Gives back the sum of the addresses.
     #[inline(always)]
     fn write_ipv6(&mut self, syn: &Packet) -> u32 {
         let ip = &mut self.ip;
-        ip[0] = 0x60;
-        put16(ip, 4, self.tcp_length as u16);
-        ip[6] = IpProto::Tcp as u8;
-        ip[7] = HOPS;
-        let mut sum = 0;
-        for (at, address) in [(8, syn.destination), (24, syn.source)] {
-            for (at, word) in [(at, address.high), (at + 8, address.low)] {
-                put32(ip, at, (word >> 32) as u32);
-                put32(ip, at + 4, word as u32);
-                sum += halves((word >> 32) as u32) + halves(word as u32);
+        ip[0] = 0x6000_0000;
+        ip[1] = join((4 * self.tcp_words) as u16, u16::from_be_bytes([IpProto::Tcp as u8, HOPS]));
+        for (at, address) in [(2, syn.destination), (6, syn.source)] {
+            for (at, word) in [(at, address.high), (at + 2, address.low)] {
+                ip[at] = (word >> 32) as u32;
+                ip[at + 1] = word as u32;
             }
         }
-        self.ip_length = IPV6 as u32;
-        sum
+        self.ip_words = IPV6_WORDS as u32;
+        sum_of(&ip[2..])
     }
 }
 
@@ -167,27 +150,22 @@ const fn timestamp(clock: u32, kept: u32) -> u32 {
     }
 }
 
+/// Four bytes as a word.
 #[inline(always)]
-fn put16<const N: usize>(bytes: &mut [u8; N], at: usize, value: u16) {
-    let [high, low] = value.to_be_bytes();
-    bytes[at] = high;
-    bytes[at + 1] = low;
+const fn bytes(bytes: [u8; 4]) -> u32 {
+    u32::from_be_bytes(bytes)
 }
 
+/// Two halves as a word.
 #[inline(always)]
-fn put32<const N: usize>(bytes: &mut [u8; N], at: usize, value: u32) {
-    put16(bytes, at, (value >> 16) as u16);
-    put16(bytes, at + 2, value as u16);
+fn join(high: u16, low: u16) -> u32 {
+    u32::from(high) << 16 | u32::from(low)
 }
 
-/// The sum of the 16-bit words.
+/// The sum of the 16-bit halves of words.
 #[inline(always)]
-fn sum_of<const N: usize>(bytes: &[u8; N]) -> u32 {
-    let mut sum = 0;
-    for at in 0..N / 2 {
-        sum += u32::from(u16::from_be_bytes([bytes[at * 2], bytes[at * 2 + 1]]));
-    }
-    sum
+fn sum_of(words: &[u32]) -> u32 {
+    words.iter().fold(0, |sum, word| sum + halves(*word))
 }
 
 #[inline(always)]

@@ -32,12 +32,24 @@ pub(crate) fn drop_flood(context: XdpContext) -> u32 {
     if is_flood(&context) { XDP_DROP } else { XDP_PASS }
 }
 
+/// Drops what goes to the networks of floods: forged addresses are elsewhere, and answers to them are nobody's work here.
+#[xdp]
+pub(crate) fn drop_answers(context: XdpContext) -> u32 {
+    if has_flood_address(&context, [30, 38]) { XDP_DROP } else { XDP_PASS }
+}
+
 /// Whether a frame comes from the networks of floods.
 #[inline(always)]
 pub(crate) fn is_flood(context: &XdpContext) -> bool {
+    has_flood_address(context, [26, 22])
+}
+
+/// Whether the address at this offset, of IPv4 and of IPv6, is of the networks of floods.
+#[inline(always)]
+fn has_flood_address(context: &XdpContext, [v4, v6]: [usize; 2]) -> bool {
     match get16(context, 12) {
-        Some(0x0800) => get32(context, 26).is_some_and(is_flood_v4),
-        Some(0x86dd) => match (get32(context, 22), get32(context, 26)) {
+        Some(0x0800) => get32(context, v4).is_some_and(is_flood_v4),
+        Some(0x86dd) => match (get32(context, v6), get32(context, v6 + 4)) {
             (Some(first), Some(second)) => is_flood_v6(first, second),
             _ => false,
         },

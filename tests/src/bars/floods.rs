@@ -5,7 +5,6 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use aya::sys::{Stats, enable_stats};
 
 use super::cookies::{config, text, warm_up};
 use super::flood::{PACES, reasons};
@@ -13,7 +12,7 @@ use super::{Scale, servers};
 use crate::builder::{Frame, between, flags};
 use crate::lab::{
     Counters, FLOOD_V4, FLOOD_V6, Flood, FloodReport, Flooding, Gateway, Https, Lab, Outcome, Pace, Program,
-    ProgramClock, Sockets, Sources, Template,
+    Sockets, Sources, Template,
 };
 
 /// How many honest requests start in a second.
@@ -72,8 +71,6 @@ struct Served {
     /// Frames of the flood, in a second, and the share that the server's interface had room for.
     sent: f64,
     taken: f64,
-    /// Time in the program for a packet.
-    program_ns: f64,
     before: Sockets,
     peak: Sockets,
     server: Counters,
@@ -177,7 +174,7 @@ impl Row {
 
     /// Honest requests over the flood's own cable: whoever is honest shares its queue.
     fn serve(&self) -> Result<Served> {
-        let lab = Lab::new()?;
+        let lab = Lab::without_answers()?;
         let nginx = lab.nginx()?;
         let program = match self.filter {
             Filter::Best => Some(Program::DropFlood),
@@ -194,16 +191,12 @@ impl Row {
         let resent = || Ok::<_, anyhow::Error>(Counters::read(&lab.attacker)?.get("TcpRetransSegs"));
         let (server, resent_before) = (Counters::read(&lab.server)?, resent()?);
         let before = Sockets::read(&lab.server)?;
-        let statistics = enable_stats(Stats::RunTime)?;
-        let clock = ProgramClock::of(&lab)?;
         let floods = self.flood(&lab)?;
         thread::sleep(Duration::from_secs(1));
         let target = servers()[usize::from(self.v6)];
         let https = Https { server: (target, 443).into(), timeout: TIMEOUT, ..Https::new(&nginx) };
         let requests = || https.run_steadily(&lab.attacker, RATE, ROUND * self.rounds);
         let (outcome, peak) = Sockets::peak(&lab.server, requests)?;
-        let program_ns = clock.ns_a_packet()?;
-        drop(statistics);
         let reports = floods.into_iter().map(Flooding::stop).collect::<Result<Vec<_>>>()?;
         if let Some(gateway) = gateway.filter(|_| outcome.failed > 0) {
             reasons(&lab, &gateway)?;
@@ -215,7 +208,6 @@ impl Row {
             taken: reports.first().map_or(1.0, |report| {
                 report.delivered as f64 / (report.delivered + report.dropped).max(1) as f64
             }),
-            program_ns,
             before,
             peak,
             server: Counters::read(&lab.server)?.since(&server),
@@ -256,11 +248,10 @@ impl Row {
     }
 
     fn print(&self, bar: &str, served: &Served) {
-        let Served { outcome, sent, taken, program_ns, before, peak, server, resent } = served;
+        let Served { outcome, sent, taken, before, peak, server, resent } = served;
         println!("{bar}: {}: {}", self.name(), text(outcome));
         println!(
-            "{bar}:   flood {sent:.0}/s at {:?}, {:.2} % taken; {program_ns:.0} ns a packet in the program; {resent} segments \
-             sent again",
+            "{bar}:   flood {sent:.0}/s at {:?}, {:.2} % taken; {resent} segments sent again",
             self.pace,
             taken * 100.0
         );

@@ -50,7 +50,7 @@ impl Case {
 
     /// Nanoseconds a packet in the program.
     fn sample(self, seed: u64) -> Result<f64> {
-        let lab = Lab::new()?;
+        let lab = Lab::without_answers()?;
         lab.server.sysctl(&[("net/ipv4/tcp_syncookies", "2")])?;
         let server = SocketAddr::new(SERVER_V4.into(), PORT);
         let listener = PlainListener::start(&lab.server, server)?;

@@ -114,6 +114,20 @@ impl Lab {
     /// # Errors
     /// Where a program or a right is missing: ask [`missing`] first.
     pub fn new() -> Result<Self> {
+        Self::with(Program::Pass)
+    }
+
+    /// The same, whose attacker's stack has no work with what is sent to the addresses that floods forge: on other networks
+    /// they are somewhere else.
+    ///
+    /// # Errors
+    /// As [`Lab::new`].
+    pub fn without_answers() -> Result<Self> {
+        Self::with(Program::DropAnswers)
+    }
+
+    /// `far`: what is on the attacker's end.
+    fn with(far: Program) -> Result<Self> {
         namespace::remove_leftovers();
         let [client, attacker, server] = ["client", "attacker", "server"].map(Namespace::new);
         let (client, attacker, server) = (client?, attacker?, server?);
@@ -123,10 +137,7 @@ impl Lab {
                 .with_context(|| format!("cannot connect {} with {}", server.name(), far.name()))?;
         }
         routes(&client, &attacker, &server, &to_attacker)?;
-        let far = [
-            Attached::new(&client, Program::Pass, &[FAR])?,
-            Attached::new(&attacker, Program::Pass, &[FAR])?,
-        ];
+        let far = [Attached::new(&client, Program::Pass, &[FAR])?, Attached::new(&attacker, far, &[FAR])?];
         let (client_side, attack_side) = (to_client.near, to_attacker.near);
         Ok(Self { _far: far, client_side, attack_side, client, attacker, server })
     }

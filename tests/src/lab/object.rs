@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub enum Program {
     Drop,
     /// Drops what comes from [`super::FLOOD_V4`] and [`super::FLOOD_V6`]'s networks: the best that a filter could do.
     DropFlood,
+    /// Drops what goes to them: what the attacker's end has where nobody is to answer for forged addresses.
+    DropAnswers,
     /// Counts, and lets everything through.
     CountPass,
     /// Counts, and drops everything.
@@ -55,6 +58,7 @@ impl Program {
             Self::Pass => "pass",
             Self::Drop => "drop",
             Self::DropFlood => "drop_flood",
+            Self::DropAnswers => "drop_answers",
             Self::CountPass => "count_pass",
             Self::CountDrop => "count_drop",
             Self::CookieHelpers => "cookie_helpers",
@@ -160,11 +164,12 @@ pub(crate) fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     Ok(program)
 }
 
-/// Moves the receiving of an interface to kernel threads, and those to one CPU.
+/// Moves the receiving of an interface to kernel threads, and those to one CPU, where they go before all processes: as a card's
+/// interrupt does, and unlike the threads by themselves.
 pub(crate) fn receive_on(namespace: &Namespace, interface: &str, cpu: usize) -> Result<()> {
     // /sys shows the interfaces of the namespace that it was mounted in, so here `ip netns exec` is right.
     let write = format!("echo 1 > /sys/class/net/{interface}/threaded");
-    output(std::process::Command::new("ip").args(["netns", "exec", namespace.name(), "sh", "-c", &write]))?;
+    output(Command::new("ip").args(["netns", "exec", namespace.name(), "sh", "-c", &write]))?;
     let mut cpus = CpuSet::new();
     cpus.set(cpu)?;
     let wanted = format!("napi/{interface}-");
@@ -172,6 +177,7 @@ pub(crate) fn receive_on(namespace: &Namespace, interface: &str, cpu: usize) -> 
         let threads = kernel_threads(&wanted)?;
         for thread in &threads {
             sched_setaffinity(*thread, &cpus).context("cannot pin the receiving thread")?;
+            output(Command::new("chrt").args(["--fifo", "--pid", "1", &thread.to_string()]))?;
         }
         if !threads.is_empty() {
             return Ok(());

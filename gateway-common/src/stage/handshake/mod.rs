@@ -148,7 +148,9 @@ fn plan<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
     if !is_on && !requires_tls(service) {
         return;
     }
-    scratch.is_local = ends_here(context, scratch).is_some();
+    let scale = ends_here(context, scratch);
+    scratch.is_local = scale.is_some();
+    scratch.scale = scale.unwrap_or(0);
     // In monitor mode nothing is sent.
     if is_on && context.settings.mode == mode::ENFORCE && scratch.is_local {
         scratch.handshake.is_to_answer = true;
@@ -266,8 +268,7 @@ pub fn socket<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
 #[inline(always)]
 pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     scratch.handshake.share = Share { near: 0, ..Share::default() };
-    let Some(scale) = ends_here(context, scratch) else { return Step::Continue(()) };
-    let Scratch { packet, network, .. } = scratch;
+    let Scratch { packet, network, scale, answer, .. } = scratch;
     let Some(cookie) = context.env.syn_cookie(packet, network.transport) else {
         return Step::Continue(());
     };
@@ -278,10 +279,10 @@ pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
         clock: context.env.tcp_clock(),
         keeps: is_told(policy::COOKIE_OPTIONS),
         sack: is_told(policy::SACK),
-        scale: if scale == 0 { NO_SCALE } else { scale },
+        scale: if *scale == 0 { NO_SCALE } else { *scale },
     };
     let options = Options::read(frame, network.transport + 20, packet.payload);
-    scratch.answer.write(packet, &options, &terms);
+    answer.write(packet, &options, &terms);
     replace(frame, context, scratch);
     if !context.env.reply(at, &scratch.answer) {
         return Step::Continue(());

@@ -1,3 +1,5 @@
+use std::vec::Vec;
+
 use super::*;
 use crate::packet::Address;
 
@@ -34,48 +36,67 @@ fn answer(ipv6: bool, options: &Options, terms: Terms) -> SynAck {
     answer
 }
 
-/// What a receiver computes over correct bytes.
+/// The bytes of a header on the wire.
+fn on_wire(words: &[u32], count: u32) -> Vec<u8> {
+    words[..count as usize].iter().flat_map(|word| word.to_be_bytes()).collect()
+}
+
+fn ip(answer: &SynAck) -> Vec<u8> {
+    on_wire(&answer.ip, answer.ip_words)
+}
+
+fn tcp(answer: &SynAck) -> Vec<u8> {
+    on_wire(&answer.tcp, answer.tcp_words)
+}
+
+/// The sum that a receiver computes; [`CORRECT`] over correct bytes.
+fn received(bytes: &[u8], pseudo: u32) -> u16 {
+    let words = bytes.chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    checksum(words.sum::<u32>() + pseudo)
+}
+
 const CORRECT: u16 = 0;
 
 #[test]
 fn checksums_are_right() {
     for terms in [LINUX, Terms { keeps: false, ..LINUX }] {
         let v4 = answer(false, &offer(), terms);
-        assert_eq!(checksum(sum_of::<IPV6>(&v4.ip)), CORRECT);
-        let addresses = sum_of::<8>(v4.ip[12..20].first_chunk().unwrap());
-        assert_eq!(checksum(addresses + 6 + v4.tcp_length + sum_of::<64>(&v4.tcp)), CORRECT);
+        assert_eq!(received(&ip(&v4), 0), CORRECT);
         let v6 = answer(true, &offer(), terms);
-        let addresses = sum_of::<32>(v6.ip[8..40].first_chunk().unwrap());
-        assert_eq!(checksum(addresses + 6 + v6.tcp_length + sum_of::<64>(&v6.tcp)), CORRECT);
+        for (answer, addresses) in [(v4, 12), (v6, 8)] {
+            let segment = [&ip(&answer)[addresses..], &tcp(&answer)].concat();
+            assert_eq!(received(&segment, 6 + 4 * answer.tcp_words), CORRECT);
+        }
     }
 }
 
 #[test]
 fn addresses_ports_and_numbers_are_turned_round() {
     let v4 = answer(false, &offer(), LINUX);
-    assert_eq!((v4.ip_length, v4.tcp_length), (20, 40));
-    assert_eq!(v4.ip[..10], [0x45, 0, 0, 60, 0, 0, 0x40, 0, 64, 6]);
-    assert_eq!(v4.ip[12..20], [198, 51, 100, 1, 192, 0, 2, 9]);
-    assert_eq!(v4.tcp[..4], [1, 187, 0x9c, 0x40]);
-    assert_eq!(v4.tcp[4..8], 0xdead_beef_u32.to_be_bytes());
-    assert_eq!(v4.tcp[8..12], [0; 4], "the SYN's sequence number, wrapped");
-    assert_eq!(v4.tcp[12..16], [0xa0, 0x12, 0xfa, 0xf0]);
-    let v6 = answer(true, &offer(), LINUX);
-    assert_eq!(v6.ip[..8], [0x60, 0, 0, 0, 0, 40, 6, 64]);
-    assert_eq!((v6.ip[23], v6.ip[39]), (1, 9));
+    let (header, segment) = (ip(&v4), tcp(&v4));
+    assert_eq!((header.len(), segment.len()), (20, 40));
+    assert_eq!(header[..10], [0x45, 0, 0, 60, 0, 0, 0x40, 0, 64, 6]);
+    assert_eq!(header[12..], [198, 51, 100, 1, 192, 0, 2, 9]);
+    assert_eq!(segment[..4], [1, 187, 0x9c, 0x40]);
+    assert_eq!(segment[4..8], 0xdead_beef_u32.to_be_bytes());
+    assert_eq!(segment[8..12], [0; 4], "the SYN's sequence number, wrapped");
+    assert_eq!(segment[12..16], [0xa0, 0x12, 0xfa, 0xf0]);
+    let v6 = ip(&answer(true, &offer(), LINUX));
+    assert_eq!(v6[..8], [0x60, 0, 0, 0, 0, 40, 6, 64]);
+    assert_eq!((v6[23], v6[39]), (1, 9));
 }
 
 #[test]
 fn options_are_kept_in_the_timestamp() {
     let v4 = answer(false, &offer(), LINUX);
-    let kept = |answer: &SynAck| u32::from_be_bytes(*answer.tcp[28..32].first_chunk().unwrap());
-    assert_eq!(v4.tcp[20..28], [2, 4, 5, 180, 4, 2, 8, 10]);
-    assert_eq!(v4.tcp[32..40], [0, 0, 1, 2, 1, 3, 3, 7]);
-    assert_eq!(kept(&v4) & 0x3f, 9 | 0x10);
+    let segment = tcp(&v4);
+    assert_eq!(segment[20..28], [2, 4, 5, 180, 4, 2, 8, 10]);
+    assert_eq!(segment[31] & 0x3f, 9 | 0x10);
+    assert_eq!(segment[32..], [0, 0, 1, 2, 1, 3, 3, 7]);
     let terms = Terms { sack: false, scale: NO_SCALE, ..LINUX };
-    let bare = answer(false, &offer(), terms);
-    assert_eq!(kept(&bare) & 0x3f, 0xf);
-    assert_eq!((&bare.tcp[24..26], &bare.tcp[36..40]), (&[1, 1][..], &[1, 1, 1, 1][..]));
+    let bare = tcp(&answer(false, &offer(), terms));
+    assert_eq!(bare[31] & 0x3f, 0xf);
+    assert_eq!((&bare[24..26], &bare[36..]), (&[1, 1][..], &[1, 1, 1, 1][..]));
 }
 
 /// Without timestamps the kernel forgets the client's options, so the client must not be told of others.
@@ -83,8 +104,9 @@ fn options_are_kept_in_the_timestamp() {
 fn without_timestamps_only_the_segment_size_is_told() {
     let none = Options::default();
     for answer in [answer(false, &none, LINUX), answer(true, &offer(), Terms { keeps: false, ..LINUX })] {
-        assert_eq!((answer.tcp_length, answer.tcp[12]), (24, 0x60));
-        assert_eq!(answer.tcp[20..], [&[2, 4, 5, 180][..], &[0; 40]].concat());
+        let segment = tcp(&answer);
+        assert_eq!((segment.len(), segment[12]), (24, 0x60));
+        assert_eq!(segment[20..], [2, 4, 5, 180]);
     }
 }
 

@@ -45,9 +45,7 @@ pub(crate) fn write<const FRAGS: bool>(context: &XdpContext, at: u32, answer: &S
 fn fill<const IP: usize, const TCP: usize>(context: &XdpContext, at: u32, answer: &SynAck) -> bool {
     let (first, start) = (context.data(), context.data() + at as usize);
     let end = start + 4 * (IP + TCP);
-    // Two bytes more: the shortest of these headers, without VLAN tags, leave so many to fill up.
-    let room = if IP + TCP == IPV4_WORDS + TCP_WORDS { 2 } else { 0 };
-    if end + room > context.data_end() || first + 4 * ADDRESSES > context.data_end() {
+    if end > context.data_end() || first + 4 * ADDRESSES > context.data_end() {
         return false;
     }
     // SAFETY: all that is read and written lies before data_end, as just checked.
@@ -62,7 +60,8 @@ fn fill<const IP: usize, const TCP: usize>(context: &XdpContext, at: u32, answer
         for (word, value) in answer.tcp[..TCP].iter().enumerate() {
             put32(start + 4 * (IP + word), value.to_be());
         }
-        if room != 0 {
+        // The shortest of these headers, without VLAN tags, are two bytes shorter than a frame.
+        if IP + TCP == IPV4_WORDS + TCP_WORDS && end + 2 <= context.data_end() {
             put16(end, 0);
         }
     }

@@ -14,6 +14,25 @@ use gateway_common::frame::{Frame, OFFSET_MAX, Task};
 /// stage has checked it, and with each such distance the verifier would go through all later stages again.
 pub(crate) struct XdpFrame<'a, const FRAGS: bool>(pub(crate) &'a XdpContext);
 
+impl<const FRAGS: bool> XdpFrame<'_, FRAGS> {
+    /// The address of `N` bytes at an offset, if the frame has them.
+    #[inline(always)]
+    pub(crate) fn at<const N: usize>(&self, offset: u32) -> Option<usize> {
+        if offset > OFFSET_MAX {
+            return None;
+        }
+        let start = self.0.data() + offset as usize;
+        let mut after = start + N;
+        if N == 1 {
+            // LLVM makes `start >= end` of `start + 1 > end`, and from that form the verifier learns nothing
+            // (find_good_pkt_pointers in kernel/bpf/verifier.c).
+            // SAFETY: a move of a register onto itself.
+            unsafe { asm!("{0} = {0}", inout(reg) after, options(nomem, nostack)) };
+        }
+        if after > self.0.data_end() { None } else { Some(start) }
+    }
+}
+
 impl<const FRAGS: bool> Frame for XdpFrame<'_, FRAGS> {
     #[inline(always)]
     fn length(&self) -> u32 {
@@ -28,22 +47,8 @@ impl<const FRAGS: bool> Frame for XdpFrame<'_, FRAGS> {
 
     #[inline(always)]
     fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        if offset > OFFSET_MAX {
-            return None;
-        }
-        let start = self.0.data() + offset as usize;
-        let mut after = start + N;
-        if N == 1 {
-            // LLVM makes `start >= end` of `start + 1 > end`, and from that form the verifier learns nothing
-            // (find_good_pkt_pointers in kernel/bpf/verifier.c).
-            // SAFETY: a move of a register onto itself.
-            unsafe { asm!("{0} = {0}", inout(reg) after, options(nomem, nostack)) };
-        }
-        if after > self.0.data_end() {
-            return None;
-        }
-        // SAFETY: start..start + N lies before data_end by the check above.
-        Some(unsafe { words(start) })
+        // SAFETY: N bytes are there.
+        self.at::<N>(offset).map(|start| unsafe { words(start) })
     }
 
     #[inline(always)]

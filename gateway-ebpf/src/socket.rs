@@ -3,11 +3,11 @@
 //! The socket structures are read at offsets that the loader takes from the running kernel's BTF; the verifier checks each
 //! read against that BTF again.
 
-use core::{hint::black_box, mem::MaybeUninit};
+use core::{ffi::c_void, hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{
     Global,
-    bindings::bpf_sock,
+    bindings::{bpf_sock, tcphdr},
     helpers::{
         bpf_sk_release, bpf_skc_to_tcp_request_sock, bpf_skc_to_tcp_sock, bpf_tcp_check_syncookie,
         bpf_tcp_gen_syncookie, bpf_xdp_load_bytes,
@@ -19,7 +19,7 @@ use gateway_common::{
     packet::{Packet, flags},
 };
 
-use crate::{constants, ends::Ends, words::zeroed};
+use crate::{constants, ends::Ends, frame::XdpFrame, words::zeroed};
 
 /// States of include/net/tcp_states.h in which a client is heard that has completed its handshake.
 const TCP_ESTABLISHED: u32 = 1;
@@ -39,12 +39,16 @@ pub(crate) fn ask(context: &XdpContext, packet: &Packet, transport: u32, asked: 
     }
     read(socket, asked);
     let may_have = packet.tcp_flags & (flags::ACK | flags::RST | flags::SYN) == flags::ACK;
-    if may_have && matches!(asked.found, Found::Listener) {
-        let check = |ip: *mut u8, ip_length, tcp: *mut u8, tcp_length| {
-            // SAFETY: the socket is not yet released, and headers hands out memory of these lengths.
-            unsafe { bpf_tcp_check_syncookie(socket.cast(), ip.cast(), ip_length, tcp.cast(), tcp_length) }
-        };
-        asked.has_cookie = headers::<3>(context, transport, TCP_HEADER, &mut ends, check) == 0;
+    // In place: headers are in the first buffer of any frame.
+    let tcp = XdpFrame::<false>(context).at::<{ TCP_HEADER as usize }>(transport);
+    if may_have
+        && matches!(asked.found, Found::Listener)
+        && let Some(tcp) = tcp
+    {
+        let (ip, tcp) = (ends.ip().cast(), tcp as *mut tcphdr);
+        // SAFETY: the socket is not yet released, and both headers have these lengths.
+        let check = unsafe { bpf_tcp_check_syncookie(socket.cast(), ip, Ends::IP_LENGTH, tcp, TCP_HEADER) };
+        asked.has_cookie = check == 0;
     }
     // SAFETY: the reference is from bpf_skc_lookup_tcp, and is not used after this.
     unsafe { bpf_sk_release(socket.cast()) };
@@ -64,11 +68,15 @@ pub(crate) fn cookie(context: &XdpContext, packet: &Packet, transport: u32) -> i
     let length = black_box(u64::from(packet.payload.wrapping_sub(transport)) & 63) as u32;
     // SAFETY: a socket that the look-up gave, not yet released.
     if unsafe { (*socket).state } == TCP_LISTEN && length >= TCP_HEADER {
-        let make = |ip: *mut u8, ip_length, tcp: *mut u8, tcp_length| {
-            // SAFETY: as in ask.
-            unsafe { bpf_tcp_gen_syncookie(socket.cast(), ip.cast(), ip_length, tcp.cast(), tcp_length) }
-        };
-        made = headers::<8>(context, transport, length, &mut ends, make);
+        let mut header = MaybeUninit::uninit();
+        let header: *mut c_void = zeroed::<8>(&mut header).as_mut_ptr().cast();
+        // SAFETY: as in ask; there is room for 64 bytes, and length is less.
+        unsafe {
+            if bpf_xdp_load_bytes(context.ctx, transport, header, length) == 0 {
+                let (ip, tcp) = (ends.ip().cast(), header.cast());
+                made = bpf_tcp_gen_syncookie(socket.cast(), ip, Ends::IP_LENGTH, tcp, length);
+            }
+        }
     }
     // SAFETY: as in ask.
     unsafe { bpf_sk_release(socket.cast()) };
@@ -79,26 +87,6 @@ pub(crate) fn cookie(context: &XdpContext, packet: &Packet, transport: u32) -> i
 const NONE: i64 = -1;
 /// Bytes of a TCP header without options: all that is read of it to check a cookie.
 const TCP_HEADER: u32 = 20;
-
-/// Calls a helper with a packet's headers, of TCP with `length` bytes, at most eight times `WORDS`. Negative where that cannot
-/// be.
-#[inline(always)]
-fn headers<const WORDS: usize>(
-    context: &XdpContext,
-    transport: u32,
-    length: u32,
-    ends: &mut Ends,
-    helper: impl FnOnce(*mut u8, u32, *mut u8, u32) -> i64,
-) -> i64 {
-    let mut tcp = MaybeUninit::uninit();
-    let tcp: &mut [u64; WORDS] = zeroed(&mut tcp);
-    // SAFETY: tcp has room for length bytes, by the word of the caller; the verifier checks it.
-    let read = unsafe { bpf_xdp_load_bytes(context.ctx, transport, tcp.as_mut_ptr().cast(), length) };
-    if read != 0 {
-        return NONE;
-    }
-    helper(ends.ip(), Ends::IP_LENGTH, tcp.as_mut_ptr().cast(), length)
-}
 
 /// Whether the handshake of a TCP packet's connection is complete, so that its sender has shown where it is.
 #[inline(always)]

@@ -68,16 +68,7 @@ impl Filter {
             Self::Hashlimit => return hashlimit(lab).map(|()| standing),
             _ => {}
         }
-        // What comes through is dropped at the next best place, so that the stack's work is not measured.
-        let hook = format!("type filter hook ingress device {} priority 500;", lab.attack_side());
-        nft(
-            lab,
-            &[
-                "add table netdev rest".to_owned(),
-                format!("add chain netdev rest dropped {{ {hook} }}"),
-                "add rule netdev rest dropped counter drop".to_owned(),
-            ],
-        )?;
+        drop_passed(lab)?;
         Ok(standing)
     }
 
@@ -123,6 +114,19 @@ impl Standing {
             lab.server.enter(|| kernel.attach(name, index, Build::Plain, Driver::Native, None))??;
         Ok(Self::Gateway(Box::new(kernel), attached))
     }
+}
+
+/// Drops what comes through a filter at the next best place, so that the stack's work is not measured.
+pub(crate) fn drop_passed(lab: &Lab) -> Result<()> {
+    let hook = format!("type filter hook ingress device {} priority 500;", lab.attack_side());
+    nft(
+        lab,
+        &[
+            "add table netdev rest".to_owned(),
+            format!("add chain netdev rest dropped {{ {hook} }}"),
+            "add rule netdev rest dropped counter drop".to_owned(),
+        ],
+    )
 }
 
 fn nftables(lab: &Lab) -> Result<()> {

@@ -1,13 +1,15 @@
 //! What a packet costs: the gateway beside a bare drop and other filters. Writes `target/bench.json`.
 //!
 //! ```text
-//! bench [--quick] [--compare FILE] [paths|bans|gate|cookies|programs|filters]...
+//! bench [--quick] [--compare FILE] [PART]...
 //! ```
 
 #[path = "../bench/bans.rs"]
 mod bans;
 #[path = "../bench/compare.rs"]
 mod compare;
+#[path = "../bench/control.rs"]
+mod control;
 #[path = "../bench/cookies.rs"]
 mod cookies;
 #[path = "../bench/filters.rs"]
@@ -36,7 +38,7 @@ use gateway_tests::lab::missing;
 use serde_json::{Map, Value, json};
 
 /// The parts, in their order.
-const PARTS: [&str; 6] = ["paths", "bans", "gate", "cookies", "programs", "filters"];
+const PARTS: [&str; 7] = ["paths", "bans", "gate", "cookies", "programs", "filters", "control"];
 /// Where the figures go.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
 
@@ -77,6 +79,7 @@ fn measure(parts: &[&str], quick: bool) -> Result<Map<String, Value>> {
             "gate" => gate::measure(if quick { 5 } else { 15 })?,
             "cookies" => cookies::measure(if quick { 1 } else { 5 })?,
             "programs" => live::programs(if quick { 1 } else { 5 })?,
+            "control" => control::measure(quick)?,
             _ => live::filters(if quick { 1 } else { 3 })?,
         };
         document.insert((*part).to_owned(), figures);

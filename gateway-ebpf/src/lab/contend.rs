@@ -19,7 +19,11 @@ pub(crate) fn contend_swap(_context: XdpContext) -> u32 {
     // SAFETY: the pointer is to the aligned value of an array's entry that exists, and the operation is atomic.
     let (_, replaced) = unsafe {
         let current = word.read_volatile();
-        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, current, current + 1)
+        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
+            word,
+            current,
+            current + 1,
+        )
     };
     if replaced { XDP_DROP } else { XDP_ABORTED }
 }

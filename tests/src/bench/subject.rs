@@ -14,17 +14,15 @@ use ipnet::IpNet;
 
 /// Loads the program as the daemon would, with the real clock.
 pub(crate) fn gateway(interfaces: Vec<u32>) -> Result<Kernel> {
+    sized(interfaces, TableSizes::default(), true)
+}
+
+/// The same with tables of another size, and asking the host's TCP or not.
+pub(crate) fn sized(interfaces: Vec<u32>, tables: TableSizes, sockets: bool) -> Result<Kernel> {
     // The key that stands hash server names with.
     let identity = Identity { key: Stand::new().key.0, epoch: 0, abi: u64::from(ABI_VERSION) };
-    let options = LoadOptions {
-        identity,
-        tables: TableSizes::default(),
-        interfaces,
-        debug_log: false,
-        testing: false,
-        sockets: true,
-        pins: None,
-    };
+    let options =
+        LoadOptions { identity, tables, interfaces, debug_log: false, testing: false, sockets, pins: None };
     Kernel::load(&options).context("cannot load the gateway")
 }
 

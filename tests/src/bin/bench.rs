@@ -16,6 +16,8 @@ mod cookies;
 mod filters;
 #[path = "../bench/gate.rs"]
 mod gate;
+#[path = "../bench/growth.rs"]
+mod growth;
 #[path = "../bench/line.rs"]
 mod line;
 #[path = "../bench/live.rs"]
@@ -38,7 +40,7 @@ use gateway_tests::lab::missing;
 use serde_json::{Map, Value, json};
 
 /// The parts, in their order.
-const PARTS: [&str; 7] = ["paths", "bans", "gate", "cookies", "programs", "filters", "control"];
+const PARTS: [&str; 8] = ["paths", "bans", "gate", "cookies", "growth", "programs", "filters", "control"];
 /// Where the figures go.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
 
@@ -79,6 +81,7 @@ fn measure(parts: &[&str], quick: bool) -> Result<Map<String, Value>> {
             "gate" => gate::measure(if quick { 5 } else { 15 })?,
             "cookies" => cookies::measure(if quick { 1 } else { 5 })?,
             "programs" => live::programs(if quick { 1 } else { 5 })?,
+            "growth" => growth::measure(if quick { 3 } else { 9 })?,
             "control" => control::measure(quick)?,
             _ => live::filters(if quick { 1 } else { 3 })?,
         };

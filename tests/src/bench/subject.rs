@@ -5,9 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use aya::programs::{TestRun as _, Xdp};
+use aya::programs::{TestRun as _, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, TestRunOptions};
 use gateway_common::abi::{ABI_VERSION, Identity, Listing, Live};
+use gateway_tests::lab::Namespace;
 use gateway_user::host::{self, Stand};
 use gateway_user::kernel::{Kernel, LoadOptions, PolicySet, Prefixes, Program, TableSizes};
 use ipnet::IpNet;
@@ -65,6 +66,14 @@ impl Baseline {
         let xdp: &mut Xdp = ebpf.program_mut(name).context("the object lacks a program")?.try_into()?;
         xdp.load()?;
         Ok(Self { ebpf, name })
+    }
+
+    /// Puts it on an interface in generic mode, for as long as this is held.
+    pub(crate) fn attach(&mut self, namespace: &Namespace, interface: &str) -> Result<()> {
+        let program = self.ebpf.program_mut(self.name).context("the object lacks a program")?;
+        let xdp: &mut Xdp = program.try_into()?;
+        namespace.enter(|| xdp.attach(interface, XdpMode::Skb))??;
+        Ok(())
     }
 
     /// The program.

@@ -12,6 +12,8 @@ mod compare;
 mod control;
 #[path = "../bench/cookies.rs"]
 mod cookies;
+#[path = "../bench/cpus.rs"]
+mod cpus;
 #[path = "../bench/filters.rs"]
 mod filters;
 #[path = "../bench/gate.rs"]
@@ -40,7 +42,8 @@ use gateway_tests::lab::missing;
 use serde_json::{Map, Value, json};
 
 /// The parts, in their order.
-const PARTS: [&str; 8] = ["paths", "bans", "gate", "cookies", "growth", "programs", "filters", "control"];
+const PARTS: [&str; 9] =
+    ["paths", "bans", "gate", "cookies", "growth", "cpus", "programs", "filters", "control"];
 /// Where the figures go.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
 
@@ -82,6 +85,7 @@ fn measure(parts: &[&str], quick: bool) -> Result<Map<String, Value>> {
             "cookies" => cookies::measure(if quick { 1 } else { 5 })?,
             "programs" => live::programs(if quick { 1 } else { 5 })?,
             "growth" => growth::measure(if quick { 3 } else { 9 })?,
+            "cpus" => cpus::measure(if quick { 5 } else { 15 })?,
             "control" => control::measure(quick)?,
             _ => live::filters(if quick { 1 } else { 3 })?,
         };

@@ -45,7 +45,7 @@ enum Judge {
     /// A program of the lab's.
     Lab(&'static str),
     /// The gateway under a policy.
-    Gateway(Stand),
+    Gateway(Box<Stand>),
 }
 
 struct Case {
@@ -72,13 +72,14 @@ impl Case {
 }
 
 fn cases() -> [Case; 9] {
-    let one = || Judge::Gateway(Stand::new().each(Dimension::Packets, ample(Dimension::Packets)));
-    let over = || Judge::Gateway(Stand::new().each(Dimension::Packets, limit(Dimension::Packets, 10, 10)));
+    let gateway = |stand: Stand| Judge::Gateway(Box::new(stand));
+    let one = || gateway(Stand::new().each(Dimension::Packets, ample(Dimension::Packets)));
+    let over = || gateway(Stand::new().each(Dimension::Packets, limit(Dimension::Packets, 10, 10)));
     let many = || {
         let each = [Dimension::Packets, Dimension::Bytes, Dimension::Udp];
         let stand =
             each.into_iter().fold(Stand::new(), |stand, dimension| stand.each(dimension, ample(dimension)));
-        Judge::Gateway(stand.neighbours(Dimension::Packets, ample(Dimension::Packets)))
+        gateway(stand.neighbours(Dimension::Packets, ample(Dimension::Packets)))
     };
     [
         Case::new("bare XDP_DROP", Judge::Lab("drop")),

@@ -4,11 +4,15 @@
 
 #![no_std]
 #![no_main]
+#![expect(internal_features, reason = "core has no atomic operations for BPF but the intrinsics")]
+#![feature(core_intrinsics)]
 
 #[path = "lab/baseline.rs"]
 mod baseline;
 #[path = "lab/config.rs"]
 mod config;
+#[path = "lab/contend.rs"]
+mod contend;
 #[path = "lab/count.rs"]
 mod count;
 #[path = "lab/flood.rs"]

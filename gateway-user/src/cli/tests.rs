@@ -43,6 +43,9 @@ fn verbs_parse() {
         panic!("not run")
     };
     assert_eq!((run.interfaces.len(), run.mode, run.replace), (2, Some(Mode::Enforce), true));
+    assert_eq!(run.sources, 131_072);
+    let Verb::Run(run) = verb("gateway run --sources 1000000") else { panic!("not run") };
+    assert_eq!(run.sources, 1_000_000);
     let set = verb("gateway limit set class/partners syn 200/s --burst 400 --for 10m");
     let Verb::Limit(LimitVerb::Set { place, dimension, for_seconds, .. }) = set else { panic!("{set:?}") };
     assert_eq!(place, Place::Class("partners".into()));

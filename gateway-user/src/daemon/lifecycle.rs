@@ -36,7 +36,7 @@ impl Gateway {
         let interfaces = interfaces(&config)?;
         let kernel = Kernel::load(&LoadOptions {
             identity: fresh_identity(),
-            tables: TableSizes::default(),
+            tables: TableSizes { sources: arguments.0.sources, ..TableSizes::default() },
             interfaces: interfaces.iter().map(|interface| interface.index).collect(),
             debug_log: arguments.0.debug_log,
             testing: false,

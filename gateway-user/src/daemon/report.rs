@@ -1,5 +1,7 @@
 //! What the gateway tells of itself: status, metrics and sources.
 
+use std::{cmp::Reverse, collections::BinaryHeap};
+
 use gateway_common::{
     abi::{
         ABI_VERSION, BANS_MAX, Class, LINK_WAYS, Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS,
@@ -159,10 +161,14 @@ impl Gateway {
             Order::Drops => slot.words[SLOT_COUNTS] & 0xffff_ffff,
         };
         // Only as many as are asked for are kept: the table has room for a hundred thousand.
-        let mut heap = std::collections::BinaryHeap::new();
+        let mut heap: BinaryHeap<Reverse<(u64, usize, Row)>> = BinaryHeap::new();
         for (place, (table, slot)) in slots.enumerate().filter(|(_, (_, slot))| slot.words[SLOT_COUNTS] != 0)
         {
-            heap.push(std::cmp::Reverse((rank(&slot), place, Row { table, slot })));
+            let rank = rank(&slot);
+            if heap.len() == top && heap.peek().is_some_and(|least| rank <= least.0.0) {
+                continue;
+            }
+            heap.push(Reverse((rank, place, Row { table, slot })));
             if heap.len() > top {
                 heap.pop();
             }
@@ -170,7 +176,7 @@ impl Gateway {
         let now = self.clock();
         heap.into_sorted_vec()
             .into_iter()
-            .filter_map(|std::cmp::Reverse((_, _, row))| self.source_row(&row, now))
+            .filter_map(|Reverse((_, _, row))| self.source_row(&row, now))
             .collect()
     }
 

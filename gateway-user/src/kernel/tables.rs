@@ -4,6 +4,8 @@
 use std::{
     os::fd::{AsFd as _, AsRawFd as _},
     ptr::NonNull,
+    slice,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use aya::{Ebpf, maps::Map};
@@ -108,14 +110,13 @@ impl Tables {
     /// The occupied slots of a bucket table, or of first messages.
     pub fn slots(&self, table: Table) -> impl Iterator<Item = Slot> {
         let mapping = self.buckets(table);
-        let taken = |place: &usize| mapping.read(place * SLOT_WORDS + SLOT_KEY) != 0;
-        (0..mapping.words / SLOT_WORDS).filter(taken).map(|place| mapping.slot(place))
+        let places = mapping.parts::<SLOT_WORDS>().iter().enumerate();
+        places.filter(|(_, slot)| read(&slot[SLOT_KEY]) != 0).map(|(place, slot)| mapping.slot(place, slot))
     }
 
     /// What all slots of a bucket table have dropped, in the order of their places.
     pub fn drops(&self, table: Table) -> impl Iterator<Item = u32> {
-        let mapping = self.buckets(table);
-        (0..mapping.words / SLOT_WORDS).map(|place| mapping.read(place * SLOT_WORDS + SLOT_COUNTS) as u32)
+        self.buckets(table).parts::<SLOT_WORDS>().iter().map(|slot| read(&slot[SLOT_COUNTS]) as u32)
     }
 
     /// The slot at a place.
@@ -123,7 +124,8 @@ impl Tables {
     /// # Panics
     /// Where there is none.
     pub fn slot(&self, table: Table, place: usize) -> Slot {
-        self.buckets(table).slot(place)
+        let mapping = self.buckets(table);
+        mapping.slot(place, &mapping.parts::<SLOT_WORDS>()[place])
     }
 
     const fn buckets(&self, table: Table) -> &Mapping {
@@ -142,7 +144,7 @@ impl Tables {
             Table::Clients => &self.clients,
             _ => &self.connections,
         };
-        (0..mapping.words / LINK_WORDS).filter(|link| mapping.read(link * LINK_WORDS) != 0).count()
+        mapping.parts::<LINK_WORDS>().iter().filter(|link| read(&link[0]) != 0).count()
     }
 
     /// Slots of a table.
@@ -182,16 +184,22 @@ impl Mapping {
         Ok(Self { memory, words, regions })
     }
 
-    fn slot(&self, place: usize) -> Slot {
-        let words = std::array::from_fn(|word| self.read(place * SLOT_WORDS + word));
-        Slot { region: (place / (self.words / SLOT_WORDS / self.regions)) as u32, words }
+    fn slot(&self, place: usize, words: &[AtomicU64; SLOT_WORDS]) -> Slot {
+        // Regions are powers of two: a division for each slot would take longer than to read it.
+        let region = place >> (self.words / SLOT_WORDS / self.regions).trailing_zeros();
+        Slot { region: region as u32, words: words.each_ref().map(read) }
     }
 
-    fn read(&self, word: usize) -> u64 {
-        assert!(word < self.words, "word {word} of {}", self.words);
-        let Some(start) = NonNull::new(self.memory.as_mut_ptr().cast::<u64>()) else { return 0 };
-        // SAFETY: the mapping is page-aligned, lives as long as self, and has `words` words by the check above; the kernel
-        // writes whole words, so a volatile read sees one value or the other.
-        unsafe { start.add(word).read_volatile() }
+    /// All words, in parts of this length.
+    fn parts<const N: usize>(&self) -> &[[AtomicU64; N]] {
+        let Some(start) = NonNull::new(self.memory.as_mut_ptr().cast::<AtomicU64>()) else { return &[] };
+        // SAFETY: the mapping is page-aligned, has `words` words and lives as long as self; the kernel changes whole words,
+        // atomically, and nobody writes through this mapping.
+        let words = unsafe { slice::from_raw_parts(start.as_ptr(), self.words) };
+        words.as_chunks().0
     }
+}
+
+fn read(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Relaxed)
 }

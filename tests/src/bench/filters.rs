@@ -6,10 +6,10 @@ use gateway_tests::cases::{Draft as _, Offer, limit};
 use gateway_tests::lab::{Attached, Lab, Program};
 use gateway_user::host::Stand;
 use gateway_user::kernel::attach::{Attachment, Driver};
-use gateway_user::kernel::{Kernel, Program as Build};
+use gateway_user::kernel::{Kernel, Program as Build, TableSizes};
 use nix::net::if_::if_nametoindex;
 
-use crate::subject::{apply, gateway};
+use crate::subject::{apply, sized};
 
 /// Packets that each source may send in a second, and at once.
 pub(crate) const RATE: u64 = 2;
@@ -68,29 +68,16 @@ impl Filter {
             Self::Hashlimit => return hashlimit(lab).map(|()| standing),
             _ => {}
         }
-        // What comes through is dropped at the next best place, so that the stack's work is not measured.
-        let hook = format!("type filter hook ingress device {} priority 500;", lab.attack_side());
-        nft(
-            lab,
-            &[
-                "add table netdev rest".to_owned(),
-                format!("add chain netdev rest dropped {{ {hook} }}"),
-                "add rule netdev rest dropped counter drop".to_owned(),
-            ],
-        )?;
+        drop_passed(lab)?;
         Ok(standing)
     }
 
     /// Packets that it has let through: those that the rule behind it has counted.
     pub(crate) fn passed(self, lab: &Lab) -> Result<u64> {
-        let (text, before) = if self == Self::Hashlimit {
-            (lab.server.run("iptables", &["-w", "-t", "raw", "-v", "-S", "PREROUTING"])?, "-c ")
-        } else {
-            (lab.server.run("nft", &["list chain netdev rest dropped"])?, "packets ")
-        };
-        // The last line that counts is that of the drop rule.
-        let counted = text.rsplit(before).next().and_then(|rest| rest.split_whitespace().next());
-        counted.and_then(|word| word.parse().ok()).context("the drop rule does not count")
+        if self != Self::Hashlimit {
+            return passed(lab);
+        }
+        counted(&lab.server.run("iptables", &["-w", "-t", "raw", "-v", "-S", "PREROUTING"])?, "-c ")
     }
 
     fn gateway(self, lab: &Lab) -> Result<Standing> {
@@ -115,14 +102,43 @@ pub(crate) enum Standing {
 impl Standing {
     /// The gateway under a policy, on the server's interface for attackers.
     pub(crate) fn gateway(lab: &Lab, policy: &Stand) -> Result<Self> {
+        Self::sized(lab, policy, TableSizes::default(), true)
+    }
+
+    /// The same with tables of another size, and asking the host's TCP or not.
+    pub(crate) fn sized(lab: &Lab, policy: &Stand, tables: TableSizes, sockets: bool) -> Result<Self> {
         let name = lab.attack_side();
         let index = lab.server.enter(|| if_nametoindex(name))??;
-        let mut kernel = gateway(vec![index])?;
+        let mut kernel = sized(vec![index], tables, sockets)?;
         apply(&mut kernel, policy)?;
         let attached =
             lab.server.enter(|| kernel.attach(name, index, Build::Plain, Driver::Native, None))??;
         Ok(Self::Gateway(Box::new(kernel), attached))
     }
+}
+
+/// Drops what comes through a filter at the next best place, so that the stack's work is not measured.
+pub(crate) fn drop_passed(lab: &Lab) -> Result<()> {
+    let hook = format!("type filter hook ingress device {} priority 500;", lab.attack_side());
+    nft(
+        lab,
+        &[
+            "add table netdev rest".to_owned(),
+            format!("add chain netdev rest dropped {{ {hook} }}"),
+            "add rule netdev rest dropped counter drop".to_owned(),
+        ],
+    )
+}
+
+/// Packets that [`drop_passed`] has dropped.
+pub(crate) fn passed(lab: &Lab) -> Result<u64> {
+    counted(&lab.server.run("nft", &["list chain netdev rest dropped"])?, "packets ")
+}
+
+/// What the last line that counts has counted, that of the drop rule.
+fn counted(text: &str, before: &str) -> Result<u64> {
+    let word = text.rsplit(before).next().and_then(|rest| rest.split_whitespace().next());
+    word.and_then(|word| word.parse().ok()).context("the drop rule does not count")
 }
 
 fn nftables(lab: &Lab) -> Result<()> {

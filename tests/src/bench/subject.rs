@@ -5,26 +5,25 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use aya::programs::{TestRun as _, Xdp};
+use aya::programs::{TestRun as _, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, TestRunOptions};
 use gateway_common::abi::{ABI_VERSION, Identity, Listing, Live};
+use gateway_tests::lab::Namespace;
 use gateway_user::host::{self, Stand};
 use gateway_user::kernel::{Kernel, LoadOptions, PolicySet, Prefixes, Program, TableSizes};
 use ipnet::IpNet;
 
 /// Loads the program as the daemon would, with the real clock.
 pub(crate) fn gateway(interfaces: Vec<u32>) -> Result<Kernel> {
+    sized(interfaces, TableSizes::default(), true)
+}
+
+/// The same with tables of another size, and asking the host's TCP or not.
+pub(crate) fn sized(interfaces: Vec<u32>, tables: TableSizes, sockets: bool) -> Result<Kernel> {
     // The key that stands hash server names with.
     let identity = Identity { key: Stand::new().key.0, epoch: 0, abi: u64::from(ABI_VERSION) };
-    let options = LoadOptions {
-        identity,
-        tables: TableSizes::default(),
-        interfaces,
-        debug_log: false,
-        testing: false,
-        sockets: true,
-        pins: None,
-    };
+    let options =
+        LoadOptions { identity, tables, interfaces, debug_log: false, testing: false, sockets, pins: None };
     Kernel::load(&options).context("cannot load the gateway")
 }
 
@@ -67,6 +66,14 @@ impl Baseline {
         let xdp: &mut Xdp = ebpf.program_mut(name).context("the object lacks a program")?.try_into()?;
         xdp.load()?;
         Ok(Self { ebpf, name })
+    }
+
+    /// Puts it on an interface in generic mode, for as long as this is held.
+    pub(crate) fn attach(&mut self, namespace: &Namespace, interface: &str) -> Result<()> {
+        let program = self.ebpf.program_mut(self.name).context("the object lacks a program")?;
+        let xdp: &mut Xdp = program.try_into()?;
+        namespace.enter(|| xdp.attach(interface, XdpMode::Skb))??;
+        Ok(())
     }
 
     /// The program.

@@ -1,19 +1,25 @@
 //! What a packet costs: the gateway beside a bare drop and other filters. Writes `target/bench.json`.
 //!
 //! ```text
-//! bench [--quick] [--compare FILE] [paths|bans|gate|cookies|programs|filters]...
+//! bench [--quick] [--compare FILE] [PART]...
 //! ```
 
 #[path = "../bench/bans.rs"]
 mod bans;
 #[path = "../bench/compare.rs"]
 mod compare;
+#[path = "../bench/control.rs"]
+mod control;
 #[path = "../bench/cookies.rs"]
 mod cookies;
+#[path = "../bench/cpus.rs"]
+mod cpus;
 #[path = "../bench/filters.rs"]
 mod filters;
 #[path = "../bench/gate.rs"]
 mod gate;
+#[path = "../bench/growth.rs"]
+mod growth;
 #[path = "../bench/line.rs"]
 mod line;
 #[path = "../bench/live.rs"]
@@ -36,7 +42,8 @@ use gateway_tests::lab::missing;
 use serde_json::{Map, Value, json};
 
 /// The parts, in their order.
-const PARTS: [&str; 6] = ["paths", "bans", "gate", "cookies", "programs", "filters"];
+const PARTS: [&str; 9] =
+    ["paths", "bans", "gate", "cookies", "growth", "cpus", "programs", "filters", "control"];
 /// Where the figures go.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
 
@@ -77,6 +84,9 @@ fn measure(parts: &[&str], quick: bool) -> Result<Map<String, Value>> {
             "gate" => gate::measure(if quick { 5 } else { 15 })?,
             "cookies" => cookies::measure(if quick { 1 } else { 5 })?,
             "programs" => live::programs(if quick { 1 } else { 5 })?,
+            "growth" => growth::measure(if quick { 3 } else { 9 })?,
+            "cpus" => cpus::measure(if quick { 5 } else { 15 })?,
+            "control" => control::measure(quick)?,
             _ => live::filters(if quick { 1 } else { 3 })?,
         };
         document.insert((*part).to_owned(), figures);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::Lab;
@@ -35,6 +36,8 @@ pub struct Gateway<'a> {
     directory: TempDir,
     pins: PathBuf,
     program: PathBuf,
+    /// More arguments of `gateway run`.
+    arguments: Vec<String>,
 }
 
 impl<'a> Gateway<'a> {
@@ -44,14 +47,24 @@ impl<'a> Gateway<'a> {
     /// # Errors
     /// Where the daemon does not start; with its log.
     pub fn start(lab: &'a Lab, config: &str) -> Result<Self> {
+        let mut gateway = Self::prepare(lab, config, &[])?;
+        gateway.run()?;
+        Ok(gateway)
+    }
+
+    /// Writes the configuration for a daemon that is started later, with these arguments of `gateway run`.
+    ///
+    /// # Errors
+    /// Where the configuration cannot be written.
+    pub fn prepare(lab: &'a Lab, config: &str, arguments: &[&str]) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         remove_leftovers();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let pins = Path::new(BPFFS).join(format!("{PREFIX}{}-{number}", std::process::id()));
         let (directory, program) = (scratch()?, program()?);
-        let mut gateway = Self { lab, process: None, directory, pins, program };
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let gateway = Self { lab, process: None, directory, pins, program, arguments };
         gateway.write_config(config)?;
-        gateway.run()?;
         Ok(gateway)
     }
 
@@ -77,15 +90,7 @@ impl<'a> Gateway<'a> {
     /// # Errors
     /// Where it does not start; with its log.
     pub fn run(&mut self) -> Result<()> {
-        ensure!(self.process.is_none(), "the gateway runs already");
-        let log = File::create(self.path("log"))?;
-        let mut command = self.command(&["run"]);
-        command.arg("--pins").arg(&self.pins);
-        for interface in self.lab.interfaces() {
-            command.args(["--interface", interface]);
-        }
-        command.stdout(log.try_clone()?).stderr(log);
-        let mut process = self.lab.server.spawn(&mut command)?;
+        let mut process = self.spawn()?;
         let start = Instant::now();
         while !self.cli(&["status", "--json"])?.status.success() {
             let ended = process.child.try_wait()?;
@@ -96,6 +101,35 @@ impl<'a> Gateway<'a> {
         }
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Starts the daemon, and does not wait until it is ready.
+    ///
+    /// # Errors
+    /// Where it cannot be started, or runs already.
+    pub fn begin(&mut self) -> Result<()> {
+        self.process = Some(self.spawn()?);
+        Ok(())
+    }
+
+    fn spawn(&self) -> Result<Process> {
+        ensure!(self.process.is_none(), "the gateway runs already");
+        let log = File::create(self.path("log"))?;
+        let mut command = self.command(&["run"]);
+        command.arg("--pins").arg(&self.pins).args(&self.arguments);
+        for interface in self.lab.interfaces() {
+            command.args(["--interface", interface]);
+        }
+        command.stdout(log.try_clone()?).stderr(log);
+        self.lab.server.spawn(&mut command)
+    }
+
+    /// The daemon's process.
+    ///
+    /// # Errors
+    /// Where it is not running.
+    pub fn pid(&self) -> Result<Pid> {
+        Ok(self.process.as_ref().context("the gateway is not running")?.pid())
     }
 
     /// Ends the daemon as `kill -9` does; its program stays.
@@ -144,18 +178,36 @@ impl<'a> Gateway<'a> {
     /// # Errors
     /// Where the daemon does not answer.
     pub fn metrics(&self) -> Result<Metrics> {
-        let answer = self.lab.server.enter(|| -> Result<String> {
-            let mut stream = TcpStream::connect(SocketAddr::from(METRICS))?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        })??;
-        let (head, page) =
-            answer.split_once("\r\n\r\n").context("the metrics' answer has no end of header")?;
-        ensure!(head.starts_with("HTTP/1.1 200"), "metrics: {head}");
-        Ok(Metrics::parse(page))
+        Ok(Metrics::parse(&self.lab.server.enter(|| page("/metrics"))??))
+    }
+
+    /// Asks for the metrics so many times; how long each answer took, its connection included.
+    ///
+    /// # Errors
+    /// Where the daemon does not answer.
+    pub fn scrapes(&self, times: usize) -> Result<Vec<Duration>> {
+        self.lab.server.enter(|| {
+            let scrape = |_| {
+                let start = Instant::now();
+                page("/metrics").map(|_| start.elapsed())
+            };
+            (0..times).map(scrape).collect()
+        })?
+    }
+
+    /// Waits until the daemon answers that it is ready.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn wait_ready(&self) -> Result<()> {
+        let start = Instant::now();
+        self.lab.server.enter(|| {
+            while let Err(error) = page("/readyz") {
+                ensure!(start.elapsed() < PATIENCE, "the gateway is not ready: {error:#}; {}", self.log());
+                thread::sleep(Duration::from_micros(500));
+            }
+            Ok(())
+        })?
     }
 
     /// What the daemon has logged.
@@ -181,6 +233,19 @@ impl Drop for Gateway<'_> {
         drop(self.process.take());
         remove_pins(&self.pins);
     }
+}
+
+/// A page of the daemon's, from inside of the server's namespace.
+fn page(path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(SocketAddr::from(METRICS))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, page) = answer.split_once("\r\n\r\n").context("the answer has no end of header")?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+    Ok(page.to_owned())
 }
 
 /// The daemon's program: beside the test's own, and built there where it is missing.

@@ -10,6 +10,7 @@ pub use live::{AllowVerb, BlockVerb, LimitVerb, ModeArgs};
 
 use crate::config::{Driver, Mode, OnExit};
 use crate::control::words::Order;
+use crate::kernel::TableSizes;
 use crate::replay::{AllPorts, PolicyChoice};
 
 /// Where the configuration is unless said otherwise.
@@ -134,6 +135,11 @@ pub struct RunArgs {
     /// What SIGINT and SIGTERM leave behind
     #[arg(long, value_name = "WHAT")]
     pub on_exit: Option<OnExit>,
+    /// Sources tracked at once, 64 bytes each, rounded up to a power of two; with another number than the last run's, tables
+    /// begin empty
+    #[arg(long, value_name = "N", default_value_t = TableSizes::default().sources,
+        value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
+    pub sources: u32,
     /// Where maps and attachments are pinned; for tests, which need a place of their own
     #[arg(long, value_name = "DIR", hide = true, default_value = crate::kernel::pins::ROOT)]
     pub pins: PathBuf,

@@ -1,6 +1,8 @@
 //! Prefix sets as the kernel takes them: each entry says all that holds for it, what covering prefixes say included, so that
 //! one longest-prefix match answers.
 
+pub mod flat;
+
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;

@@ -1,16 +1,18 @@
 //! IPv4 prefixes with what is said of each, as flat arrays: most look-ups read one place, and none more than a few.
 //!
 //! A set is made of [`Chunk`]s, all of one size. The first [`REGIONS`] are regions, one for each /7 of the addresses. A region
-//! has two bits for each of its /24s: nothing is said of it; one thing is said of all of it, and it is one of the two that the
-//! region says of most /24s; or more than that, [`MORE`]. Then the /19 around it is searched for the address. The chunks behind
-//! the regions hold points for that: where in a /19 something else begins to be said, and what.
+//! has a bit for each of its /22s: something is said in it. Then the block, the /19 around it, has a code for each /24: nothing
+//! is said of it; one thing is said of all of it, and it is one of the two that the region says of most /24s; or
+//! [`MORE`]. Then the block's points are searched: where in it something else begins to be said, and what. They are in the
+//! chunks behind the regions.
 //!
 //! ```text
-//! region   what codes 0, 1 and 2 stand for | a code for each /24 | for each /19: its first point, and how many there are
+//! region   what codes 0, 1 and 2 stand for | a bit for each /22 | block, block, ...
+//! block    a code for each /24 | its first point | how many there are
 //! points   point, point, ...                a point: offset in the /19 in its upper half, what is said in its lower
 //! ```
 //!
-//! So the places that packets from anywhere read are 4 MiB at most, and a set has no memory for regions that say nothing.
+//! So packets from anywhere read half a MiB, which a CPU's cache holds, and a set has no memory for regions that say nothing.
 
 use crate::abi::{CLASSES, Listing};
 
@@ -21,13 +23,15 @@ pub const CHUNKS: usize = REGIONS + 640;
 /// One chunk of a set.
 pub type Chunk = [u32; CHUNK_WORDS];
 /// Words of a chunk.
-pub const CHUNK_WORDS: usize = BLOCKS_AT + 2 * BLOCKS;
+pub const CHUNK_WORDS: usize = BLOCKS_AT + BLOCK_WORDS * BLOCKS;
 
 /// Address bits below a region.
 pub const REGION_BITS: u32 = 25;
-/// Address bits below a /24.
-pub const PLACE_BITS: u32 = 8;
-/// Address bits below a /19, a block: what is searched when a code does not say all.
+/// Address bits below what a bit stands for.
+pub const BIT_BITS: u32 = 10;
+/// Address bits below what a code stands for.
+pub const CODE_BITS: u32 = 8;
+/// Address bits below a block.
 pub const BLOCK_BITS: u32 = 13;
 /// Blocks of a region.
 pub const BLOCKS: usize = 1 << (REGION_BITS - BLOCK_BITS);
@@ -39,12 +43,20 @@ const _: () = assert!(POINTS <= CHUNK_WORDS && 1 << BLOCK_BITS <= POINTS);
 pub const MORE: u32 = 3;
 /// Codes in a word.
 pub const CODES_PER_WORD: usize = 16;
-/// First word of the codes; the first words say what codes below [`MORE`] stand for. They have a cache line of their own.
-pub const CODES_AT: usize = 16;
-/// Words of codes.
-pub const CODE_WORDS: usize = (1 << (REGION_BITS - PLACE_BITS)) / CODES_PER_WORD;
-/// First word of the blocks: a pair of words for each.
-pub const BLOCKS_AT: usize = CODES_AT + CODE_WORDS;
+/// First word of the bits; the first words say what codes below [`MORE`] stand for. They have a cache line of their own.
+pub const BITS_AT: usize = 16;
+/// Words of bits.
+pub const BIT_WORDS: usize = 1 << (REGION_BITS - BIT_BITS - 5);
+/// First word of the blocks.
+pub const BLOCKS_AT: usize = BITS_AT + BIT_WORDS;
+/// Words of a block.
+pub const BLOCK_WORDS: usize = CODE_WORDS + 2;
+/// Words of a block's codes, its first.
+pub const CODE_WORDS: usize = (1 << (BLOCK_BITS - CODE_BITS)) / CODES_PER_WORD;
+/// The word of a block that says where its first point is: chunk behind the regions, times [`POINTS`], and place there.
+pub const FIRST: usize = CODE_WORDS;
+/// The word of a block that says how many points it has.
+pub const COUNT: usize = FIRST + 1;
 
 /// What is said, in the lower half of a word; 0: nothing.
 pub const SAID: u32 = 0xffff;
@@ -73,21 +85,30 @@ pub const fn point(offset: u32, said: u16) -> u32 {
 #[inline(always)]
 pub fn find<'a>(address: u32, chunk: impl Fn(u32) -> Option<&'a Chunk>) -> Option<Listing> {
     let region = chunk(address >> REGION_BITS)?;
-    let place = (address >> PLACE_BITS) as usize;
-    let word = region.get(CODES_AT + place / CODES_PER_WORD % CODE_WORDS)?;
-    let said = match word >> (place % CODES_PER_WORD * 2) & MORE {
+    let bit = (address >> BIT_BITS) as usize;
+    if region.get(BITS_AT + bit / 32 % BIT_WORDS)? >> (bit % 32) & 1 == 0 {
+        return None;
+    }
+    let block = BLOCKS_AT + (address >> BLOCK_BITS) as usize % BLOCKS * BLOCK_WORDS;
+    let code = (address >> CODE_BITS) as usize;
+    let word = region.get(block + code / CODES_PER_WORD % CODE_WORDS)?;
+    let said = match word >> (code % CODES_PER_WORD * 2) & MORE {
         0 => return None,
-        MORE => search(address, region, chunk)?,
+        MORE => search(address, *region.get(block + FIRST)?, *region.get(block + COUNT)?, chunk)?,
         code => *region.get(code as usize)?,
     };
     (said != 0).then(|| unpack(said))
 }
 
-/// What the last point before an address, or at it, says.
+/// What the last of `count` points before an address, or at it, says.
 #[inline(always)]
-fn search<'a>(address: u32, region: &Chunk, chunk: impl Fn(u32) -> Option<&'a Chunk>) -> Option<u32> {
-    let block = BLOCKS_AT + (address >> BLOCK_BITS) as usize % BLOCKS * 2;
-    let (first, mut count) = (*region.get(block)? as usize, *region.get(block + 1)?);
+fn search<'a>(
+    address: u32,
+    first: u32,
+    mut count: u32,
+    chunk: impl Fn(u32) -> Option<&'a Chunk>,
+) -> Option<u32> {
+    let first = first as usize;
     let points = chunk((REGIONS + first / POINTS) as u32)?;
     let mut at = first % POINTS;
     let sought = point(address & ((1 << BLOCK_BITS) - 1), SAID as u16);
@@ -126,10 +147,11 @@ mod tests {
         let (mut region, mut points): (Chunk, Chunk) = ([0; CHUNK_WORDS], [0; CHUNK_WORDS]);
         region[1] = u32::from(pack(BLOCKED));
         region[2] = u32::from(pack(TRUSTED));
-        let place = (0x0a00_0000 >> PLACE_BITS) as usize % (CODE_WORDS * CODES_PER_WORD);
-        region[CODES_AT + place / CODES_PER_WORD] = 1 | 2 << 2 | MORE << 4;
-        let block = BLOCKS_AT + (0x0a00_0000 >> BLOCK_BITS) as usize % BLOCKS * 2;
-        (region[block], region[block + 1]) = ((POINTS + 5) as u32, 5);
+        let bit = (0x0a00_0000 >> BIT_BITS) as usize;
+        region[BITS_AT + bit / 32 % BIT_WORDS] = 1;
+        let block = BLOCKS_AT + (0x0a00_0000 >> BLOCK_BITS) as usize % BLOCKS * BLOCK_WORDS;
+        region[block] = 1 | 2 << 2 | MORE << 4;
+        (region[block + FIRST], region[block + COUNT]) = ((POINTS + 5) as u32, 5);
         let of = |offset: u32, said| point(offset, if said { pack(BLOCKED) } else { 0 });
         let laid = [
             of(0, true),

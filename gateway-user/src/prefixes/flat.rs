@@ -1,12 +1,12 @@
 //! IPv4 prefixes laid out as `gateway_common::prefixes` has them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use gateway_common::{
     abi::Listing,
     prefixes::{
-        BLOCK_BITS, BLOCKS, BLOCKS_AT, CHUNK_WORDS, CODE_WORDS, CODES_AT, CODES_PER_WORD, Chunk, MORE,
-        PLACE_BITS, POINTS, REGION_BITS, REGIONS, pack, point,
+        BIT_BITS, BITS_AT, BLOCK_BITS, BLOCK_WORDS, BLOCKS, BLOCKS_AT, CHUNK_WORDS, CODE_BITS, CODE_WORDS,
+        CODES_PER_WORD, COUNT, Chunk, FIRST, MORE, POINTS, REGION_BITS, REGIONS, pack, point,
     },
 };
 
@@ -23,8 +23,13 @@ struct Stretch {
 
 impl Stretch {
     /// The /24s that are whole in it.
-    const fn places(&self) -> std::ops::Range<usize> {
-        (self.from.div_ceil(1 << PLACE_BITS) as usize)..(self.to >> PLACE_BITS) as usize
+    const fn whole(&self) -> Range<usize> {
+        (self.from.div_ceil(1 << CODE_BITS) as usize)..(self.to >> CODE_BITS) as usize
+    }
+
+    /// What begins with so many bits alike, and has a part of it.
+    const fn parts(&self, bits: u32) -> Range<usize> {
+        (self.from >> bits) as usize..self.to.div_ceil(1 << bits) as usize
     }
 }
 
@@ -154,29 +159,30 @@ impl<T: Clone, E, F: FnMut(&Chunk) -> Result<T, E>> Layout<T, F> {
         Ok(Some(made))
     }
 
-    /// Writes the codes; gives the blocks that are searched.
+    /// Writes bits and codes; gives the blocks that are searched.
     fn codes(&mut self, stretches: &[Stretch]) -> Vec<bool> {
         let most = most(stretches);
         for (word, &said) in self.region[1..].iter_mut().zip(&most) {
             *word = u32::from(said);
         }
         let mut searched = vec![false; BLOCKS];
-        let codes: &mut [u32] = &mut self.region[CODES_AT..CODES_AT + CODE_WORDS];
         for stretch in stretches {
-            let places = stretch.places();
-            let code = if stretch.said == 0 {
-                0
-            } else {
-                most.iter().position(|&said| said == stretch.said).map_or(MORE, |index| index as u32 + 1)
-            };
-            fill(codes, places.clone(), code);
-            if code == MORE && !places.is_empty() {
-                searched[block_of(places.start)..=block_of(places.end - 1)].fill(true);
+            let whole = stretch.whole();
+            if stretch.said != 0 {
+                let code = most.iter().position(|&said| said == stretch.said);
+                let code = code.map_or(MORE, |index| index as u32 + 1);
+                fill(whole.clone(), CODES_PER_WORD, |word, mask| {
+                    self.region[code_word(word)] |= code * ALL_CODES & mask;
+                });
+                fill(stretch.parts(BIT_BITS), 32, |word, mask| self.region[BITS_AT + word] |= mask);
+                if code == MORE && !whole.is_empty() {
+                    searched[block_of(whole.start)..=block_of(whole.end - 1)].fill(true);
+                }
             }
-            if !stretch.from.is_multiple_of(1 << PLACE_BITS) {
+            if !stretch.from.is_multiple_of(1 << CODE_BITS) {
                 // The /24 in which it begins; so it is where the stretch before ends.
-                let place = (stretch.from >> PLACE_BITS) as usize;
-                fill(codes, place..place + 1, MORE);
+                let place = (stretch.from >> CODE_BITS) as usize;
+                self.region[code_word(place / CODES_PER_WORD)] |= MORE << (place % CODES_PER_WORD * 2);
                 searched[block_of(place)] = true;
             }
         }
@@ -193,9 +199,9 @@ impl<T: Clone, E, F: FnMut(&Chunk) -> Result<T, E>> Layout<T, F> {
             if self.used + count > POINTS {
                 self.flush()?;
             }
-            let at = BLOCKS_AT + 2 * block;
+            let at = BLOCKS_AT + BLOCK_WORDS * block;
             let first = (self.slots.len() - REGIONS) * POINTS + self.used;
-            (self.region[at], self.region[at + 1]) = (first as u32, count as u32);
+            (self.region[at + FIRST], self.region[at + COUNT]) = (first as u32, count as u32);
             for (word, stretch) in self.points[self.used..].iter_mut().zip(&rest[..count]) {
                 *word = point((stretch.from.max(start) - start) as u32, stretch.said);
             }
@@ -220,7 +226,7 @@ impl<T: Clone, E, F: FnMut(&Chunk) -> Result<T, E>> Layout<T, F> {
 fn most(stretches: &[Stretch]) -> Vec<u16> {
     let mut counts: HashMap<u16, usize> = HashMap::new();
     for stretch in stretches.iter().filter(|stretch| stretch.said != 0) {
-        *counts.entry(stretch.said).or_default() += stretch.places().len();
+        *counts.entry(stretch.said).or_default() += stretch.whole().len();
     }
     let mut counts: Vec<_> = counts.into_iter().filter(|&(_, count)| count != 0).collect();
     counts.sort_unstable_by_key(|&(said, count)| (std::cmp::Reverse(count), said));
@@ -229,19 +235,25 @@ fn most(stretches: &[Stretch]) -> Vec<u16> {
 
 /// The block of a /24.
 const fn block_of(place: usize) -> usize {
-    place >> (BLOCK_BITS - PLACE_BITS)
+    place >> (BLOCK_BITS - CODE_BITS)
 }
 
-/// Writes one code for /24s.
-fn fill(codes: &mut [u32], places: std::ops::Range<usize>, code: u32) {
-    const PER_WORD: usize = CODES_PER_WORD;
+/// Where a region has a word of codes.
+const fn code_word(word: usize) -> usize {
+    BLOCKS_AT + word / CODE_WORDS * BLOCK_WORDS + word % CODE_WORDS
+}
+
+/// Code 1 in all places of a word.
+const ALL_CODES: u32 = 0x5555_5555;
+
+/// Goes through the words that places are in, of which each has so many; tells which of its bits are theirs.
+fn fill(places: Range<usize>, per_word: usize, mut set: impl FnMut(usize, u32)) {
+    let bits = 32 / per_word;
     let mut place = places.start;
     while place < places.end {
-        let (word, first) = (place / PER_WORD, place % PER_WORD);
-        let count = (places.end - place).min(PER_WORD - first);
-        let mask = (u32::MAX >> (2 * (PER_WORD - count))) << (2 * first);
-        // The code in all places of a word.
-        codes[word] = codes[word] & !mask | code * 0x5555_5555 & mask;
+        let (at, first) = (place / per_word, place % per_word);
+        let count = (places.end - place).min(per_word - first);
+        set(at, (u32::MAX >> (32 - bits * count)) << (bits * first));
         place += count;
     }
 }

@@ -1,7 +1,7 @@
 //! What a packet costs: the gateway beside a bare drop and other filters. Writes `target/bench.json`.
 //!
 //! ```text
-//! bench [--quick] [--compare FILE] [paths|bans|gate|cookies|programs|filters]...
+//! bench [--quick] [--compare FILE] [paths|bans|prefixes|gate|cookies|programs|filters]...
 //! ```
 
 #[path = "../bench/bans.rs"]
@@ -20,6 +20,8 @@ mod line;
 mod live;
 #[path = "../bench/paths.rs"]
 mod paths;
+#[path = "../bench/prefixes.rs"]
+mod prefixes;
 #[path = "../bench/runs.rs"]
 mod runs;
 #[path = "../bench/spread.rs"]
@@ -36,7 +38,7 @@ use gateway_tests::lab::missing;
 use serde_json::{Map, Value, json};
 
 /// The parts, in their order.
-const PARTS: [&str; 6] = ["paths", "bans", "gate", "cookies", "programs", "filters"];
+const PARTS: [&str; 7] = ["paths", "bans", "prefixes", "gate", "cookies", "programs", "filters"];
 /// Where the figures go.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
 
@@ -74,6 +76,7 @@ fn measure(parts: &[&str], quick: bool) -> Result<Map<String, Value>> {
         let figures = match *part {
             "paths" => runs::measure(if quick { 5 } else { 15 })?,
             "bans" => bans::measure(if quick { 5 } else { 15 })?,
+            "prefixes" => prefixes::measure(if quick { 1 } else { 5 })?,
             "gate" => gate::measure(if quick { 5 } else { 15 })?,
             "cookies" => cookies::measure(if quick { 1 } else { 5 })?,
             "programs" => live::programs(if quick { 1 } else { 5 })?,

@@ -118,7 +118,8 @@ fn search<'a>(
         }
         let half = count / 2;
         // By arithmetic: a branch would be mispredicted every other time, and double the verifier's ways.
-        let is_after = (u64::from(sought).wrapping_sub(u64::from(*points.get((at + half as usize) % POINTS)?))
+        let is_after = (u64::from(sought)
+            .wrapping_sub(u64::from(*points.get((at + half as usize) % POINTS)?))
             >> 32) as u32;
         at = (at + (half & !is_after) as usize) % POINTS;
         count -= half;
@@ -153,13 +154,7 @@ mod tests {
         region[block] = 1 | 2 << 2 | MORE << 4;
         (region[block + FIRST], region[block + COUNT]) = ((POINTS + 5) as u32, 5);
         let of = |offset: u32, said| point(offset, if said { pack(BLOCKED) } else { 0 });
-        let laid = [
-            of(0, true),
-            point(256, pack(TRUSTED)),
-            of(512, false),
-            of(520, true),
-            of(522, false),
-        ];
+        let laid = [of(0, true), point(256, pack(TRUSTED)), of(512, false), of(520, true), of(522, false)];
         points[5..10].copy_from_slice(&laid);
         let found = |address: u32| {
             find(address, |chunk| match chunk as usize {

@@ -1,7 +1,7 @@
 //! What the gateway is compared with.
 
-use aya_ebpf::bindings::{BPF_F_CURRENT_NETNS, BPF_F_NO_PREALLOC};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::{BPF_F_CURRENT_NETNS, BPF_F_NO_PREALLOC};
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_gen_syncookie};
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::lpm_trie::Key;

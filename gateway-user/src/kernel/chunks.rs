@@ -1,9 +1,8 @@
 //! The IPv4 prefix sets of both places, each a slot for every chunk.
 //!
-//! A set is made aside, as a map for each chunk, and then put into its place by one call: the kernel waits for running programs
-//! once a call, and not for every chunk (since Linux 6.8, commit 06e5c999f102; before, a large set takes seconds, and it cannot
-//! be noticed by packets). A slot that says nothing any more gets the one chunk that says nothing, since to empty a slot
-//! is a call of its own. The maps of an old set go one by one, each as large as a chunk, when nothing can be reading them.
+//! A set is made aside, a map for each chunk, and then put into its place by one call, for which the kernel waits for running
+//! programs once. A slot that says nothing any more gets the one chunk that says nothing, since to empty a slot is a call of its
+//! own. The maps of an old set are let go by the kernel one by one, each no larger than a chunk, once nothing reads them.
 
 use std::{
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
@@ -73,7 +72,7 @@ impl ChunkPlaces {
         if slots.is_empty() || update_batch(places.fd().as_fd(), &slots, &descriptors).is_ok() {
             return Ok(());
         }
-        // Linux before 5.19 takes no batches here.
+        // A kernel that takes no batches here. Packets notice nothing of it, but it waits for each slot.
         let mut places: ArrayOfMaps<&mut MapData, ChunkMap> = (&mut self.slots).try_into()?;
         slots.iter().zip(maps).try_for_each(|(&slot, map)| Ok(places.set(slot, map, 0)?))
     }

@@ -172,7 +172,7 @@ impl<T: Clone, E, F: FnMut(&Chunk) -> Result<T, E>> Layout<T, F> {
                 let code = most.iter().position(|&said| said == stretch.said);
                 let code = code.map_or(MORE, |index| index as u32 + 1);
                 fill(whole.clone(), CODES_PER_WORD, |word, mask| {
-                    self.region[code_word(word)] |= code * ALL_CODES & mask;
+                    self.region[code_word(word)] |= (code * ALL_CODES) & mask;
                 });
                 fill(stretch.parts(BIT_BITS), 32, |word, mask| self.region[BITS_AT + word] |= mask);
                 if code == MORE && !whole.is_empty() {
@@ -298,9 +298,9 @@ mod tests {
 
     /// The longest prefix's listing, by looking at all.
     fn naive(prefixes: &[Prefix], address: u32) -> Option<Listing> {
-        let holding = prefixes.iter().filter(|(net, length, _)| {
-            (u32::from_be_bytes(*net) ^ address) & mask(*length) == 0
-        });
+        let holding = prefixes
+            .iter()
+            .filter(|(net, length, _)| (u32::from_be_bytes(*net) ^ address) & mask(*length) == 0);
         let longest = holding.max_by_key(|(_, length, _)| *length)?.2;
         // Nothing is said where neither flags nor a class are.
         (longest != Listing { flags: 0, class: 0 }).then_some(longest)
@@ -327,7 +327,8 @@ mod tests {
 
     /// Prefixes of all lengths near each other and anywhere, each once.
     fn prefixes() -> impl Strategy<Value = Vec<Prefix>> {
-        let near = (0u32..4, 0u32..0x400).prop_map(|(far, near)| 0x0aff_fe00u32.wrapping_add(far << 24 | near));
+        let near =
+            (0u32..4, 0u32..0x400).prop_map(|(far, near)| 0x0aff_fe00u32.wrapping_add(far << 24 | near));
         let address = prop_oneof![3 => near, 1 => any::<u32>(), 1 => Just(0), 1 => Just(u32::MAX)];
         let one = (address, 0u8..=32, 0u32..8, prop_oneof![Just(0u32), 0u32..64]);
         let one = one.prop_map(|(address, length, flags, class)| prefix(address, length, flags, class));

@@ -14,7 +14,9 @@ use gateway_common::abi::{Listing, listing, policy};
 use gateway_common::prefixes::Chunk;
 use gateway_common::rate::Dimension;
 use gateway_tests::cases::{Draft as _, Offer, limit};
-use gateway_tests::lab::{FLOOD_V4, Flood, Gateway, Lab, Program, ProgramClock, SERVER_V4, Sources, Template};
+use gateway_tests::lab::{
+    FLOOD_V4, Flood, Gateway, Lab, Program, ProgramClock, SERVER_V4, Sources, Template,
+};
 use gateway_user::host::Stand;
 use gateway_user::kernel::attach::Driver;
 use gateway_user::kernel::{Kernel, PolicySet, Prefixes, Program as Build};
@@ -142,7 +144,10 @@ pub(crate) fn measure(rounds: usize) -> Result<Value> {
         "Nanoseconds a packet in the program, live frames from all IPv4 addresses over veth, {rounds} rounds; the gateway's net \
          of the same without a list,\nthe trie's net of a bare XDP_DROP"
     );
-    println!("{:40}{:>22}{:>22}{:>22}{:>10}", "listed", "gateway ns", "the list's part", "LPM_TRIE", "trie /");
+    println!(
+        "{:40}{:>22}{:>22}{:>22}{:>10}",
+        "listed", "gateway ns", "the list's part", "LPM_TRIE", "trie /"
+    );
     let _statistics = enable_stats(Stats::RunTime)?;
     let tries = LISTS.into_iter().skip(1).map(Case::Trie);
     let cases: Vec<Case> = [Case::Drop].into_iter().chain(LISTS.map(Case::Gateway)).chain(tries).collect();
@@ -152,9 +157,8 @@ pub(crate) fn measure(rounds: usize) -> Result<Value> {
             samples.push(case.sample((round as u64) << 32).with_context(|| format!("{case:?}"))?);
         }
     }
-    let net = |own: &[f64], of: &[f64]| {
-        Spread::of(own.iter().zip(of).map(|(own, other)| own - other).collect())
-    };
+    let net =
+        |own: &[f64], of: &[f64]| Spread::of(own.iter().zip(of).map(|(own, other)| own - other).collect());
     let (bare, gateways, tries) = (&samples[0], &samples[1..=LISTS.len()], &samples[LISTS.len() + 1..]);
     let mut rows = Vec::new();
     for (index, list) in LISTS.into_iter().enumerate() {
@@ -176,16 +180,20 @@ pub(crate) fn measure(rounds: usize) -> Result<Value> {
         }));
     }
     println!();
-    Ok(json!({ "packets": rows, "kernel": switches()?, "daemon": reloads()? }))
+    rows.extend(switches()?);
+    rows.extend(reloads()?);
+    Ok(Value::Array(rows))
 }
 
 /// How long sets take to come into force, and what memory they take: with the old set, and without.
-fn switches() -> Result<Value> {
+fn switches() -> Result<Vec<Value>> {
     println!("{:40}{:>12}{:>12}{:>16}{:>12}", "switch to", "ms", "settled ms", "MiB at once", "MiB then");
     let mut kernel: Kernel = gateway(vec![1])?;
     let others = memory()?;
     let mut rows = Vec::new();
-    for list in [LISTS[0], LISTS[1], LISTS[2], LISTS[3], LISTS[4], List::Addresses(MILLION, MILLION), LISTS[0]] {
+    for list in
+        [LISTS[0], LISTS[1], LISTS[2], LISTS[3], LISTS[4], List::Addresses(MILLION, MILLION), LISTS[0]]
+    {
         let policy = list.policy();
         let start = Instant::now();
         kernel.switch(&policy)?;
@@ -198,11 +206,11 @@ fn switches() -> Result<Value> {
         let [switched, settled] = [switched, settled].map(|time| time.as_secs_f64() * 1e3);
         println!("{:40}{switched:>12.0}{settled:>12.0}{most:>16.1}{then:>12.1}", list.name());
         rows.push(json!({
-            "to": list.name(), "switch_ms": switched, "settled_ms": settled, "most_mib": most, "then_mib": then,
+            "switch_to": list.name(), "switch_ms": switched, "settled_ms": settled, "most_mib": most, "then_mib": then,
         }));
     }
     println!();
-    Ok(Value::Array(rows))
+    Ok(rows)
 }
 
 /// The kernel's memory for chunks of prefix sets, in MiB.
@@ -237,7 +245,7 @@ fn freed() -> Result<f64> {
 }
 
 /// How long `gateway reload` takes, when the list's file has others in it.
-fn reloads() -> Result<Value> {
+fn reloads() -> Result<Vec<Value>> {
     println!("{:40}{:>12}", "gateway reload, a list file of", "ms");
     let lab = Lab::new()?;
     let gateway = Gateway::start(&lab, "mode = \"enforce\"\n")?;
@@ -253,8 +261,8 @@ fn reloads() -> Result<Value> {
         let took = start.elapsed().as_secs_f64() * 1e3;
         ensure!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
         println!("{:40}{took:>12.0}", list.name());
-        rows.push(json!({ "list": list.name(), "reload_ms": took }));
+        rows.push(json!({ "reload": list.name(), "reload_ms": took }));
     }
     println!();
-    Ok(Value::Array(rows))
+    Ok(rows)
 }

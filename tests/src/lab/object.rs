@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::PerCpuArray;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use nix::sched::{CpuSet, sched_setaffinity};

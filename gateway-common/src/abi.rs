@@ -6,7 +6,7 @@
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;

@@ -19,6 +19,7 @@ pub mod hash;
 pub mod opening;
 pub mod packet;
 pub mod pipeline;
+pub mod prefixes;
 pub mod rate;
 pub mod stage;
 pub mod strike;

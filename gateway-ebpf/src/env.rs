@@ -14,6 +14,7 @@ use gateway_common::{
     hash::Key,
     packet::Packet,
     pipeline::{Context, Scratch, Stage},
+    prefixes::{self, CHUNKS},
     rate::{INSTANT_SHIFT, Instant, Reading},
     verdict::{Action, Reason, Step, Verdict},
     wire::synack::{Cookie, SynAck},
@@ -123,8 +124,8 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
             let key = Prefix::new(128, address_v6(packet));
             maps::PREFIXES_V6.get(active.slot())?.get(&key).copied()
         } else {
-            let key = Prefix::new(32, packet.source.as_v4().to_be_bytes());
-            maps::PREFIXES_V4.get(active.slot())?.get(&key).copied()
+            let first = active.slot() * CHUNKS as u32;
+            prefixes::find(packet.source.as_v4(), |chunk| maps::PREFIXES_V4.get_value(first + chunk, &0))
         }
     }
 

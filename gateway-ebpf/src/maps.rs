@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    btf_maps::{ArrayOfMaps, LpmTrie as InnerLpmTrie},
+    btf_maps::{Array as InnerArray, ArrayOfMaps, LpmTrie as InnerLpmTrie},
     macros::{btf_map, map},
     maps::{Array, LpmTrie, PerCpuArray},
 };
@@ -15,11 +15,12 @@ use gateway_common::{
     },
     env::{Note, Table},
     pipeline::Scratch,
+    prefixes::{CHUNKS, Chunk},
     rate::Instant,
     verdict::{Action, Reason},
 };
 
-/// Prefixes of one family that a policy may list.
+/// IPv6 prefixes that a policy may list.
 pub(crate) const PREFIXES_MAX: usize = 2_097_152;
 /// Live entries of one family.
 const LIVE_MAX: u32 = 1_048_576;
@@ -37,11 +38,11 @@ pub(crate) static ACTIVE: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE
 #[map(name = "settings")]
 pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(2, 0);
 
-/// The prefix sets that belong to the two policies. Writer: user space, as for [`SETTINGS`].
+/// The IPv4 prefix sets that belong to the two policies: the chunks of the one, then those of the other; a chunk is a map of
+/// one element. Writer: user space, as for [`SETTINGS`].
 #[btf_map]
-pub(crate) static PREFIXES_V4: ArrayOfMaps<InnerLpmTrie<[u8; 4], Listing, PREFIXES_MAX>, 2> =
-    ArrayOfMaps::new();
-/// The same for IPv6.
+pub(crate) static PREFIXES_V4: ArrayOfMaps<InnerArray<Chunk, 1>, { 2 * CHUNKS }> = ArrayOfMaps::new();
+/// The same for IPv6, a trie for each.
 #[btf_map]
 pub(crate) static PREFIXES_V6: ArrayOfMaps<InnerLpmTrie<[u8; 16], Listing, PREFIXES_MAX>, 2> =
     ArrayOfMaps::new();

@@ -1,45 +1,55 @@
 //! Prefix sets as the kernel takes them: each entry says all that holds for it, what covering prefixes say included, so that
 //! one longest-prefix match answers.
 
-use std::collections::BTreeMap;
+pub mod flat;
 
 use ipnet::IpNet;
 
 use crate::kernel::Prefixes;
 
-/// Compiles prefixes with what is said of each. `combine` joins what a covering prefix (or the same one, named twice before)
-/// says with what the prefix itself says.
+/// Compiles prefixes with what is said of each; they come in order. `combine` joins what a covering prefix (or the same one,
+/// named twice before) says with what the prefix itself says.
 pub fn compile<V: Copy>(
     entries: impl IntoIterator<Item = (IpNet, V)>,
     combine: impl Fn(V, V) -> V,
 ) -> Prefixes<V> {
-    let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for (net, value) in entries {
-        let (family, address) = match net {
-            IpNet::V4(net) => (&mut v4, u128::from(u32::from(net.network())) << 96),
-            IpNet::V6(net) => (&mut v6, u128::from(net.network())),
-        };
-        let slot = family.entry((address, net.prefix_len())).or_insert(value);
-        *slot = combine(*slot, value);
+        match net {
+            IpNet::V4(net) => v4.push((u32::from(net.network()), net.prefix_len(), value)),
+            IpNet::V6(net) => v6.push((u128::from(net.network()), net.prefix_len(), value)),
+        }
     }
+    let covers_v4 = |outer, bits, inner| (outer ^ inner) & mask(32, bits) as u32 == 0;
+    let covers_v6 = |outer, bits, inner| (outer ^ inner) & mask(128, bits) == 0;
     Prefixes {
-        v4: inherit(v4, &combine)
-            .map(|(address, length, value)| (((address >> 96) as u32).to_be_bytes(), length, value))
+        v4: inherit(v4, covers_v4, &combine)
+            .map(|(address, length, value)| (address.to_be_bytes(), length, value))
             .collect(),
-        v6: inherit(v6, &combine)
+        v6: inherit(v6, covers_v6, &combine)
             .map(|(address, length, value)| (address.to_be_bytes(), length, value))
             .collect(),
     }
 }
 
 /// Goes through prefixes in order, in which covering ones come first, with a stack of those that still cover.
-fn inherit<V: Copy>(
-    entries: BTreeMap<(u128, u8), V>,
+fn inherit<A: Copy + Ord, V: Copy>(
+    mut entries: Vec<(A, u8, V)>,
+    covers: impl Fn(A, u8, A) -> bool,
     combine: &impl Fn(V, V) -> V,
-) -> impl Iterator<Item = (u128, u8, V)> {
-    let mut covering: Vec<(u128, u8, V)> = Vec::new();
-    entries.into_iter().map(move |((address, length), value)| {
-        while covering.last().is_some_and(|&(outer, bits, _)| (address ^ outer) & mask(bits) != 0) {
+) -> impl Iterator<Item = (A, u8, V)> {
+    // Stable: what was named first stays first. A million in order, as files mostly have them, are sorted in no time.
+    entries.sort_by_key(|&(address, length, _)| (address, length));
+    entries.dedup_by(|again, first| {
+        let same = (again.0, again.1) == (first.0, first.1);
+        if same {
+            first.2 = combine(first.2, again.2);
+        }
+        same
+    });
+    let mut covering: Vec<(A, u8, V)> = Vec::new();
+    entries.into_iter().map(move |(address, length, value)| {
+        while covering.last().is_some_and(|&(outer, bits, _)| !covers(outer, bits, address)) {
             covering.pop();
         }
         let value = covering.last().map_or(value, |&(_, _, outer)| combine(outer, value));
@@ -48,11 +58,11 @@ fn inherit<V: Copy>(
     })
 }
 
-/// The upper `bits` bits.
-const fn mask(bits: u8) -> u128 {
+/// The upper `bits` bits of an address of `width`.
+const fn mask(width: u8, bits: u8) -> u128 {
     match bits {
         0 => 0,
-        bits => u128::MAX << (128 - bits),
+        bits => u128::MAX << (width - bits),
     }
 }
 
@@ -71,10 +81,11 @@ mod tests {
             (net("2001:db8::/32"), 16),
             (net("2001:db8:7::/48"), 32),
             (net("0.0.0.0/0"), 64),
+            (net("203.0.113.0/24"), 128),
         ];
         let compiled = compile(entries, |outer, own| outer | own);
         let v4: Vec<_> = compiled.v4.iter().map(|&(_, length, value)| (length, value)).collect();
-        assert_eq!(v4, [(0, 64), (24, 65), (25, 67), (32, 71), (24, 72)]);
+        assert_eq!(v4, [(0, 64), (24, 65), (25, 67), (32, 71), (24, 200)]);
         let v6: Vec<_> = compiled.v6.iter().map(|&(_, length, value)| (length, value)).collect();
         assert_eq!(v6, [(32, 16), (48, 48)]);
     }

@@ -9,6 +9,8 @@ use gateway_user::host::Stand;
 
 /// Frames of a run that everybody waits for; the long run is `cargo run --release --bin parity`.
 const FRAMES: u64 = 1_000_000;
+/// Lists of a run.
+const LISTS: u64 = 64;
 /// A run's frames are the same every time.
 const SEED: u64 = 20_260_117;
 
@@ -48,4 +50,12 @@ fn random_frames_get_the_same_verdict_in_the_kernel() {
     let shown = Reason::ALL.iter().filter(shown).count();
     println!("{FRAMES} frames, {shown} reasons");
     assert!(shown >= 35, "the frames show only {shown} reasons");
+}
+
+#[test]
+fn lists_say_the_same_in_the_kernel() {
+    if !is_privileged("lists_say_the_same_in_the_kernel") {
+        return;
+    }
+    parity::run_lists(LISTS, SEED).unwrap_or_else(|error| panic!("{error:#}"));
 }

@@ -1,10 +1,11 @@
 //! What the gateway is compared with.
 
-use aya_ebpf::bindings::BPF_F_CURRENT_NETNS;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::{BPF_F_CURRENT_NETNS, BPF_F_NO_PREALLOC};
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_gen_syncookie};
 use aya_ebpf::macros::{map, xdp};
-use aya_ebpf::maps::LruHashMap;
+use aya_ebpf::maps::lpm_trie::Key;
+use aya_ebpf::maps::{LpmTrie, LruHashMap};
 use aya_ebpf::programs::XdpContext;
 use aya_ebpf::{EbpfContext as _, Global};
 
@@ -153,4 +154,18 @@ pub(crate) fn textbook(context: XdpContext) -> u32 {
     }
     bucket.tokens = tokens - SECOND;
     XDP_PASS
+}
+
+/// Prefixes that [`trie`] looks sources up in; their values are as long as those of the gateway's prefixes.
+#[map]
+static TRIE: LpmTrie<[u8; 4], u64> = LpmTrie::with_max_entries(SOURCES, BPF_F_NO_PREALLOC);
+
+/// Looks an IPv4 source up in an LPM trie, and drops the frame.
+#[xdp]
+pub(crate) fn trie(context: XdpContext) -> u32 {
+    match get32(&context, 26).map(|source| TRIE.get(&Key::new(32, source.to_be_bytes()))) {
+        // Both arms drop; that the value is looked at keeps the look-up.
+        Some(Some(0)) => XDP_PASS,
+        _ => XDP_DROP,
+    }
 }

@@ -1,5 +1,6 @@
 //! Allow and block lists: prefixes in the configuration and in files of their own.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -93,13 +94,15 @@ fn lines_into(reader: &mut Reader<'_>, files: &[File], list: &mut Vec<Entry>) {
     let Some(File { name, text }) = files.last() else {
         return;
     };
-    let source = Source::new(name, text);
+    // Only for errors: it looks for all lines.
+    let source = LazyCell::new(|| Source::new(name, text));
     let mut errors = 0;
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        let content = line.split('#').next().unwrap_or_default().trim_start_matches('\u{feff}');
-        let word = content.trim();
-        let from = start + line.find(word).unwrap_or(0);
+        let content = line.split('#').next().unwrap_or_default();
+        let word = content.trim_start_matches('\u{feff}').trim_start();
+        let from = start + content.len() - word.len();
+        let word = word.trim_end();
         let at = from..from + word.len();
         start += line.len();
         if word.is_empty() {

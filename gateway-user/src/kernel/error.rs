@@ -59,6 +59,9 @@ pub enum KernelError {
         "there is no room for another ban; take some away with `gateway block del`, or list prefixes in lists.block"
     )]
     BansFull,
+    /// No room for so many prefixes.
+    #[error("there is no room for so many IPv4 prefixes; join neighbouring ones, or leave some out")]
+    PrefixesFull,
     /// What only tests may ask for.
     #[error("this kernel program was not loaded for testing")]
     NotTesting,

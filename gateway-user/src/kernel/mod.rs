@@ -6,6 +6,7 @@
 pub mod attach;
 mod bans;
 mod btf;
+mod chunks;
 mod error;
 mod live;
 mod load;

@@ -17,7 +17,13 @@ use aya::{
 use gateway_common::abi::{Active, Listing, Live, Settings};
 use ipnet::IpNet;
 
-use super::{Kernel, KernelError, live::LiveEntries, load::take, value::Value};
+use super::{
+    Kernel, KernelError,
+    chunks::{ChunkPlaces, ChunkSet},
+    live::LiveEntries,
+    load::take,
+    value::Value,
+};
 
 /// BPF_F_NO_PREALLOC, without which the kernel makes no trie.
 const NO_PREALLOC: u32 = 1;
@@ -54,14 +60,14 @@ pub struct PolicySet {
     pub prefixes: Prefixes<Listing>,
 }
 
-type Trie<const N: usize> = LpmTrie<MapData, [u8; N], Value<Listing>>;
+type Trie = LpmTrie<MapData, [u8; 16], Value<Listing>>;
 
 /// The maps of policies and live entries.
 pub(super) struct PolicyMaps {
     active: Array<MapData, u64>,
     settings: Array<MapData, Value<Settings>>,
-    prefixes_v4: ArrayOfMaps<MapData, Trie<4>>,
-    prefixes_v6: ArrayOfMaps<MapData, Trie<16>>,
+    prefixes_v4: ChunkPlaces,
+    prefixes_v6: ArrayOfMaps<MapData, Trie>,
     live_v4: LiveEntries<4>,
     live_v6: LiveEntries<16>,
     /// The bits of the active word that say what there is to look up.
@@ -76,8 +82,8 @@ pub(super) struct PolicyMaps {
 struct Unsettled {
     old: u32,
     /// Sets that are new.
-    v4: Option<Trie<4>>,
-    v6: Option<Trie<16>>,
+    v4: Option<ChunkSet>,
+    v6: Option<Trie>,
     prefixes: Prefixes<Listing>,
 }
 
@@ -86,7 +92,7 @@ impl PolicyMaps {
         Ok(Self {
             active: take(ebpf, "active")?,
             settings: take(ebpf, "settings")?,
-            prefixes_v4: take(ebpf, "PREFIXES_V4")?,
+            prefixes_v4: ChunkPlaces::take(ebpf, "PREFIXES_V4")?,
             prefixes_v6: take(ebpf, "PREFIXES_V6")?,
             live_v4: LiveEntries::new(take(ebpf, "live_v4")?),
             live_v6: LiveEntries::new(take(ebpf, "live_v6")?),
@@ -94,6 +100,12 @@ impl PolicyMaps {
             prefixes: None,
             unsettled: None,
         })
+    }
+
+    /// Puts sets that are new into a place.
+    fn place(&mut self, place: u32, v4: Option<&ChunkSet>, v6: Option<&Trie>) -> Result<(), KernelError> {
+        v4.map_or(Ok(()), |set| self.prefixes_v4.set(place, set))?;
+        v6.map_or(Ok(()), |set| Ok(self.prefixes_v6.set(place, set, 0)?))
     }
 }
 
@@ -120,10 +132,9 @@ impl Kernel {
         // Not held any more until all is done: after an error the places may differ.
         let held = maps.prefixes.take();
         let held = held.as_ref();
-        let v4 = changed(held.map(|held| &held.v4), &policy.prefixes.v4)?;
-        let v6 = changed(held.map(|held| &held.v6), &policy.prefixes.v6)?;
-        place(&mut maps.prefixes_v4, new, v4.as_ref())?;
-        place(&mut maps.prefixes_v6, new, v6.as_ref())?;
+        let v4 = changed(held.map(|held| &held.v4), &policy.prefixes.v4, ChunkSet::of)?;
+        let v6 = changed(held.map(|held| &held.v6), &policy.prefixes.v6, trie)?;
+        maps.place(new, v4.as_ref(), v6.as_ref())?;
         maps.settings.set(new, Value::of(&*policy.settings), 0)?;
         maps.active.set(0, word ^ 1, 0)?;
         maps.unsettled = Some(Unsettled { old, v4, v6, prefixes: policy.prefixes.clone() });
@@ -144,8 +155,7 @@ impl Kernel {
         let maps = &mut self.policy;
         let Some(Unsettled { old, v4, v6, prefixes }) = maps.unsettled.take() else { return Ok(()) };
         wait(maps, old ^ 1)?;
-        place(&mut maps.prefixes_v4, old, v4.as_ref())?;
-        place(&mut maps.prefixes_v6, old, v6.as_ref())?;
+        maps.place(old, v4.as_ref(), v6.as_ref())?;
         maps.prefixes = Some(prefixes);
         Ok(())
     }
@@ -190,36 +200,20 @@ impl Kernel {
 
 /// Waits for all packets under way, by a change that changes nothing.
 fn wait(maps: &mut PolicyMaps, slot: u32) -> Result<(), KernelError> {
-    let same = maps.prefixes_v4.get(&slot, 0)?;
-    Ok(maps.prefixes_v4.set(slot, &same, 0)?)
+    let same = maps.prefixes_v6.get(&slot, 0)?;
+    Ok(maps.prefixes_v6.set(slot, &same, 0)?)
 }
 
 /// A new set where the prefixes are not those held.
-fn changed<const N: usize>(
-    held: Option<&Vec<([u8; N], u8, Listing)>>,
-    entries: &Vec<([u8; N], u8, Listing)>,
-) -> Result<Option<Trie<N>>, KernelError>
-where
-    [u8; N]: aya::Pod,
-{
-    if held == Some(entries) { Ok(None) } else { filled(entries).map(Some) }
+fn changed<E: PartialEq, S>(
+    held: Option<&Vec<E>>,
+    entries: &Vec<E>,
+    make: impl Fn(&[E]) -> Result<S, KernelError>,
+) -> Result<Option<S>, KernelError> {
+    if held == Some(entries) { Ok(None) } else { make(entries).map(Some) }
 }
 
-fn place<const N: usize>(
-    places: &mut ArrayOfMaps<MapData, Trie<N>>,
-    slot: u32,
-    set: Option<&Trie<N>>,
-) -> Result<(), KernelError>
-where
-    [u8; N]: aya::Pod,
-{
-    set.map_or(Ok(()), |set| Ok(places.set(slot, set, 0)?))
-}
-
-fn filled<const N: usize>(entries: &[([u8; N], u8, Listing)]) -> Result<Trie<N>, KernelError>
-where
-    [u8; N]: aya::Pod,
-{
+fn trie(entries: &[([u8; 16], u8, Listing)]) -> Result<Trie, KernelError> {
     let mut trie = Trie::create(entries.len().max(1) as u32, NO_PREALLOC)?;
     for &(address, length, listing) in entries {
         trie.insert(&Key::new(u32::from(length), address), Value(listing), 0)?;

@@ -26,6 +26,8 @@ mod line;
 mod live;
 #[path = "../bench/paths.rs"]
 mod paths;
+#[path = "../bench/prefixes.rs"]
+mod prefixes;
 #[path = "../bench/runs.rs"]
 mod runs;
 #[path = "../bench/spread.rs"]
@@ -42,8 +44,8 @@ use gateway_tests::lab::missing;
 use serde_json::{Map, Value, json};
 
 /// The parts, in their order.
-const PARTS: [&str; 9] =
-    ["paths", "bans", "gate", "cookies", "growth", "cpus", "programs", "filters", "control"];
+const PARTS: [&str; 10] =
+    ["paths", "bans", "prefixes", "gate", "cookies", "growth", "cpus", "programs", "filters", "control"];
 /// Where the figures go.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
 
@@ -81,6 +83,7 @@ fn measure(parts: &[&str], quick: bool) -> Result<Map<String, Value>> {
         let figures = match *part {
             "paths" => runs::measure(if quick { 5 } else { 15 })?,
             "bans" => bans::measure(if quick { 5 } else { 15 })?,
+            "prefixes" => prefixes::measure(if quick { 1 } else { 5 })?,
             "gate" => gate::measure(if quick { 5 } else { 15 })?,
             "cookies" => cookies::measure(if quick { 1 } else { 5 })?,
             "programs" => live::programs(if quick { 1 } else { 5 })?,

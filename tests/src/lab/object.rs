@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::PerCpuArray;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -42,6 +43,8 @@ pub enum Program {
     CountDrop,
     /// Asks the listener of a SYN for a cookie, and drops the SYN.
     CookieHelpers,
+    /// Looks sources up in an LPM trie of the prefixes of [`Attached::list`], and drops everything.
+    Trie,
     /// A token bucket for each IPv4 source in an LRU hash map of a million entries.
     Textbook {
         /// Packets per second and source.
@@ -62,6 +65,7 @@ impl Program {
             Self::CountPass => "count_pass",
             Self::CountDrop => "count_drop",
             Self::CookieHelpers => "cookie_helpers",
+            Self::Trie => "trie",
             Self::Textbook { .. } => "textbook",
         }
     }
@@ -126,6 +130,19 @@ impl Attached {
                 .with_context(|| format!("cannot attach `{}` to {interface}", program.name()))?;
         }
         Ok(Self { ebpf })
+    }
+
+    /// Puts prefixes into the trie of [`Program::Trie`].
+    ///
+    /// # Errors
+    /// Where the map cannot be written.
+    pub fn list(&mut self, prefixes: &[([u8; 4], u8)]) -> Result<()> {
+        let map = self.ebpf.map_mut("TRIE").context("the object has no map TRIE")?;
+        let mut trie = LpmTrie::<_, [u8; 4], u64>::try_from(map)?;
+        for &(address, length) in prefixes {
+            trie.insert(&Key::new(u32::from(length), address), 1, 0)?;
+        }
+        Ok(())
     }
 
     /// What was counted, on all CPUs together. Only the counting programs count.

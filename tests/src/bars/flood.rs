@@ -8,7 +8,9 @@ use anyhow::Result;
 use gateway_common::verdict::Reason;
 
 use super::{HONEST, Scale};
-use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Pace, Program, SERVER_V4, Sources, Template};
+use crate::lab::{
+    FLOOD_V4, Flood, Gateway, Https, Lab, Pace, Program, RECEIVER, SENDER, SERVER_V4, Sources, Template,
+};
 
 /// Honest requests during a flood.
 const REQUESTS: u32 = 100;
@@ -81,13 +83,13 @@ fn share(filter: Filter, pace: Pace) -> Result<u32> {
     if filter == Filter::Nftables {
         nftables(&lab)?;
     }
-    lab.receive_on(1)?;
+    lab.receive_on(RECEIVER)?;
     let [source, target]: [IpAddr; 2] = [FLOOD_V4.into(), SERVER_V4.into()];
     let flooding = lab.flood(&Flood {
         sources: Sources::Ipv4 { first: FLOOD_V4, count: 1 << 17 },
         random_ports: true,
         pace,
-        cpu: Some(0),
+        cpu: Some(SENDER),
         duration: Duration::from_secs(60),
         ..Flood::new(Template::syn(source, target, (4_000, 443))?)
     })?;

@@ -12,7 +12,7 @@ use super::{Scale, servers};
 use crate::builder::{Frame, between, flags};
 use crate::lab::{
     Counters, FLOOD_V4, FLOOD_V6, Flood, FloodReport, Flooding, Gateway, Https, Lab, Outcome, Pace, Program,
-    Sockets, Sources, Template,
+    RECEIVER, SENDER, Sockets, Sources, Template,
 };
 
 /// How many honest requests start in a second.
@@ -187,7 +187,7 @@ impl Row {
             lab.server.run("nft", &[NFTABLES])?;
         }
         warm_up(&lab, &nginx)?;
-        lab.receive_on(1)?;
+        lab.receive_on(RECEIVER)?;
         let resent = || Ok::<_, anyhow::Error>(Counters::read(&lab.attacker)?.get("TcpRetransSegs"));
         let (server, resent_before) = (Counters::read(&lab.server)?, resent()?);
         let before = Sockets::read(&lab.server)?;
@@ -236,7 +236,7 @@ impl Row {
                 },
                 random_ports: true,
                 pace,
-                cpu: Some(0),
+                cpu: Some(SENDER),
                 // It is stopped.
                 duration: TIMEOUT * (self.rounds + 20),
                 // Far apart: else the kinds would come from the same ports one after another.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::{HONEST, Scale};
-use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Pace, SERVER_V4, Sources, Template};
+use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Pace, SENDER, SERVER_V4, Sources, Template};
 
 /// A total that a flood uses up, and nothing else that would hold the flood.
 const TOTAL: &str = "syn_cookies = \"off\"\ntotal.syn = { rate = \"500/s\" }\n";
@@ -35,7 +35,7 @@ pub fn known(scale: &Scale) -> Result<()> {
         sources: Sources::Ipv4 { first: FLOOD_V4, count: 1 << 17 },
         random_ports: true,
         pace: Pace::Smooth(PACE),
-        cpu: Some(0),
+        cpu: Some(SENDER),
         duration: Duration::from_secs(120),
         ..Flood::new(Template::syn(source, target, (4_000, 443))?)
     })?;

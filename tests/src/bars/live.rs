@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, bail, ensure};
 
 use super::{Scale, datagrams};
-use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Nginx, Outcome, Pace, SERVER_V4, Template};
+use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Nginx, Outcome, Pace, SENDER, SERVER_V4, Template};
 
 /// From when on a new limit must hold after its call.
 const IN_FORCE: Duration = Duration::from_millis(100);
@@ -31,7 +31,7 @@ pub fn limit_set(_: &Scale) -> Result<()> {
     let gateway = Gateway::start(&lab, config)?;
     let flooding = lab.flood(&Flood {
         pace: Pace::Smooth(200_000),
-        cpu: Some(0),
+        cpu: Some(SENDER),
         runs_first: true,
         duration: Duration::from_secs(120),
         ..Flood::new(datagram()?)

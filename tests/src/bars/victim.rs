@@ -10,7 +10,9 @@ use super::cookies::{text, warm_up};
 use super::flood::reasons;
 use super::floods::{highest, template};
 use super::{Scale, servers};
-use crate::lab::{CLIENT_V4, CLIENT_V6, Flood, Gateway, Https, Lab, Outcome, Pace, Template};
+use crate::lab::{
+    CLIENT_V4, CLIENT_V6, Flood, Gateway, Https, Lab, Outcome, Pace, RECEIVER, SENDER, Template,
+};
 
 /// Requests over the client's connection in a second.
 const RATE: u32 = 20;
@@ -48,13 +50,13 @@ fn talk(kind: &str, client: IpAddr, pace: Pace, scale: &Scale) -> Result<(Outcom
     let nginx = lab.nginx()?;
     let gateway = Gateway::start(&lab, CONFIG)?;
     warm_up(&lab, &nginx)?;
-    lab.receive_on(1)?;
+    lab.receive_on(RECEIVER)?;
     let server = (servers()[usize::from(client.is_ipv6())], 443).into();
     let https = Https { server, rate: Some(RATE), keep_alive: true, ..Https::new(&nginx) };
     let flood = Flood {
         random_ports: true,
         pace,
-        cpu: Some(0),
+        cpu: Some(SENDER),
         duration: Duration::from_secs(60 * scale.seconds),
         ..Flood::new(Template::from_frame(&template(kind, client).build())?)
     };

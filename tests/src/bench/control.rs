@@ -8,13 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use gateway_tests::lab::{Flood, Gateway, Lab, SERVER_V4, Sources, Template};
+use gateway_tests::lab::{Flood, Gateway, Lab, RECEIVER, SENDER, SERVER_V4, Sources, Template};
 use gateway_user::kernel::Program;
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::filters::drop_passed;
-use crate::line::{RECEIVER, SENDER};
 use crate::spread::Spread;
 use crate::subject::gateway;
 

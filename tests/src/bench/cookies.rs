@@ -10,14 +10,14 @@ use gateway_common::abi::cookies;
 use gateway_tests::builder::{between, flags};
 use gateway_tests::cases::{Draft as _, Offer};
 use gateway_tests::lab::{
-    FLOOD_V4, Flood, Lab, PlainListener, Program, ProgramClock, SERVER_V4, Sources, Template,
+    FLOOD_V4, Flood, Lab, PlainListener, Program, ProgramClock, RECEIVER, SENDER, SERVER_V4, Sources,
+    Template,
 };
 use gateway_user::host::Stand;
 use serde_json::{Value, json};
 
 use crate::filters::Standing;
 use crate::gate::{PORT, greet};
-use crate::line::{RECEIVER, SENDER};
 use crate::spread::Spread;
 
 /// How long each flood lasts.

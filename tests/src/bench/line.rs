@@ -5,14 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use gateway_tests::lab::{FLOOD_V4, Flood, Lab, ProgramClock, SERVER_V4, Sources, Template};
+use gateway_tests::lab::{
+    FLOOD_V4, Flood, Lab, ProgramClock, RECEIVER, SENDER, SERVER_V4, Sources, Template,
+};
 
 use crate::filters::{Filter, PORT};
-
-/// Where the generator runs.
-pub(crate) const SENDER: usize = 0;
-/// Where the filter runs.
-pub(crate) const RECEIVER: usize = 1;
 
 /// Whom the flood comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use gateway_common::prefixes::Chunk;
 use gateway_common::rate::Dimension;
 use gateway_tests::cases::{Draft as _, Offer, limit};
 use gateway_tests::lab::{
-    FLOOD_V4, Flood, Gateway, Lab, Program, ProgramClock, SERVER_V4, Sources, Template,
+    FLOOD_V4, Flood, Gateway, Lab, Program, ProgramClock, RECEIVER, SENDER, SERVER_V4, Sources, Template,
 };
 use gateway_user::host::Stand;
 use gateway_user::kernel::attach::Driver;
@@ -24,7 +24,6 @@ use nix::net::if_::if_nametoindex;
 use serde_json::{Value, json};
 
 use crate::filters::{PORT, Standing, TOTAL_RATE};
-use crate::line::{RECEIVER, SENDER};
 use crate::spread::Spread;
 use crate::subject::gateway;
 

@@ -79,6 +79,11 @@ pub const FLOOD_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
 /// The same for IPv6: 2001:2::/48 (RFC 5180).
 pub const FLOOD_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0);
 
+/// The CPU that floods are sent from where they are measured, and the one that receives them.
+pub const SENDER: usize = 0;
+/// See [`SENDER`].
+pub const RECEIVER: usize = 1;
+
 /// One cable: the server's end and the other's.
 struct Cable {
     /// The number in the addresses of its ends.
@@ -117,13 +122,15 @@ impl Lab {
         Self::with(Program::Pass)
     }
 
-    /// The same, whose attacker's stack has no work with what is sent to the addresses that floods forge: on other networks
-    /// they are somewhere else.
+    /// The same for floods that [`SENDER`] sends, which alone has work with answers to the addresses that they forge: on other
+    /// networks those are somewhere else.
     ///
     /// # Errors
-    /// As [`Lab::new`].
+    /// As [`Lab::new`], and as [`Lab::receive_on`].
     pub fn without_answers() -> Result<Self> {
-        Self::with(Program::DropAnswers)
+        let lab = Self::with(Program::DropAnswers)?;
+        object::receive_on(&lab.attacker, FAR, SENDER)?;
+        Ok(lab)
     }
 
     /// `far`: what is on the attacker's end.

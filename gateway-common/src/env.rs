@@ -6,7 +6,7 @@ use crate::{
     hash::Key,
     packet::Packet,
     pipeline::{Context, Scratch, Stage},
-    rate::Reading,
+    rate::{Instant, Reading},
     verdict::{Action, Reason, Step},
     wire::synack::{Cookie, SynAck},
 };
@@ -233,8 +233,8 @@ pub trait Env {
     fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked);
     /// Of a SYN, where there is a listener that answers with SYN cookies (net.ipv4.tcp_syncookies): one of its own.
     fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<Cookie>;
-    /// The clock of the host's TCP timestamps, in ms.
-    fn tcp_clock(&self) -> u32;
+    /// The clock of the host's TCP timestamps at an instant, in ms.
+    fn tcp_clock(&self, now: Instant) -> u32;
     /// Makes the frame an answer to itself, with these headers from offset `at` on. False where that cannot be; then the frame
     /// is as it was.
     fn reply(&self, at: u32, answer: &SynAck) -> bool;

@@ -303,7 +303,7 @@ fn find_in<S: Slots>(set: S, key: u64, place: &mut Place) -> bool {
 
 /// Leaves the slot with the least debt in `place`; the first of equals, so that CPUs that insert the same source at once
 /// choose the same slot.
-#[inline(never)]
+#[inline(always)]
 fn least_debt<S: Slots>(set: S, now: Instant, place: &mut Place) {
     place.way = 0;
     place.owed = Bucket(set.slot(0)).debt(now);

@@ -219,10 +219,9 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     }
 
     #[inline(always)]
-    fn tcp_clock(&self) -> u32 {
+    fn tcp_clock(&self, now: Instant) -> u32 {
         // `tcp_clock_ms` of include/net/tcp.h.
-        // SAFETY: the helper takes no argument.
-        (unsafe { bpf_ktime_get_ns() } / 1_000_000) as u32
+        ((now >> INSTANT_SHIFT).wrapping_add(constants::EPOCH.load()) / 1_000_000) as u32
     }
 
     #[inline(always)]

@@ -204,8 +204,8 @@ impl<'a> Env for Losing<'a> {
     fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<Cookie> {
         Env::syn_cookie(&self.0, packet, transport)
     }
-    fn tcp_clock(&self) -> u32 {
-        Env::tcp_clock(&self.0)
+    fn tcp_clock(&self, now: Instant) -> u32 {
+        Env::tcp_clock(&self.0, now)
     }
     fn reply(&self, at: u32, answer: &SynAck) -> bool {
         Env::reply(&self.0, at, answer)

@@ -283,8 +283,8 @@ impl<'a> Env for &'a HostEnv {
             .then(|| Cookie { sequence: packet.sequence.rotate_left(16), mss: 1_460 })
     }
 
-    fn tcp_clock(&self) -> u32 {
-        (self.time() / (SECOND / 1_000)) as u32
+    fn tcp_clock(&self, now: Instant) -> u32 {
+        (now / (SECOND / 1_000)) as u32
     }
 
     fn reply(&self, _: u32, _: &SynAck) -> bool {

@@ -276,7 +276,7 @@ pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     let is_told = |bit| context.settings.flags & bit != 0;
     let terms = Terms {
         cookie,
-        clock: context.env.tcp_clock(),
+        clock: context.env.tcp_clock(context.now),
         keeps: is_told(policy::COOKIE_OPTIONS),
         sack: is_told(policy::SACK),
         scale: if *scale == 0 { NO_SCALE } else { *scale },

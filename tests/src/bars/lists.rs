@@ -20,6 +20,10 @@ use crate::lab::{CLIENT_V4, FLOOD_V4, Flood, Gateway, Lab, Nginx, Outcome, Pace,
 const MILLION: usize = 1_000_000;
 /// Reloads that are timed.
 const RELOADS: usize = 20;
+/// Changes of a limit that are timed.
+const CHANGES: usize = 21;
+/// Time between two of them.
+const APART: Duration = Duration::from_millis(50);
 /// The time in which half of them are to be done.
 const RELOAD: Duration = Duration::from_secs(1);
 /// The most that all prefix sets together may take meanwhile, in MiB.
@@ -53,6 +57,7 @@ pub fn reload_million(_: &Scale) -> Result<()> {
     };
     gateway.write_config(&format!("{HONEST}[lists]\nblock = [\"file:{}\"]\n", file.display()))?;
     let empty = reload("")?;
+    let limit_empty = limit_set(&gateway)?;
     let mut memory = PrefixMemory::default();
     let others = memory.read()?;
     let first = reload(&lists[0])?;
@@ -95,6 +100,10 @@ pub fn reload_million(_: &Scale) -> Result<()> {
         ensure!(outcome.failed == 0 && outcome.ok > 0, "honest requests failed: {:?}", outcome.error);
     }
     println!("reload-million: {passed} of {} packets of the blocked source passed", report.sent);
+    let limit = limit_set(&gateway)?;
+    println!(
+        "reload-million: `limit set` took {limit:.1?} in the median, {limit_empty:.1?} with an empty list"
+    );
     ensure!(passed == 0, "{passed} packets of the blocked source passed");
     if blocked != report.delivered {
         super::flood::reasons(&lab, &gateway)?;
@@ -103,6 +112,20 @@ pub fn reload_million(_: &Scale) -> Result<()> {
     ensure!(memory < MEMORY, "prefix sets took {memory:.1} MiB");
     ensure!(median < RELOAD, "reloads took {median:?}");
     Ok(())
+}
+
+/// How long a change of a limit takes, in the median; each once the one before is all over.
+fn limit_set(gateway: &Gateway<'_>) -> Result<Duration> {
+    let mut times = (1..=CHANGES)
+        .map(|kind| {
+            thread::sleep(APART);
+            let start = Instant::now();
+            gateway.done(&["limit", "set", "default", "packets", &format!("{kind}0k/s")])?;
+            Ok(start.elapsed())
+        })
+        .collect::<Result<Vec<_>>>()?;
+    times.sort_unstable();
+    Ok(times[CHANGES / 2])
 }
 
 /// A list of a million prefixes all over IPv4, most of them addresses; where the first is, and how much of the flood's network is

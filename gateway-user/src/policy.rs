@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
+    sync::Arc,
 };
 
 use gateway_common::{
@@ -28,7 +29,7 @@ use crate::{
     },
     control::words::Place,
     host::zeroed_settings,
-    kernel::PolicySet,
+    kernel::{PolicySet, Prefixes},
     prefixes,
 };
 
@@ -84,12 +85,13 @@ pub fn places(config: &Config) -> Vec<(Place, &Quotas)> {
     places
 }
 
-/// Compiles a policy for tables with this key.
+/// Compiles a policy for tables with this key; `prefixes` are those of the configuration, as [`prefixes`] gives them.
 ///
 /// # Errors
 /// Where it does not fit the kernel's tables.
 pub fn compile(
     config: &Config,
+    prefixes: Arc<Prefixes<Listing>>,
     mode: Mode,
     overrides: &Overrides,
     rows: &mut Rows,
@@ -132,7 +134,6 @@ pub fn compile(
         return Err(PolicyError::Regions(region as usize));
     }
     groups(&mut settings, &placed)?;
-    let prefixes = prefixes::compile(listings(config), join);
     settings.flags = if prefixes.v4.is_empty() { 0 } else { policy::LISTS_V4 }
         | if prefixes.v6.is_empty() { 0 } else { policy::LISTS_V6 };
     settings.flags |= reflectors(&mut settings.reflectors, &config.reflection);
@@ -339,6 +340,11 @@ fn groups(settings: &mut Settings, placed: &[(usize, &Service)]) -> Result<(), P
         }
     }
     Ok(())
+}
+
+/// Compiles the prefixes of a configuration, of which there may be a million: once for all policies.
+pub fn prefixes(config: &Config) -> Arc<Prefixes<Listing>> {
+    Arc::new(prefixes::compile(listings(config), join))
 }
 
 fn listings(config: &Config) -> impl Iterator<Item = (IpNet, Listing)> {

@@ -76,7 +76,7 @@ impl List {
         let v4: Vec<_> =
             self.prefixes().into_iter().map(|(address, length)| (address, length, blocked)).collect();
         settings.flags |= if v4.is_empty() { 0 } else { policy::LISTS_V4 };
-        PolicySet { settings, prefixes: Prefixes { v4, v6: Vec::new() } }
+        PolicySet { settings, prefixes: Prefixes { v4, v6: Vec::new() }.into() }
     }
 }
 

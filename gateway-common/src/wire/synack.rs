@@ -110,7 +110,7 @@ impl SynAck {
     #[inline(always)]
     fn write_ipv4(&mut self, syn: &Packet) -> u32 {
         let ip = &mut self.ip;
-        ip[0] = 0x4500_0000 | 4 * (IPV4_WORDS as u32 + self.tcp_words);
+        ip[0] = 0x4500_0000 | (4 * (IPV4_WORDS as u32 + self.tcp_words));
         // Do not fragment.
         ip[1] = 0x4000;
         ip[2] = bytes([HOPS, IpProto::Tcp as u8, 0, 0]);

@@ -6,7 +6,7 @@ use gateway_common::{
 use super::Host;
 use crate::{
     config::Config,
-    policy::{Overrides, Rows, compile, prefixes},
+    policy::{Overrides, Rows, compile},
 };
 
 fn config(modes: &[&str]) -> Config {
@@ -22,7 +22,7 @@ fn config(modes: &[&str]) -> Config {
 
 fn compiled(config: &Config, host: &Host) -> Box<Settings> {
     let mut rows = Rows::default();
-    let set = compile(config, prefixes(config), config.mode, &Overrides::new(), &mut rows, 1, Key([1, 2]));
+    let set = compile(config, config.mode, &Overrides::new(), &mut rows, 1, Key([1, 2]));
     let mut settings = set.expect("it compiles").settings;
     host.fit(&mut settings);
     settings

@@ -29,7 +29,7 @@ use crate::{
     },
     control::words::Place,
     host::zeroed_settings,
-    kernel::{PolicySet, Prefixes},
+    kernel::Prefixes,
     prefixes,
 };
 
@@ -85,19 +85,18 @@ pub fn places(config: &Config) -> Vec<(Place, &Quotas)> {
     places
 }
 
-/// Compiles a policy for tables with this key; `prefixes` are those of the configuration, as [`prefixes`] gives them.
+/// Compiles everything but prefixes, which [`prefixes`] does, into a policy for tables with this key.
 ///
 /// # Errors
 /// Where it does not fit the kernel's tables.
 pub fn compile(
     config: &Config,
-    prefixes: Arc<Prefixes<Listing>>,
     mode: Mode,
     overrides: &Overrides,
     rows: &mut Rows,
     generation: u64,
     key: Key,
-) -> Result<PolicySet, PolicyError> {
+) -> Result<Box<Settings>, PolicyError> {
     let mut settings = zeroed_settings();
     settings.generation = generation;
     settings.mode = match mode {
@@ -134,11 +133,9 @@ pub fn compile(
         return Err(PolicyError::Regions(region as usize));
     }
     groups(&mut settings, &placed)?;
-    settings.flags = if prefixes.v4.is_empty() { 0 } else { policy::LISTS_V4 }
-        | if prefixes.v6.is_empty() { 0 } else { policy::LISTS_V6 };
     settings.flags |= reflectors(&mut settings.reflectors, &config.reflection);
     settings.flags |= clock(&settings);
-    Ok(PolicySet { settings, prefixes })
+    Ok(settings)
 }
 
 /// The longest that a kernel's tick can be: HZ is at least 100 (kernel/Kconfig.hz).

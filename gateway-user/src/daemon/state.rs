@@ -9,7 +9,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::{
     cli::args::{Global, RunArgs},
     config::{Config, Mode, Quota, Report},
-    kernel::{Kernel, Prefixes, VerdictLog, pins::Pins},
+    kernel::{Kernel, PolicySet, Prefixes, VerdictLog, pins::Pins},
     live::{self, Clock, Live},
     net,
     policy::{self, Overrides, Rows},
@@ -59,18 +59,18 @@ impl Gateway {
         let overrides = self.overrides();
         let generation = self.generation + 1;
         let key = Key(self.kernel.identity().key);
-        let (config, prefixes, mode) = (&self.config, Arc::clone(&self.prefixes), self.mode());
-        let mut set = policy::compile(config, prefixes, mode, &overrides, &mut self.rows, generation, key)?;
+        let mut settings =
+            policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
         cookies::set(&self.config);
         let host = cookies::Host::read();
-        host.fit(&mut set.settings);
-        let left_out = policy::set_locals(&mut set.settings, &self.addresses);
+        host.fit(&mut settings);
+        let left_out = policy::set_locals(&mut settings, &self.addresses);
         if left_out != 0 {
             log::warn!(
                 "{left_out} of this host's addresses find no room: what nobody asked for is dropped on the others alone"
             );
         }
-        self.kernel.switch(&set)?;
+        self.kernel.switch(&PolicySet::new(settings, Arc::clone(&self.prefixes)))?;
         self.host = host;
         self.generation += 1;
         self.applied_at = live::now();

@@ -16,7 +16,7 @@ use aya::{
     Ebpf,
     maps::{Array, ArrayOfMaps, LpmTrie, MapData, lpm_trie::Key},
 };
-use gateway_common::abi::{Active, Listing, Live, Settings};
+use gateway_common::abi::{Active, Listing, Live, Settings, policy};
 use ipnet::IpNet;
 
 use super::{
@@ -60,6 +60,17 @@ pub struct PolicySet {
     pub settings: Box<Settings>,
     /// Lists and classes.
     pub prefixes: Arc<Prefixes<Listing>>,
+}
+
+impl PolicySet {
+    /// Joins both: the settings say which prefixes there are to look up.
+    pub fn new(mut settings: Box<Settings>, prefixes: Arc<Prefixes<Listing>>) -> Self {
+        let flag = |empty: bool, flag: u32| if empty { 0 } else { flag };
+        settings.flags &= !(policy::LISTS_V4 | policy::LISTS_V6);
+        settings.flags |=
+            flag(prefixes.v4.is_empty(), policy::LISTS_V4) | flag(prefixes.v6.is_empty(), policy::LISTS_V6);
+        Self { settings, prefixes }
+    }
 }
 
 type Trie = LpmTrie<MapData, [u8; 16], Value<Listing>>;

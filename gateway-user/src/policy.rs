@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
+    sync::Arc,
 };
 
 use gateway_common::{
@@ -28,7 +29,7 @@ use crate::{
     },
     control::words::Place,
     host::zeroed_settings,
-    kernel::PolicySet,
+    kernel::Prefixes,
     prefixes,
 };
 
@@ -84,7 +85,7 @@ pub fn places(config: &Config) -> Vec<(Place, &Quotas)> {
     places
 }
 
-/// Compiles a policy for tables with this key.
+/// Compiles everything but prefixes, which [`prefixes`] does, into a policy for tables with this key.
 ///
 /// # Errors
 /// Where it does not fit the kernel's tables.
@@ -95,7 +96,7 @@ pub fn compile(
     rows: &mut Rows,
     generation: u64,
     key: Key,
-) -> Result<PolicySet, PolicyError> {
+) -> Result<Box<Settings>, PolicyError> {
     let mut settings = zeroed_settings();
     settings.generation = generation;
     settings.mode = match mode {
@@ -132,12 +133,9 @@ pub fn compile(
         return Err(PolicyError::Regions(region as usize));
     }
     groups(&mut settings, &placed)?;
-    let prefixes = prefixes::compile(listings(config), join);
-    settings.flags = if prefixes.v4.is_empty() { 0 } else { policy::LISTS_V4 }
-        | if prefixes.v6.is_empty() { 0 } else { policy::LISTS_V6 };
     settings.flags |= reflectors(&mut settings.reflectors, &config.reflection);
     settings.flags |= clock(&settings);
-    Ok(PolicySet { settings, prefixes })
+    Ok(settings)
 }
 
 /// The longest that a kernel's tick can be: HZ is at least 100 (kernel/Kconfig.hz).
@@ -339,6 +337,11 @@ fn groups(settings: &mut Settings, placed: &[(usize, &Service)]) -> Result<(), P
         }
     }
     Ok(())
+}
+
+/// Compiles the prefixes of a configuration, of which there may be a million: once for all policies.
+pub fn prefixes(config: &Config) -> Arc<Prefixes<Listing>> {
+    Arc::new(prefixes::compile(listings(config), join))
 }
 
 fn listings(config: &Config) -> impl Iterator<Item = (IpNet, Listing)> {

@@ -90,7 +90,7 @@ impl Judge {
 /// A stand's policy as the kernel takes it.
 #[must_use]
 pub fn policy(stand: &Stand) -> PolicySet {
-    PolicySet { settings: stand.settings.clone(), prefixes: prefixes(&stand.listings) }
+    PolicySet { settings: stand.settings.clone(), prefixes: prefixes(&stand.listings).into() }
 }
 
 /// What the program returns for an action (enum xdp_action in the kernel's include/uapi/linux/bpf.h).

@@ -11,7 +11,7 @@ use crate::{
     kernel::{Kernel, LoadOptions, TableSizes, pins::Pins},
     live::{self, Clock, Live},
     net::{self, Interface},
-    policy::Rows,
+    policy::{self, Rows},
 };
 
 use super::{
@@ -45,6 +45,7 @@ impl Gateway {
         })?;
         let rows = if kernel.resumed() { Rows(live.rows.clone()) } else { Rows::default() };
         let mut gateway = Self {
+            prefixes: policy::prefixes(&config),
             config,
             live,
             bans,

@@ -10,6 +10,7 @@ mod cookies;
 mod escalation;
 mod lifecycle;
 mod lists;
+mod open_files;
 mod report;
 mod state;
 
@@ -51,6 +52,7 @@ pub fn run(args: &RunArgs, global: &Global) -> Result<(), CliError> {
     for problem in &config.warnings.problems {
         log::warn!("{}: {}", problem.place.line, problem.message);
     }
+    open_files::raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,15 +1,15 @@
 //! All state of a running gateway, and every change of it.
 
-use std::{net::IpAddr, path::PathBuf, time::Instant};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::Result;
-use gateway_common::hash::Key;
+use gateway_common::{abi::Listing, hash::Key};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
     cli::args::{Global, RunArgs},
     config::{Config, Mode, Quota, Report},
-    kernel::{Kernel, VerdictLog, pins::Pins},
+    kernel::{Kernel, PolicySet, Prefixes, VerdictLog, pins::Pins},
     live::{self, Clock, Live},
     net,
     policy::{self, Overrides, Rows},
@@ -20,6 +20,8 @@ use super::{attach::Attached, bans::BanState, cookies, escalation::Pressure};
 /// A running gateway.
 pub(super) struct Gateway {
     pub(super) config: Config,
+    /// Its prefixes, compiled.
+    pub(super) prefixes: Arc<Prefixes<Listing>>,
     pub(super) live: Live,
     pub(super) bans: BanState,
     pub(super) pressure: Pressure,
@@ -57,18 +59,18 @@ impl Gateway {
         let overrides = self.overrides();
         let generation = self.generation + 1;
         let key = Key(self.kernel.identity().key);
-        let mut set =
+        let mut settings =
             policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
         cookies::set(&self.config);
         let host = cookies::Host::read();
-        host.fit(&mut set.settings);
-        let left_out = policy::set_locals(&mut set.settings, &self.addresses);
+        host.fit(&mut settings);
+        let left_out = policy::set_locals(&mut settings, &self.addresses);
         if left_out != 0 {
             log::warn!(
                 "{left_out} of this host's addresses find no room: what nobody asked for is dropped on the others alone"
             );
         }
-        self.kernel.switch(&set)?;
+        self.kernel.switch(&PolicySet::new(settings, Arc::clone(&self.prefixes)))?;
         self.host = host;
         self.generation += 1;
         self.applied_at = live::now();
@@ -120,10 +122,11 @@ impl Gateway {
         let (args, global) = &self.arguments;
         let config = super::load(args, global).map_err(ReloadError::Configuration)?;
         let (warnings, has_defaults) = (self.unchangeable(&config), super::is_missing(global));
-        let old = (std::mem::replace(&mut self.config, config), self.live.clone());
+        let prefixes = std::mem::replace(&mut self.prefixes, policy::prefixes(&config));
+        let old = (std::mem::replace(&mut self.config, config), prefixes, self.live.clone());
         self.live.renew();
         if let Err(error) = self.apply() {
-            (self.config, self.live) = old;
+            (self.config, self.prefixes, self.live) = old;
             return Err(ReloadError::Policy(error));
         }
         self.has_defaults = has_defaults;

@@ -10,11 +10,13 @@
 //!
 //! Between changes both places have the same prefix sets, so that a policy whose prefixes did not change waits once.
 
+use std::sync::Arc;
+
 use aya::{
     Ebpf,
     maps::{Array, ArrayOfMaps, LpmTrie, MapData, lpm_trie::Key},
 };
-use gateway_common::abi::{Active, Listing, Live, Settings};
+use gateway_common::abi::{Active, Listing, Live, Settings, policy};
 use ipnet::IpNet;
 
 use super::{
@@ -57,7 +59,18 @@ pub struct PolicySet {
     /// Everything but prefixes.
     pub settings: Box<Settings>,
     /// Lists and classes.
-    pub prefixes: Prefixes<Listing>,
+    pub prefixes: Arc<Prefixes<Listing>>,
+}
+
+impl PolicySet {
+    /// Joins both: the settings say which prefixes there are to look up.
+    pub fn new(mut settings: Box<Settings>, prefixes: Arc<Prefixes<Listing>>) -> Self {
+        let flag = |empty: bool, flag: u32| if empty { 0 } else { flag };
+        settings.flags &= !(policy::LISTS_V4 | policy::LISTS_V6);
+        settings.flags |=
+            flag(prefixes.v4.is_empty(), policy::LISTS_V4) | flag(prefixes.v6.is_empty(), policy::LISTS_V6);
+        Self { settings, prefixes }
+    }
 }
 
 type Trie = LpmTrie<MapData, [u8; 16], Value<Listing>>;
@@ -73,7 +86,7 @@ pub(super) struct PolicyMaps {
     /// The bits of the active word that say what there is to look up.
     pub(super) flags: u64,
     /// What both places have; nothing before the first policy.
-    prefixes: Option<Prefixes<Listing>>,
+    prefixes: Option<Arc<Prefixes<Listing>>>,
     /// A switch whose old place is not free yet.
     unsettled: Option<Unsettled>,
 }
@@ -84,7 +97,7 @@ struct Unsettled {
     /// Sets that are new.
     v4: Option<ChunkSet>,
     v6: Option<Trie>,
-    prefixes: Prefixes<Listing>,
+    prefixes: Arc<Prefixes<Listing>>,
 }
 
 impl PolicyMaps {
@@ -131,13 +144,13 @@ impl Kernel {
         let (old, new) = (Active(word).slot(), Active(word).slot() ^ 1);
         // Not held any more until all is done: after an error the places may differ.
         let held = maps.prefixes.take();
-        let held = held.as_ref();
+        let held = held.as_deref();
         let v4 = changed(held.map(|held| &held.v4), &policy.prefixes.v4, ChunkSet::of)?;
         let v6 = changed(held.map(|held| &held.v6), &policy.prefixes.v6, trie)?;
         maps.place(new, v4.as_ref(), v6.as_ref())?;
         maps.settings.set(new, Value::of(&*policy.settings), 0)?;
         maps.active.set(0, word ^ 1, 0)?;
-        maps.unsettled = Some(Unsettled { old, v4, v6, prefixes: policy.prefixes.clone() });
+        maps.unsettled = Some(Unsettled { old, v4, v6, prefixes: Arc::clone(&policy.prefixes) });
         self.settings = Some(policy.settings.clone());
         Ok(())
     }
@@ -204,13 +217,14 @@ fn wait(maps: &mut PolicyMaps, slot: u32) -> Result<(), KernelError> {
     Ok(maps.prefixes_v6.set(slot, &same, 0)?)
 }
 
-/// A new set where the prefixes are not those held.
+/// A new set where the prefixes are not those held. Mostly they are the very same, and not looked through.
 fn changed<E: PartialEq, S>(
     held: Option<&Vec<E>>,
     entries: &Vec<E>,
     make: impl Fn(&[E]) -> Result<S, KernelError>,
 ) -> Result<Option<S>, KernelError> {
-    if held == Some(entries) { Ok(None) } else { make(entries).map(Some) }
+    let is_held = held.is_some_and(|held| std::ptr::eq(held, entries) || held == entries);
+    if is_held { Ok(None) } else { make(entries).map(Some) }
 }
 
 fn trie(entries: &[([u8; 16], u8, Listing)]) -> Result<Trie, KernelError> {

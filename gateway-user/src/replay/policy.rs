@@ -107,13 +107,13 @@ impl PolicyChoice {
 pub fn stand(config: &Config, sets: Sets) -> Result<(Stand, Vec<String>), PolicyError> {
     let key = Key(rand::random());
     let mut rows = Rows::default();
-    let PolicySet { settings, prefixes } =
-        policy::compile(config, Mode::Enforce, &BTreeMap::new(), &mut rows, 1, key)?;
+    let settings = policy::compile(config, Mode::Enforce, &BTreeMap::new(), &mut rows, 1, key)?;
+    let PolicySet { settings, prefixes } = PolicySet::new(settings, policy::prefixes(config));
     let mut stand = Stand { settings, key, sets, ..Stand::new() };
-    for (octets, length, listing) in prefixes.v4 {
+    for &(octets, length, listing) in &prefixes.v4 {
         stand.listings.insert(IpNet::V4(Ipv4Net::new_assert(octets.into(), length)), listing);
     }
-    for (octets, length, listing) in prefixes.v6 {
+    for &(octets, length, listing) in &prefixes.v6 {
         stand.listings.insert(IpNet::V6(Ipv6Net::new_assert(octets.into(), length)), listing);
     }
     let last = rows.0.values().max().copied().unwrap_or_default();

@@ -160,16 +160,13 @@ fn broken(gateway: &Gateway<'_>, good: &str) -> Result<()> {
 }
 
 /// Honest requests, again and again until `work` is done.
-fn during(lab: &Lab, nginx: &Nginx, work: impl FnOnce() -> Result<()>) -> Result<Outcome> {
+pub(super) fn during(lab: &Lab, nginx: &Nginx, work: impl FnOnce() -> Result<()>) -> Result<Outcome> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let requests = scope.spawn(|| {
             let mut sum = Outcome::default();
             while !done.load(Ordering::Relaxed) {
-                let outcome = Https::new(nginx).run(&lab.client, 20)?;
-                sum.ok += outcome.ok;
-                sum.failed += outcome.failed;
-                sum.error = sum.error.or(outcome.error);
+                sum.add(Https::new(nginx).run(&lab.client, 20)?);
             }
             Ok(sum)
         });
@@ -193,7 +190,7 @@ fn config(kind: u32) -> String {
 }
 
 /// A datagram that no service wants.
-fn datagram() -> Result<Template> {
+pub(super) fn datagram() -> Result<Template> {
     let [source, target]: [IpAddr; 2] = [FLOOD_V4.into(), SERVER_V4.into()];
     Template::udp(source, target, (4_000, 9), 18)
 }

@@ -3,19 +3,17 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::loaded_maps;
 use aya::sys::{Stats, enable_stats};
 use gateway_common::abi::{Listing, listing, policy};
-use gateway_common::prefixes::Chunk;
 use gateway_common::rate::Dimension;
 use gateway_tests::cases::{Draft as _, Offer, limit};
 use gateway_tests::lab::{
-    FLOOD_V4, Flood, Gateway, Lab, Program, ProgramClock, RECEIVER, SENDER, SERVER_V4, Sources, Template,
+    FLOOD_V4, Flood, Gateway, Lab, PrefixMemory, Program, ProgramClock, RECEIVER, SENDER, SERVER_V4, Sources,
+    Template,
 };
 use gateway_user::host::Stand;
 use gateway_user::kernel::attach::Driver;
@@ -78,7 +76,7 @@ impl List {
         let v4: Vec<_> =
             self.prefixes().into_iter().map(|(address, length)| (address, length, blocked)).collect();
         settings.flags |= if v4.is_empty() { 0 } else { policy::LISTS_V4 };
-        PolicySet { settings, prefixes: Prefixes { v4, v6: Vec::new() } }
+        PolicySet { settings, prefixes: Prefixes { v4, v6: Vec::new() }.into() }
     }
 }
 
@@ -214,20 +212,7 @@ fn switches() -> Result<Vec<Value>> {
 
 /// The kernel's memory for chunks of prefix sets, in MiB.
 fn memory() -> Result<f64> {
-    let mut sum = 0;
-    for map in loaded_maps() {
-        // One that goes meanwhile takes no memory.
-        let Ok(map) = map else { continue };
-        if map.value_size() as usize != size_of::<Chunk>() {
-            continue;
-        }
-        let Ok(descriptor) = map.fd() else { continue };
-        let path = format!("/proc/self/fdinfo/{}", descriptor.as_fd().as_raw_fd());
-        let text = fs::read_to_string(path).context("the kernel tells no memory of maps")?;
-        let bytes = text.lines().find_map(|line| line.strip_prefix("memlock:")).unwrap_or("0");
-        sum += bytes.trim().parse::<u64>()?;
-    }
-    Ok(sum as f64 / f64::from(1 << 20))
+    Ok(PrefixMemory::default().read()? as f64 / f64::from(1 << 20))
 }
 
 /// The same once it shrinks no more.

@@ -30,7 +30,7 @@ pub(crate) fn sized(interfaces: Vec<u32>, tables: TableSizes, sockets: bool) -> 
 /// Puts a policy into force.
 pub(crate) fn apply(kernel: &mut Kernel, stand: &Stand) -> Result<()> {
     let prefixes: Prefixes<Listing> = prefixes(&stand.listings);
-    kernel.apply(&PolicySet { settings: stand.settings.clone(), prefixes })?;
+    kernel.apply(&PolicySet { settings: stand.settings.clone(), prefixes: prefixes.into() })?;
     let live: Prefixes<Live> = prefixes_of(&stand.live);
     Ok(kernel.set_live(&live)?)
 }

@@ -22,8 +22,8 @@ fn config(modes: &[&str]) -> Config {
 
 fn compiled(config: &Config, host: &Host) -> Box<Settings> {
     let mut rows = Rows::default();
-    let set = compile(config, config.mode, &Overrides::new(), &mut rows, 1, Key([1, 2]));
-    let mut settings = set.expect("it compiles").settings;
+    let settings = compile(config, config.mode, &Overrides::new(), &mut rows, 1, Key([1, 2]));
+    let mut settings = settings.expect("it compiles");
     host.fit(&mut settings);
     settings
 }

@@ -12,9 +12,10 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use ipnet::Ipv4Net;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::live::{datagram, during};
-use super::{HONEST, Scale, datagrams};
-use crate::lab::{CLIENT_V4, FLOOD_V4, Flood, Gateway, Lab, Nginx, Outcome, Pace, PrefixMemory, SERVER_V4};
+use super::blocked::BlockedFlood;
+use super::live::during;
+use super::{HONEST, Scale};
+use crate::lab::{CLIENT_V4, FLOOD_V4, Gateway, Lab, Nginx, Outcome, PrefixMemory, SERVER_V4};
 
 /// Prefixes of a list.
 const MILLION: usize = 1_000_000;
@@ -61,12 +62,7 @@ pub fn reload_million(_: &Scale) -> Result<()> {
     let mut memory = PrefixMemory::default();
     let others = memory.read()?;
     let first = reload(&lists[0])?;
-    let flooding = lab.flood(&Flood {
-        pace: Pace::Bursts(50_000),
-        duration: Duration::from_secs(300),
-        ..Flood::new(datagram()?)
-    })?;
-    let before = datagrams(&lab)?;
+    let flood = BlockedFlood::start(&lab, 50_000)?;
     let quiet = watched(&lab, &nginx, || {
         thread::sleep(QUIET);
         Ok(())
@@ -77,9 +73,7 @@ pub fn reload_million(_: &Scale) -> Result<()> {
             memory.peak(|| (1..=RELOADS).map(|round| reload(&lists[round % 2])).collect::<Result<_>>())?;
         Ok(())
     })?;
-    let report = flooding.stop()?;
-    let passed = datagrams(&lab)? - before;
-    let blocked = gateway.metrics()?.packets(lab.attack_side(), "drop", "block_listed");
+    let blocked = flood.stop(&gateway)?;
     times.sort_unstable();
     let (median, most) = (times[RELOADS / 2], times[RELOADS - 1]);
     let memory = peak.saturating_sub(others) as f64 / f64::from(1 << 20);
@@ -99,16 +93,13 @@ pub fn reload_million(_: &Scale) -> Result<()> {
         );
         ensure!(outcome.failed == 0 && outcome.ok > 0, "honest requests failed: {:?}", outcome.error);
     }
-    println!("reload-million: {passed} of {} packets of the blocked source passed", report.sent);
+    let (passed, sent) = (blocked.passed, blocked.report.sent);
+    println!("reload-million: {passed} of {sent} packets of the blocked source passed");
     let limit = limit_set(&gateway)?;
     println!(
         "reload-million: `limit set` took {limit:.1?} in the median, {limit_empty:.1?} with an empty list"
     );
-    ensure!(passed == 0, "{passed} packets of the blocked source passed");
-    if blocked != report.delivered {
-        super::flood::reasons(&lab, &gateway)?;
-    }
-    ensure!(blocked == report.delivered, "{blocked} of {} were dropped as block_listed", report.delivered);
+    blocked.check(&lab, &gateway)?;
     ensure!(memory < MEMORY, "prefix sets took {memory:.1} MiB");
     ensure!(median < RELOAD, "reloads took {median:?}");
     Ok(())

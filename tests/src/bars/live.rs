@@ -1,14 +1,14 @@
 //! Changes under load: a limit holds at once, and a reload disturbs nobody.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail, ensure};
 
-use super::{Scale, datagrams};
-use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Nginx, Outcome, Pace, SENDER, SERVER_V4, Template};
+use super::Scale;
+use super::blocked::{BlockedFlood, datagram};
+use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Nginx, Outcome, Pace, SENDER};
 
 /// From when on a new limit must hold after its call.
 const IN_FORCE: Duration = Duration::from_millis(100);
@@ -110,12 +110,7 @@ pub fn reloads(scale: &Scale) -> Result<()> {
     lab.silence_attacker()?;
     let configs = [config(1), config(2)];
     let gateway = Gateway::start(&lab, &configs[0])?;
-    let flooding = lab.flood(&Flood {
-        pace: Pace::Bursts(50_000),
-        duration: Duration::from_secs(300),
-        ..Flood::new(datagram()?)
-    })?;
-    let before = datagrams(&lab)?;
+    let flood = BlockedFlood::start(&lab, 50_000)?;
     let start = Instant::now();
     let outcome = during(&lab, &nginx, || {
         for round in 1..=scale.reloads as usize {
@@ -125,23 +120,15 @@ pub fn reloads(scale: &Scale) -> Result<()> {
         broken(&gateway, &configs[0])
     })?;
     let took = start.elapsed();
-    let report = flooding.stop()?;
-    let metrics = gateway.metrics()?;
-    let passed = datagrams(&lab)? - before;
-    let blocked = metrics.packets(lab.attack_side(), "drop", "block_listed");
-    let ok = metrics.sum("gateway_config_reloads_total", &[("result", "ok")]);
+    let blocked = flood.stop(&gateway)?;
+    let ok = gateway.metrics()?.sum("gateway_config_reloads_total", &[("result", "ok")]);
     println!(
-        "reloads: {ok} in {took:?}; {} honest requests, {} failed; {passed} of {} packets of the blocked source passed",
-        outcome.ok, outcome.failed, report.sent
+        "reloads: {ok} in {took:?}; {} honest requests, {} failed; {} of {} packets of the blocked source passed",
+        outcome.ok, outcome.failed, blocked.passed, blocked.report.sent
     );
     ensure!(ok == u64::from(scale.reloads), "{ok} reloads were counted");
     ensure!(outcome.failed == 0 && outcome.ok > 0, "honest requests failed: {:?}", outcome.error);
-    ensure!(passed == 0, "{passed} packets of the blocked source passed");
-    if blocked != report.delivered {
-        super::flood::reasons(&lab, &gateway)?;
-    }
-    ensure!(blocked == report.delivered, "{blocked} of {} were dropped as block_listed", report.delivered);
-    Ok(())
+    blocked.check(&lab, &gateway)
 }
 
 /// A broken file is refused with status 2, and what held before holds.
@@ -187,10 +174,4 @@ fn config(kind: u32) -> String {
          total.syn = {{ rate = \"{kind}0k/s\" }}\n\
          [lists]\nblock = [\"{FLOOD_V4}/32\", \"10.{kind}.0.0/16\"]\n"
     )
-}
-
-/// A datagram that no service wants.
-pub(super) fn datagram() -> Result<Template> {
-    let [source, target]: [IpAddr; 2] = [FLOOD_V4.into(), SERVER_V4.into()];
-    Template::udp(source, target, (4_000, 9), 18)
 }

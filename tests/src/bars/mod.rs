@@ -1,6 +1,7 @@
 //! What the gateway promises, measured with the real daemon in the lab: briefly in tests, at length in `soak`.
 
 mod bans;
+mod blocked;
 mod cookies;
 mod escalation;
 mod flood;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{HONEST, Scale, datagrams};
+use super::blocked::BlockedFlood;
+use super::{HONEST, Scale};
 use crate::lab::{
     FLOOD_V4, Flood, Gateway, Interface, Lab, Nginx, Pace, Process, SERVER_V4, Sources, Template,
 };
@@ -30,13 +31,7 @@ pub fn kill_and_restart(_: &Scale) -> Result<()> {
     lab.silence_attacker()?;
     let mut connection = Connection::open(&lab, &nginx)?;
     connection.request()?;
-    let before = datagrams(&lab)?;
-    let [source, target]: [IpAddr; 2] = [FLOOD_V4.into(), SERVER_V4.into()];
-    let flooding = lab.flood(&Flood {
-        pace: Pace::Bursts(100_000),
-        duration: Duration::from_secs(300),
-        ..Flood::new(Template::udp(source, target, (4_000, 9), 18)?)
-    })?;
+    let flood = BlockedFlood::start(&lab, 100_000)?;
     thread::sleep(Duration::from_millis(500));
     gateway.kill()?;
     thread::sleep(Duration::from_millis(500));
@@ -47,18 +42,14 @@ pub fn kill_and_restart(_: &Scale) -> Result<()> {
         gateway.kill()?;
     }
     gateway.run()?;
-    let report = flooding.stop()?;
+    let blocked = flood.stop(&gateway)?;
     connection.request().context("at the end")?;
-    let passed = datagrams(&lab)? - before;
-    let blocked = gateway.metrics()?.packets(lab.attack_side(), "drop", "block_listed");
     println!(
-        "kill: {passed} of {} packets of the blocked source passed, {blocked} dropped; the connection goes on",
-        report.delivered
+        "kill: {} of {} packets of the blocked source passed, {} dropped; the connection goes on",
+        blocked.passed, blocked.report.delivered, blocked.counted
     );
     ensure!(gateway.log().contains("taken over"), "the tables were not taken over: {}", gateway.log());
-    ensure!(passed == 0, "{passed} packets passed");
-    ensure!(blocked == report.delivered, "{blocked} of {} were counted over the restarts", report.delivered);
-    Ok(())
+    blocked.check(&lab, &gateway)
 }
 
 /// A TLS connection that stays open between requests.

@@ -107,10 +107,20 @@ impl Standing {
 
     /// The same with tables of another size, and asking the host's TCP or not.
     pub(crate) fn sized(lab: &Lab, policy: &Stand, tables: TableSizes, sockets: bool) -> Result<Self> {
+        Self::with(lab, tables, sockets, |kernel| apply(kernel, policy))
+    }
+
+    /// The same under a policy that is put into force so.
+    pub(crate) fn with(
+        lab: &Lab,
+        tables: TableSizes,
+        sockets: bool,
+        apply: impl FnOnce(&mut Kernel) -> Result<()>,
+    ) -> Result<Self> {
         let name = lab.attack_side();
         let index = lab.server.enter(|| if_nametoindex(name))??;
         let mut kernel = sized(vec![index], tables, sockets)?;
-        apply(&mut kernel, policy)?;
+        apply(&mut kernel)?;
         let attached =
             lab.server.enter(|| kernel.attach(name, index, Build::Plain, Driver::Native, None))??;
         Ok(Self::Gateway(Box::new(kernel), attached))

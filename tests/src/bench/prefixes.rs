@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use aya::sys::{Stats, enable_stats};
-use gateway_common::abi::{Listing, listing, policy};
+use gateway_common::abi::{Listing, listing};
 use gateway_common::rate::Dimension;
 use gateway_tests::cases::{Draft as _, Offer, limit};
 use gateway_tests::lab::{
@@ -16,9 +16,7 @@ use gateway_tests::lab::{
     Template,
 };
 use gateway_user::host::Stand;
-use gateway_user::kernel::attach::Driver;
-use gateway_user::kernel::{Kernel, PolicySet, Prefixes, Program as Build};
-use nix::net::if_::if_nametoindex;
+use gateway_user::kernel::{Kernel, PolicySet, Prefixes, TableSizes};
 use serde_json::{Value, json};
 
 use crate::filters::{PORT, Standing, TOTAL_RATE};
@@ -71,12 +69,11 @@ impl List {
     /// A policy that blocks them, and drops nearly all else by a total.
     fn policy(self) -> PolicySet {
         let total = limit(Dimension::Udp, TOTAL_RATE, TOTAL_RATE);
-        let mut settings = Stand::new().serve(Offer::udp(PORT).total(Dimension::Udp, total)).settings;
+        let settings = Stand::new().serve(Offer::udp(PORT).total(Dimension::Udp, total)).settings;
         let blocked = Listing { flags: listing::BLOCK, class: 0 };
         let v4: Vec<_> =
             self.prefixes().into_iter().map(|(address, length)| (address, length, blocked)).collect();
-        settings.flags |= if v4.is_empty() { 0 } else { policy::LISTS_V4 };
-        PolicySet { settings, prefixes: Prefixes { v4, v6: Vec::new() }.into() }
+        PolicySet::new(settings, Prefixes { v4, v6: Vec::new() }.into())
     }
 }
 
@@ -107,13 +104,7 @@ impl Case {
                 Standing::Lab(attached)
             }
             Self::Gateway(list) => {
-                let name = lab.attack_side();
-                let index = lab.server.enter(|| if_nametoindex(name))??;
-                let mut kernel = gateway(vec![index])?;
-                kernel.apply(&list.policy())?;
-                let attached =
-                    lab.server.enter(|| kernel.attach(name, index, Build::Plain, Driver::Native, None))??;
-                Standing::Gateway(Box::new(kernel), attached)
+                Standing::with(lab, TableSizes::default(), true, |kernel| Ok(kernel.apply(&list.policy())?))?
             }
         })
     }
@@ -241,9 +232,8 @@ fn reloads() -> Result<Vec<Value>> {
         let text: String = list.prefixes().into_iter().map(line).collect();
         fs::write(&file, text)?;
         let start = Instant::now();
-        let answer = gateway.cli(&["reload"])?;
+        gateway.done(&["reload"])?;
         let took = start.elapsed().as_secs_f64() * 1e3;
-        ensure!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
         println!("{:40}{took:>12.0}", list.name());
         rows.push(json!({ "reload": list.name(), "reload_ms": took }));
     }

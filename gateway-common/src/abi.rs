@@ -6,7 +6,7 @@
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;
@@ -69,6 +69,8 @@ pub const HANDSHAKE_UNTIL: usize = 1;
 pub const HANDSHAKE_ANSWERED: usize = 2;
 /// TAT of the out-of-state packets that pass.
 pub const HANDSHAKE_STRAYS: usize = 3;
+/// TAT of the answers by cookies.
+pub const HANDSHAKE_ANSWERS: usize = 4;
 /// First of the two slots that say which addresses and ports of the service end on this host.
 pub const ENDS_SLOT: usize = 2;
 const _: () = assert!(ENDS_SLOT + 2 == WAYS);
@@ -85,6 +87,8 @@ pub const BAN_FILTER_WORDS: u32 = 1 << 18;
 pub const BANS_MAX: usize = 1 << 20;
 /// Sets of the table of strikes: four sources each. Behind the last set one more counts sources that were pushed out.
 pub const STRIKE_SETS: u32 = 4_096;
+/// Sets of the table of SYNs that were not answered: see [`crate::stage::handshake`].
+pub const FIRST_SYN_SETS: u32 = 1 << 17;
 
 /// Words of a set of connections.
 pub const LINK_SET_WORDS: usize = LINK_WAYS * LINK_WORDS;
@@ -154,7 +158,7 @@ map_values! {
     }
 
     /// A service: what it requires and allows.
-    pub struct Service (784) {
+    pub struct Service (800) {
         /// All sources together, by one bucket: what [`STRANGERS`] may have of it, and what [`ALL`] may. They differ in bursts.
         pub total: [Limits; 2],
         /// Each source, towards this service.
@@ -186,6 +190,8 @@ map_values! {
         pub cookies: u32,
         /// SYNs of all sources above which [`cookies::AUTO`] answers.
         pub surge: Limit,
+        /// Answers by cookies.
+        pub answers: Limit,
         /// 1: a part of the total is kept for known clients, and strangers may have less; else 0.
         pub reserves: u32,
         /// Keeps the size a multiple of eight.
@@ -193,7 +199,7 @@ map_values! {
     }
 
     /// One policy but for its prefixes.
-    pub struct Settings (199_600) {
+    pub struct Settings (200_624) {
         /// Counts policies; for people.
         pub generation: u64,
         /// One of [`mode`].

@@ -257,6 +257,11 @@ pub trait Env {
     fn strikes(&self, _index: u32) -> Option<Self::Links> {
         None
     }
+    /// A set of the table of SYNs that were not answered.
+    #[inline(always)]
+    fn first_syns(&self, _index: u32) -> Option<Self::Links> {
+        None
+    }
     /// Whether the host's TCP has completed the handshake of a packet's connection.
     #[inline(always)]
     fn is_established(&self, _: &Packet) -> bool {

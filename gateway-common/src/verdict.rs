@@ -150,6 +150,7 @@ reasons! {
     LimitMigration "limit_migration" Drop "budgets" "The source is over its limit of QUIC packets of unknown connections."
     Contended "contended" Drop "budgets" "Other CPUs changed the same bucket at every try; dropped so that no limit is passed."
     SynCookie "syn_cookie" Tx "handshake" "A SYN that was answered with a SYN cookie (RFC 4987); nothing is kept of it."
+    SynUnanswered "syn_unanswered" Drop "handshake" "A stranger's SYN above what SYN cookies answer in a second (`syn_answers`); when it comes again, as TCP sends it after a second, it comes before others."
     BadCookie "bad_cookie" Drop "handshake" "An ACK or data to a listener that answers with SYN cookies, and the cookie in it is none of its own."
     OutOfStateAck "out_of_state_ack" Drop "handshake" "An ACK of no connection of this host."
     OutOfStateData "out_of_state_data" Drop "handshake" "Data of no connection of this host."

@@ -159,6 +159,11 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     }
 
     #[inline(always)]
+    fn first_syns(&self, index: u32) -> Option<Self::Links> {
+        maps::FIRST_SYNS.get_ptr_mut(index).and_then(MapWords::new)
+    }
+
+    #[inline(always)]
     fn is_established(&self, packet: &Packet) -> bool {
         constants::TCP_SOCK_RCV_NXT.load() != 0 && socket::is_established(self.context, packet)
     }

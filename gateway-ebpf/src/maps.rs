@@ -10,8 +10,8 @@ use aya_ebpf::{
 };
 use gateway_common::{
     abi::{
-        BAN_FILTER_WORDS, BAN_SETS, INTERFACE_PLACES, INTERFACES, Identity, LINK_SET_WORDS, Listing, Live,
-        SERVICES, SET_WORDS, STRIKE_SETS, Settings, Tally,
+        BAN_FILTER_WORDS, BAN_SETS, FIRST_SYN_SETS, INTERFACE_PLACES, INTERFACES, Identity, LINK_SET_WORDS,
+        Listing, Live, SERVICES, SET_WORDS, STRIKE_SETS, Settings, Tally,
     },
     env::{Note, Table},
     pipeline::Scratch,
@@ -72,6 +72,10 @@ pub(crate) static BAN_FILTER: Array<u64> = Array::with_max_entries(BAN_FILTER_WO
 /// Sources with strikes, and how many were pushed out. Writer: this program; user space reads by mmap.
 #[map(name = "strikes")]
 pub(crate) static STRIKES: Array<LinkSet> = Array::with_max_entries(STRIKE_SETS + 1, BPF_F_MMAPABLE);
+
+/// SYNs that were not answered. Writer: this program.
+#[map(name = "first_syns")]
+pub(crate) static FIRST_SYNS: Array<LinkSet> = Array::with_max_entries(FIRST_SYN_SETS, 0);
 
 /// Buckets of sources. Writer: this program; user space reads by mmap, as it does the next seven.
 #[map(name = "sources")]

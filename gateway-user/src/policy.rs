@@ -148,14 +148,16 @@ const TICKS: Instant = 8;
 fn clock(settings: &Settings) -> u32 {
     let services = settings.services.iter().flat_map(|service| service.total.iter().chain([&service.limits]));
     let classes = settings.classes.iter().map(|class| &class.limits);
-    let is_fine = |limits: &LimitsValue| {
-        Dimension::ALL.into_iter().any(|dimension| {
-            let limit = limits.of(dimension);
-            let largest = limit.price(dimension, FRAME_MAX as u32);
-            limit.is_limit() && limit.burst < (largest + TICK_MAX).max(TICKS * TICK_MAX)
-        })
+    let is_fine = |limit: &Limit, dimension: Dimension| {
+        let largest = limit.price(dimension, FRAME_MAX as u32);
+        limit.is_limit() && limit.burst < (largest + TICK_MAX).max(TICKS * TICK_MAX)
     };
-    let any = services.chain(classes).chain([&settings.neighbours]).any(is_fine);
+    let has_fine = |limits: &LimitsValue| {
+        Dimension::ALL.into_iter().any(|dimension| is_fine(limits.of(dimension), dimension))
+    };
+    let answers = |service: &ServiceValue| is_fine(&service.answers.halved(Dimension::Syn), Dimension::Syn);
+    let any = services.chain(classes).chain([&settings.neighbours]).any(has_fine)
+        || settings.services.iter().any(answers);
     if any { policy::CLOCK_PER_PACKET } else { 0 }
 }
 
@@ -288,6 +290,7 @@ fn service_value(service: &Service, total: &Quotas, key: Key) -> ServiceValue {
             SynCookies::Always => cookies::ALWAYS,
         },
         surge: surge(total.of(Dimension::Syn)),
+        answers: service.syn_answers.map_or(Limit::NONE, |quota| quota.limit()),
         reserves: u32::from(reserves),
         padding: 0,
     }

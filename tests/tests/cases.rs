@@ -11,9 +11,10 @@ const NOT_IN_TABLE: [(Reason, &str); 1] =
 
 /// Reasons that need answers of the host's sockets, which rows have on the host alone; tests/adversary.rs, tests/handshake.rs and
 /// tests/gateway.rs show them to the kernel.
-const OF_SOCKETS: [Reason; 9] = [
+const OF_SOCKETS: [Reason; 10] = [
     Reason::TcpSequence,
     Reason::SynCookie,
+    Reason::SynUnanswered,
     Reason::BadCookie,
     Reason::OutOfStateAck,
     Reason::OutOfStateData,

@@ -62,23 +62,27 @@ pub(super) fn quotas<'t>(
     quotas: &mut Quotas,
 ) {
     for &dimension in dimensions {
-        let Some(item) = section.get(dimension.name()) else {
-            continue;
-        };
-        if item.value.as_str() == Some("none") {
-            quotas.lift(dimension);
-        } else if let Some(quota) = quota(reader, &item, dimension) {
-            quotas.set(quota);
+        if let Some(item) = section.get(dimension.name()) {
+            quota(reader, &item, dimension, quotas);
         }
     }
 }
 
-fn quota<'t>(reader: &mut Reader<'t>, item: &Item<'t>, dimension: Dimension) -> Option<Quota> {
+/// The quota of a dimension, or the word `none`, in the place of a default.
+pub(super) fn quota<'t>(reader: &mut Reader<'t>, item: &Item<'t>, dimension: Dimension, quotas: &mut Quotas) {
+    if item.value.as_str() == Some("none") {
+        quotas.lift(dimension);
+    } else if let Some(quota) = rate_and_burst(reader, item, dimension) {
+        quotas.set(quota);
+    }
+}
+
+fn rate_and_burst<'t>(reader: &mut Reader<'t>, item: &Item<'t>, dimension: Dimension) -> Option<Quota> {
     let (rate_example, burst_example) = match dimension {
         Dimension::Bytes => ("rate = \"1Gbit/s\"", "burst = \"64MiB\""),
         _ => ("rate = \"20k/s\"", "burst = \"40k\""),
     };
-    let name = dimension.name();
+    let name = item.word();
     let example = format!("{name} = {{ {rate_example}, {burst_example} }}, or {name} = \"none\"");
     let mut section = reader.section(item, &example)?;
     let rate = section.need(reader, "rate", rate_example);

@@ -162,6 +162,8 @@ pub struct Service {
     pub proxy_protocol: bool,
     /// When SYN cookies answer.
     pub syn_cookies: SynCookies,
+    /// How many SYNs they answer, of all sources together; nothing: all.
+    pub syn_answers: Option<Quota>,
     /// What all sources together may send.
     pub total: Quotas,
     /// What each source may send to this service.
@@ -177,6 +179,11 @@ impl Service {
             (Protocol::Udp, Require::Quic) => &[Packets, Bytes, Udp, Initial, Migration],
             (Protocol::Udp, _) => &[Packets, Bytes, Udp],
         }
+    }
+
+    /// How many SYNs cookies answer where the file says nothing: what takes about a third of a CPU's time.
+    pub fn default_answers() -> Option<Quota> {
+        quotas(&[(Dimension::Syn, 300_000, Some(60_000))]).get(Dimension::Syn)
     }
 
     /// What each source, and all of them together, may send where the file says nothing. A QUIC handshake costs the server

@@ -28,6 +28,13 @@ pub(super) struct Item<'t> {
     pub(super) value: &'t DeValue<'t>,
 }
 
+impl Item<'_> {
+    /// The last word of the name: `packets`.
+    pub(super) fn word(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or_default()
+    }
+}
+
 /// A table, and which keys of it were asked for: the others are unknown.
 pub(super) struct Section<'t> {
     pub(super) name: String,

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
-use gateway_common::abi::NAMES;
+use gateway_common::{abi::NAMES, rate::Dimension};
 
+use super::limits;
 use super::policy::{Protocol, Require, Service};
 use super::problem::{Wrong, quoted};
+use super::quota::Quotas;
 use super::reader::{Item, Reader, Section};
 
 /// Reads into `service` what its connections must be like.
@@ -38,11 +40,21 @@ pub(super) fn read<'t>(
         }
     }
     tls_details(reader, section, require, service);
+    let no_syn = |reader: &mut Reader<'t>, item: Item<'t>| {
+        if protocol == Some(Protocol::Udp) {
+            let help = format!("leave `{}` out", item.word());
+            reader.error(item.key, "a udp service has no SYN to answer", help);
+        }
+    };
     if let Some(item) = section.get("syn_cookies") {
         service.syn_cookies = reader.word(&item).unwrap_or_default();
-        if protocol == Some(Protocol::Udp) {
-            reader.error(item.key, "a udp service has no SYN to answer", "leave `syn_cookies` out");
-        }
+        no_syn(reader, item);
+    }
+    if let Some(item) = section.get("syn_answers") {
+        let mut answers = Quotas::NONE;
+        limits::quota(reader, &item, Dimension::Syn, &mut answers);
+        service.syn_answers = answers.get(Dimension::Syn);
+        no_syn(reader, item);
     }
 }
 

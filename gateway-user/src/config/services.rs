@@ -104,6 +104,7 @@ fn service<'t>(reader: &mut Reader<'t>, mut section: Section<'t>) -> ServiceAt {
         server_names: Vec::new(),
         proxy_protocol: false,
         syn_cookies: SynCookies::default(),
+        syn_answers: Service::default_answers(),
         total: Quotas::NONE,
         quotas: Quotas::NONE,
     };

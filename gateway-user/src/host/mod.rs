@@ -14,7 +14,9 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gateway_common::abi::{Active, LINK_SET_WORDS, LINK_WORDS, Listing, Live, STRIKE_SETS, Settings, mode};
+use gateway_common::abi::{
+    Active, FIRST_SYN_SETS, LINK_SET_WORDS, LINK_WORDS, Listing, Live, STRIKE_SETS, Settings, mode,
+};
 use gateway_common::env::{Asked, Env, Found, Note, Receiver, Socket, Table};
 use gateway_common::hash::Key;
 use gateway_common::packet::Packet;
@@ -116,6 +118,7 @@ pub struct HostEnv {
     established: Established,
     /// Made when the first strike is counted.
     strikes: OnceLock<Box<[AtomicU64]>>,
+    first_syns: OnceLock<Box<[AtomicU64]>>,
     receivers: Receivers,
 }
 
@@ -135,6 +138,7 @@ impl HostEnv {
             has_cookies: true,
             established: Box::new(|_| false),
             strikes: OnceLock::new(),
+            first_syns: OnceLock::new(),
             receivers: Box::new(|_, _| Receiver::Elsewhere),
         }
     }
@@ -217,6 +221,14 @@ impl HostEnv {
     }
 }
 
+/// A set of a table that is made when it is first asked for.
+fn link_set(table: &OnceLock<Box<[AtomicU64]>>, sets: u32, index: u32) -> Option<Words<'_>> {
+    let length = sets as usize * LINK_SET_WORDS;
+    let words = table.get_or_init(|| std::iter::repeat_with(AtomicU64::default).take(length).collect());
+    let start = index as usize * LINK_SET_WORDS;
+    words.get(start..start + LINK_SET_WORDS).map(Words::new)
+}
+
 impl fmt::Debug for HostEnv {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -292,11 +304,11 @@ impl<'a> Env for &'a HostEnv {
     }
 
     fn strikes(&self, index: u32) -> Option<Self::Links> {
-        let words = self.strikes.get_or_init(|| {
-            std::iter::repeat_with(AtomicU64::default).take(STRIKES_LAST + LINK_SET_WORDS).collect()
-        });
-        let start = index as usize * LINK_SET_WORDS;
-        words.get(start..start + LINK_SET_WORDS).map(Words::new)
+        link_set(&self.strikes, STRIKE_SETS + 1, index)
+    }
+
+    fn first_syns(&self, index: u32) -> Option<Self::Links> {
+        link_set(&self.first_syns, FIRST_SYN_SETS, index)
     }
 
     fn is_established(&self, packet: &Packet) -> bool {

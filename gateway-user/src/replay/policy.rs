@@ -93,6 +93,7 @@ impl PolicyChoice {
             server_names: Vec::new(),
             proxy_protocol: false,
             syn_cookies: SynCookies::Off,
+            syn_answers: Service::default_answers(),
             total: Quotas::NONE,
             quotas: Quotas::NONE,
         }

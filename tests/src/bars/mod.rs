@@ -18,6 +18,7 @@ mod live;
 mod protect;
 mod reflection;
 mod stacks;
+mod strangers;
 mod victim;
 
 use std::net::IpAddr;
@@ -43,6 +44,7 @@ pub use live::{limit_set, reloads};
 pub use protect::{kill_and_restart, metrics};
 pub use reflection::reflection;
 pub use stacks::{few_stacks, stacks};
+pub use strangers::strangers;
 pub use victim::victim;
 
 /// How much is measured.

@@ -10,12 +10,12 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use gateway_tests::bars::{
     BARS, Bar, Scale, cookies, downloads, floods, floods_at_full_rate, forged, http3, random_sources,
-    reload_million, share_at_full_rate, stacks, victim,
+    reload_million, share_at_full_rate, stacks, strangers, victim,
 };
 use gateway_tests::lab::missing;
 
 /// Measurements that no test makes: they want more programs, or what they give depends on the machine.
-const LONG: [(&str, Bar); 11] = [
+const LONG: [(&str, Bar); 12] = [
     ("stacks", stacks),
     ("http3", http3),
     ("forged", forged),
@@ -23,6 +23,7 @@ const LONG: [(&str, Bar); 11] = [
     ("downloads", downloads),
     ("floods", floods),
     ("floods-full-rate", floods_at_full_rate),
+    ("strangers", strangers),
     ("victim", victim),
     ("reload-million", reload_million),
     ("flood", random_sources),

@@ -75,6 +75,14 @@ pub(super) fn cases() -> Vec<Case> {
             .socket(Socket::Listening)
             .times(2, stranger(), Reason::Ok)
             .gets(syn(), Reason::TotalSyn),
+        met(
+            "a known client is answered by a cookie where strangers are not",
+            Offer::tls(443).cookies(cookies::ALWAYS).answers(limit(Dimension::Syn, 1, 2)),
+        )
+        .socket(Socket::Listening)
+        .gets(stranger(), Reason::SynCookie)
+        .gets(stranger(), Reason::SynUnanswered)
+        .times(3, syn(), Reason::SynCookie),
         Case::under(
             "a cookie's connection makes a client known",
             Stand::new().serve(four().cookies(cookies::ALWAYS)),

@@ -46,7 +46,7 @@ fn used_up(case: Case) -> Case {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    [answered(), not_answered(), surges(), budgets(), streams(), strays(), pass()].concat()
+    [answered(), not_answered(), surges(), answers(), budgets(), streams(), strays(), pass()].concat()
 }
 
 fn answered() -> Vec<Case> {
@@ -118,6 +118,50 @@ fn surges() -> Vec<Case> {
             .times(11, syn(), Reason::SynCookie)
             .after(Duration::from_secs(9))
             .gets(syn(), Reason::SynCookie),
+    ]
+}
+
+/// Of more SYNs than are answered.
+fn answers() -> Vec<Case> {
+    let few = |rate, burst| always().answers(limit(Dimension::Syn, rate, burst));
+    let listening = |name, offer| known(name, offer).socket(Socket::Listening);
+    let other = || crate::builder::ip("192.0.2.10", super::SERVER).tcp(9, 443).flags(flags::SYN);
+    let stranger = |port| crate::builder::ip("203.0.113.9", super::SERVER).tcp(port, 443).flags(flags::SYN);
+    vec![
+        listening("strangers have half of the answers, and the rest who comes again", few(1, 10))
+            .times(5, syn(), Reason::SynCookie)
+            .gets(syn(), Reason::SynUnanswered)
+            .gets(other(), Reason::SynUnanswered)
+            // Another SYN of the same ports is no SYN that comes again.
+            .gets(syn().seq(7), Reason::SynUnanswered)
+            .times(5, syn(), Reason::SynCookie)
+            .times(2, other(), Reason::SynUnanswered)
+            .after(Duration::from_secs(1))
+            .gets(syn().seq(8), Reason::SynUnanswered)
+            .gets(other(), Reason::SynCookie),
+        listening("a SYN that was not answered is forgotten after some seconds", few(1, 20))
+            .times(10, syn(), Reason::SynCookie)
+            .gets(other(), Reason::SynUnanswered)
+            .after(Duration::from_secs(2))
+            .times(2, syn(), Reason::SynCookie)
+            .gets(other(), Reason::SynCookie)
+            .after(Duration::from_secs(3))
+            .times(2, syn(), Reason::SynCookie)
+            .gets(other(), Reason::SynUnanswered),
+        listening("an answer a second is given to strangers, too", few(1, 1))
+            .gets(syn(), Reason::SynCookie)
+            .gets(syn(), Reason::SynUnanswered)
+            .after(Duration::from_secs(1))
+            .gets(other(), Reason::SynCookie),
+        known_under(
+            "what the neighbourhood drops costs no answer",
+            Stand::new().serve(few(1, 4)).neighbours(Dimension::Syn, limit(Dimension::Syn, 1, 1)),
+        )
+        .socket(Socket::Listening)
+        .gets(syn(), Reason::SynCookie)
+        .times(3, other(), Reason::NeighboursSyn)
+        .gets(stranger(9), Reason::SynCookie)
+        .gets(stranger(10), Reason::SynUnanswered),
     ]
 }
 

@@ -143,6 +143,7 @@ pub struct Offer {
     wants: u8,
     cookies: u32,
     surge: Limit,
+    answers: Limit,
     min_minor: u32,
     names: Vec<&'static str>,
     addresses: Vec<Address>,
@@ -160,6 +161,7 @@ impl Offer {
             wants: 0,
             cookies: cookies::OFF,
             surge: Limit::NONE,
+            answers: Limit::NONE,
             min_minor: 0,
             names: Vec::new(),
             addresses: Vec::new(),
@@ -198,6 +200,12 @@ impl Offer {
     /// More SYNs than this turn them on.
     pub fn surge(mut self, limit: Limit) -> Self {
         self.surge = limit;
+        self
+    }
+
+    /// SYNs that cookies answer; all if never told.
+    pub fn answers(mut self, limit: Limit) -> Self {
+        self.answers = limit;
         self
     }
 
@@ -246,6 +254,7 @@ impl Offer {
         service.min_minor = self.min_minor;
         service.cookies = self.cookies;
         service.surge = self.surge;
+        service.answers = self.answers;
         service.all_names = self.names.len() as u32;
         service.whole_names = self.names.iter().filter(|name| !name.starts_with('.')).count() as u32;
         for (value, name) in service.names.iter_mut().zip(&self.names) {

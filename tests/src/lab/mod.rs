@@ -163,6 +163,19 @@ impl Lab {
         &self.attack_side
     }
 
+    /// Gives the attacker's end of its cable so many IPv4 addresses more, for honest clients that are nobody yet.
+    ///
+    /// # Errors
+    /// Where an address cannot be added.
+    pub fn add_clients(&self, count: u8) -> Result<Vec<Ipv4Addr>> {
+        let add = |number| {
+            let address = Ipv4Addr::from(u32::from(ATTACKER_V4) + 2 + u32::from(number));
+            self.attacker.run("ip", &["address", "add", &format!("{address}/32"), "dev", FAR])?;
+            Ok(address)
+        };
+        (1..=count).map(add).collect()
+    }
+
     /// Makes the attacker's own stack silent, so that whatever comes from its side is a flood's.
     ///
     /// # Errors

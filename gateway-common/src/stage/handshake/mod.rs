@@ -9,6 +9,7 @@
 //! takes it from there. Who asks twice has two cookies and can use both, one after the other, so of connections that a cookie
 //! made nothing is proven to the gate before no other cookie can be good any more: see [`doubt`].
 
+mod answers;
 mod ends;
 
 use core::ops::ControlFlow;
@@ -129,16 +130,16 @@ pub fn is_known<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> bool
 #[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     if scratch.packet.is_syn() {
-        plan(context, scratch);
-        return Step::Continue(());
+        return plan(context, scratch);
     }
     belongs(frame, context, scratch)
 }
 
 /// Decides whether a cookie is to answer a SYN. That costs the service's total nothing, so a forged flood does not use up what
-/// all honest clients share; the limits of its source and of the neighbourhood hold for answers too.
+/// all honest clients share; the limits of its source and of the neighbourhood hold for answers too, and those have a
+/// budget of their own.
 #[inline(always)]
-fn plan<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
+fn plan<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let service = service::at(context.settings, scratch.role.service);
     let is_on = match service.cookies {
         cookies::AUTO => is_surge(context, scratch, service),
@@ -146,16 +147,20 @@ fn plan<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
         _ => false,
     };
     if !is_on && !requires_tls(service) {
-        return;
+        return Step::Continue(());
     }
     let scale = ends_here(context, scratch);
     scratch.is_local = scale.is_some();
     scratch.scale = scale.unwrap_or(0);
     // In monitor mode nothing is sent.
     if is_on && context.settings.mode == mode::ENFORCE && scratch.is_local {
+        if !answers::is_left(context, scratch, service) {
+            return drop(Reason::SynUnanswered);
+        }
         scratch.handshake.is_to_answer = true;
         scratch.handshake.share = Share { total: 0, ..Share::default() };
     }
+    Step::Continue(())
 }
 
 /// Counts a SYN; whether there are more than the service takes without cookies, or were a moment ago.
@@ -295,6 +300,7 @@ pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
 #[inline(always)]
 fn replace<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) {
     if let Some(words) = words(context, scratch) {
+        answers::count(context, scratch, words);
         touch(words, HANDSHAKE_ANSWERED, words.load(HANDSHAKE_ANSWERED), context.now);
     }
     if !requires_tls(service::at(context.settings, scratch.role.service)) {

@@ -148,6 +148,8 @@ pub(super) const BAD: &[Bad] = &[
     bad(tcp!("require = \"tls\"\nserver_names = [\"192.0.2.1\"]"), (6, 17), "no server name", "address"),
     bad(tcp!("require = \"tls\"\nserver_names = [\"b\u{fc}cher.example\"]"), (6, 17), "server name", "xn--"),
     bad(udp!("syn_cookies = \"off\""), (5, 1), "no SYN", "leave"),
+    bad(udp!("syn_answers = \"none\""), (5, 1), "no SYN", "leave `syn_answers`"),
+    bad(tcp!("syn_answers = 5"), (5, 15), "must be a table", "syn_answers = { rate = "),
     bad(tcp!("[[service]]\nname = \"api\"\nprotocol = \"tcp\"\nports = [80]"), (6, 8), "named `api`", "its own"),
     bad(tcp!("[[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [\"400-500\"]"), (8, 10), "`api` and `web` both have tcp port 443", "different `addresses`"),
     bad(tcp!("addresses = [\"192.0.2.1\"]\n[[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [443]"), (9, 10), "`api` and `web`", "different ports"),

@@ -261,6 +261,37 @@ fn a_stale_connection_is_reset() -> Result<()> {
     requests(&lab, &nginx, SERVER_V4.into(), 2).context("and others go on")
 }
 
+/// More SYNs than cookies answer: who is known is answered at once, and a stranger when he asks again.
+#[test]
+fn strangers_are_answered_when_they_ask_again() -> Result<()> {
+    if !is_privileged("strangers_are_answered_when_they_ask_again") {
+        return Ok(());
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::new()?;
+    let nginx = lab.nginx()?;
+    let answers = "syn_answers = { rate = \"100/s\", burst = 200 }\n";
+    let gateway = Gateway::start(&lab, &format!("{}{answers}", config("always")))?;
+    warm_up(&lab, &nginx)?;
+    let unanswered =
+        |side: &str| Ok::<_, anyhow::Error>(gateway.metrics()?.packets(side, "drop", "syn_unanswered"));
+    let (from, to) = ends(false);
+    let flooding = lab.flood(&forged(Template::syn(from, to, (4_000, 443))?, false, 5_000, 60))?;
+    let start = Instant::now();
+    while unanswered(lab.attack_side())? == 0 {
+        ensure!(start.elapsed() < PATIENCE, "all SYNs are answered");
+    }
+    for (number, source) in lab.add_clients(5)?.into_iter().enumerate() {
+        let outcome = Https { source: Some(source.into()), ..Https::new(&nginx) }.run(&lab.attacker, 1)?;
+        ensure!(outcome.failed == 0, "stranger {number}: {:?}", outcome.error);
+    }
+    // More than there are answers in the time: who is known needs none of the budget.
+    requests(&lab, &nginx, SERVER_V4.into(), 300)?;
+    nothing_dropped(&gateway, lab.client_side())?;
+    flooding.stop()?;
+    Ok(())
+}
+
 /// What the host's settings allow, and what the gateway says of it.
 #[test]
 fn settings_of_the_host_are_kept_to() -> Result<()> {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use aya::sys::{Stats, enable_stats};
 use gateway_common::abi::cookies;
+use gateway_common::rate::Dimension;
 use gateway_tests::builder::{between, flags};
-use gateway_tests::cases::{Draft as _, Offer};
+use gateway_tests::cases::{Draft as _, Offer, limit};
 use gateway_tests::lab::{
     FLOOD_V4, Flood, Lab, PlainListener, Program, ProgramClock, RECEIVER, SENDER, SERVER_V4, Sources,
     Template,
@@ -32,18 +33,21 @@ enum Case {
     Helpers,
     /// The gateway, which answers.
     Answer,
+    /// The gateway, which has answered as many as it may.
+    Unanswered,
     /// The gateway, which drops ACKs of no connection.
     OutOfState,
 }
 
 impl Case {
-    const ALL: [Self; 4] = [Self::Drop, Self::Helpers, Self::Answer, Self::OutOfState];
+    const ALL: [Self; 5] = [Self::Drop, Self::Helpers, Self::Answer, Self::Unanswered, Self::OutOfState];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Drop => "SYNs: bare XDP_DROP",
             Self::Helpers => "SYNs: the look-up and the cookie alone, then dropped",
             Self::Answer => "SYNs: the gateway answers by cookies",
+            Self::Unanswered => "SYNs above what cookies answer: the gateway drops them",
             Self::OutOfState => "ACKs of no connection: the gateway drops them",
         }
     }
@@ -57,9 +61,12 @@ impl Case {
         let _standing = match self {
             Self::Drop => Standing::Lab(lab.attach(Program::Drop)?),
             Self::Helpers => Standing::Lab(lab.attach(Program::CookieHelpers)?),
-            Self::Answer | Self::OutOfState => {
-                let policy = Stand::new().serve(Offer::tls(PORT).cookies(cookies::ALWAYS));
-                let standing = Standing::gateway(&lab, &policy)?;
+            Self::Answer | Self::Unanswered | Self::OutOfState => {
+                let mut offer = Offer::tls(PORT).cookies(cookies::ALWAYS);
+                if matches!(self, Self::Unanswered) {
+                    offer = offer.answers(limit(Dimension::Syn, 1_000, 1_000));
+                }
+                let standing = Standing::gateway(&lab, &Stand::new().serve(offer))?;
                 // From a connection the gateway learns that they end here.
                 let stream = lab.attacker.enter(|| TcpStream::connect(server))?.context("no connection")?;
                 greet(&stream, &listener)?;

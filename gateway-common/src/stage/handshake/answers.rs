@@ -6,8 +6,8 @@
 //! it: TCP sends a SYN again after a second (RFC 6298 section 2.1). Who floods from forged addresses would have to send each SYN twice.
 //! Known clients are answered always.
 //!
-//! What is written down is a bit for each SYN, in a table of fixed size: a flood can fill it, and then strangers are answered
-//! by chance, as without it.
+//! What is written down is two bits for each SYN, in a Bloom filter of fixed size whose bits of one SYN are in one word: a flood can
+//! fill it, and then strangers are answered by chance, as without it.
 
 use super::words;
 use crate::{
@@ -59,20 +59,22 @@ fn comes_again<E: Env>(context: &Context<'_, E>, packet: &Packet) -> bool {
     let place = hash::place(context.env.key(), source.high ^ source.low ^ ports << 32 ^ u64::from(sequence));
     let Some(set) = context.env.first_syns(place & (FIRST_SYN_SETS - 1)) else { return false };
     let rest = place / FIRST_SYN_SETS;
-    let (word, bit) =
-        (rest as usize % LINK_SET_WORDS, 1 << (rest / LINK_SET_WORDS as u32 * BITS >> REST_BITS));
+    let (word, rest) = (rest as usize % LINK_SET_WORDS, rest / LINK_SET_WORDS as u32);
+    let bit = |choice: u32| 1 << (choice * BITS / CHOICES);
+    let bits = bit(rest / CHOICES) | bit(rest % CHOICES);
     let known = set.load(word);
     let aged = aged(known, context.now);
-    if (aged | aged >> BITS) & bit != 0 {
+    if (aged | aged >> BITS) & bits == bits {
         return true;
     }
-    set.replace(word, known, aged | bit);
+    set.replace(word, known, aged | bits);
     false
 }
 
-/// Bits of a place that choose a bit of a word.
-const REST_BITS: u32 = 32 - FIRST_SYN_SETS.ilog2() - (LINK_SET_WORDS as u32).ilog2();
-const _: () = assert!(1 << REST_BITS >= BITS && FIRST_SYN_SETS.is_power_of_two());
+/// Values of the part of a place that chooses a bit: a place is set, word, and two of these.
+const CHOICES: u32 = 64;
+const _: () =
+    assert!(FIRST_SYN_SETS as u64 * LINK_SET_WORDS as u64 * (CHOICES * CHOICES) as u64 == 1 << u32::BITS);
 
 /// A word as it is in the generation of `now`: what is older than the one before is gone.
 #[inline(always)]

@@ -268,6 +268,13 @@ pub trait Env {
         Receiver::Elsewhere
     }
 
+    /// Has what was written to scratch memory read from there, where the kernel's program would keep it in registers: the verifier
+    /// forgets what it knew of it, and goes through what follows once and not for every way through what was before.
+    #[inline(always)]
+    fn read_again<'s>(&self, scratch: &'s mut Scratch) -> &'s mut Scratch {
+        scratch
+    }
+
     /// Runs a stage. The kernel does it in a function that the verifier checks apart from its caller, and so once; it finds
     /// frame, settings and scratch memory again by itself.
     #[inline(always)]

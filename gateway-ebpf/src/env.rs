@@ -1,5 +1,7 @@
 //! [`Env`] by the kernel's helpers and maps.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     helpers::{bpf_jiffies64, bpf_ktime_get_ns},
     maps::{PerCpuArray, lpm_trie::Key as Prefix},
@@ -20,17 +22,24 @@ use gateway_common::{
     wire::synack::{Cookie, SynAck},
 };
 
-use crate::{apart, constants, maps, receiver, reply, socket, words::MapWords};
+use crate::{
+    apart, constants,
+    maps::{self, Cpu, CpuClock},
+    receiver, reply, socket,
+    words::MapWords,
+};
 
 /// The kernel around one frame.
 pub(crate) struct KernelEnv<'a, const FRAGS: bool> {
     context: &'a XdpContext,
+    /// This CPU's own.
+    clock: *mut CpuClock,
 }
 
 impl<'a, const FRAGS: bool> KernelEnv<'a, FRAGS> {
     #[inline(always)]
-    pub(crate) fn new(context: &'a XdpContext) -> Self {
-        Self { context }
+    pub(crate) fn new(context: &'a XdpContext, clock: &'a mut CpuClock) -> Self {
+        Self { context, clock }
     }
 
     /// Under test: leaves the verdict for the test to read.
@@ -66,12 +75,12 @@ fn now() -> Instant {
     unsafe { bpf_ktime_get_ns() }.wrapping_sub(constants::EPOCH.load()) << INSTANT_SHIFT
 }
 
-/// This CPU's scratch memory.
+/// What this CPU has for itself.
 #[inline(always)]
-pub(crate) fn scratch() -> Option<&'static mut Scratch> {
+pub(crate) fn cpu() -> Option<&'static mut Cpu> {
     // SAFETY: a live map value of this CPU alone, asked for once a frame; XDP programs of one CPU do not interrupt each
-    // other. It starts zeroed and holds only what was written as a Scratch, for which zeros are valid too.
-    maps::SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+    // other. It starts zeroed and holds only what was written as its types, for which zeros are valid too.
+    maps::CPU.get_ptr_mut(0).map(|cpu| unsafe { &mut *cpu })
 }
 
 impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
@@ -83,11 +92,11 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
         if constants::TESTING.load() != 0 {
             return maps::TESTIMONY.get(0).map_or(0, |testimony| testimony[0]).into();
         }
-        let Some(clock) = (if may_be_late { maps::CLOCK.get_ptr_mut(0) } else { None }) else {
+        if !may_be_late {
             return now().into();
-        };
-        // SAFETY: the helper takes no argument; the map value is this CPU's own, as in scratch.
-        let (tick, clock) = unsafe { (bpf_jiffies64(), &mut *clock) };
+        }
+        // SAFETY: the helper takes no argument; nobody else has the clock while the frame is judged.
+        let (tick, clock) = unsafe { (bpf_jiffies64(), &mut *self.clock) };
         if clock.tick == tick {
             if clock.readings >= READINGS {
                 let late = constants::TICK.load();
@@ -235,6 +244,17 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
             return Receiver::Elsewhere;
         }
         receiver::of(self.context, packet, forwarding)
+    }
+
+    #[inline(always)]
+    fn read_again<'s>(&self, scratch: &'s mut Scratch) -> &'s mut Scratch {
+        let mut place: *mut Scratch = scratch;
+        // Where the record is and what is in it are hidden from LLVM. `hint::black_box` would put the pointer on the stack.
+        // SAFETY: a move of a register onto itself; the record stays borrowed for as long.
+        unsafe {
+            asm!("{0} = {0}", inout(reg) place, options(nostack));
+            &mut *place
+        }
     }
 
     #[inline(always)]

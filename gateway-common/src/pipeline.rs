@@ -40,6 +40,8 @@ pub struct Scratch {
     pub datagram: quic::Datagram,
     /// What it counts in.
     pub bill: Bill,
+    /// And in which budgets.
+    pub dues: budgets::Dues,
     /// Where its buckets are.
     pub places: Places,
     /// What the host's TCP says of it.
@@ -247,12 +249,12 @@ pub fn decide<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
 #[inline(always)]
 fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     parse::headers(frame, &mut scratch.network, &mut scratch.packet)?;
-    let scratch = context.env.read_again(scratch);
+    context.env.read_again(scratch);
     lists::check(context, scratch)?;
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
-    let scratch = context.env.read_again(scratch);
+    context.env.read_again(scratch);
     if handshake::concerns(scratch) && !handshake::is_known(context, scratch) {
         context.env.apart(Stage::Handshake, frame, context, scratch)?;
     }

@@ -11,7 +11,7 @@ use gateway_common::{
     abi::{
         Active, INTERFACE_PLACES, INTERFACES, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings,
     },
-    env::{Asked, Env, Note, Receiver, Socket, Table, Words as _},
+    env::{Asked, Env, Note, Receiver, Said, Socket, Table, Words as _},
     frame::Frame,
     hash::Key,
     packet::Packet,
@@ -24,7 +24,7 @@ use gateway_common::{
 
 use crate::{
     apart, constants,
-    maps::{self, Cpu, CpuClock},
+    maps::{self, Cpu, CpuClock, LiveCell},
     receiver, reply, socket,
     words::MapWords,
 };
@@ -86,6 +86,7 @@ pub(crate) fn cpu() -> Option<&'static mut Cpu> {
 impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     type Buckets = MapWords<SET_WORDS>;
     type Links = MapWords<LINK_SET_WORDS>;
+    type Live = LiveEntry;
 
     #[inline(always)]
     fn read_clock(&self, may_be_late: bool) -> Reading {
@@ -139,16 +140,13 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     }
 
     #[inline(always)]
-    fn live(&self, packet: &Packet) -> Option<Live> {
-        // SAFETY: a live map value of plain numbers; one that another CPU counts in meanwhile may be either of two.
-        live(packet).map(|live| unsafe { *live })
-    }
-
-    #[inline(always)]
-    fn count_banned(&self, packet: &Packet) {
-        if let Some(words) = live(packet).and_then(|live| MapWords::<LIVE_WORDS>::new(live.cast())) {
-            words.add(LIVE_WORDS - 1, 1);
-        }
+    fn live(&self, packet: &Packet) -> Option<LiveEntry> {
+        let cell = if packet.ipv6 {
+            maps::LIVE_V6.get(&Prefix::new(128, address_v6(packet)))
+        } else {
+            maps::LIVE_V4.get(&Prefix::new(32, packet.source.as_v4().to_be_bytes()))
+        };
+        cell.map(LiveEntry)
     }
 
     #[inline(always)]
@@ -247,14 +245,10 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     }
 
     #[inline(always)]
-    fn read_again<'s>(&self, scratch: &'s mut Scratch) -> &'s mut Scratch {
-        let mut place: *mut Scratch = scratch;
-        // Where the record is and what is in it are hidden from LLVM. `hint::black_box` would put the pointer on the stack.
-        // SAFETY: a move of a register onto itself; the record stays borrowed for as long.
-        unsafe {
-            asm!("{0} = {0}", inout(reg) place, options(nostack));
-            &mut *place
-        }
+    fn read_again(&self, scratch: &mut Scratch) {
+        // For all that LLVM knows this changes memory. `hint::black_box` would put the pointer on the stack.
+        // SAFETY: a move of a register onto itself.
+        unsafe { asm!("{0} = {0}", in(reg) scratch, options(nostack)) };
     }
 
     #[inline(always)]
@@ -297,15 +291,23 @@ fn increment(counters: &PerCpuArray<u64>, index: u32) {
 const LIVE_WORDS: usize = size_of::<Live>() / size_of::<u64>();
 const _: () = assert!(core::mem::offset_of!(Live, drops) == (LIVE_WORDS - 1) * size_of::<u64>());
 
-/// What was said live of a packet's source, in place.
-#[inline(always)]
-fn live(packet: &Packet) -> Option<*mut Live> {
-    let cell = if packet.ipv6 {
-        maps::LIVE_V6.get(&Prefix::new(128, address_v6(packet)))
-    } else {
-        maps::LIVE_V4.get(&Prefix::new(32, packet.source.as_v4().to_be_bytes()))
-    };
-    cell.map(|cell| cell.0.get())
+/// A live entry in its map.
+#[derive(Clone, Copy)]
+pub(crate) struct LiveEntry(&'static LiveCell);
+
+impl Said for LiveEntry {
+    #[inline(always)]
+    fn read(self) -> Live {
+        // SAFETY: a live map value of plain numbers; one that another CPU counts in meanwhile may be either of two.
+        unsafe { *self.0.0.get() }
+    }
+
+    #[inline(always)]
+    fn count_drop(self) {
+        if let Some(words) = MapWords::<LIVE_WORDS>::new(self.0.0.get().cast()) {
+            words.add(LIVE_WORDS - 1, 1);
+        }
+    }
 }
 
 #[inline(always)]

@@ -15,6 +15,7 @@ use crate::{
     packet::Packet,
     pipeline::Context,
     rate::{Dimension, Instant, Limit, Reading, debt},
+    verdict::{Reason, Scope},
 };
 
 /// Tries of a compare-and-swap before a packet is given up as contended.
@@ -93,15 +94,18 @@ macro_rules! for_each {
     };
 }
 
-/// The first dimension of a set, in the order of [`Dimension::ALL`].
-#[inline(always)]
-pub fn first_of(mask: Mask) -> Option<Dimension> {
-    for_each!(|dimension| {
-        if has(mask, dimension) {
-            return Some(dimension);
-        }
-    });
-    None
+impl Scope {
+    /// The reason for a packet that is over this scope's limits in a set of dimensions: that of the first, in the order of
+    /// [`Dimension::ALL`].
+    #[inline(always)]
+    pub fn reason_of(self, refusal: Mask) -> Reason {
+        for_each!(|dimension| {
+            if has(refusal, dimension) {
+                return self.reason(dimension);
+            }
+        });
+        Reason::Contended
+    }
 }
 
 /// Whether a set has a dimension.
@@ -111,7 +115,7 @@ const fn has(mask: Mask, dimension: Dimension) -> bool {
 }
 
 /// In an answer of [`Bucket::charge`], beside dimensions: others changed the bucket at every try.
-const CONTENDED: Mask = 1 << Dimension::COUNT;
+pub const CONTENDED: Mask = 1 << Dimension::COUNT;
 
 /// One source's slot.
 #[derive(Clone, Copy)]

@@ -139,11 +139,13 @@ impl Whose {
         if refusal == 0 {
             return Step::Continue(());
         }
-        let Some(dimension) = table::first_of(refusal) else { return drop(Reason::Contended) };
+        if refusal == table::CONTENDED {
+            return drop(Reason::Contended);
+        }
         if matches!(self.scope(), Scope::Source) {
             bucket.count_drop();
         }
-        drop(self.scope().reason(dimension))
+        drop(self.scope().reason_of(refusal))
     }
 }
 
@@ -174,12 +176,13 @@ fn owe<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
     let service = service::at(settings, role.service);
     let near = mask & share.near;
     let of_source = (mask | share.more) & share.near;
-    let of_service = service.own & !(class(context, scratch).own as Mask);
+    let class = class(context, scratch);
+    let of_service = service.own & !class.own;
     scratch.dues = Dues {
         service: mask & share.total & service.totals,
         neighbourhood: if role.class == 0 { near & settings.neighbours_own as Mask } else { 0 },
         source_of_service: of_source & of_service,
-        source: of_source & !of_service & table::OF_SOURCES,
+        source: of_source & !of_service & class.held,
     };
 }
 

@@ -153,8 +153,10 @@ map_values! {
     pub struct Class (120) {
         /// The class's own limits, and the default where it has none.
         pub limits: Limits,
-        /// Bit for each [`Dimension`] in which the class has its own limit.
-        pub own: u64,
+        /// Bit for each [`Dimension`] in which the class has its own limit, or has none where others have one.
+        pub own: u32,
+        /// Bit for each [`Dimension`] in which `limits` has a limit.
+        pub held: u32,
     }
 
     /// A service: what it requires and allows.
@@ -281,6 +283,14 @@ pub const FOREVER: Instant = Instant::MAX;
 impl Default for Limits {
     fn default() -> Self {
         Self { each: [Limit::NONE; Dimension::COUNT] }
+    }
+}
+
+impl Class {
+    /// A class with these limits, in so many dimensions its own.
+    pub fn new(limits: Limits, own: u32) -> Self {
+        let held = Dimension::ALL.into_iter().filter(|&dimension| limits.of(dimension).is_limit());
+        Self { limits, own, held: held.map(crate::table::bit).sum() }
     }
 }
 

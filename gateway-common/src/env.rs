@@ -203,8 +203,28 @@ pub enum Receiver {
     Socket,
 }
 
+/// What was said live of a packet's source.
+pub trait Said: Copy {
+    /// What that is.
+    fn read(self) -> Live;
+    /// Counts a packet that the ban drops.
+    fn count_drop(self);
+}
+
+impl Said for Live {
+    #[inline(always)]
+    fn read(self) -> Live {
+        self
+    }
+
+    #[inline(always)]
+    fn count_drop(self) {}
+}
+
 /// Clock, settings, tables and counters.
 pub trait Env {
+    /// A live entry.
+    type Live: Said;
     /// A set of buckets.
     type Buckets: Slots;
     /// A set of connections.
@@ -221,7 +241,7 @@ pub trait Env {
     /// What that policy's prefix set says of the packet's source.
     fn listing(&self, active: Active, packet: &Packet) -> Option<Listing>;
     /// What was said live of the packet's source.
-    fn live(&self, packet: &Packet) -> Option<Live>;
+    fn live(&self, packet: &Packet) -> Option<Self::Live>;
 
     /// Sets of a table (of a region of it for [`Table::ServiceSources`]); a power of two.
     fn sets(&self, table: Table) -> u32;
@@ -239,9 +259,6 @@ pub trait Env {
     /// is as it was.
     fn reply(&self, at: u32, answer: &SynAck) -> bool;
 
-    /// Counts a packet that the ban of a prefix drops.
-    #[inline(always)]
-    fn count_banned(&self, _: &Packet) {}
     /// A set of banned sources. None of these where there is no table of them.
     #[inline(always)]
     fn bans(&self, _index: u32) -> Option<Self::Links> {
@@ -272,6 +289,11 @@ pub trait Env {
     fn receiver(&self, _packet: &Packet, _forwarding: bool) -> Receiver {
         Receiver::Elsewhere
     }
+
+    /// Has what was written to scratch memory read from there, where the kernel's program would keep it in registers: the verifier
+    /// forgets what it knew of it, and goes through what follows once and not for every way through what was before.
+    #[inline(always)]
+    fn read_again(&self, _: &mut Scratch) {}
 
     /// Runs a stage. The kernel does it in a function that the verifier checks apart from its caller, and so once; it finds
     /// frame, settings and scratch memory again by itself.

@@ -8,7 +8,7 @@
 //! follow. So it checks each stage once, instead of once for every way through the stages before. What few packets need is a
 //! function of its own in the kernel ([`Env::apart`]); the rest is one function, since every call costs a return.
 
-use core::{hint::black_box, ops::ControlFlow};
+use core::ops::ControlFlow;
 
 use crate::{
     abi::{Active, Settings, mode, policy},
@@ -40,6 +40,8 @@ pub struct Scratch {
     pub datagram: quic::Datagram,
     /// What it counts in.
     pub bill: Bill,
+    /// And in which budgets.
+    pub dues: budgets::Dues,
     /// Where its buckets are.
     pub places: Places,
     /// What the host's TCP says of it.
@@ -244,22 +246,15 @@ pub fn decide<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     }
 }
 
-/// Has what was written to scratch memory read from there, where LLVM would keep it in registers: the verifier forgets what
-/// it knew of it, and goes through what follows once and not for every way through what was before.
-#[inline(always)]
-pub(crate) fn read_again(scratch: &mut Scratch) -> &mut Scratch {
-    black_box(scratch)
-}
-
 #[inline(always)]
 fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     parse::headers(frame, &mut scratch.network, &mut scratch.packet)?;
-    let scratch = read_again(scratch);
+    context.env.read_again(scratch);
     lists::check(context, scratch)?;
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
-    let scratch = read_again(scratch);
+    context.env.read_again(scratch);
     if handshake::concerns(scratch) && !handshake::is_known(context, scratch) {
         context.env.apart(Stage::Handshake, frame, context, scratch)?;
     }

@@ -15,6 +15,7 @@ use crate::{
     packet::Packet,
     pipeline::Context,
     rate::{Dimension, Instant, Limit, Reading, debt},
+    verdict::{Reason, Scope},
 };
 
 /// Tries of a compare-and-swap before a packet is given up as contended.
@@ -56,14 +57,36 @@ pub const fn bit(dimension: Dimension) -> Mask {
     1 << dimension as u32
 }
 
+/// The dimensions of [`Dimension::OF_SOURCES`].
+pub const OF_SOURCES: Mask = all_of(&Dimension::OF_SOURCES);
+/// All but those that every packet counts in.
+const OF_KINDS: Mask = all_of(&Dimension::ALL) & !bit(Dimension::Packets) & !bit(Dimension::Bytes);
+
+const _: () = assert!(Dimension::COUNT == 7, "for_each");
+
+const fn all_of(mut dimensions: &[Dimension]) -> Mask {
+    let mut mask = 0;
+    while let [first, rest @ ..] = dimensions {
+        mask |= bit(*first);
+        dimensions = rest;
+    }
+    mask
+}
+
 /// Does the same for each [`Dimension`], in their order, written out: a loop LLVM may leave one, in which the kernel looks up at
-/// every turn what is known here, and whose turns the verifier goes through with all that they can meet.
+/// every turn what is known here, and whose turns the verifier goes through with all that they can meet. With a mask, what is
+/// not in it may be left out: many packets have nothing beside packets and bytes to count in.
 macro_rules! for_each {
     (|$dimension:ident| $body:block) => {
         for_each!(@ $dimension $body 0 1 2 3 4 5 6)
     };
+    (of $mask:expr, |$dimension:ident| $body:block) => {
+        for_each!(@ $dimension $body 0 1);
+        if $mask & OF_KINDS != 0 {
+            for_each!(@ $dimension $body 2 3 4 5 6);
+        }
+    };
     (@ $dimension:ident $body:block $($index:literal)*) => {
-        const _: () = assert!(Dimension::COUNT == [$($index),*].len());
         $(
             let $dimension = const { Dimension::ALL[$index] };
             $body
@@ -71,15 +94,18 @@ macro_rules! for_each {
     };
 }
 
-/// The first dimension of a set, in the order of [`Dimension::ALL`].
-#[inline(always)]
-pub fn first_of(mask: Mask) -> Option<Dimension> {
-    for_each!(|dimension| {
-        if has(mask, dimension) {
-            return Some(dimension);
-        }
-    });
-    None
+impl Scope {
+    /// The reason for a packet that is over this scope's limits in a set of dimensions: that of the first, in the order of
+    /// [`Dimension::ALL`].
+    #[inline(always)]
+    pub fn reason_of(self, refusal: Mask) -> Reason {
+        for_each!(|dimension| {
+            if has(refusal, dimension) {
+                return self.reason(dimension);
+            }
+        });
+        Reason::Contended
+    }
 }
 
 /// Whether a set has a dimension.
@@ -89,13 +115,19 @@ const fn has(mask: Mask, dimension: Dimension) -> bool {
 }
 
 /// In an answer of [`Bucket::charge`], beside dimensions: others changed the bucket at every try.
-const CONTENDED: Mask = 1 << Dimension::COUNT;
+pub const CONTENDED: Mask = 1 << Dimension::COUNT;
 
 /// One source's slot.
 #[derive(Clone, Copy)]
 pub struct Bucket<W>(W);
 
 impl<W: Words> Bucket<W> {
+    /// The slot of a set at a place.
+    #[inline(always)]
+    pub fn in_set<S: Slots<Slot = W>>(set: S, place: &Place) -> Self {
+        Self(set.slot(place.way as usize))
+    }
+
     /// The slot of a set that is no hash set: a service's total.
     #[inline(always)]
     pub fn first_of<S: Slots<Slot = W>>(set: S) -> Self {
@@ -108,7 +140,7 @@ impl<W: Words> Bucket<W> {
     #[inline(always)]
     pub fn over(&self, bill: Bill, limits: &Limits, clock: Reading) -> Mask {
         let mut over = 0;
-        for_each!(|dimension| {
+        for_each!(of bill.mask, |dimension| {
             if has(bill.mask, dimension) {
                 let limit = limits.of(dimension);
                 let tat = self.0.load(tat_word(dimension));
@@ -126,7 +158,7 @@ impl<W: Words> Bucket<W> {
     /// limits hold, and the source pays for one packet more.
     #[inline(always)]
     pub fn charge(&self, bill: Bill, limits: &Limits, clock: Reading) -> Mask {
-        for_each!(|dimension| {
+        for_each!(of bill.mask, |dimension| {
             let limit = limits.of(dimension);
             if has(bill.mask, dimension) && limit.is_limit() {
                 let price = limit.price(dimension, bill.bytes);
@@ -220,10 +252,10 @@ pub struct Place {
     owed: Instant,
 }
 
-/// Finds the bucket of a source, and leaves where it is. False where it has none.
+/// Finds the bucket of a source, and leaves where in the set it is. Nothing where it has none.
 #[inline(always)]
-pub fn find<E: Env>(env: &E, table: Table, region: u32, key: u64, place: &mut Place) -> bool {
-    set(env, table, region, key, place).is_some_and(|set| find_in(set, key, place))
+pub fn find<E: Env>(env: &E, table: Table, region: u32, key: u64, place: &mut Place) -> Option<E::Buckets> {
+    set_of(env, table, region, key, place).filter(|&set| find_in(set, key, place))
 }
 
 /// Finds the bucket of a source, made if need be, and leaves where it is. False where other CPUs took every slot that this
@@ -236,19 +268,25 @@ pub fn seek<E: Env>(
     key: u64,
     place: &mut Place,
 ) -> bool {
-    set(context.env, table, region, key, place)
+    set_of(context.env, table, region, key, place)
         .is_some_and(|set| find_or_take(context, table, set, key, place))
 }
 
 /// The bucket that [`find`] or [`seek`] found.
 #[inline(always)]
 pub fn bucket<E: Env>(env: &E, table: Table, place: &Place) -> Option<BucketOf<E>> {
-    env.buckets(table, place.set).map(|set| Bucket(set.slot(place.way as usize)))
+    set(env, table, place).map(|set| Bucket::in_set(set, place))
+}
+
+/// The set that it is in.
+#[inline(always)]
+pub fn set<E: Env>(env: &E, table: Table, place: &Place) -> Option<E::Buckets> {
+    env.buckets(table, place.set)
 }
 
 /// The set of a source, of which it leaves the index.
 #[inline(always)]
-fn set<E: Env>(env: &E, table: Table, region: u32, key: u64, place: &mut Place) -> Option<E::Buckets> {
+fn set_of<E: Env>(env: &E, table: Table, region: u32, key: u64, place: &mut Place) -> Option<E::Buckets> {
     let sets = env.sets(table);
     place.set = region * sets + (hash::place(env.key(), key) & (sets - 1));
     env.buckets(table, place.set)

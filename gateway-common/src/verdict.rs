@@ -88,6 +88,7 @@ macro_rules! reasons {
             }
 
             /// The verdict it comes with.
+            #[inline(always)]
             pub const fn action(self) -> Action {
                 match self { $(Self::$variant => Action::$action),* }
             }

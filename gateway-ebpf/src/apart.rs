@@ -15,8 +15,9 @@ use gateway_common::{
 };
 
 use crate::{
-    env::{KernelEnv, scratch},
+    env::{KernelEnv, cpu},
     frame::XdpFrame,
+    maps::Cpu,
 };
 
 /// What a function answers when the packet goes on; else the reason's number after this one.
@@ -85,9 +86,10 @@ fn run<const FRAGS: bool>(mut context: *mut xdp_md, mut active: u64, stage: Stag
         );
     };
     let context = XdpContext::new(context);
-    let env = KernelEnv::<FRAGS>::new(&context);
+    let Some(Cpu { clock, scratch }) = cpu() else { return CONTINUE };
+    let env = KernelEnv::<FRAGS>::new(&context, clock);
     let active = Active(active);
-    let (Some(settings), Some(scratch)) = (env.settings(active), scratch()) else { return CONTINUE };
+    let Some(settings) = env.settings(active) else { return CONTINUE };
     let shared = Context { env: &env, settings, active, now: scratch.clock.now() };
     match stage.run(&XdpFrame::<FRAGS>(&context), &shared, scratch) {
         Step::Continue(()) => CONTINUE,

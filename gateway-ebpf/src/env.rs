@@ -1,5 +1,7 @@
 //! [`Env`] by the kernel's helpers and maps.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     helpers::{bpf_jiffies64, bpf_ktime_get_ns},
     maps::{PerCpuArray, lpm_trie::Key as Prefix},
@@ -9,7 +11,7 @@ use gateway_common::{
     abi::{
         Active, INTERFACE_PLACES, INTERFACES, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings,
     },
-    env::{Asked, Env, Note, Receiver, Socket, Table, Words as _},
+    env::{Asked, Env, Note, Receiver, Said, Socket, Table, Words as _},
     frame::Frame,
     hash::Key,
     packet::Packet,
@@ -20,17 +22,24 @@ use gateway_common::{
     wire::synack::{Cookie, SynAck},
 };
 
-use crate::{apart, constants, maps, receiver, reply, socket, words::MapWords};
+use crate::{
+    apart, constants,
+    maps::{self, Cpu, CpuClock, LiveCell},
+    receiver, reply, socket,
+    words::MapWords,
+};
 
 /// The kernel around one frame.
 pub(crate) struct KernelEnv<'a, const FRAGS: bool> {
     context: &'a XdpContext,
+    /// This CPU's own.
+    clock: *mut CpuClock,
 }
 
 impl<'a, const FRAGS: bool> KernelEnv<'a, FRAGS> {
     #[inline(always)]
-    pub(crate) fn new(context: &'a XdpContext) -> Self {
-        Self { context }
+    pub(crate) fn new(context: &'a XdpContext, clock: &'a mut CpuClock) -> Self {
+        Self { context, clock }
     }
 
     /// Under test: leaves the verdict for the test to read.
@@ -66,28 +75,29 @@ fn now() -> Instant {
     unsafe { bpf_ktime_get_ns() }.wrapping_sub(constants::EPOCH.load()) << INSTANT_SHIFT
 }
 
-/// This CPU's scratch memory.
+/// What this CPU has for itself.
 #[inline(always)]
-pub(crate) fn scratch() -> Option<&'static mut Scratch> {
+pub(crate) fn cpu() -> Option<&'static mut Cpu> {
     // SAFETY: a live map value of this CPU alone, asked for once a frame; XDP programs of one CPU do not interrupt each
-    // other. It starts zeroed and holds only what was written as a Scratch, for which zeros are valid too.
-    maps::SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+    // other. It starts zeroed and holds only what was written as its types, for which zeros are valid too.
+    maps::CPU.get_ptr_mut(0).map(|cpu| unsafe { &mut *cpu })
 }
 
 impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     type Buckets = MapWords<SET_WORDS>;
     type Links = MapWords<LINK_SET_WORDS>;
+    type Live = LiveEntry;
 
     #[inline(always)]
     fn read_clock(&self, may_be_late: bool) -> Reading {
         if constants::TESTING.load() != 0 {
             return maps::TESTIMONY.get(0).map_or(0, |testimony| testimony[0]).into();
         }
-        let Some(clock) = (if may_be_late { maps::CLOCK.get_ptr_mut(0) } else { None }) else {
+        if !may_be_late {
             return now().into();
-        };
-        // SAFETY: the helper takes no argument; the map value is this CPU's own, as in scratch.
-        let (tick, clock) = unsafe { (bpf_jiffies64(), &mut *clock) };
+        }
+        // SAFETY: the helper takes no argument; nobody else has the clock while the frame is judged.
+        let (tick, clock) = unsafe { (bpf_jiffies64(), &mut *self.clock) };
         if clock.tick == tick {
             if clock.readings >= READINGS {
                 let late = constants::TICK.load();
@@ -130,16 +140,13 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     }
 
     #[inline(always)]
-    fn live(&self, packet: &Packet) -> Option<Live> {
-        // SAFETY: a live map value of plain numbers; one that another CPU counts in meanwhile may be either of two.
-        live(packet).map(|live| unsafe { *live })
-    }
-
-    #[inline(always)]
-    fn count_banned(&self, packet: &Packet) {
-        if let Some(words) = live(packet).and_then(|live| MapWords::<LIVE_WORDS>::new(live.cast())) {
-            words.add(LIVE_WORDS - 1, 1);
-        }
+    fn live(&self, packet: &Packet) -> Option<LiveEntry> {
+        let cell = if packet.ipv6 {
+            maps::LIVE_V6.get(&Prefix::new(128, address_v6(packet)))
+        } else {
+            maps::LIVE_V4.get(&Prefix::new(32, packet.source.as_v4().to_be_bytes()))
+        };
+        cell.map(LiveEntry)
     }
 
     #[inline(always)]
@@ -243,6 +250,13 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     }
 
     #[inline(always)]
+    fn read_again(&self, scratch: &mut Scratch) {
+        // For all that LLVM knows this changes memory. `hint::black_box` would put the pointer on the stack.
+        // SAFETY: a move of a register onto itself.
+        unsafe { asm!("{0} = {0}", in(reg) scratch, options(nostack)) };
+    }
+
+    #[inline(always)]
     fn apart<F: Frame>(&self, stage: Stage, _: &F, context: &Context<'_, Self>, _: &mut Scratch) -> Step {
         apart::call::<FRAGS>(stage, self.context.ctx, context.active)
     }
@@ -282,15 +296,23 @@ fn increment(counters: &PerCpuArray<u64>, index: u32) {
 const LIVE_WORDS: usize = size_of::<Live>() / size_of::<u64>();
 const _: () = assert!(core::mem::offset_of!(Live, drops) == (LIVE_WORDS - 1) * size_of::<u64>());
 
-/// What was said live of a packet's source, in place.
-#[inline(always)]
-fn live(packet: &Packet) -> Option<*mut Live> {
-    let cell = if packet.ipv6 {
-        maps::LIVE_V6.get(&Prefix::new(128, address_v6(packet)))
-    } else {
-        maps::LIVE_V4.get(&Prefix::new(32, packet.source.as_v4().to_be_bytes()))
-    };
-    cell.map(|cell| cell.0.get())
+/// A live entry in its map.
+#[derive(Clone, Copy)]
+pub(crate) struct LiveEntry(&'static LiveCell);
+
+impl Said for LiveEntry {
+    #[inline(always)]
+    fn read(self) -> Live {
+        // SAFETY: a live map value of plain numbers; one that another CPU counts in meanwhile may be either of two.
+        unsafe { *self.0.0.get() }
+    }
+
+    #[inline(always)]
+    fn count_drop(self) {
+        if let Some(words) = MapWords::<LIVE_WORDS>::new(self.0.0.get().cast()) {
+            words.add(LIVE_WORDS - 1, 1);
+        }
+    }
 }
 
 #[inline(always)]

@@ -24,7 +24,7 @@ use gateway_common::{
     verdict::{Action, Verdict},
 };
 
-use crate::{env::KernelEnv, frame::XdpFrame};
+use crate::{env::KernelEnv, frame::XdpFrame, maps::Cpu};
 
 /// Judges every frame of an interface.
 #[xdp]
@@ -42,8 +42,8 @@ pub(crate) fn gateway_frags(context: XdpContext) -> u32 {
 
 #[inline(always)]
 fn judge<const FRAGS: bool>(context: &XdpContext, frame: &XdpFrame<'_, FRAGS>) -> u32 {
-    let env = KernelEnv::<FRAGS>::new(context);
-    let Some(scratch) = env::scratch() else { return xdp_action::XDP_PASS };
+    let Some(Cpu { clock, scratch }) = env::cpu() else { return xdp_action::XDP_PASS };
+    let env = KernelEnv::<FRAGS>::new(context, clock);
     let verdict = pipeline::handle(frame, &env, scratch);
     env.testify(verdict);
     log(context, verdict);

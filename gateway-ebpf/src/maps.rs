@@ -124,9 +124,13 @@ pub(crate) static NOTES: PerCpuArray<u64> =
 #[map(name = "identity")]
 pub(crate) static IDENTITY: Array<Identity> = Array::with_max_entries(1, 0);
 
-/// What the stages find out about the frame at hand. Writer: this program.
-#[map(name = "scratch")]
-pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+/// What a CPU has for itself: one look-up for both.
+pub(crate) struct Cpu {
+    /// What it has read of the clock.
+    pub(crate) clock: CpuClock,
+    /// What the stages find out about the frame at hand.
+    pub(crate) scratch: Scratch,
+}
 
 /// The readings of a CPU's clock within a tick of the kernel.
 #[derive(Clone, Copy)]
@@ -139,9 +143,9 @@ pub(crate) struct CpuClock {
     pub(crate) now: Instant,
 }
 
-/// What this CPU has read of the clock. Writer: this program.
-#[map(name = "clock")]
-pub(crate) static CLOCK: PerCpuArray<CpuClock> = PerCpuArray::with_max_entries(1, 0);
+/// Each CPU's own. Writer: this program.
+#[map(name = "cpu")]
+pub(crate) static CPU: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
 
 /// For tests: the clock, then action and reason of the last frame.
 #[map(name = "testimony")]

@@ -112,7 +112,7 @@ pub fn compile(
     settings.neighbour_mask_v4 = u64::from(mask32(config.neighbours.ipv4_prefix));
     settings.neighbour_mask_v6 = mask64(config.neighbours.ipv6_prefix);
     (settings.neighbours, settings.neighbours_own) = limits(&neighbours);
-    settings.classes = [ClassValue { limits: limits(&defaults).0, own: 0 }; CLASSES];
+    settings.classes = [ClassValue::new(limits(&defaults).0, 0); CLASSES];
     for (value, class) in settings.classes.iter_mut().skip(1).zip(&config.classes) {
         *value = class_value(&defaults, &quotas(Place::Class(class.name.clone()), &class.quotas));
     }
@@ -236,7 +236,7 @@ fn class_value(defaults: &Quotas, quotas: &Quotas) -> ClassValue {
             value.each[dimension as usize] = default.each[dimension as usize];
         }
     }
-    ClassValue { limits: value, own }
+    ClassValue::new(value, own as u32)
 }
 
 /// Everything that is no service's.

@@ -170,6 +170,7 @@ impl env::Words for Lost<'_> {
 impl<'a> Env for Losing<'a> {
     type Buckets = Lost<'a>;
     type Links = Words<'a>;
+    type Live = Live;
 
     fn read_clock(&self, may_be_late: bool) -> Reading {
         Env::read_clock(&self.0, may_be_late)

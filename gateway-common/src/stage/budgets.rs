@@ -10,7 +10,7 @@ use crate::{
     env::{Env, Table, Words},
     frame::Frame,
     packet::Packet,
-    pipeline::{Context, Scratch, Stage, read_again},
+    pipeline::{Context, Scratch, Stage},
     stage::service,
     table::{self, Bill, Bucket, BucketOf, Mask},
     verdict::{Reason, Scope, Step, drop},
@@ -48,23 +48,18 @@ impl Whose {
         }
     }
 
-    /// What the packet counts in.
+    /// What the packet counts in, by [`owe`].
     #[inline(always)]
-    fn bill<E: Env>(self, context: &Context<'_, E>, scratch: &Scratch) -> Bill {
-        let Scratch { bill, handshake, role, .. } = scratch;
-        let (settings, share) = (context.settings, handshake.share);
-        let service = service::at(settings, role.service);
-        let of_source = Bill { mask: (bill.mask | share.more) & share.near, ..*bill };
-        let of_service = service.own & !(class(context, scratch).own as Mask);
-        match self {
-            Self::Service => bill.within(share.total & service.totals),
-            Self::Neighbourhood if role.class == 0 => {
-                bill.within(share.near & settings.neighbours_own as Mask)
-            }
-            Self::Neighbourhood => bill.within(0),
-            Self::SourceOfService => of_source.within(of_service),
-            Self::Source => of_source.within(!of_service),
-        }
+    const fn bill(self, scratch: &Scratch) -> Bill {
+        let Scratch { bill, dues, .. } = scratch;
+        let mask = match self {
+            Self::Service => dues.service,
+            // Said again for the verifier, which then has no way to go where there are none.
+            Self::Neighbourhood => dues.neighbourhood & table::OF_SOURCES,
+            Self::SourceOfService => dues.source_of_service,
+            Self::Source => dues.source & table::OF_SOURCES,
+        };
+        Bill { mask, ..*bill }
     }
 
     #[inline(always)]
@@ -89,13 +84,23 @@ impl Whose {
 
     /// Finds the bucket, or has it made.
     #[inline(always)]
-    fn find<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-        let Some((table, otherwise)) = self.table() else { return Step::Continue(()) };
+    fn find<F: Frame, E: Env>(
+        self,
+        frame: &F,
+        context: &Context<'_, E>,
+        scratch: &mut Scratch,
+    ) -> Step<Option<BucketOf<E>>> {
+        let Some((table, otherwise)) = self.table() else {
+            return Step::Continue(self.bucket(context, scratch));
+        };
         let (region, key) = address(context, scratch, table);
-        if table::find(context.env, table, region, key, scratch.places.of_mut(table)) {
-            return Step::Continue(());
+        let mut set = table::find(context.env, table, region, key, scratch.places.of_mut(table));
+        if set.is_none() {
+            context.env.apart(otherwise, frame, context, scratch)?;
+            set = table::set(context.env, table, scratch.places.of(table));
         }
-        context.env.apart(otherwise, frame, context, scratch)
+        context.env.read_again(scratch);
+        Step::Continue(set.map(|set| Bucket::in_set(set, scratch.places.of(table))))
     }
 
     /// Holds the packet to the budget; changes nothing.
@@ -103,13 +108,11 @@ impl Whose {
     fn check<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         // The packets of a source are counted, whether or not there is a limit on them.
         let is_counted = self == Self::Source && scratch.handshake.share.near != 0;
-        if self.bill(context, scratch).mask == 0 && !is_counted {
+        if self.bill(scratch).mask == 0 && !is_counted {
             return Step::Continue(());
         }
-        self.find(frame, context, scratch)?;
-        let scratch = read_again(scratch);
-        let Some(bucket) = self.bucket(context, scratch) else { return drop(Reason::Contended) };
-        let (bill, limits) = (self.bill(context, scratch), self.limits(context, scratch));
+        let Some(bucket) = self.find(frame, context, scratch)? else { return drop(Reason::Contended) };
+        let (bill, limits) = (self.bill(scratch), self.limits(context, scratch));
         let refusal = bucket.over(bill, limits, scratch.clock);
         if self == Self::Service
             && refusal != 0
@@ -123,7 +126,7 @@ impl Whose {
     /// Charges the budget.
     #[inline(always)]
     fn charge<E: Env>(self, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-        let bill = self.bill(context, scratch);
+        let bill = self.bill(scratch);
         if bill.mask == 0 {
             return Step::Continue(());
         }
@@ -136,18 +139,51 @@ impl Whose {
         if refusal == 0 {
             return Step::Continue(());
         }
-        let Some(dimension) = table::first_of(refusal) else { return drop(Reason::Contended) };
+        if refusal == table::CONTENDED {
+            return drop(Reason::Contended);
+        }
         if matches!(self.scope(), Scope::Source) {
             bucket.count_drop();
         }
-        drop(self.scope().reason(dimension))
+        drop(self.scope().reason_of(refusal))
     }
+}
+
+/// The dimensions in which a packet counts, by budget.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dues {
+    /// The service's total.
+    pub service: Mask,
+    /// The neighbourhood.
+    pub neighbourhood: Mask,
+    /// The source towards the service.
+    pub source_of_service: Mask,
+    /// The source.
+    pub source: Mask,
 }
 
 /// Writes down what a packet counts in.
 #[inline(always)]
 pub fn bill(scratch: &mut Scratch) {
     scratch.bill = Bill::of(&scratch.packet);
+}
+
+/// Writes down in which budgets it does.
+#[inline(always)]
+fn owe<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
+    let Scratch { bill: Bill { mask, .. }, handshake, role, .. } = *scratch;
+    let (settings, share) = (context.settings, handshake.share);
+    let service = service::at(settings, role.service);
+    let near = mask & share.near;
+    let of_source = (mask | share.more) & share.near;
+    let class = class(context, scratch);
+    let of_service = service.own & !class.own;
+    scratch.dues = Dues {
+        service: mask & share.total & service.totals,
+        neighbourhood: if role.class == 0 { near & settings.neighbours_own as Mask } else { 0 },
+        source_of_service: of_source & of_service,
+        source: of_source & !of_service & class.held,
+    };
 }
 
 /// Checks and charges all budgets of a packet. Trusted sources have none.
@@ -157,6 +193,8 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
         return Step::Continue(());
     }
     scratch.role.held_as = STRANGERS as u32;
+    owe(context, scratch);
+    context.env.read_again(scratch);
     Whose::Service.check(frame, context, scratch)?;
     Whose::Neighbourhood.check(frame, context, scratch)?;
     Whose::SourceOfService.check(frame, context, scratch)?;
@@ -182,7 +220,7 @@ pub fn reserve<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step 
         scratch.role.held_as = ALL as u32;
     }
     let Some(bucket) = Whose::Service.bucket(context, scratch) else { return drop(Reason::Contended) };
-    let (bill, limits) = (Whose::Service.bill(context, scratch), Whose::Service.limits(context, scratch));
+    let (bill, limits) = (Whose::Service.bill(scratch), Whose::Service.limits(context, scratch));
     Whose::Service.answer(bucket, bucket.over(bill, limits, scratch.clock))
 }
 
@@ -190,6 +228,7 @@ pub fn reserve<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step 
 #[inline(always)]
 pub fn charge_total<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     scratch.role.held_as = STRANGERS as u32;
+    owe(context, scratch);
     Whose::Service.check(frame, context, scratch)?;
     Whose::Service.charge(context, scratch)
 }

@@ -4,7 +4,7 @@
 use crate::{
     abi::{Live, listing, policy},
     ban,
-    env::Env,
+    env::{Env, Said as _},
     pipeline::{Context, Scratch},
     verdict::{Reason, Step, drop},
 };
@@ -24,12 +24,13 @@ pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         blocked = found.flags & listing::BLOCK != 0;
         never = found.flags & listing::NEVER != 0;
     }
-    let mut banned = false;
+    let mut banned = None;
     if context.active.has_live(packet.ipv6)
-        && let Some(live) = context.env.live(packet)
+        && let Some(said) = context.env.live(packet)
     {
+        let live = said.read();
         role.trusted |= Live::holds(live.allow_until, context.now);
-        banned = Live::holds(live.ban_until, context.now);
+        banned = Some(said).filter(|_| Live::holds(live.ban_until, context.now));
         if role.class == 0 && Live::holds(live.shared_until, context.now) {
             role.shared = live.shared_key;
         }
@@ -37,8 +38,10 @@ pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     if role.trusted {
         return Step::Continue(());
     }
-    if banned && !never {
-        context.env.count_banned(packet);
+    if let Some(said) = banned
+        && !never
+    {
+        said.count_drop();
         return drop(Reason::Banned);
     }
     if context.active.has_bans(packet.ipv6) && !never && ban::hits(context.env, packet, context.now) {

@@ -28,7 +28,7 @@ const TAGS: usize = 2;
 #[inline(always)]
 pub fn network<F: Frame>(frame: &F) -> Step<(u16, u32)> {
     let mut offset = EthHdr::LEN as u32;
-    for _ in 0..=TAGS {
+    for _ in 0..TAGS + 1 {
         let Some(ether_type) = frame.be16(offset - 2) else {
             return drop(Reason::FrameTruncated);
         };

@@ -15,8 +15,8 @@ const HEADER: u32 = UdpHdr::LEN as u32;
 #[inline(always)]
 pub fn parse<F: Frame>(frame: &F, network: Network, packet: &mut Packet) -> Step {
     let first = matches!(packet.fragment, Fragment::First);
-    let header = frame.bytes::<6>(network.transport);
-    let (Some([s0, s1, d0, d1, l0, l1]), true) = (header, network.length >= HEADER) else {
+    let header = frame.bytes::<{ UdpHdr::LEN }>(network.transport);
+    let (Some([s0, s1, d0, d1, l0, l1, _, _]), true) = (header, network.length >= HEADER) else {
         return drop(if first { Reason::TinyFragment } else { Reason::UdpMalformed });
     };
     let length = u32::from(u16::from_be_bytes([l0, l1]));

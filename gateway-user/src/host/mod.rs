@@ -243,6 +243,7 @@ impl fmt::Debug for HostEnv {
 impl<'a> Env for &'a HostEnv {
     type Buckets = Words<'a>;
     type Links = Words<'a>;
+    type Live = Live;
 
     fn read_clock(&self, _: bool) -> Reading {
         self.time().into()

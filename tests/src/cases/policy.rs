@@ -1,6 +1,6 @@
 //! Policies of the table, written down in a few words.
 
-use gateway_common::abi::{ALL, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy};
+use gateway_common::abi::{ALL, Class, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy};
 use gateway_common::hash::{Key, Running};
 use gateway_common::packet::Address;
 use gateway_common::rate::{Dimension, Instant, Limit, Rate};
@@ -56,7 +56,9 @@ impl Draft for Stand {
     }
 
     fn each(mut self, dimension: Dimension, limit: Limit) -> Self {
-        self.settings.classes[0].limits.each[dimension as usize] = limit;
+        let everybody = &mut self.settings.classes[0];
+        everybody.limits.each[dimension as usize] = limit;
+        *everybody = Class::new(everybody.limits, everybody.own);
         self
     }
 
@@ -67,7 +69,7 @@ impl Draft for Stand {
             class.limits = everybody;
         }
         class.limits.each[dimension as usize] = limit;
-        class.own |= u64::from(bit(dimension));
+        *class = Class::new(class.limits, class.own | bit(dimension));
         self
     }
 

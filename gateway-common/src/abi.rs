@@ -88,7 +88,7 @@ pub const BANS_MAX: usize = 1 << 20;
 /// Sets of the table of strikes: four sources each. Behind the last set one more counts sources that were pushed out.
 pub const STRIKE_SETS: u32 = 4_096;
 /// Sets of the table of SYNs that were not answered: see [`crate::stage::handshake`].
-pub const FIRST_SYN_SETS: u32 = 1 << 17;
+pub const FIRST_SYN_SETS: u32 = 1 << 16;
 
 /// Words of a set of connections.
 pub const LINK_SET_WORDS: usize = LINK_WAYS * LINK_WORDS;

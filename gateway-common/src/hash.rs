@@ -4,14 +4,19 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Key(pub [u64; 2]);
 
-/// Places an exact 64-bit key in a table: a keyed multiply and fold (the constant is that of splitmix64, Steele et al.
-/// 2014). Keys are compared whole after it, so a collision costs room in a set, never a wrong bucket.
+/// Places an exact 64-bit key in a table. Keys are compared whole after it, so a collision costs room in a set, never a wrong
+/// bucket.
 #[inline(always)]
-pub const fn place(Key([k0, k1]): Key, word: u64) -> u32 {
+pub const fn place(key: Key, word: u64) -> u32 {
+    (spread(key, word) >> 32) as u32
+}
+
+/// A keyed multiply and fold, whose upper bits are the good ones (the constant is that of splitmix64, Steele et al. 2014).
+#[inline(always)]
+pub const fn spread(Key([k0, k1]): Key, word: u64) -> u64 {
     let mut hash = (word ^ k0).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash ^= hash >> 32;
-    hash = hash.wrapping_mul(k1 | 1);
-    (hash >> 32) as u32
+    hash.wrapping_mul(k1 | 1)
 }
 
 /// A hash of a name that comes byte by byte; 0: of nothing.

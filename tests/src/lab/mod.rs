@@ -124,15 +124,13 @@ impl Lab {
         Self::with(Program::Pass)
     }
 
-    /// The same for floods that [`SENDER`] sends, which alone has work with answers to the addresses that they forge: on other
-    /// networks those are somewhere else.
+    /// The same for floods whose answers are nobody's work: what goes to the addresses that they forge is dropped at the other
+    /// end of the cable, on the CPU that sent it there. A thread for it on another CPU would have to be woken for each.
     ///
     /// # Errors
-    /// As [`Lab::new`], and as [`Lab::receive_on`].
+    /// As [`Lab::new`].
     pub fn without_answers() -> Result<Self> {
-        let lab = Self::with(Program::DropAnswers)?;
-        object::receive_on(&lab.attacker, FAR, SENDER)?;
-        Ok(lab)
+        Self::with(Program::DropAnswers)
     }
 
     /// `far`: what is on the attacker's end.

@@ -6,7 +6,7 @@
 //! it: TCP sends a SYN again after a second (RFC 6298 section 2.1). Who floods from forged addresses would have to send each SYN twice.
 //! Known clients are answered always.
 //!
-//! What is written down is two bits for each SYN, in a Bloom filter of fixed size whose bits of one SYN are in one word: a flood can
+//! What is written down is three bits for each SYN, in a Bloom filter of fixed size whose bits of one SYN are in one word: a flood can
 //! fill it, and then strangers are answered by chance, as without it.
 
 use super::words;
@@ -17,14 +17,13 @@ use crate::{
     hash,
     packet::Packet,
     pipeline::{Context, Scratch},
-    rate::Instant,
+    rate::{Instant, SEEN_SHIFT},
     stage::service,
 };
 
-/// How [`Instant`]s become generations: 2^39 of them, about 2.1 s. A SYN is known again for one to two generations.
-const GENERATION_SHIFT: u32 = 39;
-/// SYNs that a word has a bit for: those of the newest generation in it, then those of the one before; above them, which the newest is.
-const BITS: u32 = 28;
+/// Bits of a generation, which is 2^[`SEEN_SHIFT`] instants long. A word has those of the newest generation in it, then those of the one
+/// before, and above them which the newest is: a SYN is known again for one to two generations.
+const BITS: u64 = 28;
 const NEWEST: u64 = (1 << BITS) - 1;
 
 /// Whether there is an answer left for a SYN. Where there is none, the SYN is written down.
@@ -56,30 +55,32 @@ pub(super) fn count<E: Env, W: Words>(context: &Context<'_, E>, scratch: &Scratc
 fn comes_again<E: Env>(context: &Context<'_, E>, packet: &Packet) -> bool {
     let Packet { source, source_port, destination_port, sequence, .. } = *packet;
     let ports = u64::from(source_port) << 16 | u64::from(destination_port);
-    let place = hash::place(context.env.key(), source.high ^ source.low ^ ports << 32 ^ u64::from(sequence));
-    let Some(set) = context.env.first_syns(place & (FIRST_SYN_SETS - 1)) else { return false };
-    let rest = place / FIRST_SYN_SETS;
-    let (word, rest) = (rest as usize % LINK_SET_WORDS, rest / LINK_SET_WORDS as u32);
-    let bit = |choice: u32| 1 << (choice * BITS / CHOICES);
-    let bits = bit(rest / CHOICES) | bit(rest % CHOICES);
+    let word = source.high ^ source.low ^ ports << 32 ^ u64::from(sequence);
+    let mut hash = hash::spread(context.env.key(), word);
+    // From its upper bits down: set, word, and three bits of that.
+    let mut below = |bound: u64, shift: u32| {
+        let drawn = (hash >> (u64::BITS - shift)) * bound >> shift;
+        hash <<= shift;
+        drawn
+    };
+    let set = below(u64::from(FIRST_SYN_SETS), FIRST_SYN_SETS.ilog2());
+    let word = below(LINK_SET_WORDS as u64, LINK_SET_WORDS.ilog2()) as usize;
+    let bits = 1 << below(BITS, 5) | 1 << below(BITS, 5) | 1 << below(BITS, 5);
+    let Some(set) = context.env.first_syns(set as u32) else { return false };
     let known = set.load(word);
     let aged = aged(known, context.now);
     if (aged | aged >> BITS) & bits == bits {
         return true;
     }
-    set.replace(word, known, aged | bits);
+    // What another CPU writes in the same moment may be lost.
+    set.store(word, aged | bits);
     false
 }
-
-/// Values of the part of a place that chooses a bit: a place is set, word, and two of these.
-const CHOICES: u32 = 64;
-const _: () =
-    assert!(FIRST_SYN_SETS as u64 * LINK_SET_WORDS as u64 * (CHOICES * CHOICES) as u64 == 1 << u32::BITS);
 
 /// A word as it is in the generation of `now`: what is older than the one before is gone.
 #[inline(always)]
 const fn aged(word: u64, now: Instant) -> u64 {
-    let generation = now >> GENERATION_SHIFT;
+    let generation = now >> SEEN_SHIFT;
     let of_it = generation << (2 * BITS);
     match generation.wrapping_sub(word >> (2 * BITS)) as u8 {
         0 => word,

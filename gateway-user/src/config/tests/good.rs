@@ -78,7 +78,7 @@ fn the_services_of_the_example() {
         server_names: Vec::new(),
         proxy_protocol: false,
         syn_cookies: SynCookies::Auto,
-        syn_answers: Some(quota(Dimension::Syn, "200k/s", Some("40k"))),
+        syn_answers: Some(quota(Dimension::Syn, "100k/s", Some("20k"))),
         total: quotas([quota(Dimension::Syn, "50k/s", None)]),
         quotas: quotas([quota(Dimension::Packets, "50k/s", None)]),
     };

@@ -230,13 +230,6 @@ pub trait Env {
         value
     }
 
-    /// Has what was written to scratch memory read from there, where LLVM would keep it in registers: the verifier forgets what
-    /// it knew of it, and goes through what follows once and not for every way through what was before.
-    #[inline(always)]
-    fn read_again(scratch: &mut Scratch) -> &mut Scratch {
-        scratch
-    }
-
     /// Sets of a table (of a region of it for [`Table::ServiceSources`]); a power of two.
     fn sets(&self, table: Table) -> u32;
     /// A set of buckets, or of [`Table::Hellos`], which has the same shape.

@@ -8,7 +8,7 @@
 //! follow. So it checks each stage once, instead of once for every way through the stages before. What few packets need is a
 //! function of its own in the kernel ([`Env::apart`]); the rest is one function, since every call costs a return.
 
-use core::ops::ControlFlow;
+use core::{hint::black_box, ops::ControlFlow};
 
 use crate::{
     abi::{Active, Settings, mode, policy},
@@ -224,7 +224,7 @@ pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Ve
         Some(settings) if settings.mode == mode::OFF => Reason::Off.into(),
         Some(settings) => {
             scratch.clock = env.read_clock(settings.flags & policy::CLOCK_PER_PACKET == 0);
-            let context = Context { env, settings, active, now: E::opaque(scratch.clock.now()) };
+            let context = Context { env, settings, active, now: scratch.clock.now() };
             let verdict = decide(frame, &context, scratch);
             match verdict.action {
                 Action::Drop if settings.mode == mode::MONITOR => {
@@ -247,16 +247,22 @@ pub fn decide<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     }
 }
 
+/// Has what was written to scratch memory read from there, where LLVM would keep it in registers: the verifier forgets what
+/// it knew of it, and goes through what follows once and not for every way through what was before.
+#[inline(always)]
+pub(crate) fn read_again(scratch: &mut Scratch) -> &mut Scratch {
+    black_box(scratch)
+}
+
 #[inline(always)]
 fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     parse::headers(frame, &mut scratch.network, &mut scratch.packet)?;
-    let scratch = E::read_again(scratch);
+    let scratch = read_again(scratch);
     lists::check(context, scratch)?;
-    let scratch = E::read_again(scratch);
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
-    let scratch = E::read_again(scratch);
+    let scratch = read_again(scratch);
     if handshake::concerns(scratch) && !handshake::is_known(context, scratch) {
         context.env.apart(Stage::Handshake, frame, context, scratch)?;
     }

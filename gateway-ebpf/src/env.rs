@@ -174,17 +174,6 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     }
 
     #[inline(always)]
-    fn read_again(scratch: &mut Scratch) -> &mut Scratch {
-        let mut scratch: *mut Scratch = scratch;
-        // SAFETY: a move of a register onto itself, behind which LLVM must expect memory to have changed; the pointer is that of
-        // the one borrow that there is.
-        unsafe {
-            asm!("{0} = {0}", inout(reg) scratch, options(nostack));
-            &mut *scratch
-        }
-    }
-
-    #[inline(always)]
     fn sets(&self, table: Table) -> u32 {
         match table {
             Table::Sources => constants::SETS_SOURCES.load(),

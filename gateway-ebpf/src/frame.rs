@@ -1,6 +1,6 @@
 //! Bounds-checked reads of packet memory, in the form that the verifier follows.
 
-use core::arch::asm;
+use core::{arch::asm, hint::black_box};
 
 use core::ffi::{c_long, c_void};
 
@@ -42,10 +42,7 @@ impl<const FRAGS: bool> Frame for XdpFrame<'_, FRAGS> {
             return unsafe { bpf_xdp_get_buff_len(self.0.ctx) } as u32;
         }
         // Hidden, or LLVM subtracts 32-bit halves of pointers, which the verifier refuses.
-        let mut length = self.0.data_end() - self.0.data();
-        // SAFETY: a move of a register onto itself.
-        unsafe { asm!("{0} = {0}", inout(reg) length, options(pure, nomem, nostack)) };
-        length as u32
+        black_box(self.0.data_end() - self.0.data()) as u32
     }
 
     #[inline(always)]

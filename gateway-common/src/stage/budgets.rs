@@ -10,7 +10,7 @@ use crate::{
     env::{Env, Table, Words},
     frame::Frame,
     packet::Packet,
-    pipeline::{Context, Scratch, Stage},
+    pipeline::{Context, Scratch, Stage, read_again},
     stage::service,
     table::{self, Bill, Bucket, BucketOf, Mask},
     verdict::{Reason, Scope, Step, drop},
@@ -107,7 +107,7 @@ impl Whose {
             return Step::Continue(());
         }
         self.find(frame, context, scratch)?;
-        let scratch = E::read_again(scratch);
+        let scratch = read_again(scratch);
         let Some(bucket) = self.bucket(context, scratch) else { return drop(Reason::Contended) };
         let (bill, limits) = (self.bill(context, scratch), self.limits(context, scratch));
         let refusal = bucket.over(bill, limits, scratch.clock);

@@ -49,13 +49,7 @@ pub fn resume<E: Env>(env: &E, identity: u64, base: u32, reader: &mut Reader) ->
 
 /// Keeps a connection's reader, if there is a slot for it.
 #[inline(always)]
-pub fn keep<E: Env>(
-    env: &E,
-    gate: &Gate,
-    reader: &Reader,
-    now: Instant,
-    memory: &mut Choice,
-) -> bool {
+pub fn keep<E: Env>(env: &E, gate: &Gate, reader: &Reader, now: Instant, memory: &mut Choice) -> bool {
     let Gate { identity, link: Link { base, .. }, is_open: proven, .. } = *gate;
     let Some(set) = slots(env, identity) else { return false };
     let mut choice = Choice::above(0);

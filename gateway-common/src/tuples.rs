@@ -81,14 +81,7 @@ pub fn find<E: Env>(env: &E, identity: u64) -> Tuple {
 /// Writes down that a datagram of the tuple has passed. `goes_on`: it is more than an Initial. Where all entries of its set are
 /// in use by others that are established, the tuple stays unknown; that is counted.
 #[inline(always)]
-pub fn keep<E: Env>(
-    env: &E,
-    identity: u64,
-    known: Tuple,
-    goes_on: bool,
-    now: Instant,
-    memory: &mut Choice,
-) {
+pub fn keep<E: Env>(env: &E, identity: u64, known: Tuple, goes_on: bool, now: Instant, memory: &mut Choice) {
     let is_new = known.is_known && goes_on && !known.is_established && known.age(now) > 0;
     if known.is_known && !is_new && (known.age(now) < TOUCH_AFTER || !known.is_established) {
         return;

@@ -6,6 +6,7 @@
 
 use crate::{
     abi::{LINK_WAYS, LINK_WORDS},
+    choice::Choice,
     env::{Env, Note, Table, Words},
     hash,
     packet::Packet,
@@ -21,6 +22,8 @@ const KNOWN_FOR: u64 = 80_466;
 const AGAIN_AFTER: u64 = 16;
 /// What of an [`Instant`] is left in these units.
 const SEEN_MASK: u64 = u64::MAX >> SEEN_SHIFT;
+/// How gladly an empty entry is taken: before all others.
+const EMPTY: u64 = 1 << 32;
 
 /// Whether the source of a packet is a known client.
 #[inline(always)]
@@ -37,11 +40,12 @@ pub fn knows<E: Env>(context: &Context<'_, E>, packet: &Packet) -> bool {
 
 /// Writes down that the source of a packet is a known client, over whom nobody has seen for longest.
 #[inline(always)]
-pub fn meet<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Step {
+pub fn meet<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let (env, now) = (context.env, context.now);
-    let source = source(context, &scratch.packet);
+    let Scratch { packet, choice: memory, .. } = scratch;
+    let source = source(context, packet);
     let Some(set) = set(env, source) else { return Step::Continue(()) };
-    let (mut oldest, mut way_of_oldest, mut owner_of_oldest) = (0, LINK_WAYS, 0);
+    let mut choice = Choice::default();
     for way in 0..LINK_WAYS {
         let (owner, seen) = (set.load(way * LINK_WORDS), set.load(way * LINK_WORDS + 1));
         if owner == source {
@@ -50,20 +54,15 @@ pub fn meet<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Step {
             }
             return Step::Continue(());
         }
-        // An empty entry before all others.
-        let age = if owner == 0 { u64::MAX } else { age(seen, now) + 1 };
-        if age > oldest {
-            (oldest, way_of_oldest, owner_of_oldest) = (age, way, owner);
-        }
+        choice.offer::<E>(way, owner, if owner == 0 { EMPTY } else { age(seen, now) + 1 });
     }
-    // Every access at an offset that the verifier knows.
-    for way in 0..LINK_WAYS {
-        if way == way_of_oldest && set.replace(way * LINK_WORDS, owner_of_oldest, source) {
-            set.store(way * LINK_WORDS + 1, now >> SEEN_SHIFT);
-            env.note(Table::Clients, Note::Inserted);
-            if owner_of_oldest != 0 && oldest <= KNOWN_FOR {
-                env.note(Table::Clients, Note::Evicted);
-            }
+    let choice = choice.made(memory);
+    let (way, owner) = (choice.way(), choice.owner());
+    if set.replace(way * LINK_WORDS, owner, source) {
+        set.store(way * LINK_WORDS + 1, now >> SEEN_SHIFT);
+        env.note(Table::Clients, Note::Inserted);
+        if owner != 0 && choice.rank() <= KNOWN_FOR {
+            env.note(Table::Clients, Note::Evicted);
         }
     }
     Step::Continue(())

@@ -243,6 +243,13 @@ pub trait Env {
     /// What was said live of the packet's source.
     fn live(&self, packet: &Packet) -> Option<Self::Live>;
 
+    /// The same number, of which the kernel's verifier knows nothing from here on: ways through a program that differ in it
+    /// alone are one way to it.
+    #[inline(always)]
+    fn opaque(value: u64) -> u64 {
+        value
+    }
+
     /// Sets of a table (of a region of it for [`Table::ServiceSources`]); a power of two.
     fn sets(&self, table: Table) -> u32;
     /// A set of buckets, or of [`Table::Hellos`], which has the same shape.

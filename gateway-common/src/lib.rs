@@ -11,6 +11,7 @@ extern crate std;
 
 pub mod abi;
 pub mod ban;
+pub mod choice;
 pub mod clients;
 pub mod connection;
 pub mod env;

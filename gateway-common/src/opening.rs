@@ -6,6 +6,7 @@
 
 use crate::{
     abi::{HELLO_KEY, HELLO_READER, HELLO_SEEN, WAYS},
+    choice::Choice,
     connection::Link,
     env::{Env, Note, Slots, Table, Words},
     pipeline::Gate,
@@ -22,6 +23,9 @@ const PROVEN: u32 = 1 << 31;
 const DONE: u32 = 1 << 30;
 /// Units after which it gives way to who has a connection, as after [`GIVE_UP`]: TCP has had time to take it.
 const LAG: u32 = 3;
+/// How gladly a connection takes its own slot, and an empty one: before all that goes by age.
+const OWN: u64 = 2 << 32;
+const EMPTY: u64 = 1 << 32;
 
 /// Finds a connection's reader for the stream that starts at `base`, and resumes it.
 #[inline(always)]
@@ -45,29 +49,26 @@ pub fn resume<E: Env>(env: &E, identity: u64, base: u32, reader: &mut Reader) ->
 
 /// Keeps a connection's reader, if there is a slot for it.
 #[inline(always)]
-pub fn keep<E: Env>(env: &E, gate: &Gate, reader: &Reader, now: Instant) -> bool {
+pub fn keep<E: Env>(env: &E, gate: &Gate, reader: &Reader, now: Instant, memory: &mut Choice) -> bool {
     let Gate { identity, link: Link { base, .. }, is_open: proven, .. } = *gate;
     let Some(set) = slots(env, identity) else { return false };
-    let mut best = WAYS;
-    let mut best_rank = 0;
+    let mut choice = Choice::above(0);
     for way in 0..WAYS {
         let slot = set.slot(way);
         let owner = slot.load(HELLO_KEY);
         let rank = if owner == identity {
-            u32::MAX
+            OWN
         } else {
             rank(owner, (slot.load(HELLO_SEEN) >> 32) as u32, proven, now)
         };
-        if rank > best_rank {
-            best_rank = rank;
-            best = way;
-        }
+        choice.offer::<E>(way, owner, rank);
     }
-    if best == WAYS {
+    let choice = choice.made(memory);
+    if choice.rank() == 0 {
         env.note(Table::Hellos, Note::Full);
         return false;
     }
-    let slot = set.slot(best);
+    let slot = set.slot(choice.way());
     let owner = slot.load(HELLO_KEY);
     // Nobody's while the words change.
     if !slot.replace(HELLO_KEY, owner, 0) {
@@ -106,12 +107,12 @@ pub fn forget<E: Env>(env: &E, identity: u64) {
 
 /// How gladly a slot is given up for a newcomer; 0: not at all.
 #[inline(always)]
-const fn rank(owner: u64, seen: u32, proven: bool, now: Instant) -> u32 {
+const fn rank(owner: u64, seen: u32, proven: bool, now: Instant) -> u64 {
     let age = age(seen, now);
     if owner == 0 {
-        u32::MAX - 1
+        EMPTY
     } else if age > GIVE_UP || (proven && (seen & PROVEN == 0 || (seen & DONE != 0 && age > LAG))) {
-        age + 1
+        age as u64 + 1
     } else {
         0
     }

@@ -12,6 +12,7 @@ use core::ops::ControlFlow;
 
 use crate::{
     abi::{Active, Settings, mode, policy},
+    choice::Choice,
     clients,
     connection::{self, Link},
     env::{Asked, Env, Table},
@@ -60,6 +61,8 @@ pub struct Scratch {
     pub gate: Gate,
     /// Who reads its connection's first message.
     pub reader: Reader,
+    /// Whose place in a table it takes.
+    pub choice: Choice,
 }
 
 /// What the gate knows of a packet's connection.
@@ -190,7 +193,7 @@ impl Stage {
             Self::Hello => hello::check(frame, context, scratch),
             Self::Read => hello::read(frame, scratch),
             Self::Verify => hello::verify(frame, context, scratch),
-            Self::Remember => connection::remember(context, &scratch.gate),
+            Self::Remember => connection::remember(context, scratch),
             Self::Update => connection::update(context, &scratch.gate),
             Self::Meet => clients::meet(context, scratch),
             Self::Strike => strike::count(context, scratch),

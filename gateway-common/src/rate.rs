@@ -42,7 +42,8 @@ pub const SEEN_SHIFT: u32 = 38;
 #[inline(always)]
 pub const fn units_since(seen: u64, now: u64, mask: u64) -> u64 {
     let units = now.wrapping_sub(seen).wrapping_add(1) & mask;
-    units - (units != 0) as u64
+    // Less one, if it is not zero: what is not zero has a carry. Without a branch, as [`debt`].
+    units - (units.wrapping_add(mask) >> mask.count_ones())
 }
 
 /// A reading of the clock that may be late: the time is not before `latest - late`, and not after `latest`.

@@ -7,6 +7,7 @@
 
 use crate::{
     abi::{LINK_WAYS, LINK_WORDS},
+    choice::Choice,
     env::{Env, Note, Table, Words},
     rate::{Instant, SEEN_SHIFT, units_since},
 };
@@ -18,6 +19,11 @@ const IDLE: u32 = 240;
 const TOUCH_AFTER: u32 = 16;
 /// Set in an entry's state word: the tuple is established. The lower half is when it was last seen.
 const ESTABLISHED: u64 = 1 << 32;
+
+/// How gladly an entry is given up: a tuple's own, an empty one, one that is not established; then what is idle, by age alone.
+const OWN: u64 = 3 << 36;
+const EMPTY: u64 = 2 << 36;
+const UNPROVEN: u64 = 1 << 36;
 
 /// What is known of a tuple.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +52,7 @@ impl Tuple {
     const fn rank(self, now: Instant) -> u64 {
         let age = self.age(now) as u64 + 1;
         if !self.is_established {
-            age << 32
+            UNPROVEN + age
         } else if age > IDLE as u64 {
             age
         } else {
@@ -75,34 +81,36 @@ pub fn find<E: Env>(env: &E, identity: u64) -> Tuple {
 /// Writes down that a datagram of the tuple has passed. `goes_on`: it is more than an Initial. Where all entries of its set are
 /// in use by others that are established, the tuple stays unknown; that is counted.
 #[inline(always)]
-pub fn keep<E: Env>(env: &E, identity: u64, known: Tuple, goes_on: bool, now: Instant) {
+pub fn keep<E: Env>(env: &E, identity: u64, known: Tuple, goes_on: bool, now: Instant, memory: &mut Choice) {
     let is_new = known.is_known && goes_on && !known.is_established && known.age(now) > 0;
     if known.is_known && !is_new && (known.age(now) < TOUCH_AFTER || !known.is_established) {
         return;
     }
     let Some(set) = set(env, identity) else { return };
     let established = if known.is_established || is_new { ESTABLISHED } else { 0 };
-    let (mut best, mut best_rank, mut best_owner) = (LINK_WAYS, 0, 0);
+    let mut choice = Choice::above(0);
     for way in 0..LINK_WAYS {
         let owner = set.load(way * LINK_WORDS);
-        let rank = if owner == identity || owner == 0 {
-            u64::MAX - u64::from(owner == 0)
+        let rank = if owner == identity {
+            OWN
+        } else if owner == 0 {
+            EMPTY
         } else {
             Tuple::from_word(set.load(way * LINK_WORDS + 1)).rank(now)
         };
-        if rank > best_rank {
-            (best, best_rank, best_owner) = (way, rank, owner);
-        }
+        choice.offer::<E>(way, owner, rank);
     }
-    if best == LINK_WAYS {
+    let choice = choice.made(memory);
+    if choice.rank() == 0 {
         return env.note(Table::Tuples, Note::Full);
     }
-    set.store(best * LINK_WORDS + 1, u64::from(units(now)) | established);
-    if best_owner == identity || !set.replace(best * LINK_WORDS, best_owner, identity) {
+    let (way, owner) = (choice.way(), choice.owner());
+    set.store(way * LINK_WORDS + 1, u64::from(units(now)) | established);
+    if owner == identity || !set.replace(way * LINK_WORDS, owner, identity) {
         return;
     }
     env.note(Table::Tuples, Note::Inserted);
-    if best_owner != 0 {
+    if owner != 0 {
         env.note(Table::Tuples, Note::Evicted);
     }
 }

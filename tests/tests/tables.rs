@@ -133,8 +133,8 @@ fn a_full_table_of_clients_forgets_who_was_silent_for_longest() {
         parse::packet(&frame.as_slice()).expect("a packet")
     };
     let meet = |client, seconds| {
-        let scratch = Scratch { packet: packet(client), ..Scratch::default() };
-        assert!(clients::meet(&context(seconds), &scratch).is_continue());
+        let mut scratch = Scratch { packet: packet(client), ..Scratch::default() };
+        assert!(clients::meet(&context(seconds), &mut scratch).is_continue());
     };
     let known = |seconds| {
         let is_known = |client: &u8| clients::knows(&context(seconds), &packet(*client));
@@ -178,7 +178,8 @@ fn proof_of_another_connection_is_none() {
     let settings = host.settings(active).expect("settings");
     let context = Context { env: &host, settings, active, now: START };
     let gate = Gate { identity: one, link: proven, ..Gate::default() };
-    assert!(connection::remember(&context, &gate).is_continue());
+    let mut scratch = Scratch { gate, ..Scratch::default() };
+    assert!(connection::remember(&context, &mut scratch).is_continue());
     assert_eq!(env.judge(&frame(1), START).reason, Reason::Ok);
     let state = words(one).load(1);
     words(other).store(0, other);

@@ -23,10 +23,11 @@ use link::{LAG, TOUCH_AFTER, age_of, is_proven, is_settled, opening_of};
 
 use crate::{
     abi::{LINK_WAYS, LINK_WORDS},
+    choice::Choice,
     env::{Env, Note, Table, Words},
     hash,
     packet::Packet,
-    pipeline::{Context, Gate},
+    pipeline::{Context, Gate, Scratch},
     rate::Instant,
     verdict::{Reason, Step, drop},
 };
@@ -39,6 +40,8 @@ const LONG: u32 = 280;
 /// How many of a set's entries fresh SYNs take from others before they take them from each other: with one alone, the second of
 /// two SYNs to one set would cut the first off before its hello comes.
 const RESERVE: u64 = 2;
+/// More than a set has.
+const OPENINGS: u64 = 8;
 
 /// Owner of an entry that changes hands. Identities are odd.
 const NOBODY: u64 = 2;
@@ -94,8 +97,9 @@ pub fn find<E: Env>(env: &E, identity: u64) -> Link {
 ///
 /// A concurrent writer of the same set can undo this; then the connection is asked about again.
 #[inline(always)]
-pub fn remember<E: Env>(context: &Context<'_, E>, gate: &Gate) -> Step {
+pub fn remember<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let (env, now) = (context.env, context.now);
+    let Scratch { gate, choice: memory, .. } = scratch;
     let identity = gate.identity;
     let (newcomer, passes_through) = (gate.link.word(identity), gate.link.passes_through());
     let Some(set) = links(env, identity) else { return drop(Reason::TcpSequence) };
@@ -107,24 +111,20 @@ pub fn remember<E: Env>(context: &Context<'_, E>, gate: &Gate) -> Step {
         }
         openings += opening_of(set.load(way * LINK_WORDS + 1));
     }
-    let mut best = None;
-    let mut best_rank = 0;
+    // 1 where fresh SYNs have all that they may take from others.
+    let is_crowded = (openings + (OPENINGS - RESERVE)) / OPENINGS;
+    let mut choice = Choice::above(NOT_AT_ALL);
     for way in 0..LINK_WAYS {
         let (owner, word) = (set.load(way * LINK_WORDS), set.load(way * LINK_WORDS + 1));
-        let rank = match kind(owner, word, newcomer, passes_through, now) {
-            FRESH if openings >= RESERVE => STALE,
-            kind => kind,
-        };
-        let rank = if rank == 0 { 0 } else { rank + age_of(word, now) };
-        if rank > best_rank {
-            best_rank = rank;
-            best = Some((way, owner));
-        }
+        let kind = kind(owner, word, newcomer, passes_through, is_crowded, now);
+        choice.offer::<E>(way, owner, kind + age_of(word, now));
     }
-    let Some((way, owner)) = best else {
+    let choice = choice.made(memory);
+    if choice.rank() <= NOT_AT_ALL {
         env.note(Table::Connections, Note::Full);
         return drop(Reason::TcpSequence);
-    };
+    }
+    let (way, owner) = (choice.way(), choice.owner());
     // Of two that choose one entry at once, one gets it, and nobody finds the state of one under the name of the other.
     if !set.replace(way * LINK_WORDS, owner, NOBODY) {
         return drop(Reason::TcpSequence);
@@ -143,9 +143,6 @@ pub fn remember<E: Env>(context: &Context<'_, E>, gate: &Gate) -> Step {
 #[inline(always)]
 pub fn update<E: Env>(context: &Context<'_, E>, gate: &Gate) -> Step {
     let Gate { identity, known, link, .. } = *gate;
-    if known.is_unknown() {
-        return remember(context, gate);
-    }
     let is_heard_again = known.has_shown_hello() && known.is_stale(context.now);
     let word = if is_heard_again { link.settled() } else { link }.word(identity);
     let Some(set) = links(context.env, identity) else { return Step::Continue(()) };
@@ -160,6 +157,8 @@ pub fn update<E: Env>(context: &Context<'_, E>, gate: &Gate) -> Step {
 
 /// How gladly an entry is given up, before its age counts.
 const KIND: u32 = 32;
+/// No entry is given up that ranks no higher: all of an age.
+const NOT_AT_ALL: u64 = (1 << KIND) - 1;
 const EMPTY: u64 = 5 << KIND;
 /// Has shown no hello, and may never.
 const STALE: u64 = 4 << KIND;
@@ -172,7 +171,14 @@ const PROVEN: u64 = 1 << KIND;
 
 /// The kind of an entry; 0: it is not given up for this newcomer.
 #[inline(always)]
-const fn kind(owner: u64, word: u64, newcomer: u64, passes_through: bool, now: Instant) -> u64 {
+const fn kind(
+    owner: u64,
+    word: u64,
+    newcomer: u64,
+    passes_through: bool,
+    is_crowded: u64,
+    now: Instant,
+) -> u64 {
     let age = age_of(word, now);
     let is_proven = is_proven(word);
     if owner == 0 {
@@ -180,7 +186,7 @@ const fn kind(owner: u64, word: u64, newcomer: u64, passes_through: bool, now: I
     } else if owner == NOBODY {
         0
     } else if opening_of(word) != 0 {
-        if age >= LAG as u64 { STALE } else { FRESH }
+        if age >= LAG as u64 { STALE } else { FRESH + is_crowded * (STALE - FRESH) }
     } else if !passes_through {
         if is_proven && link::is_proven(newcomer) { PROVEN } else { 0 }
     } else if age >= LONG as u64 || (age >= BRIEF as u64 && (is_proven || !is_settled(word))) {

@@ -110,7 +110,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         turn_to(packet, reader, start, env.key())?;
         env.apart(Stage::Read, frame, context, scratch)?;
     }
-    let Scratch { gate, reader, .. } = scratch;
+    let Scratch { gate, reader, choice, .. } = scratch;
     match reader.outcome {
         Outcome::Incomplete => {
             // Of what was whole when it was seen first this must be all before its last segment, or what comes behind it: of
@@ -136,7 +136,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     }
     if is_whole && !stream.is_ours {
         opening::forget(env, gate.identity);
-    } else if !opening::keep(env, gate, reader, now) {
+    } else if !opening::keep(env, gate, reader, now, choice) {
         return drop(Reason::HelloGap);
     }
     note(frame, context, scratch, is_old);

@@ -60,9 +60,9 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 
 /// Writes down that the datagram has passed.
 #[inline(always)]
-pub fn passed<E: Env>(context: &Context<'_, E>, scratch: &Scratch) {
+pub fn passed<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
     let Datagram { identity, known, goes_on } = scratch.datagram;
     if identity != 0 {
-        tuples::keep(context.env, identity, known, goes_on, context.now);
+        tuples::keep(context.env, identity, known, goes_on, context.now, &mut scratch.choice);
     }
 }

@@ -273,7 +273,8 @@ pub fn note<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut
     if !known.is_like(*link) || known.is_stale(context.now) {
         *link = link.at(context.now);
         *goes_on |= link.is_proven();
-        let _ = context.env.apart(Stage::Update, frame, context, scratch);
+        let stage = if known.is_unknown() { Stage::Remember } else { Stage::Update };
+        let _ = context.env.apart(stage, frame, context, scratch);
     }
 }
 

@@ -59,7 +59,7 @@ fn comes_again<E: Env>(context: &Context<'_, E>, packet: &Packet) -> bool {
     let mut hash = hash::spread(context.env.key(), word);
     // From its upper bits down: set, word, and three bits of that.
     let mut below = |bound: u64, shift: u32| {
-        let drawn = (hash >> (u64::BITS - shift)) * bound >> shift;
+        let drawn = ((hash >> (u64::BITS - shift)) * bound) >> shift;
         hash <<= shift;
         drawn
     };

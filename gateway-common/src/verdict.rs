@@ -34,6 +34,15 @@ impl Action {
     }
 }
 
+/// Counters of one row, as of an interface or of a service: one for every action with every reason.
+pub const COLUMNS: usize = Action::COUNT * Reason::SLOTS;
+
+/// The counter of an action with a reason in its row.
+#[inline(always)]
+pub const fn column(action: Action, reason: Reason) -> usize {
+    action as usize * Reason::SLOTS + reason as usize
+}
+
 /// What a packet gets, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -197,7 +206,7 @@ impl Reason {
             || self as u8 >= Self::GatedFragment as u8 && !matches!(self, Self::Reflection | Self::IcmpError)
     }
 
-    const _FITS: () = assert!(Self::COUNT <= Self::SLOTS);
+    const _FITS: () = assert!(Self::COUNT <= Self::SLOTS && COLUMNS.is_power_of_two());
 }
 
 /// Whose budget a packet did not fit.

@@ -8,9 +8,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use gateway_common::{
-    abi::{
-        Active, INTERFACE_PLACES, INTERFACES, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings,
-    },
+    abi::{Active, INTERFACE_PLACES, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings},
     env::{Asked, Env, Note, Receiver, Said, Socket, Table, Words as _},
     frame::Frame,
     hash::Key,
@@ -18,7 +16,7 @@ use gateway_common::{
     pipeline::{Context, Scratch, Stage},
     prefixes::{self, CHUNKS},
     rate::{INSTANT_SHIFT, Instant, Reading},
-    verdict::{Action, Reason, Step, Verdict},
+    verdict::{Action, COLUMNS, Reason, Step, Verdict, column},
     wire::synack::{Cookie, SynAck},
 };
 
@@ -271,18 +269,19 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
 
     #[inline(always)]
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {
-        let column = action as u32 * Reason::SLOTS as u32 + reason as u32;
-        let rows = (Action::COUNT * Reason::SLOTS) as u32;
-        let interface = self.interface() & (INTERFACES as u32 - 1);
-        if let Some(tally) = maps::COUNTERS.get_ptr_mut(interface * rows + column) {
+        // One path for the verifier whatever the verdict, and a bound that it sees.
+        let column = Self::opaque(column(action, reason) as u64) as usize & (COLUMNS - 1);
+        if let Some(row) = maps::COUNTERS.get_ptr_mut(self.interface()) {
             // SAFETY: this CPU's own value, and XDP programs of one CPU do not interrupt each other.
-            unsafe {
-                (*tally).packets += 1;
-                (*tally).bytes += u64::from(bytes);
-            }
+            let tally = unsafe { &mut (*row)[column] };
+            tally.packets += 1;
+            tally.bytes += u64::from(bytes);
         }
-        if service != 0 {
-            increment(&maps::SERVICE_COUNTERS, service * rows + column);
+        if service != 0
+            && let Some(row) = maps::SERVICE_COUNTERS.get_ptr_mut(service)
+        {
+            // SAFETY: as above.
+            unsafe { (*row)[column] += 1 };
         }
     }
 

@@ -17,7 +17,7 @@ use gateway_common::{
     pipeline::Scratch,
     prefixes::{CHUNKS, Chunk},
     rate::Instant,
-    verdict::{Action, Reason},
+    verdict::COLUMNS,
 };
 
 /// IPv6 prefixes that a policy may list.
@@ -107,14 +107,14 @@ pub(crate) static CLIENTS: Array<LinkSet> = Array::with_max_entries(1, BPF_F_MMA
 #[map(name = "interface_rows")]
 pub(crate) static INTERFACE_ROWS: Array<u32> = Array::with_max_entries(INTERFACE_PLACES, 0);
 
-/// Verdicts by interface, action and reason. Writer: this program.
+/// Verdicts by interface, action and reason. Writer: this program. A row is one element: the kernel makes them one by one.
 #[map(name = "counters")]
-pub(crate) static COUNTERS: PerCpuArray<Tally> =
-    PerCpuArray::with_max_entries((INTERFACES * Action::COUNT * Reason::SLOTS) as u32, 0);
+pub(crate) static COUNTERS: PerCpuArray<[Tally; COLUMNS]> =
+    PerCpuArray::with_max_entries(INTERFACES as u32, 0);
 /// Packets by service, action and reason. Writer: this program.
 #[map(name = "service_counts")]
-pub(crate) static SERVICE_COUNTERS: PerCpuArray<u64> =
-    PerCpuArray::with_max_entries((SERVICES * Action::COUNT * Reason::SLOTS) as u32, 0);
+pub(crate) static SERVICE_COUNTERS: PerCpuArray<[u64; COLUMNS]> =
+    PerCpuArray::with_max_entries(SERVICES as u32, 0);
 /// What happens to tables. Writer: this program.
 #[map(name = "notes")]
 pub(crate) static NOTES: PerCpuArray<u64> =

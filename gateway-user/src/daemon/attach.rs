@@ -23,6 +23,11 @@ pub(super) struct Attached {
     pub(super) attachment: attach::Attachment,
 }
 
+/// The build of the program that an interface needs.
+pub(super) const fn program(interface: &Interface) -> Program {
+    if interface.mtu > ONE_BUFFER_MTU { Program::Frags } else { Program::Plain }
+}
+
 /// Attaches to one interface. A foreign program is only replaced when told.
 pub(super) fn attach(
     kernel: &mut Kernel,
@@ -33,7 +38,6 @@ pub(super) fn attach(
     warnings: &mut Vec<String>,
 ) -> Result<Attached> {
     let name = &interface.name;
-    let program = if interface.mtu > ONE_BUFFER_MTU { Program::Frags } else { Program::Plain };
     let ours = pins.interfaces().contains(name);
     if let Some(foreign) = interface.xdp.filter(|_| !ours) {
         if !replace {
@@ -43,7 +47,7 @@ pub(super) fn attach(
         net::detach_xdp(interface.index, foreign.mode)?;
     }
     let current = interface.xdp.map(|xdp| xdp.program_id);
-    let mut put = |driver| kernel.attach(name, interface.index, program, driver, current);
+    let mut put = |driver| kernel.attach(name, interface.index, program(interface), driver, current);
     let (attachment, driver) = match driver {
         Driver::Generic => (put(attach::Driver::Generic)?, attach::Driver::Generic),
         Driver::Native => (put(attach::Driver::Native)?, attach::Driver::Native),

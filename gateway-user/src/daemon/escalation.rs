@@ -68,9 +68,10 @@ impl Gateway {
     fn has_drops(&mut self) -> Result<bool, KernelError> {
         let mut drops = 0;
         for row in 0..self.attached.len() {
+            let tallies = self.kernel.tallies(row)?;
             for action in [Action::Drop, Action::WouldDrop] {
                 for dimension in Dimension::ALL {
-                    drops += self.kernel.tally(row, action, Scope::Source.reason(dimension))?.packets;
+                    drops += tallies(action, Scope::Source.reason(dimension)).packets;
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    attach::{Attached, attach},
+    attach::{self, Attached, attach},
     bans::BanState,
     cookies,
     escalation::Pressure,
@@ -34,7 +34,7 @@ impl Gateway {
         live.expire(live::now());
         let bans = BanState::load(&config, &mut live)?;
         let interfaces = interfaces(&config)?;
-        let kernel = Kernel::load(&LoadOptions {
+        let mut kernel = Kernel::load(&LoadOptions {
             identity: fresh_identity(),
             tables: TableSizes { sources: arguments.0.sources, ..TableSizes::default() },
             interfaces: interfaces.iter().map(|interface| interface.index).collect(),
@@ -43,6 +43,9 @@ impl Gateway {
             sockets: true,
             pins: Some(pins.clone()),
         })?;
+        if let Some(interface) = interfaces.first() {
+            kernel.begin(attach::program(interface));
+        }
         let rows = if kernel.resumed() { Rows(live.rows.clone()) } else { Rows::default() };
         let mut gateway = Self {
             prefixes: policy::prefixes(&config),

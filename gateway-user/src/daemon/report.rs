@@ -89,8 +89,9 @@ impl Gateway {
     fn traffic(&self) -> Result<Vec<TrafficRow>, KernelError> {
         let mut rows = Vec::new();
         for (place, attached) in self.attached.iter().enumerate() {
+            let tallies = self.kernel.tallies(place)?;
             for (action, reason) in outcomes() {
-                let tally = self.kernel.tally(place, action, reason)?;
+                let tally = tallies(action, reason);
                 rows.push(TrafficRow {
                     interface: attached.name.clone(),
                     verdict: action,
@@ -107,12 +108,13 @@ impl Gateway {
         let mut rows = Vec::new();
         for service in &self.config.services {
             let Some(&row) = self.rows().0.get(&service.name) else { continue };
+            let packets = self.kernel.service_packets(usize::from(row))?;
             for (action, reason) in outcomes().filter(|(_, reason)| reason.is_of_service()) {
                 rows.push(ServiceRow {
                     name: service.name.clone(),
                     verdict: action,
                     reason: reason.name().to_owned(),
-                    packets: self.kernel.service_packets(usize::from(row), action, reason)?,
+                    packets: packets(action, reason),
                 });
             }
         }

@@ -4,10 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gateway_common::abi::{SERVICES, Tally};
 use gateway_common::env::{Note, Table};
-use gateway_common::verdict::{Action, Reason};
-
-/// Counter columns of one row: every action with every reason.
-const COLUMNS: usize = Action::COUNT * Reason::SLOTS;
+use gateway_common::verdict::{Action, COLUMNS, Reason, column};
 
 /// What a [`super::HostEnv`] counted.
 #[derive(Debug)]
@@ -61,10 +58,6 @@ impl Counters {
     pub(super) fn note(&self, table: Table, note: Note) {
         add(&self.notes, table as usize * Note::COUNT + note as usize, 1);
     }
-}
-
-const fn column(action: Action, reason: Reason) -> usize {
-    action as usize * Reason::SLOTS + reason as usize
 }
 
 fn zeros(count: usize) -> Vec<AtomicU64> {

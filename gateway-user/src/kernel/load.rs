@@ -1,6 +1,10 @@
 //! Program and maps into the kernel.
 
-use std::path::PathBuf;
+use std::{
+    panic::resume_unwind,
+    path::PathBuf,
+    thread::{self, JoinHandle},
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -16,7 +20,7 @@ use gateway_common::{
     env::{Note, Table},
     hash::Key,
     rate::{INSTANT_SHIFT, Instant},
-    verdict::{Action, Reason},
+    verdict::{Action, COLUMNS, Reason, column},
 };
 use nix::{
     sys::time::TimeValLike as _,
@@ -73,9 +77,33 @@ pub struct LoadOptions {
     pub pins: Option<Pins>,
 }
 
+/// The object with its programs.
+enum Object {
+    Here(Box<Ebpf>),
+    /// A thread has it, which loads a program.
+    Away(JoinHandle<Box<Ebpf>>),
+    /// On the way from the one to the other.
+    Between,
+}
+
+impl Object {
+    /// Waits for the thread that has it.
+    fn here(&mut self) -> Result<&mut Ebpf, KernelError> {
+        if let Self::Away(_) = self
+            && let Self::Away(thread) = std::mem::replace(self, Self::Between)
+        {
+            *self = Self::Here(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        match self {
+            Self::Here(ebpf) => Ok(ebpf),
+            Self::Away(_) | Self::Between => Err(KernelError::NoObject),
+        }
+    }
+}
+
 /// The loaded program with its maps.
 pub struct Kernel {
-    pub(super) ebpf: Ebpf,
+    object: Object,
     pub(super) policy: PolicyMaps,
     pub(super) bans: BanMaps,
     pub(super) pins: Option<Pins>,
@@ -84,8 +112,8 @@ pub struct Kernel {
     pub(super) testing: bool,
     tables: Tables,
     identity: Identity,
-    counters: PerCpuArray<MapData, Value<Tally>>,
-    service_counters: PerCpuArray<MapData, u64>,
+    counters: PerCpuArray<MapData, Value<[Tally; COLUMNS]>>,
+    service_counters: PerCpuArray<MapData, [u64; COLUMNS]>,
     notes: PerCpuArray<MapData, u64>,
     /// Why sockets are not asked, if they should have been.
     sockets_missing: Option<String>,
@@ -101,12 +129,19 @@ impl Kernel {
     pub fn load(options: &LoadOptions) -> Result<Self, KernelError> {
         let object = object::embedded().ok_or(KernelError::NoObject)?;
         let (identity, resumed) = resume(options)?;
-        let (fields, sockets_missing) = match options.sockets.then(SocketFields::find) {
+        let (loader, fields) = thread::scope(|scope| {
+            // aya parses all that the kernel says of its types, whether it is needed or not.
+            let loader = scope.spawn(EbpfLoader::new);
+            let fields = options.sockets.then(SocketFields::find);
+            aya::features();
+            (loader.join().unwrap_or_else(|panic| resume_unwind(panic)), fields)
+        });
+        let (fields, sockets_missing) = match fields {
             Some(Ok(fields)) => (fields, None),
             Some(Err(why)) => (SocketFields::default(), Some(why)),
             None => (SocketFields::default(), None),
         };
-        let mut ebpf = loader(options, &identity, fields, object)?;
+        let mut ebpf = load(loader, options, &identity, fields, object)?;
         let policy = PolicyMaps::take(&mut ebpf)?;
         let mut kernel = Self {
             tables: Tables::map(&ebpf, &options.tables)?,
@@ -121,11 +156,26 @@ impl Kernel {
             settings: None,
             pins: options.pins.clone(),
             testing: options.testing,
-            ebpf,
+            object: Object::Here(Box::new(ebpf)),
         };
         kernel.write_identity()?;
         kernel.write_rows(&options.interfaces)?;
         Ok(kernel)
+    }
+
+    /// Begins to load one build of the program in a thread of its own, since the verifier takes longer than all else that
+    /// is to be done before the program can be attached. [`Self::program`] waits for it, and tells of errors.
+    pub fn begin(&mut self, program: Program) {
+        self.object = match std::mem::replace(&mut self.object, Object::Between) {
+            Object::Here(mut ebpf) => Object::Away(thread::spawn(move || {
+                if let Some(Ok(xdp)) = ebpf.program_mut(program.name()).map(<&mut Xdp>::try_from) {
+                    // What fails here fails there again.
+                    let _ = xdp.load();
+                }
+                ebpf
+            })),
+            other => other,
+        };
     }
 
     /// Loads one build of the program into the kernel, once.
@@ -133,7 +183,8 @@ impl Kernel {
     /// # Errors
     /// When the verifier refuses it.
     pub fn program(&mut self, program: Program) -> Result<&mut Xdp, KernelError> {
-        let found = self.ebpf.program_mut(program.name()).ok_or(KernelError::NoMap(program.name()))?;
+        let found =
+            self.object.here()?.program_mut(program.name()).ok_or(KernelError::NoMap(program.name()))?;
         let xdp: &mut Xdp = found.try_into()?;
         if xdp.fd().is_err() {
             xdp.load()?;
@@ -161,31 +212,33 @@ impl Kernel {
         self.resumed
     }
 
-    /// What an interface's frames got, over all CPUs.
+    /// What an interface's frames got, over all CPUs, by action and reason.
     ///
     /// # Errors
     /// When the map cannot be read.
-    pub fn tally(&self, row: usize, action: Action, reason: Reason) -> Result<Tally, KernelError> {
-        let index = cell(row, action, reason);
-        let mut sum = Tally { packets: 0, bytes: 0 };
-        for Value(tally) in self.counters.get(&index, 0)?.iter() {
-            sum.packets += tally.packets;
-            sum.bytes += tally.bytes;
-        }
-        Ok(sum)
+    pub fn tallies(&self, row: usize) -> Result<impl Fn(Action, Reason) -> Tally + use<>, KernelError> {
+        let cpus = self.counters.get(&(row as u32), 0)?;
+        Ok(move |action, reason| {
+            let mut sum = Tally { packets: 0, bytes: 0 };
+            for Value(tallies) in cpus.iter() {
+                let tally = tallies[column(action, reason)];
+                sum.packets += tally.packets;
+                sum.bytes += tally.bytes;
+            }
+            sum
+        })
     }
 
-    /// What a service's packets got, over all CPUs.
+    /// What a service's packets got, over all CPUs, by action and reason.
     ///
     /// # Errors
     /// When the map cannot be read.
     pub fn service_packets(
         &self,
         service: usize,
-        action: Action,
-        reason: Reason,
-    ) -> Result<u64, KernelError> {
-        Ok(self.service_counters.get(&cell(service, action, reason), 0)?.iter().sum())
+    ) -> Result<impl Fn(Action, Reason) -> u64 + use<>, KernelError> {
+        let cpus = self.service_counters.get(&(service as u32), 0)?;
+        Ok(move |action, reason| cpus.iter().map(|counts| counts[column(action, reason)]).sum())
     }
 
     /// What happened to a table, over all CPUs.
@@ -202,7 +255,7 @@ impl Kernel {
     /// # Errors
     /// When the program's ring buffer is not there.
     pub fn log(&mut self) -> Result<EbpfLogger<VerdictLog>, KernelError> {
-        EbpfLogger::init_with_logger(&mut self.ebpf, VerdictLog)
+        EbpfLogger::init_with_logger(self.object.here()?, VerdictLog)
             .map_err(|error| KernelError::Log(error.to_string()))
     }
 
@@ -229,7 +282,7 @@ impl Kernel {
         &mut self,
         name: &'static str,
     ) -> Result<Array<&mut MapData, V>, KernelError> {
-        Ok(self.ebpf.map_mut(name).ok_or(KernelError::NoMap(name))?.try_into()?)
+        Ok(self.object.here()?.map_mut(name).ok_or(KernelError::NoMap(name))?.try_into()?)
     }
 
     /// Gives every interface its counter row.
@@ -248,10 +301,6 @@ impl Kernel {
     }
 }
 
-fn cell(row: usize, action: Action, reason: Reason) -> u32 {
-    ((row * Action::COUNT + action as usize) * Reason::SLOTS + reason as usize) as u32
-}
-
 /// Takes a map out of the object under its type.
 pub(super) fn take<M: TryFrom<Map, Error = aya::maps::MapError>>(
     ebpf: &mut Ebpf,
@@ -264,7 +313,6 @@ pub(super) fn take<M: TryFrom<Map, Error = aya::maps::MapError>>(
 fn pinned(tables: &TableSizes) -> Vec<(&'static str, Shape)> {
     let set = (size_of::<u64>() * gateway_common::abi::SET_WORDS) as u32;
     let array = |value: u32, entries: u32| Shape { key: 4, value, entries };
-    let cells = |rows: usize| (rows * Action::COUNT * Reason::SLOTS) as u32;
     vec![
         ("identity", array(size_of::<Identity>() as u32, 1)),
         ("sources", array(set, tables.sets(Table::Sources))),
@@ -278,8 +326,8 @@ fn pinned(tables: &TableSizes) -> Vec<(&'static str, Shape)> {
         ("strikes", array(64, STRIKE_SETS + 1)),
         ("tuples", array(64, tables.sets(Table::Tuples))),
         ("clients", array(64, tables.sets(Table::Clients))),
-        ("counters", array(size_of::<Tally>() as u32, cells(INTERFACES))),
-        ("service_counts", array(8, cells(gateway_common::abi::SERVICES))),
+        ("counters", array((size_of::<Tally>() * COLUMNS) as u32, INTERFACES as u32)),
+        ("service_counts", array((size_of::<u64>() * COLUMNS) as u32, gateway_common::abi::SERVICES as u32)),
         ("notes", array(8, (Table::COUNT * Note::COUNT) as u32)),
     ]
 }
@@ -299,7 +347,8 @@ fn resume(options: &LoadOptions) -> Result<(Identity, bool), KernelError> {
     Ok((options.identity, false))
 }
 
-fn loader(
+fn load(
+    loader: EbpfLoader<'_>,
     options: &LoadOptions,
     identity: &Identity,
     fields: SocketFields,
@@ -323,7 +372,8 @@ fn loader(
         .iter()
         .flat_map(|pins| pinned(tables).into_iter().map(|(name, _)| (name, pins.map(name))))
         .collect();
-    let mut loader = EbpfLoader::new();
+    // For as long as what it names.
+    let mut loader: EbpfLoader<'_> = loader;
     loader
         .override_global("KEY_0", &identity.key[0], true)
         .override_global("KEY_1", &identity.key[1], true)

@@ -1,7 +1,7 @@
 //! The kernel's side as the controller sees it: the only module that names aya, and one of two with unsafe code.
 //!
 //! [`Kernel::load`] brings program and maps into the kernel, [`attach`] puts the program on interfaces, [`Kernel::apply`]
-//! switches policies, and [`tables`] and [`Kernel::tally`] read what the program wrote.
+//! switches policies, and [`tables`] and [`Kernel::tallies`] read what the program wrote.
 
 pub mod attach;
 mod bans;

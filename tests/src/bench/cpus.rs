@@ -213,7 +213,8 @@ fn timed(program: &Xdp, frame: &[u8], repeat: u32, cpu: usize, barrier: &Barrier
 fn exactness(kernel: &mut Kernel, namespace: &Namespace) -> Result<Value> {
     apply(kernel, &Stand::new().each(Dimension::Packets, limit(Dimension::Packets, RATE, BURST)))?;
     let _attached = attach(kernel, namespace)?;
-    let admitted = |kernel: &Kernel| kernel.tally(0, Action::Pass, Reason::Ok).map(|tally| tally.packets);
+    let admitted =
+        |kernel: &Kernel| kernel.tallies(0).map(|tallies| tallies(Action::Pass, Reason::Ok).packets);
     let frame = frame("198.51.100.79");
     let frames = [frame.as_slice(), &frame];
     let repeat = SECONDS * 1e9 / both(kernel.program(Program::Plain)?, frames, FRAMES)?;

@@ -37,11 +37,15 @@ impl Counts {
     /// When a map cannot be read.
     pub fn of_kernel(kernel: &Kernel) -> Result<Self> {
         let mut counts = Self::default();
+        let tallies = kernel.tallies(0)?;
         for (action, reason) in verdicts() {
-            let tally = kernel.tally(0, action, reason)?;
+            let tally = tallies(action, reason);
             counts.verdict(action, reason, tally.packets, tally.bytes);
-            for service in 1..SERVICES {
-                counts.service(service, action, reason, kernel.service_packets(service, action, reason)?);
+        }
+        for service in 1..SERVICES {
+            let packets = kernel.service_packets(service)?;
+            for (action, reason) in verdicts() {
+                counts.service(service, action, reason, packets(action, reason));
             }
         }
         for (table, note) in notes() {

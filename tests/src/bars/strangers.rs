@@ -9,9 +9,11 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use super::Scale;
 use super::cookies::{config, text, warm_up};
 use super::flood::reasons;
-use super::floods::{highest, template};
-use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Outcome, RECEIVER, SENDER, Sources, Template};
+use super::floods::template;
+use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Outcome, Pace, RECEIVER, SENDER, Sources, Template};
 
+/// Forged SYNs a second: far more than are answered, and not so many that the filter takes most of them for SYNs that come again.
+const PACE: u64 = 1_600_000;
 /// Strangers that have a request under way.
 const AT_ONCE: u8 = 10;
 /// How long a request may take: two SYNs a second apart, and one that found no room in a queue.
@@ -22,7 +24,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// Where a promise is broken, or the lab fails.
 pub fn strangers(scale: &Scale) -> Result<()> {
-    let pace = highest("strangers", scale)?;
     let lab = Lab::without_answers()?;
     let nginx = lab.nginx()?;
     let gateway = Gateway::start(&lab, &config("auto"))?;
@@ -32,7 +33,7 @@ pub fn strangers(scale: &Scale) -> Result<()> {
     let flooding = lab.flood(&Flood {
         sources: Sources::Ipv4 { first: FLOOD_V4, count: 1 << 17 },
         random_ports: true,
-        pace,
+        pace: Pace::Even(PACE),
         cpu: Some(SENDER),
         duration: Duration::from_secs(120),
         ..Flood::new(Template::from_frame(&template("SYN", FLOOD_V4.into()).build())?)

@@ -16,8 +16,8 @@ use crate::lab::{
 const REQUESTS: u32 = 100;
 /// How many honest requests start in a second.
 const RATE: u32 = 20;
-/// Paces to try, in SYNs a second. The generator keeps none that is much higher than the last.
-pub(super) const PACES: [u64; 6] = [200_000, 400_000, 800_000, 1_600_000, 2_400_000, 3_200_000];
+/// Paces to try, in SYNs a second.
+pub(super) const PACES: [u64; 6] = [100_000, 200_000, 400_000, 800_000, 1_200_000, 1_600_000];
 
 /// What stands between a flood and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,8 +45,6 @@ pub(crate) struct Flood {
     pub(crate) limit: u64,
     /// Time between two frames in 1/256 ns; 0: none.
     pub(crate) gap: u64,
-    /// How late a frame may be, in 1/256 ns: what is later is not made up for.
-    pub(crate) late: u64,
     /// Where the sequence of draws begins.
     pub(crate) seed: u64,
 }

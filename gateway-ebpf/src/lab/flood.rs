@@ -28,7 +28,6 @@ static FLOOD: Global<Flood> = Global::new(Flood {
     base: [0; 4],
     limit: 0,
     gap: 0,
-    late: 0,
     seed: 0,
 });
 
@@ -61,7 +60,7 @@ pub(crate) fn flood(context: XdpContext) -> u32 {
     XDP_TX
 }
 
-/// Whether it is time for the next frame. What is not too late is made up for.
+/// Whether it is time for the next frame. What is late is made up for.
 #[inline(always)]
 fn is_due(flood: &Flood, progress: &mut Progress) -> bool {
     if flood.gap == 0 {
@@ -69,11 +68,11 @@ fn is_due(flood: &Flood, progress: &mut Progress) -> bool {
     }
     // SAFETY: the helper has no conditions.
     let now = unsafe { bpf_ktime_get_ns() } << 8;
+    if progress.next == 0 {
+        progress.next = now;
+    }
     if now < progress.next {
         return false;
-    }
-    if progress.next == 0 || now - progress.next > flood.late {
-        progress.next = now;
     }
     progress.next += flood.gap;
     true

@@ -41,7 +41,7 @@ enum Filter {
 pub fn random_sources(_: &Scale) -> Result<()> {
     let mut highest = None;
     for pace in PACES {
-        let served = share(Filter::Best, Pace::Even(pace))?;
+        let served = share(Filter::Best, Pace::Smooth(pace))?;
         if served < REQUESTS {
             break;
         }
@@ -52,7 +52,7 @@ pub fn random_sources(_: &Scale) -> Result<()> {
         return Ok(());
     };
     for filter in [Filter::Total, Filter::Neighbours] {
-        share(filter, Pace::Even(pace))?;
+        share(filter, Pace::Smooth(pace))?;
     }
     Ok(())
 }

@@ -125,7 +125,7 @@ pub fn floods_at_full_rate(scale: &Scale) -> Result<()> {
 pub(super) fn highest(bar: &str, scale: &Scale) -> Result<Pace> {
     let mut highest = None;
     for rate in PACES {
-        let pace = Pace::Even(rate);
+        let pace = Pace::Smooth(rate);
         let rounds = rounds(scale);
         let row = Row { filter: Filter::Best, kind: Some("SYN"), v6: false, pace, rounds };
         let served = row.serve()?;
@@ -223,7 +223,7 @@ impl Row {
         };
         let pace = match self.pace {
             // A smooth sender takes a CPU for itself.
-            Pace::Even(rate) if kinds.len() > 1 => Pace::Bursts(rate / kinds.len() as u64),
+            Pace::Smooth(rate) if kinds.len() > 1 => Pace::Bursts(rate / kinds.len() as u64),
             other => other,
         };
         let from = if self.v6 { FLOOD_V6.into() } else { FLOOD_V4.into() };

@@ -24,9 +24,6 @@ pub enum Pace {
     Bursts(u64),
     /// So many a second, each at its time, but for one gap of 24 ms a second that is made up for; takes a whole CPU.
     Smooth(u64),
-    /// The same, but what is late by more than 100 µs is not sent: whoever was held up would send a burst that no sender of this pace
-    /// sends. So it is less on average.
-    Even(u64),
 }
 
 /// What to send, how fast and how long.
@@ -73,7 +70,7 @@ impl Flood {
     pub(crate) fn limit(&self) -> u64 {
         let in_time = match self.pace {
             Pace::Unlimited => u64::MAX,
-            Pace::Bursts(rate) | Pace::Smooth(rate) | Pace::Even(rate) => due(rate, self.duration),
+            Pace::Bursts(rate) | Pace::Smooth(rate) => due(rate, self.duration),
         };
         in_time.min(self.frames.unwrap_or(u64::MAX))
     }
@@ -81,16 +78,8 @@ impl Flood {
     /// Time between two frames in 1/256 ns, when each is sent at its time.
     pub(crate) fn gap(&self) -> u64 {
         match self.pace {
-            Pace::Smooth(rate) | Pace::Even(rate) => (1_000_000_000 << 8) / rate.max(1),
+            Pace::Smooth(rate) => (1_000_000_000 << 8) / rate.max(1),
             _ => 0,
-        }
-    }
-
-    /// How late a frame may be, in 1/256 ns.
-    pub(crate) fn late(&self) -> u64 {
-        match self.pace {
-            Pace::Even(_) => 100_000 << 8,
-            _ => u64::MAX,
         }
     }
 }

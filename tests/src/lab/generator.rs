@@ -78,7 +78,7 @@ impl Generator {
                 Pace::Unlimited => limit - done,
                 Pace::Bursts(rate) => due(rate, start.elapsed()).min(limit).saturating_sub(done),
                 // The program passes over what is not due.
-                Pace::Smooth(_) | Pace::Even(_) => u64::MAX,
+                Pace::Smooth(_) => u64::MAX,
             };
             let frames = wanted.min(chunk);
             if frames == 0 {

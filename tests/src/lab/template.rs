@@ -141,7 +141,6 @@ impl Template {
             base,
             limit: flood.limit(),
             gap: flood.gap(),
-            late: flood.late(),
             seed: flood.seed,
         };
         write_base(&mut frame[source_at..], base, layout.v6);

@@ -33,7 +33,7 @@ pub fn strangers(scale: &Scale) -> Result<()> {
     let flooding = lab.flood(&Flood {
         sources: Sources::Ipv4 { first: FLOOD_V4, count: 1 << 17 },
         random_ports: true,
-        pace: Pace::Even(PACE),
+        pace: Pace::Smooth(PACE),
         cpu: Some(SENDER),
         duration: Duration::from_secs(120),
         ..Flood::new(Template::from_frame(&template("SYN", FLOOD_V4.into()).build())?)

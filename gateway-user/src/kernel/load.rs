@@ -20,7 +20,7 @@ use gateway_common::{
     env::{Note, Table},
     hash::Key,
     rate::{INSTANT_SHIFT, Instant},
-    verdict::{Action, COLUMNS, Reason, column},
+    verdict::COLUMNS,
 };
 use nix::{
     sys::time::TimeValLike as _,
@@ -89,15 +89,11 @@ enum Object {
 impl Object {
     /// Waits for the thread that has it.
     fn here(&mut self) -> Result<&mut Ebpf, KernelError> {
-        if let Self::Away(_) = self
-            && let Self::Away(thread) = std::mem::replace(self, Self::Between)
-        {
-            *self = Self::Here(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        }
-        match self {
-            Self::Here(ebpf) => Ok(ebpf),
-            Self::Away(_) | Self::Between => Err(KernelError::NoObject),
-        }
+        *self = match std::mem::replace(self, Self::Between) {
+            Self::Away(thread) => Self::Here(thread.join().unwrap_or_else(|panic| resume_unwind(panic))),
+            other => other,
+        };
+        if let Self::Here(ebpf) = self { Ok(ebpf) } else { Err(KernelError::NoObject) }
     }
 }
 
@@ -112,9 +108,9 @@ pub struct Kernel {
     pub(super) testing: bool,
     tables: Tables,
     identity: Identity,
-    counters: PerCpuArray<MapData, Value<[Tally; COLUMNS]>>,
-    service_counters: PerCpuArray<MapData, [u64; COLUMNS]>,
-    notes: PerCpuArray<MapData, u64>,
+    pub(super) counters: PerCpuArray<MapData, Value<[Tally; COLUMNS]>>,
+    pub(super) service_counters: PerCpuArray<MapData, [u64; COLUMNS]>,
+    pub(super) notes: PerCpuArray<MapData, u64>,
     /// Why sockets are not asked, if they should have been.
     sockets_missing: Option<String>,
     /// Whether maps of an earlier daemon were found and used.
@@ -212,44 +208,6 @@ impl Kernel {
         self.resumed
     }
 
-    /// What an interface's frames got, over all CPUs, by action and reason.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub fn tallies(&self, row: usize) -> Result<impl Fn(Action, Reason) -> Tally + use<>, KernelError> {
-        let cpus = self.counters.get(&(row as u32), 0)?;
-        Ok(move |action, reason| {
-            let mut sum = Tally { packets: 0, bytes: 0 };
-            for Value(tallies) in cpus.iter() {
-                let tally = tallies[column(action, reason)];
-                sum.packets += tally.packets;
-                sum.bytes += tally.bytes;
-            }
-            sum
-        })
-    }
-
-    /// What a service's packets got, over all CPUs, by action and reason.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub fn service_packets(
-        &self,
-        service: usize,
-    ) -> Result<impl Fn(Action, Reason) -> u64 + use<>, KernelError> {
-        let cpus = self.service_counters.get(&(service as u32), 0)?;
-        Ok(move |action, reason| cpus.iter().map(|counts| counts[column(action, reason)]).sum())
-    }
-
-    /// What happened to a table, over all CPUs.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub fn note(&self, table: Table, note: Note) -> Result<u64, KernelError> {
-        let index = (table as usize * Note::COUNT + note as usize) as u32;
-        Ok(self.notes.get(&index, 0)?.iter().sum())
-    }
-
     /// What a program that was loaded with `debug_log` says, into the process's log.
     ///
     /// # Errors
@@ -257,24 +215,6 @@ impl Kernel {
     pub fn log(&mut self) -> Result<EbpfLogger<VerdictLog>, KernelError> {
         EbpfLogger::init_with_logger(self.object.here()?, VerdictLog)
             .map_err(|error| KernelError::Log(error.to_string()))
-    }
-
-    /// Sets the clock of a kernel loaded for testing, in instants.
-    ///
-    /// # Errors
-    /// When the map cannot be written.
-    pub fn set_clock(&mut self, now: u64) -> Result<(), KernelError> {
-        let mut map: Array<_, [u64; 3]> = self.array("testimony")?;
-        Ok(map.set(0, [now, 0, 0], 0)?)
-    }
-
-    /// The discriminants of the last frame's action and reason, of a kernel loaded for testing.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub fn testimony(&mut self) -> Result<(u64, u64), KernelError> {
-        let [_, action, reason]: [u64; 3] = self.array("testimony")?.get(&0, 0)?;
-        Ok((action, reason))
     }
 
     /// An array that stays with the object: the program needs it when it is loaded.
@@ -347,6 +287,7 @@ fn resume(options: &LoadOptions) -> Result<(Identity, bool), KernelError> {
     Ok((options.identity, false))
 }
 
+/// Gives the object its constants, sizes and pins, and has its maps made.
 fn load(
     loader: EbpfLoader<'_>,
     options: &LoadOptions,

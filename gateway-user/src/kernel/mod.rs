@@ -7,6 +7,7 @@ pub mod attach;
 mod bans;
 mod btf;
 mod chunks;
+mod counters;
 mod error;
 mod live;
 mod load;

@@ -1,5 +1,6 @@
 //! What only tests ask of a kernel.
 
+use aya::maps::Array;
 use gateway_common::{
     abi::{LINK_SET_WORDS, SET_WORDS},
     env::Table,
@@ -24,6 +25,24 @@ impl Kernel {
             }
         }
         Ok(())
+    }
+
+    /// Sets the clock of a kernel loaded for testing, in instants.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_clock(&mut self, now: u64) -> Result<(), KernelError> {
+        let mut map: Array<_, [u64; 3]> = self.array("testimony")?;
+        Ok(map.set(0, [now, 0, 0], 0)?)
+    }
+
+    /// The discriminants of the last frame's action and reason, of a kernel loaded for testing.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn testimony(&mut self) -> Result<(u64, u64), KernelError> {
+        let [_, action, reason]: [u64; 3] = self.array("testimony")?.get(&0, 0)?;
+        Ok((action, reason))
     }
 
     fn clear<const WORDS: usize>(&mut self, table: Table) -> Result<(), KernelError> {

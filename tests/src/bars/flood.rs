@@ -1,6 +1,5 @@
 //! Floods from random sources: honest clients with the gateway, with other filters, and with none.
 
-use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 
@@ -8,9 +7,7 @@ use anyhow::Result;
 use gateway_common::verdict::Reason;
 
 use super::{HONEST, Scale};
-use crate::lab::{
-    FLOOD_V4, Flood, Gateway, Https, Lab, Pace, Program, RECEIVER, SENDER, SERVER_V4, Sources, Template,
-};
+use crate::lab::{Flood, Gateway, Https, Lab, Pace, Program, RECEIVER};
 
 /// Honest requests during a flood.
 const REQUESTS: u32 = 100;
@@ -84,15 +81,7 @@ fn share(filter: Filter, pace: Pace) -> Result<u32> {
         nftables(&lab)?;
     }
     lab.receive_on(RECEIVER)?;
-    let [source, target]: [IpAddr; 2] = [FLOOD_V4.into(), SERVER_V4.into()];
-    let flooding = lab.flood(&Flood {
-        sources: Sources::Ipv4 { first: FLOOD_V4, count: 1 << 17 },
-        random_ports: true,
-        pace,
-        cpu: Some(SENDER),
-        duration: Duration::from_secs(60),
-        ..Flood::new(Template::syn(source, target, (4_000, 443))?)
-    })?;
+    let flooding = lab.flood(&Flood::forged_syns(pace, Duration::from_secs(60))?)?;
     thread::sleep(Duration::from_secs(2));
     let https = Https { timeout: Duration::from_secs(3), ..Https::new(&nginx) };
     // Over the flood's own cable: whoever is honest shares the queue.

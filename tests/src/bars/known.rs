@@ -1,12 +1,11 @@
 //! Who completed a handshake before an attack on a service gets through first.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
 use super::{HONEST, Scale};
-use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Pace, SENDER, SERVER_V4, Sources, Template};
+use crate::lab::{Flood, Gateway, Https, Lab, Pace};
 
 /// A total that a flood uses up, and nothing else that would hold the flood.
 const TOTAL: &str = "syn_cookies = \"off\"\ntotal.syn = { rate = \"500/s\" }\n";
@@ -30,15 +29,7 @@ pub fn known(scale: &Scale) -> Result<()> {
     ensure!(before.failed == 0, "without a flood: {:?}", before.error);
     let clients = gateway.metrics()?.sum("gateway_table_entries", &[("table", "clients")]);
     ensure!(clients == 1, "{clients} clients are known, not one");
-    let [source, target]: [IpAddr; 2] = [FLOOD_V4.into(), SERVER_V4.into()];
-    let flooding = lab.flood(&Flood {
-        sources: Sources::Ipv4 { first: FLOOD_V4, count: 1 << 17 },
-        random_ports: true,
-        pace: Pace::Smooth(PACE),
-        cpu: Some(SENDER),
-        duration: Duration::from_secs(120),
-        ..Flood::new(Template::syn(source, target, (4_000, 443))?)
-    })?;
+    let flooding = lab.flood(&Flood::forged_syns(Pace::Smooth(PACE), Duration::from_secs(120))?)?;
     let syns = || -> Result<[u64; 3]> {
         let metrics = gateway.metrics()?;
         let held = |side| metrics.packets(side, "drop", "total_syn");

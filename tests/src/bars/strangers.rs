@@ -9,8 +9,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use super::Scale;
 use super::cookies::{config, text, warm_up};
 use super::flood::reasons;
-use super::floods::template;
-use crate::lab::{FLOOD_V4, Flood, Gateway, Https, Lab, Outcome, Pace, RECEIVER, SENDER, Sources, Template};
+use crate::lab::{Flood, Gateway, Https, Lab, Outcome, Pace, RECEIVER};
 
 /// Forged SYNs a second: far more than are answered, and not so many that the filter takes most of them for SYNs that come again.
 const PACE: u64 = 1_600_000;
@@ -30,14 +29,7 @@ pub fn strangers(scale: &Scale) -> Result<()> {
     warm_up(&lab, &nginx)?;
     let sources = lab.add_clients(AT_ONCE * scale.seconds.min(20) as u8)?;
     lab.receive_on(RECEIVER)?;
-    let flooding = lab.flood(&Flood {
-        sources: Sources::Ipv4 { first: FLOOD_V4, count: 1 << 17 },
-        random_ports: true,
-        pace: Pace::Smooth(PACE),
-        cpu: Some(SENDER),
-        duration: Duration::from_secs(120),
-        ..Flood::new(Template::from_frame(&template("SYN", FLOOD_V4.into()).build())?)
-    })?;
+    let flooding = lab.flood(&Flood::forged_syns(Pace::Smooth(PACE), Duration::from_secs(120))?)?;
     thread::sleep(Duration::from_secs(1));
     let https = Https { timeout: TIMEOUT, ..Https::new(&nginx) };
     let one_by_one = |sources: &[Ipv4Addr]| {

@@ -14,6 +14,7 @@ use super::namespace::Namespace;
 use super::object::{load, xdp};
 use super::sources::Sources;
 use super::template::Template;
+use super::{FLOOD_V4, SENDER, SERVER_V4};
 
 /// How fast frames are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,16 @@ impl Flood {
             runs_first: false,
             seed: 0,
         }
+    }
+
+    /// SYNs to the server's port 443, from any port of 131,072 addresses that are nobody's.
+    ///
+    /// # Errors
+    /// Never: addresses of one family make a frame.
+    pub fn forged_syns(pace: Pace, duration: Duration) -> Result<Self> {
+        let template = Template::syn(FLOOD_V4.into(), SERVER_V4.into(), (4_000, 443))?;
+        let sources = Sources::Ipv4 { first: FLOOD_V4, count: 1 << 17 };
+        Ok(Self { sources, random_ports: true, pace, cpu: Some(SENDER), duration, ..Self::new(template) })
     }
 
     /// Frames that are sent at most.

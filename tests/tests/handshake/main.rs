@@ -1,5 +1,7 @@
 //! SYN cookies and out-of-state packets with the real daemon, nginx and the host's own TCP.
 
+mod settings;
+
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::{Mutex, PoisonError};
@@ -289,71 +291,6 @@ fn strangers_are_answered_when_they_ask_again() -> Result<()> {
     requests(&lab, &nginx, SERVER_V4.into(), 300)?;
     nothing_dropped(&gateway, lab.client_side())?;
     flooding.stop()?;
-    Ok(())
-}
-
-/// What the host's settings allow, and what the gateway says of it.
-#[test]
-fn settings_of_the_host_are_kept_to() -> Result<()> {
-    if !is_privileged("settings_of_the_host_are_kept_to") {
-        return Ok(());
-    }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = Lab::new()?;
-    let nginx = lab.nginx()?;
-    let gateway =
-        Gateway::start(&lab, &config("always").replace("set_sysctls = true", "set_sysctls = false"))?;
-    let answered =
-        || Ok::<_, anyhow::Error>(gateway.metrics()?.packets(lab.client_side(), "tx", "syn_cookie"));
-    let warned = |text: &str| Ok::<_, anyhow::Error>(gateway.done(&["status"])?.contains(text));
-    warm_up(&lab, &nginx)?;
-    // The helper makes no cookies before the queue is full: SYNs go the usual way.
-    requests(&lab, &nginx, SERVER_V4.into(), 10)?;
-    ensure!(answered()? == 0 && warned("tcp_syncookies=2")? && warned("tcp_timestamps=2")?);
-    // Cookies, but none that keep options: the client must not be told of any.
-    lab.server.sysctl(&[("net/ipv4/tcp_syncookies", "2")])?;
-    gateway.done(&["reload"])?;
-    requests(&lab, &nginx, SERVER_V4.into(), 10)?;
-    ensure!(answered()? >= 10 && !warned("tcp_syncookies=2")? && warned("tcp_timestamps=2")?);
-    let stream = lab.client.enter(|| TcpStream::connect((SERVER_V4, 443)))??;
-    let port = stream.local_addr()?.port().to_string();
-    let shown = lab.server.run("ss", &["-Htino", "state", "established", "dport", "=", &port])?;
-    ensure!(!shown.contains(" ts ") && !shown.contains("sack") && !shown.contains("wscale"), "{shown}");
-    lab.server.sysctl(&[("net/ipv4/tcp_timestamps", "2")])?;
-    gateway.done(&["reload"])?;
-    requests(&lab, &nginx, SERVER_V4.into(), 10)?;
-    ensure!(!warned("tcp_timestamps=2")?);
-    keeps_options(&lab, SERVER_V4.into())
-}
-
-/// `auto` answers no SYN while the kernel would make a cookie for some of them only, and says so.
-#[test]
-fn auto_is_off_where_not_every_syn_gets_a_cookie() -> Result<()> {
-    if !is_privileged("auto_is_off_where_not_every_syn_gets_a_cookie") {
-        return Ok(());
-    }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = Lab::new()?;
-    let nginx = lab.nginx()?;
-    lab.server.sysctl(&[("net/ipv4/tcp_syncookies", "1")])?;
-    let gateway = Gateway::start(&lab, &config("auto").replace("set_sysctls = true", "set_sysctls = false"))?;
-    let answered =
-        || Ok::<_, anyhow::Error>(gateway.metrics()?.packets(lab.attack_side(), "tx", "syn_cookie"));
-    let warned = || Ok::<_, anyhow::Error>(gateway.done(&["status"])?.contains("counts as off"));
-    warm_up(&lab, &nginx)?;
-    let (from, to) = ends(false);
-    let flood = |frames| {
-        let flood = forged(Template::syn(from, to, (4_000, 443))?, false, 20_000, 30);
-        Ok::<_, anyhow::Error>(Flood { frames: Some(frames), ..flood })
-    };
-    // Enough that the listener's queue is full, and the kernel's helper would begin.
-    lab.flood(&flood(20_000)?)?.wait()?;
-    ensure!(answered()? == 0 && warned()?, "{} answered", answered()?);
-    lab.server.sysctl(&[("net/ipv4/tcp_syncookies", "2")])?;
-    gateway.done(&["reload"])?;
-    ensure!(!warned()?, "{}", gateway.done(&["status"])?);
-    lab.flood(&flood(20_000)?)?.wait()?;
-    ensure!(answered()? >= 10_000, "{} answered", answered()?);
     Ok(())
 }
 

@@ -298,8 +298,14 @@ impl Limits {
     /// The limit in a dimension.
     #[inline(always)]
     pub fn of(&self, dimension: Dimension) -> &Limit {
+        self.at(dimension as usize)
+    }
+
+    /// The same by the dimension's number.
+    #[inline(always)]
+    pub fn at(&self, number: usize) -> &Limit {
         // The last arm cannot be: there is a limit for every dimension.
-        self.each.get(dimension as usize).unwrap_or(&Limit::NONE)
+        self.each.get(number).unwrap_or(&Limit::NONE)
     }
 
     /// The same rates with half the bursts: what strangers have of a total whose other half is kept for known clients.

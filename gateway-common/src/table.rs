@@ -59,10 +59,10 @@ pub const fn bit(dimension: Dimension) -> Mask {
 
 /// The dimensions of [`Dimension::OF_SOURCES`].
 pub const OF_SOURCES: Mask = all_of(&Dimension::OF_SOURCES);
-/// All but those that every packet counts in.
-const OF_KINDS: Mask = all_of(&Dimension::ALL) & !bit(Dimension::Packets) & !bit(Dimension::Bytes);
-
-const _: () = assert!(Dimension::COUNT == 7, "for_each");
+/// Those of one kind of packets, by protocol: a packet counts in one of them at most.
+const OF_KINDS: Mask = all_of(&[Dimension::Syn, Dimension::Udp, Dimension::Icmp]);
+/// Those of one kind of QUIC packets.
+const OF_QUIC: Mask = all_of(&[Dimension::Initial, Dimension::Migration]);
 
 const fn all_of(mut dimensions: &[Dimension]) -> Mask {
     let mut mask = 0;
@@ -73,23 +73,43 @@ const fn all_of(mut dimensions: &[Dimension]) -> Mask {
     mask
 }
 
-/// Does the same for each [`Dimension`], in their order, written out: a loop LLVM may leave one, in which the kernel looks up at
-/// every turn what is known here, and whose turns the verifier goes through with all that they can meet. With a mask, what is
-/// not in it may be left out: many packets have nothing beside packets and bytes to count in.
+/// The number of the dimension of [`OF_KINDS`] that is in a set with one of them, which is its column too.
+#[inline(always)]
+const fn kind(mask: Mask) -> usize {
+    2 + ((mask & OF_KINDS) >> 3) as usize
+}
+
+const _: () = {
+    let mut left: &[Dimension] = &[Dimension::Syn, Dimension::Udp, Dimension::Icmp];
+    while let [dimension, rest @ ..] = left {
+        let number = kind(bit(*dimension));
+        assert!(number == *dimension as usize && number == dimension.column());
+        left = rest;
+    }
+};
+
+/// Does the same for each [`Dimension`] of a set, in their order, with its number and its column. Written out, with the one of
+/// [`OF_KINDS`] for all of these: a loop LLVM may leave one, in which the kernel looks up at every turn what is known here, and
+/// whose turns the verifier goes through with all that they can meet.
 macro_rules! for_each {
-    (|$dimension:ident| $body:block) => {
-        for_each!(@ $dimension $body 0 1 2 3 4 5 6)
-    };
-    (of $mask:expr, |$dimension:ident| $body:block) => {
-        for_each!(@ $dimension $body 0 1);
+    (of $mask:expr, |$number:ident, $column:ident| $body:block) => {
+        for_each!(@ $mask, $number $column $body Packets Bytes);
         if $mask & OF_KINDS != 0 {
-            for_each!(@ $dimension $body 2 3 4 5 6);
+            let $number = kind($mask);
+            let $column = $number;
+            $body
+        }
+        if $mask & OF_QUIC != 0 {
+            for_each!(@ $mask, $number $column $body Initial Migration);
         }
     };
-    (@ $dimension:ident $body:block $($index:literal)*) => {
+    (@ $mask:expr, $number:ident $column:ident $body:block $($dimension:ident)*) => {
         $(
-            let $dimension = const { Dimension::ALL[$index] };
-            $body
+            if has($mask, Dimension::$dimension) {
+                let $number = Dimension::$dimension as usize;
+                let $column = const { Dimension::$dimension.column() };
+                $body
+            }
         )*
     };
 }
@@ -99,11 +119,11 @@ impl Scope {
     /// [`Dimension::ALL`].
     #[inline(always)]
     pub fn reason_of(self, refusal: Mask) -> Reason {
-        for_each!(|dimension| {
+        for dimension in Dimension::ALL {
             if has(refusal, dimension) {
                 return self.reason(dimension);
             }
-        });
+        }
         Reason::Contended
     }
 }
@@ -116,6 +136,16 @@ const fn has(mask: Mask, dimension: Dimension) -> bool {
 
 /// In an answer of [`Bucket::charge`], beside dimensions: others changed the bucket at every try.
 pub const CONTENDED: Mask = 1 << Dimension::COUNT;
+
+/// What became of more tries to charge.
+#[repr(u32)]
+enum Again {
+    Charged,
+    /// The packet does not fit.
+    Over,
+    /// Others changed the bucket at every one of them.
+    Contended,
+}
 
 /// One source's slot.
 #[derive(Clone, Copy)]
@@ -135,18 +165,13 @@ impl<W: Words> Bucket<W> {
     }
 
     /// The dimensions of the bill that the packet does not fit; changes nothing.
-    ///
-    /// All dimensions are gone through, with the bill as a mask, so that every access has an offset that the verifier knows.
     #[inline(always)]
     pub fn over(&self, bill: Bill, limits: &Limits, clock: Reading) -> Mask {
         let mut over = 0;
-        for_each!(of bill.mask, |dimension| {
-            if has(bill.mask, dimension) {
-                let limit = limits.of(dimension);
-                let tat = self.0.load(tat_word(dimension));
-                let is_over = limit.is_over(tat, clock, limit.price(dimension, bill.bytes));
-                over |= is_over << dimension as u32;
-            }
+        for_each!(of bill.mask, |number, column| {
+            let limit = limits.at(number);
+            let tat = self.0.load(SLOT_TATS + column);
+            over |= limit.is_over(tat, clock, price(limit, number, bill.bytes)) << number;
         });
         over
     }
@@ -158,15 +183,15 @@ impl<W: Words> Bucket<W> {
     /// limits hold, and the source pays for one packet more.
     #[inline(always)]
     pub fn charge(&self, bill: Bill, limits: &Limits, clock: Reading) -> Mask {
-        for_each!(of bill.mask, |dimension| {
-            let limit = limits.of(dimension);
-            if has(bill.mask, dimension) && limit.is_limit() {
-                let price = limit.price(dimension, bill.bytes);
-                if !self.charge_one(tat_word(dimension), price, limit, clock) {
-                    let refusal = self.charge_again(dimension, price, limit, &clock);
-                    if refusal != 0 {
-                        return refusal;
-                    }
+        for_each!(of bill.mask, |number, column| {
+            let limit = limits.at(number);
+            let price = price(limit, number, bill.bytes);
+            let word = SLOT_TATS + column;
+            if limit.is_limit() && !self.charge_one(word, price, limit, clock) {
+                match self.charge_again(word, price, limit, &clock) {
+                    Again::Charged => {}
+                    Again::Over => return 1 << number,
+                    Again::Contended => return CONTENDED,
                 }
             }
         });
@@ -183,15 +208,14 @@ impl<W: Words> Bucket<W> {
     /// What to do where that was not so. A function of its own in the kernel: it is rare, and the verifier goes through the
     /// tries once for each dimension and not once for each combination of them.
     #[inline(never)]
-    fn charge_again(&self, dimension: Dimension, price: Instant, limit: &Limit, clock: &Reading) -> Mask {
-        let word = tat_word(dimension);
+    fn charge_again(&self, word: usize, price: Instant, limit: &Limit, clock: &Reading) -> Again {
         for _ in 1..TRIES {
             if self.charge_one(word, price, limit, *clock) {
-                return 0;
+                return Again::Charged;
             }
         }
         let is_over = limit.is_over(self.0.load(word), *clock, price) != 0;
-        if is_over { bit(dimension) } else { CONTENDED }
+        if is_over { Again::Over } else { Again::Contended }
     }
 
     /// Counts an admitted packet of the source.
@@ -238,9 +262,11 @@ impl<W: Words> Bucket<W> {
     }
 }
 
+/// What a packet of `bytes` owes in the dimension of a number: in all but bytes, a packet is a packet.
 #[inline(always)]
-const fn tat_word(dimension: Dimension) -> usize {
-    SLOT_TATS + dimension.column()
+const fn price(limit: &Limit, number: usize, bytes: u32) -> Instant {
+    let is_bytes = number == Dimension::Bytes as usize;
+    limit.price(if is_bytes { Dimension::Bytes } else { Dimension::Packets }, bytes)
 }
 
 /// Where a bucket is in its set: scratch memory, so that the verifier follows one bucket and not each of four.

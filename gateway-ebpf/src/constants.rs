@@ -1,6 +1,7 @@
 //! What the loader fixes before the verifier looks: it folds these, and drops the code that they rule out.
 
 use aya_ebpf::Global;
+use gateway_common::abi::INTERFACE_PLACES;
 
 macro_rules! constants {
     ($($(#[$meta:meta])* $name:ident: $type:ty = $value:expr;)*) => {$(
@@ -48,3 +49,21 @@ constants! {
     /// Bits of that byte below it.
     TCP_SOCK_RCV_WSCALE_SHIFT: u32 = 0;
 }
+
+/// Constants by number. The verifier knows that of a number that it knows, and of others nothing: that is one way, where a search
+/// would be one for every constant.
+#[repr(transparent)]
+pub(crate) struct Row<const N: usize>([u8; N]);
+
+impl<const N: usize> Row<N> {
+    /// The constant of a number modulo N, a power of two.
+    #[inline(always)]
+    pub(crate) fn load_at(&self, number: usize) -> u8 {
+        // SAFETY: the place is below N. Volatile, since the loader changes what the compiler knows.
+        unsafe { self.0.as_ptr().add(number & (N - 1)).read_volatile() }
+    }
+}
+
+/// The counter row of each interface, by its index.
+#[unsafe(no_mangle)]
+pub(crate) static INTERFACE_ROWS: Row<{ INTERFACE_PLACES as usize }> = Row([0; INTERFACE_PLACES as usize]);

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use gateway_common::{
-    abi::{Active, INTERFACE_PLACES, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings},
+    abi::{Active, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings},
     env::{Asked, Env, Note, Receiver, Said, Socket, Table, Words as _},
     frame::Frame,
     hash::Key,
@@ -57,8 +57,7 @@ impl<'a, const FRAGS: bool> KernelEnv<'a, FRAGS> {
     /// The counter row of the interface that the frame came in by.
     #[inline(always)]
     fn interface(&self) -> u32 {
-        let place = self.context.ingress_ifindex() as u32 & (INTERFACE_PLACES - 1);
-        maps::INTERFACE_ROWS.get(place).copied().unwrap_or(0)
+        constants::INTERFACE_ROWS.load_at(self.context.ingress_ifindex()).into()
     }
 }
 
@@ -117,7 +116,7 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     #[inline(always)]
     fn active(&self) -> Active {
         // SAFETY: a live map value; user space writes the word at once.
-        Active(maps::ACTIVE.get_ptr(0).map_or(0, |word| unsafe { word.read_volatile() }))
+        Active(unsafe { maps::ACTIVE.0.get().read_volatile() })
     }
 
     #[inline(always)]

@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use gateway_common::{
     abi::{
-        BAN_FILTER_WORDS, BAN_SETS, FIRST_SYN_SETS, INTERFACE_PLACES, INTERFACES, Identity, LINK_SET_WORDS,
+        BAN_FILTER_WORDS, BAN_SETS, FIRST_SYN_SETS, INTERFACES, Identity, LINK_SET_WORDS,
         Listing, Live, SERVICES, SET_WORDS, STRIKE_SETS, Settings, Tally,
     },
     env::{Note, Table},
@@ -31,8 +31,17 @@ pub(crate) type BucketSet = [u64; SET_WORDS];
 pub(crate) type LinkSet = [u64; LINK_SET_WORDS];
 
 /// The one word that switches policies. Writer: user space.
-#[map(name = "active")]
-pub(crate) static ACTIVE: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+///
+/// A section of its own, which is a map of one value: the program has its address, and looks nothing up.
+#[unsafe(link_section = ".bss.active")]
+pub(crate) static ACTIVE: ActiveWord = ActiveWord(UnsafeCell::new(0));
+
+/// The word of [`ACTIVE`].
+#[repr(transparent)]
+pub(crate) struct ActiveWord(pub(crate) UnsafeCell<u64>);
+
+// SAFETY: the program only reads it, a word at once.
+unsafe impl Sync for ActiveWord {}
 
 /// Two policies, of which one holds. Writer: user space, and only the one that does not hold.
 #[map(name = "settings")]
@@ -101,11 +110,6 @@ pub(crate) static TUPLES: Array<LinkSet> = Array::with_max_entries(1, BPF_F_MMAP
 /// Known clients of gated services.
 #[map(name = "clients")]
 pub(crate) static CLIENTS: Array<LinkSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// The counter row of each interface, by its index modulo the length. A map and no constant: to the verifier a value that
-/// it does not know is one path, and a search would be one for every interface after every verdict.
-#[map(name = "interface_rows")]
-pub(crate) static INTERFACE_ROWS: Array<u32> = Array::with_max_entries(INTERFACE_PLACES, 0);
 
 /// Verdicts by interface, action and reason. Writer: this program. A row is one element: the kernel makes them one by one.
 #[map(name = "counters")]

@@ -155,7 +155,6 @@ impl Kernel {
             object: Object::Here(Box::new(ebpf)),
         };
         kernel.write_identity()?;
-        kernel.write_rows(&options.interfaces)?;
         Ok(kernel)
     }
 
@@ -225,15 +224,6 @@ impl Kernel {
         Ok(self.object.here()?.map_mut(name).ok_or(KernelError::NoMap(name))?.try_into()?)
     }
 
-    /// Gives every interface its counter row.
-    fn write_rows(&mut self, interfaces: &[u32]) -> Result<(), KernelError> {
-        let mut map: Array<_, u32> = self.array("interface_rows")?;
-        for (row, &index) in interfaces.iter().enumerate() {
-            map.set(index % INTERFACE_PLACES, row as u32, 0)?;
-        }
-        Ok(())
-    }
-
     fn write_identity(&mut self) -> Result<(), KernelError> {
         let identity = Value(self.identity);
         let mut map: Array<_, Value<Identity>> = self.array("identity")?;
@@ -296,6 +286,7 @@ fn load(
     object: &[u8],
 ) -> Result<Ebpf, KernelError> {
     let flags = [u32::from(options.debug_log), u32::from(options.testing)];
+    let rows = interface_rows(&options.interfaces);
     let tick = tick();
     let tables = &options.tables;
     let sets = [
@@ -327,6 +318,7 @@ fn load(
         .override_global("SETS_HELLOS", &sets[4], true)
         .override_global("SETS_TUPLES", &sets[5], true)
         .override_global("SETS_CLIENTS", &sets[6], true)
+        .override_global("INTERFACE_ROWS", &rows, true)
         .override_global("DEBUG_LOG", &flags[0], true)
         .override_global("TESTING", &flags[1], true)
         .override_global("TCP_SOCK_RCV_NXT", &fields.rcv_nxt, true)
@@ -346,6 +338,15 @@ fn load(
     }
     debug_assert!(sets.iter().all(|sets| sets.is_power_of_two()) && WAYS > 0);
     Ok(loader.load(object)?)
+}
+
+/// The counter row of every interface, by its index.
+fn interface_rows(interfaces: &[u32]) -> [u8; INTERFACE_PLACES as usize] {
+    let mut rows = [0; INTERFACE_PLACES as usize];
+    for (row, &index) in (0..).zip(interfaces) {
+        rows[(index % INTERFACE_PLACES) as usize] = row;
+    }
+    rows
 }
 
 /// From one tick of the kernel to the next: what the coarse clock tells apart (`TICK_NSEC`).

@@ -103,7 +103,7 @@ struct Unsettled {
 impl PolicyMaps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         Ok(Self {
-            active: take(ebpf, "active")?,
+            active: take(ebpf, ".bss.active")?,
             settings: take(ebpf, "settings")?,
             prefixes_v4: ChunkPlaces::take(ebpf, "PREFIXES_V4")?,
             prefixes_v6: take(ebpf, "PREFIXES_V6")?,

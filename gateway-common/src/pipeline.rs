@@ -1,7 +1,7 @@
 //! The packet's way, from frame to fate.
 //!
 //! ```text
-//! parse ─► lists ─► sanity ─► essential ─► service ─► handshake ─► reflection ─► quic ─► budgets ─► handshake ─► tls ─► pass
+//! parse ─► lists ─► parse ─► sanity ─► essential ─► service ─► handshake ─► reflection ─► quic ─► budgets ─► handshake ─► tls ─► pass
 //! ```
 //!
 //! What a stage finds out goes through [`Scratch`]: the kernel keeps that in map memory, whose contents the verifier does not
@@ -251,9 +251,12 @@ pub fn decide<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
 
 #[inline(always)]
 fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    parse::headers(frame, &mut scratch.network, &mut scratch.packet)?;
+    parse::network(frame, &mut scratch.network, &mut scratch.packet)?;
     context.env.read_again(scratch);
     lists::check(context, scratch)?;
+    context.env.read_again(scratch);
+    parse::transport(frame, &scratch.network, &mut scratch.packet)?;
+    context.env.read_again(scratch);
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);

@@ -14,17 +14,22 @@ const UDP: u8 = IpProto::Udp as u8;
 const ICMP: u8 = IpProto::Icmp as u8;
 const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
 
-/// Parses a frame down to its transport header. What is not IP passes.
+/// Parses a frame up to its transport header: what the lists go by. What is not IP passes.
 ///
 /// The answer is left in place: in the kernel it lies in map memory, of which the verifier keeps nothing in mind.
 #[inline(always)]
-pub fn headers<F: Frame>(frame: &F, network: &mut Network, packet: &mut Packet) -> Step {
+pub fn network<F: Frame>(frame: &F, network: &mut Network, packet: &mut Packet) -> Step {
     let (ether_type, offset) = eth::network(frame)?;
     match ether_type {
-        eth::IPV4 => ipv4::parse(frame, offset, network, packet)?,
-        eth::IPV6 => ipv6::parse(frame, offset, network, packet)?,
-        _ => return pass(Reason::NonIp),
+        eth::IPV4 => ipv4::parse(frame, offset, network, packet),
+        eth::IPV6 => ipv6::parse(frame, offset, network, packet),
+        _ => pass(Reason::NonIp),
     }
+}
+
+/// Parses the transport header.
+#[inline(always)]
+pub fn transport<F: Frame>(frame: &F, network: &Network, packet: &mut Packet) -> Step {
     if matches!(packet.fragment, Fragment::Later) {
         return Step::Continue(());
     }
@@ -38,6 +43,7 @@ pub fn headers<F: Frame>(frame: &F, network: &mut Network, packet: &mut Packet) 
 
 /// What a frame is, where it has headers that can be read.
 pub fn packet<F: Frame>(frame: &F) -> Option<Packet> {
-    let (mut network, mut packet) = (Network::default(), Packet::default());
-    headers(frame, &mut network, &mut packet).is_continue().then_some(packet)
+    let (mut headers, mut packet) = (Network::default(), Packet::default());
+    network(frame, &mut headers, &mut packet).is_continue().then_some(())?;
+    transport(frame, &headers, &mut packet).is_continue().then_some(packet)
 }

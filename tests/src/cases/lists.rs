@@ -52,6 +52,9 @@ fn listed() -> Vec<Case> {
             .gets(from("2001:db8::8"), Reason::Ok),
         Case::under("what is blocked is not looked at", Stand::new().list(NET, BLOCK, 0))
             .gets(ip("192.0.2.9", "192.0.2.9").udp(1, 1), Reason::BlockListed)
+            .gets(datagram().poke_transport(4, &[0, 0]), Reason::BlockListed)
+            .gets(datagram().poke(2, &[0, 0]), Reason::Ipv4Malformed),
+        Case::under("what is trusted is looked at", Stand::new().list(NET, ALLOW, 0))
             .gets(datagram().poke_transport(4, &[0, 0]), Reason::UdpMalformed),
     ]
 }

@@ -10,8 +10,8 @@ use aya_ebpf::{
 };
 use gateway_common::{
     abi::{
-        BAN_FILTER_WORDS, BAN_SETS, FIRST_SYN_SETS, INTERFACES, Identity, LINK_SET_WORDS,
-        Listing, Live, SERVICES, SET_WORDS, STRIKE_SETS, Settings, Tally,
+        BAN_FILTER_WORDS, BAN_SETS, FIRST_SYN_SETS, INTERFACES, Identity, LINK_SET_WORDS, Listing, Live,
+        SERVICES, SET_WORDS, STRIKE_SETS, Settings, Tally,
     },
     env::{Note, Table},
     pipeline::Scratch,

@@ -21,7 +21,7 @@ use crate::{
     rate::{Instant, Reading},
     stage::{budgets, essential, handshake, hello, lists, parse, quic, reflection, sanity, service, tls},
     strike,
-    table::{Bill, Place},
+    table::{Bill, Place, drops::Drops},
     verdict::{Action, Reason, Step, Verdict, pass},
     wire::{Network, hello::Reader, synack::SynAck},
 };
@@ -63,6 +63,8 @@ pub struct Scratch {
     pub reader: Reader,
     /// Whose place in a table it takes.
     pub choice: Choice,
+    /// Drops that are to be added to a source's slot: of packets before it, too.
+    pub drops: Drops,
 }
 
 /// What the gate knows of a packet's connection.
@@ -133,6 +135,8 @@ pub struct Role {
 /// The stages that the kernel's verifier checks apart from the others, each once: see [`Env::apart`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// [`Drops::settle`].
+    Settle,
     /// [`handshake::check`].
     Handshake,
     /// [`handshake::ask`].
@@ -178,6 +182,7 @@ impl Stage {
     #[inline(always)]
     pub fn run<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         match self {
+            Self::Settle => scratch.drops.settle(context),
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
@@ -214,7 +219,8 @@ pub struct Context<'a, E> {
     pub now: Instant,
 }
 
-/// Judges a frame, counts it, and says what becomes of it under the mode in force. `scratch` may hold anything before.
+/// Judges a frame, counts it, and says what becomes of it under the mode in force. Of `scratch` only
+/// [`Scratch::drops`] matter before.
 #[inline(always)]
 pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Verdict {
     let active = env.active();
@@ -253,6 +259,9 @@ pub fn decide<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
 fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     parse::network(frame, &mut scratch.network, &mut scratch.packet)?;
     context.env.read_again(scratch);
+    if scratch.drops.are_due(scratch.clock) {
+        let _ = context.env.apart(Stage::Settle, frame, context, scratch);
+    }
     lists::check(context, scratch)?;
     context.env.read_again(scratch);
     parse::transport(frame, &scratch.network, &mut scratch.packet)?;

@@ -8,6 +8,8 @@
 //! Look-ups take the first slot with their key: should two CPUs insert one source in the same moment, the later slot is
 //! found by nobody and runs empty, and at most the packet that it was made for goes uncounted.
 
+pub mod drops;
+
 use crate::{
     abi::{Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS, WAYS},
     env::{Env, Note, Slots, Table, Words},
@@ -227,12 +229,19 @@ impl<W: Words> Bucket<W> {
         self.0.add(SLOT_BYTES, u64::from(bytes));
     }
 
-    /// Counts a dropped packet of the source.
+    /// Counts dropped packets of the source.
     #[inline(always)]
-    pub fn count_drop(&self) {
-        if self.counts() as u32 != u32::MAX {
-            self.0.add(SLOT_COUNTS, 1);
+    pub fn count_drops(&self, drops: u32) {
+        if drops != 0 {
+            let room = u32::MAX - self.counts() as u32;
+            self.0.add(SLOT_COUNTS, u64::from(drops.min(room)));
         }
+    }
+
+    /// The source.
+    #[inline(always)]
+    pub(crate) fn key(&self) -> u64 {
+        self.0.load(SLOT_KEY)
     }
 
     #[inline(always)]

@@ -27,11 +27,13 @@ macro_rules! apart {
     ($($stage:ident $single:ident $frags:ident)*) => {
         $(
             #[unsafe(no_mangle)]
+            #[inline(never)]
             extern "C" fn $single(context: *mut xdp_md, active: u64) -> u32 {
                 run::<false>(context, active, Stage::$stage)
             }
 
             #[unsafe(no_mangle)]
+            #[inline(never)]
             extern "C" fn $frags(context: *mut xdp_md, active: u64) -> u32 {
                 run::<true>(context, active, Stage::$stage)
             }
@@ -55,6 +57,7 @@ macro_rules! apart {
 }
 
 apart! {
+    Settle settle settle_frags
     Handshake handshake handshake_frags
     Ask ask ask_frags
     Answer answer answer_frags

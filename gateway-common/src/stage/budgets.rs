@@ -7,7 +7,7 @@
 use crate::{
     abi::{ALL, CLASSES, Class, Limits, SERVICE_REGIONS, STRANGERS},
     clients,
-    env::{Env, Table, Words},
+    env::{Env, Table},
     frame::Frame,
     packet::Packet,
     pipeline::{Context, Scratch, Stage},
@@ -120,7 +120,13 @@ impl Whose {
         {
             return context.env.apart(Stage::Reserve, frame, context, scratch);
         }
-        self.answer(bucket, refusal)
+        if refusal != 0
+            && let (Scope::Source, Some((table, _))) = (self.scope(), self.table())
+        {
+            let Scratch { clock, places, drops, .. } = scratch;
+            bucket.count_drops(drops.count(*clock, table, places.of(table), bucket.key()));
+        }
+        self.answer(refusal)
     }
 
     /// Charges the budget.
@@ -131,19 +137,21 @@ impl Whose {
             return Step::Continue(());
         }
         let Some(bucket) = self.bucket(context, scratch) else { return drop(Reason::Contended) };
-        self.answer(bucket, bucket.charge(bill, self.limits(context, scratch), scratch.clock))
+        let refusal = bucket.charge(bill, self.limits(context, scratch), scratch.clock);
+        // Another CPU's packet was a moment earlier.
+        if refusal & !table::CONTENDED != 0 && matches!(self.scope(), Scope::Source) {
+            bucket.count_drops(1);
+        }
+        self.answer(refusal)
     }
 
     #[inline(always)]
-    fn answer<W: Words>(self, bucket: Bucket<W>, refusal: Mask) -> Step {
+    fn answer(self, refusal: Mask) -> Step {
         if refusal == 0 {
             return Step::Continue(());
         }
         if refusal == table::CONTENDED {
             return drop(Reason::Contended);
-        }
-        if matches!(self.scope(), Scope::Source) {
-            bucket.count_drop();
         }
         drop(self.scope().reason_of(refusal))
     }
@@ -221,7 +229,7 @@ pub fn reserve<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step 
     }
     let Some(bucket) = Whose::Service.bucket(context, scratch) else { return drop(Reason::Contended) };
     let (bill, limits) = (Whose::Service.bill(scratch), Whose::Service.limits(context, scratch));
-    Whose::Service.answer(bucket, bucket.over(bill, limits, scratch.clock))
+    Whose::Service.answer(bucket.over(bill, limits, scratch.clock))
 }
 
 /// Checks and charges the service's total alone.
@@ -240,7 +248,7 @@ pub fn count_drop<E: Env>(context: &Context<'_, E>, scratch: &Scratch) {
     if !scratch.role.trusted
         && let Some(bucket) = Whose::Source.bucket(context, scratch)
     {
-        bucket.count_drop();
+        bucket.count_drops(1);
     }
 }
 

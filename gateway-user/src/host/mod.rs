@@ -111,6 +111,7 @@ type Receivers = Box<dyn Fn(&Packet, bool) -> Receiver + Send + Sync>;
 pub struct HostEnv {
     stand: Stand,
     clock: AtomicU64,
+    late: AtomicU64,
     tables: Tables,
     counters: Counters,
     sockets: Sockets,
@@ -133,6 +134,7 @@ impl HostEnv {
             tables: Tables::new(stand.sets),
             stand,
             clock: AtomicU64::new(0),
+            late: AtomicU64::new(0),
             counters: Counters::default(),
             sockets: Box::new(|_| Socket::Unknown),
             has_cookies: true,
@@ -185,6 +187,11 @@ impl HostEnv {
     /// Sets the clock, forward or back.
     pub fn set_now(&self, now: Instant) {
         self.clock.store(now, Ordering::SeqCst);
+    }
+
+    /// By how much readings of the clock are late where they may be; at first they are not.
+    pub fn set_late(&self, late: Instant) {
+        self.late.store(late, Ordering::SeqCst);
     }
 
     fn time(&self) -> Instant {
@@ -245,8 +252,9 @@ impl<'a> Env for &'a HostEnv {
     type Links = Words<'a>;
     type Live = Live;
 
-    fn read_clock(&self, _: bool) -> Reading {
-        self.time().into()
+    fn read_clock(&self, may_be_late: bool) -> Reading {
+        let late = if may_be_late { self.late.load(Ordering::SeqCst) } else { 0 };
+        Reading { latest: self.time().wrapping_add(late), late }
     }
 
     fn key(&self) -> Key {

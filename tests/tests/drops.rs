@@ -1,0 +1,219 @@
+//! Drops of sources over their limits: what is counted in their slots, and when.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+use aya::TestRunOptions;
+use aya::programs::TestRun as _;
+use gateway_common::abi::{ABI_VERSION, Identity, SLOT_COUNTS, SLOT_KEY};
+use gateway_common::env::{Table, Words as _};
+use gateway_common::pipeline::{self, Scratch};
+use gateway_common::rate::{Dimension, Instant, SECOND};
+use gateway_common::stage::budgets::KEY_V4;
+use gateway_common::table::drops::BULK;
+use gateway_common::verdict::{Action, Reason};
+use gateway_tests::builder::ip;
+use gateway_tests::cases::{Draft as _, Offer, SERVER, START, limit};
+use gateway_tests::kernel::policy;
+use gateway_tests::lab::is_privileged;
+use gateway_user::host::{HostEnv, Sets, Stand};
+use gateway_user::kernel::{Kernel, LoadOptions, Program, TableSizes};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use proptest::prelude::*;
+
+/// A tick.
+const LATE: Instant = SECOND / 250;
+/// CPUs.
+const CPUS: usize = 2;
+/// Where the service is that has limits of its own, and where none is.
+const PORTS: [u16; 2] = [53, 54];
+/// The tables in which packets to them count.
+const TABLES: [Table; 2] = [Table::ServiceSources, Table::Sources];
+/// Sources.
+const SOURCES: u8 = 3;
+
+/// Tables of one set each, so that slots differ in nothing but table and source.
+fn stand() -> Stand {
+    let ten = limit(Dimension::Packets, 10, 10);
+    let mut stand = Stand::new();
+    stand.sets = Sets { sources: 1, service_sources: 1, ..Sets::default() };
+    stand.each(Dimension::Packets, ten).serve(Offer::udp(PORTS[0]).own(Dimension::Packets, ten))
+}
+
+fn frame(source: u8, port: u16) -> Vec<u8> {
+    ip(&format!("192.0.2.{source}"), SERVER).udp(40_000, port).payload(b"a question").build()
+}
+
+fn key(source: u8) -> u64 {
+    KEY_V4 | 0xc000_0200 | u64::from(source)
+}
+
+/// Packets and drops in a source's slot.
+fn counts(env: &HostEnv, table: Table, source: u8) -> Option<u64> {
+    let mut slots = env.tables().slots(table);
+    slots.find(|slot| slot.load(SLOT_KEY) == key(source)).map(|slot| slot.load(SLOT_COUNTS))
+}
+
+/// Whether a CPU drops a packet of a source.
+fn drops(env: &HostEnv, cpu: &mut Scratch, source: u8, port: u16) -> bool {
+    pipeline::handle(&frame(source, port).as_slice(), &env, cpu).action == Action::Drop
+}
+
+/// So many packets of a source, on a CPU, whose clock is late.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    source: u8,
+    port: usize,
+    cpu: usize,
+    is_late: bool,
+    length: usize,
+}
+
+fn runs() -> impl Strategy<Value = Vec<Run>> {
+    let run = (1..=SOURCES, 0..PORTS.len(), 0..CPUS, prop::bool::weighted(0.8), 1..200usize);
+    let run = run.prop_map(|(source, port, cpu, is_late, length)| Run { source, port, cpu, is_late, length });
+    prop::collection::vec(run, 1..40)
+}
+
+proptest! {
+    #[test]
+    fn what_a_slot_lacks_is_added_when_the_clock_is_read(runs in runs()) {
+        let env = HostEnv::new(stand());
+        env.set_now(START);
+        let mut cpus = [Scratch::default(); CPUS];
+        let mut dropped = [[0u64; SOURCES as usize + 1]; PORTS.len()];
+        for Run { source, port, cpu, is_late, length } in runs {
+            env.set_late(if is_late { LATE } else { 0 });
+            for _ in 0..length {
+                let is_dropped = drops(&env, &mut cpus[cpu], source, PORTS[port]);
+                dropped[port][usize::from(source)] += u64::from(is_dropped);
+            }
+            let counted = counts(&env, TABLES[port], source).expect("a slot") & u64::from(u32::MAX);
+            let lacking = dropped[port][usize::from(source)] - counted;
+            prop_assert!(lacking <= CPUS as u64 * u64::from(BULK - 1), "{lacking} are lacking");
+        }
+        env.set_late(0);
+        for cpu in &mut cpus {
+            drops(&env, cpu, SOURCES + 1, PORTS[1]);
+        }
+        for (table, dropped) in TABLES.into_iter().zip(dropped) {
+            for source in 1..=SOURCES {
+                let counted = counts(&env, table, source).unwrap_or(0) & u64::from(u32::MAX);
+                prop_assert_eq!(counted, dropped[usize::from(source)], "{:?} of {}", table, source);
+            }
+        }
+    }
+}
+
+/// Brings a source over its limit.
+fn exhaust(env: &HostEnv, cpu: &mut Scratch, source: u8) {
+    while !drops(env, cpu, source, PORTS[1]) {}
+}
+
+#[test]
+fn one_source_is_counted_in_bulk_and_others_at_once() {
+    let (env, mut cpu) = (HostEnv::new(stand()), Scratch::default());
+    env.set_now(START);
+    (1..=2).for_each(|source| exhaust(&env, &mut cpu, source));
+    let counted = |source| counts(&env, Table::Sources, source).expect("a slot") as u32;
+    env.set_late(LATE);
+    for dropped in 1..=2 * BULK {
+        assert!(drops(&env, &mut cpu, 1, PORTS[1]));
+        assert_eq!(counted(1), 1 + dropped / BULK * BULK);
+        if !dropped.is_multiple_of(BULK) {
+            let before = counted(2);
+            assert!(drops(&env, &mut cpu, 2, PORTS[1]));
+            assert_eq!(counted(2), before + 1);
+        }
+    }
+}
+
+#[test]
+fn who_takes_the_slot_over_takes_no_drops_with_it() {
+    let (env, mut cpu) = (HostEnv::new(stand()), Scratch::default());
+    env.set_now(START);
+    exhaust(&env, &mut cpu, 1);
+    env.set_late(LATE);
+    for _ in 1..BULK {
+        assert!(drops(&env, &mut cpu, 1, PORTS[1]));
+    }
+    env.set_now(START + 10 * SECOND);
+    (10..14).for_each(|newcomer| assert!(!drops(&env, &mut cpu, newcomer, PORTS[1])));
+    assert_eq!(counts(&env, Table::Sources, 1), None);
+    env.set_late(0);
+    assert!(!drops(&env, &mut cpu, 10, PORTS[1]));
+    let newcomers: Vec<u32> = (10..14)
+        .filter_map(|newcomer| counts(&env, Table::Sources, newcomer))
+        .map(|counts| counts as u32)
+        .collect();
+    assert_eq!(newcomers, [0; 4]);
+}
+
+#[test]
+fn counts_stop_at_their_highest() {
+    let (env, mut cpu) = (HostEnv::new(stand()), Scratch::default());
+    env.set_now(START);
+    exhaust(&env, &mut cpu, 1);
+    let full = 7 << 32 | u64::from(u32::MAX);
+    let mut slots = env.tables().slots(Table::Sources);
+    slots.next().expect("a slot").store(SLOT_COUNTS, full - u64::from(BULK) / 2);
+    env.set_late(LATE);
+    for _ in 0..3 * BULK {
+        assert!(drops(&env, &mut cpu, 1, PORTS[1]));
+    }
+    assert_eq!(counts(&env, Table::Sources, 1), Some(full));
+}
+
+/// The gateway with the kernel's own clock.
+fn kernel() -> Kernel {
+    Kernel::load(&LoadOptions {
+        identity: Identity { key: [1, 2], epoch: 0, abi: u64::from(ABI_VERSION) },
+        tables: TableSizes::default(),
+        interfaces: vec![1],
+        debug_log: false,
+        testing: false,
+        sockets: false,
+        pins: None,
+    })
+    .unwrap()
+}
+
+/// How many packets were dropped, and how many of them the slot of their one source has.
+fn dropped(kernel: &Kernel) -> (u64, u64) {
+    let all = kernel.tallies(0).unwrap()(Action::Drop, Reason::LimitPackets).packets;
+    let slot = kernel.tables().slots(Table::Sources).next().map_or(0, |slot| slot.words[SLOT_COUNTS]);
+    (all, slot & u64::from(u32::MAX))
+}
+
+fn run(kernel: &mut Kernel, frame: &[u8], repeat: u32) -> Result<()> {
+    let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+    kernel.program(Program::Plain)?.test_run(options)?;
+    Ok(())
+}
+
+#[test]
+fn a_flood_is_counted_whole_when_its_tick_is_over() {
+    if !is_privileged("a_flood_is_counted_whole_when_its_tick_is_over") {
+        return;
+    }
+    let mut cpu = CpuSet::new();
+    cpu.set(0).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &cpu).unwrap();
+    let mut kernel = kernel();
+    kernel.apply(&policy(&stand())).unwrap();
+    let frame = frame(1, PORTS[1]);
+    let mut was_lacking = false;
+    for _ in 0..20 {
+        run(&mut kernel, &frame, 2_001).unwrap();
+        let (all, slot) = dropped(&kernel);
+        assert!(slot <= all && all - slot < u64::from(BULK), "{slot} of {all}");
+        was_lacking |= slot < all;
+        thread::sleep(Duration::from_millis(30));
+        run(&mut kernel, &frame, 1).unwrap();
+        let (all, slot) = dropped(&kernel);
+        assert_eq!(slot, all);
+    }
+    assert!(was_lacking, "each drop was counted by itself");
+}

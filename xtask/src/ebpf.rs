@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use object::build::elf::{Builder, SectionData};
+use object::elf::SHT_STRTAB;
 
 use crate::command::{cargo, clean, run, workspace};
 use crate::setup::builds_core;
@@ -16,13 +18,15 @@ const PROGRAMS: [&str; 2] = ["gateway", "lab"];
 /// Where builds for the kernel go, apart from those for the host, which other flags would make anew.
 const DIRECTORY: &str = "target/bpf";
 
-/// Builds the objects, and copies them to `target/bpf/NAME.bpf.o` when they have changed: gateway-user embeds one, and a
-/// new time of modification alone would build it again.
+/// Builds the objects, and puts them without their DWARF at `target/bpf/NAME.bpf.o` when they have changed: gateway-user
+/// embeds one, and a new time of modification alone would build it again.
 pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
     run(cargo_bpf(toolchain, &[]).args(["build", "--quiet"]).args(package(toolchain)))?;
     for program in PROGRAMS {
         let built = workspace().join(DIRECTORY).join(TARGET).join("bpf").join(program);
-        copy_if_changed(&built, &object(program))?;
+        let object = fs::read(&built).with_context(|| format!("no object at {}", built.display()))?;
+        let stripped = strip(&object).with_context(|| format!("cannot strip {}", built.display()))?;
+        write_if_changed(&stripped, &object_path(program))?;
     }
     Ok(())
 }
@@ -33,7 +37,7 @@ pub(crate) fn check(toolchain: &Toolchain) -> Result<()> {
 }
 
 /// Where the object of a program is found.
-fn object(program: &str) -> PathBuf {
+fn object_path(program: &str) -> PathBuf {
     workspace().join(DIRECTORY).join(format!("{program}.bpf.o"))
 }
 
@@ -65,8 +69,26 @@ fn package(toolchain: &Toolchain) -> Vec<&'static str> {
     arguments
 }
 
-fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
-    let new = fs::read(from).with_context(|| format!("no object at {}", from.display()))?;
+/// Takes away what no loader reads: DWARF, of which BTF with its line numbers was made, and relocations of BTF, which has
+/// its offsets already. A loader would go through all of it at every start.
+fn strip(object: &[u8]) -> Result<Vec<u8>> {
+    let mut builder = Builder::read(object)?;
+    for section in &mut builder.sections {
+        let name = section.name.to_string();
+        let of = name.strip_prefix(".rel").unwrap_or(&name);
+        section.delete = of.starts_with(".debug_") || (of != name && of.starts_with(".BTF"));
+    }
+    builder.delete_orphans();
+    // LLVM keeps names of sections with those of symbols; the builder, apart.
+    let names = builder.sections.add();
+    (names.name, names.sh_type, names.sh_addralign) = (".shstrtab".into(), SHT_STRTAB, 1);
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
+}
+
+fn write_if_changed(new: &[u8], to: &Path) -> Result<()> {
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());
     }

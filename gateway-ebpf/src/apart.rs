@@ -2,7 +2,9 @@
 //! know, where it goes through other functions again for every state in which they are called
 //! (Documentation/bpf/verifier.rst; since Linux 5.6, commit 51c39bb1d5d1).
 //!
-//! Such a function can be given the program's context and numbers, so it finds all else again.
+//! Such a function can be given the program's context and numbers, so it finds all else again. It takes as many arguments as
+//! there can be: of a call the verifier assumes that it reads all registers for arguments, so it remembers what is in those that
+//! the caller does not write, and goes through all that comes before the call once for each number that it has seen there.
 
 use core::arch::asm;
 
@@ -28,14 +30,14 @@ macro_rules! apart {
         $(
             #[unsafe(no_mangle)]
             #[inline(never)]
-            extern "C" fn $single(context: *mut xdp_md, active: u64) -> u32 {
-                run::<false>(context, active, Stage::$stage)
+            extern "C" fn $single(context: *mut xdp_md, active: u64, a: u64, b: u64, c: u64) -> u32 {
+                run::<false>(context, active, [a, b, c], Stage::$stage)
             }
 
             #[unsafe(no_mangle)]
             #[inline(never)]
-            extern "C" fn $frags(context: *mut xdp_md, active: u64) -> u32 {
-                run::<true>(context, active, Stage::$stage)
+            extern "C" fn $frags(context: *mut xdp_md, active: u64, a: u64, b: u64, c: u64) -> u32 {
+                run::<true>(context, active, [a, b, c], Stage::$stage)
             }
         )*
 
@@ -44,8 +46,8 @@ macro_rules! apart {
         pub(crate) fn call<const FRAGS: bool>(stage: Stage, context: *mut xdp_md, active: Active) -> Step {
             let answer = match (stage, FRAGS) {
                 $(
-                    (Stage::$stage, false) => $single(context, active.0),
-                    (Stage::$stage, true) => $frags(context, active.0),
+                    (Stage::$stage, false) => $single(context, active.0, 0, 0, 0),
+                    (Stage::$stage, true) => $frags(context, active.0, 0, 0, 0),
                 )*
             };
             match Reason::ALL.get((answer as usize).wrapping_sub(1)) {
@@ -80,12 +82,14 @@ apart! {
 }
 
 #[inline(always)]
-fn run<const FRAGS: bool>(mut context: *mut xdp_md, mut active: u64, stage: Stage) -> u32 {
+fn run<const FRAGS: bool>(mut context: *mut xdp_md, mut active: u64, [a, b, c]: [u64; 3], stage: Stage) -> u32 {
     // LLVM leaves arguments undefined that a function does not use, and the verifier wants all of them.
     // SAFETY: moves of registers onto themselves.
     unsafe {
         asm!(
-            "{0} = {0}", "{1} = {1}", inout(reg) context, inout(reg) active, options(nomem, nostack)
+            "{0} = {0}", "{1} = {1}", "{2} = {2}", "{3} = {3}", "{4} = {4}",
+            inout(reg) context, inout(reg) active, in(reg) a, in(reg) b, in(reg) c,
+            options(nomem, nostack)
         );
     };
     let context = XdpContext::new(context);

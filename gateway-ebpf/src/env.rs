@@ -3,8 +3,8 @@
 use core::arch::asm;
 
 use aya_ebpf::{
-    helpers::{bpf_jiffies64, bpf_ktime_get_ns},
-    maps::{PerCpuArray, lpm_trie::Key as Prefix},
+    helpers::{bpf_jiffies64, bpf_ktime_get_ns, bpf_map_lookup_elem},
+    maps::{Array, PerCpuArray, lpm_trie::Key as Prefix},
     programs::XdpContext,
 };
 use gateway_common::{
@@ -54,11 +54,30 @@ impl<'a, const FRAGS: bool> KernelEnv<'a, FRAGS> {
         }
     }
 
+    /// A reading of which the verifier knows nothing: it would go through all that follows once for each way to take one.
+    #[inline(always)]
+    fn reading(latest: Instant, late: Instant) -> Reading {
+        Reading { latest: Self::opaque(latest), late: Self::opaque(late) }
+    }
+
     /// The counter row of the interface that the frame came in by.
     #[inline(always)]
     fn interface(&self) -> u32 {
         constants::INTERFACE_ROWS.load_at(self.context.ingress_ifindex()).into()
     }
+}
+
+/// The element of an array at an index.
+///
+/// The key is written as a whole word. Of a word of the stack that is only written in part the verifier remembers what
+/// was there before, and goes through all that follows once for each of the keys that it has seen there.
+#[inline(always)]
+fn at<T>(map: &Array<T>, index: u32) -> Option<*mut T> {
+    let key = u64::from(index);
+    let map = core::ptr::from_ref(map).cast_mut();
+    // SAFETY: a map, whose keys are the lower halves of such words on a little-endian machine.
+    let value = unsafe { bpf_map_lookup_elem(map.cast(), (&raw const key).cast()) };
+    (!value.is_null()).then_some(value.cast())
 }
 
 /// How often the clock is read in a tick, before a CPU makes do with the last reading: an interface with up to 16,000 packets
@@ -98,14 +117,14 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
         if clock.tick == tick {
             if clock.readings >= READINGS {
                 let late = constants::TICK.load();
-                return Reading { latest: clock.now.wrapping_add(late), late };
+                return Self::reading(clock.now.wrapping_add(late), late);
             }
             clock.readings += 1;
         } else {
             (clock.tick, clock.readings) = (tick, 1);
         }
         clock.now = now();
-        clock.now.into()
+        Self::reading(clock.now, 0)
     }
 
     #[inline(always)]
@@ -148,23 +167,23 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
 
     #[inline(always)]
     fn bans(&self, index: u32) -> Option<Self::Links> {
-        maps::BANS.get_ptr_mut(index).and_then(MapWords::new)
+        at(&maps::BANS, index).and_then(MapWords::new)
     }
 
     #[inline(always)]
     fn ban_filter(&self, index: u32) -> u64 {
         // SAFETY: a live map value; user space writes the word at once.
-        maps::BAN_FILTER.get_ptr(index).map_or(0, |word| unsafe { word.read_volatile() })
+        at(&maps::BAN_FILTER, index).map_or(0, |word| unsafe { word.read_volatile() })
     }
 
     #[inline(always)]
     fn strikes(&self, index: u32) -> Option<Self::Links> {
-        maps::STRIKES.get_ptr_mut(index).and_then(MapWords::new)
+        at(&maps::STRIKES, index).and_then(MapWords::new)
     }
 
     #[inline(always)]
     fn first_syns(&self, index: u32) -> Option<Self::Links> {
-        maps::FIRST_SYNS.get_ptr_mut(index).and_then(MapWords::new)
+        at(&maps::FIRST_SYNS, index).and_then(MapWords::new)
     }
 
     #[inline(always)]
@@ -204,7 +223,7 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
             Table::Hellos => &maps::HELLOS,
             Table::Connections | Table::Tuples | Table::Clients => return None,
         };
-        map.get_ptr_mut(index).and_then(MapWords::new)
+        at(map, index).and_then(MapWords::new)
     }
 
     #[inline(always)]
@@ -214,7 +233,7 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
             Table::Clients => &maps::CLIENTS,
             _ => &maps::CONNECTIONS,
         };
-        map.get_ptr_mut(index).and_then(MapWords::new)
+        at(map, index).and_then(MapWords::new)
     }
 
     #[inline(always)]

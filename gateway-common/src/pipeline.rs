@@ -59,6 +59,8 @@ pub struct Scratch {
     pub answer: SynAck,
     /// Its connection, towards a gated service.
     pub gate: Gate,
+    /// Which stream of its connection it belongs to, where a reader reads that.
+    pub stream: tls::Stream,
     /// Who reads its connection's first message.
     pub reader: Reader,
     /// Whose place in a table it takes.

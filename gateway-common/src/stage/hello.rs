@@ -33,8 +33,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     let Scratch { packet, role, gate, .. } = scratch;
     let (env, now) = (context.env, context.now);
     let service = service::at(context.settings, role.service);
-    let is_proxied = service.wants & u32::from(want::PROXY) != 0;
-    let first = if is_proxied { PROXY_MAX + PREFIX } else { PREFIX };
+    let first = first(service.wants & u32::from(want::PROXY) != 0);
     let known = gate.known;
     if known.is_proven() && !touches(packet, known.base, first) {
         prove(frame, context, scratch, known.base);
@@ -44,15 +43,21 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     if !stream.is_ours && scratch.gate.known.is_unknown() {
         return unseen(frame, scratch);
     }
-    let Scratch { gate, reader, .. } = scratch;
+    let Scratch { gate, .. } = scratch;
     let Stream { base, received, is_old, .. } = stream;
-    let is_past = received >= u64::from(PREFIX);
     let known = gate.known;
     gate.link = known.of_stream(base, now);
     if received == 0 && !is_old {
         // A stream of its own, whatever another one had shown.
         gate.link.accepted = false;
     }
+    scratch.stream = stream;
+    env.read_again(scratch);
+    let Scratch { gate, reader, stream, .. } = scratch;
+    let (stream, known) = (*stream, gate.known);
+    let Stream { base, received, is_old, .. } = stream;
+    let is_past = received >= u64::from(PREFIX);
+    let is_proxied = E::opaque(u64::from(service.wants)) & u64::from(want::PROXY) != 0;
     let is_kept = opening::resume(env, gate.identity, base, reader);
     let is_accepted = if stream.is_ours {
         // What was seen of a message counts for nothing before the host's TCP has all of it.
@@ -61,7 +66,8 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     } else {
         gate.link.is_forwarded()
     };
-    if !is_kept && known.is_unknown() && was_open_before(known, received, first) {
+    env.read_again(scratch);
+    if !is_kept && known.is_unknown() && was_open_before(known, received, is_proxied) {
         adopt(frame, context, scratch, base);
         return Step::Continue(());
     }
@@ -148,8 +154,14 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 /// That is sure where nobody was forgotten. Else it goes by what the host's TCP has taken: more than a PROXY header can have,
 /// or a prefix, which was judged when it came.
 #[inline(always)]
-const fn was_open_before(known: Link, received: u64, first: u32) -> bool {
-    received != 0 && (received >= first as u64 || known.is_news())
+const fn was_open_before(known: Link, received: u64, is_proxied: bool) -> bool {
+    received != 0 && (received >= first(is_proxied) as u64 || known.is_news())
+}
+
+/// How many bytes at the start of a stream are judged at least.
+#[inline(always)]
+const fn first(is_proxied: bool) -> u32 {
+    if is_proxied { PROXY_MAX + PREFIX } else { PREFIX }
 }
 
 /// Reads what the segment adds to the message.

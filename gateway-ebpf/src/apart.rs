@@ -82,7 +82,12 @@ apart! {
 }
 
 #[inline(always)]
-fn run<const FRAGS: bool>(mut context: *mut xdp_md, mut active: u64, [a, b, c]: [u64; 3], stage: Stage) -> u32 {
+fn run<const FRAGS: bool>(
+    mut context: *mut xdp_md,
+    mut active: u64,
+    [a, b, c]: [u64; 3],
+    stage: Stage,
+) -> u32 {
     // LLVM leaves arguments undefined that a function does not use, and the verifier wants all of them.
     // SAFETY: moves of registers onto themselves.
     unsafe {

@@ -196,7 +196,7 @@ impl Stage {
             Self::SeekService => budgets::seek(context, scratch, Table::ServiceSources),
             Self::SeekSource => budgets::seek(context, scratch, Table::Sources),
             Self::Tls => tls::check(frame, context, scratch),
-            Self::Prefix => tls::judge(frame, scratch),
+            Self::Prefix => tls::judge(frame, context, scratch),
             Self::Hello => hello::check(frame, context, scratch),
             Self::Read => hello::read(frame, scratch),
             Self::Verify => hello::verify(frame, context, scratch),
@@ -271,6 +271,8 @@ fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
+    context.env.read_again(scratch);
+    budgets::refuse_again(frame, context, scratch)?;
     context.env.read_again(scratch);
     if handshake::concerns(scratch) && !handshake::is_known(context, scratch) {
         context.env.apart(Stage::Handshake, frame, context, scratch)?;

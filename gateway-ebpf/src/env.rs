@@ -67,12 +67,26 @@ impl<'a, const FRAGS: bool> KernelEnv<'a, FRAGS> {
     }
 }
 
+/// An array in the kernel, or one for each CPU.
+trait Elements {
+    /// What it is of.
+    type Element;
+}
+
+impl<T> Elements for Array<T> {
+    type Element = T;
+}
+
+impl<T> Elements for PerCpuArray<T> {
+    type Element = T;
+}
+
 /// The element of an array at an index.
 ///
 /// The key is written as a whole word. Of a word of the stack that is only written in part the verifier remembers what
 /// was there before, and goes through all that follows once for each of the keys that it has seen there.
 #[inline(always)]
-fn at<T>(map: &Array<T>, index: u32) -> Option<*mut T> {
+fn at<M: Elements>(map: &M, index: u32) -> Option<*mut M::Element> {
     let key = u64::from(index);
     let map = core::ptr::from_ref(map).cast_mut();
     // SAFETY: a map, whose keys are the lower halves of such words on a little-endian machine.
@@ -289,14 +303,14 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {
         // One path for the verifier whatever the verdict, and a bound that it sees.
         let column = Self::opaque(column(action, reason) as u64) as usize & (COLUMNS - 1);
-        if let Some(row) = maps::COUNTERS.get_ptr_mut(self.interface()) {
+        if let Some(row) = at(&maps::COUNTERS, self.interface()) {
             // SAFETY: this CPU's own value, and XDP programs of one CPU do not interrupt each other.
             let tally = unsafe { &mut (*row)[column] };
             tally.packets += 1;
             tally.bytes += u64::from(bytes);
         }
         if service != 0
-            && let Some(row) = maps::SERVICE_COUNTERS.get_ptr_mut(service)
+            && let Some(row) = at(&maps::SERVICE_COUNTERS, service)
         {
             // SAFETY: as above.
             unsafe { (*row)[column] += 1 };
@@ -311,7 +325,7 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
 
 #[inline(always)]
 fn increment(counters: &PerCpuArray<u64>, index: u32) {
-    if let Some(counter) = counters.get_ptr_mut(index) {
+    if let Some(counter) = at(counters, index) {
         // SAFETY: as in count.
         unsafe { *counter += 1 };
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use aya::TestRunOptions;
 use aya::programs::TestRun as _;
-use gateway_common::abi::{ABI_VERSION, Identity, SLOT_COUNTS, SLOT_KEY};
-use gateway_common::env::{Table, Words as _};
+use gateway_common::abi::{ABI_VERSION, Identity, SLOT_COUNTS, SLOT_KEY, SLOT_TATS};
+use gateway_common::env::{Socket, Table, Words as _};
+use gateway_common::packet::{Packet, flags};
 use gateway_common::pipeline::{self, Scratch};
 use gateway_common::rate::{Dimension, Instant, SECOND};
 use gateway_common::stage::budgets::KEY_V4;
@@ -105,6 +106,103 @@ proptest! {
             }
         }
     }
+}
+
+/// A packet of one of the kinds that have limits of their own, or of none.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Datagram,
+    Syn,
+    Ack,
+    Ping,
+}
+
+const KINDS: [Kind; 4] = [Kind::Datagram, Kind::Syn, Kind::Ack, Kind::Ping];
+
+impl Kind {
+    fn frame(self, source: u8, port: u16, payload: usize) -> Vec<u8> {
+        let packet = ip(&format!("192.0.2.{source}"), SERVER);
+        let packet = match self {
+            Self::Datagram => packet.udp(40_000, port),
+            Self::Syn => packet.tcp(40_000, port).flags(flags::SYN),
+            Self::Ack => packet.tcp(40_000, port).flags(flags::ACK),
+            Self::Ping => packet.icmp(8, 0, [0; 4]),
+        };
+        packet.payload(&vec![0; payload]).build()
+    }
+}
+
+/// Limits in every dimension of a source, each of which some packets are over and others not.
+fn narrow() -> Stand {
+    let stand = |stand: Stand, (dimension, amount)| stand.each(dimension, limit(dimension, amount, amount));
+    let all =
+        [(Dimension::Packets, 40), (Dimension::Bytes, 12_000), (Dimension::Syn, 6), (Dimension::Udp, 9)];
+    let own = limit(Dimension::Udp, 4, 4);
+    all.into_iter().fold(Stand::new(), stand).serve(Offer::udp(PORTS[0]).own(Dimension::Udp, own))
+}
+
+proptest! {
+    /// A CPU that knows what it refused judges as one that forgets it after every packet.
+    #[test]
+    fn what_was_refused_is_what_would_be(
+        packets in prop::collection::vec((1..=2u8, 0..KINDS.len(), 0..PORTS.len(), 0..1_000usize, 1..9usize), 1..120),
+    ) {
+        let [env, other] = [(); 2].map(|()| {
+            let env = HostEnv::new(narrow());
+            env.set_now(START);
+            env.set_late(LATE);
+            env
+        });
+        let mut cpu = Scratch::default();
+        for (source, kind, port, payload, times) in packets {
+            let frame = KINDS[kind].frame(source, PORTS[port], payload);
+            for _ in 0..times {
+                let verdict = pipeline::handle(&frame.as_slice(), &&env, &mut cpu);
+                let wanted = pipeline::handle(&frame.as_slice(), &&other, &mut Scratch::default());
+                prop_assert_eq!(verdict.action, wanted.action, "{:?} of {}", KINDS[kind], source);
+            }
+        }
+    }
+}
+
+/// A bucket is not asked again before the clock is read again, and then it is.
+#[test]
+fn who_was_refused_is_refused_until_the_clock_is_read() {
+    let (env, mut cpu) = (HostEnv::new(stand()), Scratch::default());
+    env.set_now(START);
+    exhaust(&env, &mut cpu, 1);
+    env.set_late(LATE);
+    assert!(drops(&env, &mut cpu, 1, PORTS[1]));
+    let slot = env.tables().slots(Table::Sources).find(|slot| slot.load(SLOT_KEY) == key(1)).expect("a slot");
+    (SLOT_TATS..SLOT_TATS + Dimension::COLUMNS).for_each(|word| slot.store(word, 0));
+    assert!(drops(&env, &mut cpu, 1, PORTS[1]));
+    assert!(!drops(&env, &mut cpu, 1, PORTS[0]), "the service's own limit");
+    assert!(!drops(&env, &mut cpu, 2, PORTS[1]), "another source");
+    env.set_now(START + 1);
+    assert!(!drops(&env, &mut cpu, 1, PORTS[1]));
+}
+
+/// ACKs of no connection count as SYNs of their source; those of a connection do not, and look the same.
+#[test]
+fn who_sends_strays_may_have_a_connection() {
+    let syn = limit(Dimension::Syn, 1, 2);
+    let mut env = HostEnv::new(Stand::new().each(Dimension::Syn, syn).serve(Offer::tcp(PORTS[0])));
+    let open = |packet: &Packet| packet.source_port == 40_000;
+    env.set_sockets(
+        move |packet| {
+            if open(packet) { Socket::Open { base: 1, received: 0 } } else { Socket::Unknown }
+        },
+    );
+    env.set_now(START);
+    let mut cpu = Scratch::default();
+    let mut ack = |source_port| {
+        let frame = ip("192.0.2.1", SERVER).tcp(source_port, PORTS[0]).flags(flags::ACK).build();
+        pipeline::handle(&frame.as_slice(), &&env, &mut cpu).reason
+    };
+    assert_eq!(ack(40_000), Reason::Ok);
+    env.set_late(LATE);
+    assert_eq!([(); 4].map(|()| ack(50_000)).last(), Some(&Reason::OutOfStateAck));
+    assert_eq!(ack(40_000), Reason::Ok);
 }
 
 /// Brings a source over its limit.

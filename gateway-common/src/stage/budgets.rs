@@ -12,7 +12,7 @@ use crate::{
     packet::Packet,
     pipeline::{Context, Scratch, Stage},
     stage::service,
-    table::{self, Bill, Bucket, BucketOf, Mask},
+    table::{self, Bill, Bucket, BucketOf, Mask, drops::Drops},
     verdict::{Reason, Scope, Step, drop},
 };
 
@@ -124,7 +124,11 @@ impl Whose {
             && let (Scope::Source, Some((table, _))) = (self.scope(), self.table())
         {
             let Scratch { clock, places, drops, .. } = scratch;
-            bucket.count_drops(drops.count(*clock, table, places.of(table), bucket.key()));
+            let now = drops.count(*clock, table, places.of(table), bucket.key());
+            bucket.count_drops(now);
+            if now == 0 {
+                Drops::remember(context.settings, scratch, refusal);
+            }
         }
         self.answer(refusal)
     }
@@ -192,6 +196,19 @@ fn owe<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
         source_of_service: of_source & of_service,
         source: of_source & !of_service & class.held,
     };
+}
+
+/// Drops a packet like the last that a source's bucket refused, without a look at any.
+#[inline(always)]
+pub fn refuse_again<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let refusal = Drops::repeat(context.settings, scratch);
+    if refusal == 0 {
+        return Step::Continue(());
+    }
+    if scratch.drops.count_one() {
+        context.env.apart(Stage::Settle, frame, context, scratch)?;
+    }
+    Whose::Source.answer(refusal)
 }
 
 /// Checks and charges all budgets of a packet. Trusted sources have none.

@@ -33,13 +33,13 @@ const UNIT: u32 = 8;
 /// Parses the header and its chain.
 #[inline(always)]
 pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network, packet: &mut Packet) -> Step {
-    let Some(header) = frame.bytes::<8>(offset) else {
+    let Some(header) = frame.bytes::<{ Ipv6Hdr::LEN }>(offset) else {
         return drop(Reason::Ipv6Malformed);
     };
-    let (Some(source), Some(destination)) = (frame.bytes(offset + 8), frame.bytes(offset + 24)) else {
+    let [version, _, _, _, l0, l1, next, hops, addresses @ ..] = header;
+    let (Some(&source), Some(&destination)) = (addresses.first_chunk(), addresses.last_chunk()) else {
         return drop(Reason::Ipv6Malformed);
     };
-    let [version, _, _, _, l0, l1, next, hops] = header;
     let length = u32::from(u16::from_be_bytes([l0, l1]));
     let transport = offset + Ipv6Hdr::LEN as u32;
     if version >> 4 != 6 || transport + length > frame.length() {

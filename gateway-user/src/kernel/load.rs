@@ -126,11 +126,14 @@ impl Kernel {
         let object = object::embedded().ok_or(KernelError::NoObject)?;
         let (identity, resumed) = resume(options)?;
         let (loader, fields) = thread::scope(|scope| {
-            // aya parses all that the kernel says of its types, whether it is needed or not.
-            let loader = scope.spawn(EbpfLoader::new);
-            let fields = options.sockets.then(SocketFields::find);
-            aya::features();
-            (loader.join().unwrap_or_else(|panic| resume_unwind(panic)), fields)
+            let fields = scope.spawn(|| {
+                aya::features();
+                options.sockets.then(SocketFields::find)
+            });
+            // aya parses all that the kernel says of its types, whether it is needed or not. Here, since the heap of the first
+            // thread grows in larger steps than that of others.
+            let loader = EbpfLoader::new();
+            (loader, fields.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
         let (fields, sockets_missing) = match fields {
             Some(Ok(fields)) => (fields, None),

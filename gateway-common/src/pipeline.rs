@@ -196,7 +196,7 @@ impl Stage {
             Self::SeekService => budgets::seek(context, scratch, Table::ServiceSources),
             Self::SeekSource => budgets::seek(context, scratch, Table::Sources),
             Self::Tls => tls::check(frame, context, scratch),
-            Self::Prefix => tls::judge(frame, context, scratch),
+            Self::Prefix => tls::judge::<F, E>(frame, scratch),
             Self::Hello => hello::check(frame, context, scratch),
             Self::Read => hello::read(frame, scratch),
             Self::Verify => hello::verify(frame, context, scratch),

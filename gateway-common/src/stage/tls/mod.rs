@@ -283,7 +283,7 @@ const FAR: u32 = 1 << 30;
 
 /// Judges the bytes of a segment that belong to the prefix of the stream, and adds to the link what it learns.
 #[inline(always)]
-pub fn judge<F: Frame, E: Env>(frame: &F, _: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+pub fn judge<F: Frame, E: Env>(frame: &F, scratch: &mut Scratch) -> Step {
     let Scratch { packet, gate: Gate { link, .. }, .. } = scratch;
     let ahead = stream_sequence(packet).wrapping_sub(link.base);
     // A keep-alive starts before what is expected (RFC 9293 section 3.8.4); its first bytes are not the stream's.

@@ -20,6 +20,20 @@ pub use runner::Runner;
 /// Lengths of frames that a test run takes: a whole Ethernet header, and one page less head and tail room.
 pub const FRAME_LENGTHS: RangeInclusive<usize> = 14..=3_000;
 
+/// How tests load the program: with the kernel's clock, of one interface, by itself.
+#[must_use]
+pub fn options() -> LoadOptions {
+    LoadOptions {
+        identity: Identity { key: [1, 2], epoch: 0, abi: u64::from(ABI_VERSION) },
+        tables: TableSizes::default(),
+        interfaces: vec![1],
+        debug_log: false,
+        testing: false,
+        sockets: false,
+        pins: None,
+    }
+}
+
 /// The program in the kernel under a clock that the test sets.
 pub struct Judge {
     kernel: Kernel,
@@ -34,15 +48,10 @@ impl Judge {
     /// # Errors
     /// When the program cannot be loaded.
     pub fn new(sets: Sets, key: Key) -> Result<Self> {
-        let mut kernel = Kernel::load(&LoadOptions {
-            identity: Identity { key: key.0, epoch: 0, abi: u64::from(ABI_VERSION) },
-            tables: sizes(sets),
-            interfaces: vec![1],
-            debug_log: false,
-            testing: true,
-            sockets: false,
-            pins: None,
-        })?;
+        let defaults = options();
+        let identity = Identity { key: key.0, ..defaults.identity };
+        let options = LoadOptions { identity, tables: sizes(sets), testing: true, ..defaults };
+        let mut kernel = Kernel::load(&options)?;
         let runner = Runner::new(&mut kernel)?;
         Ok(Self { kernel, runner, sets, key })
     }
@@ -54,8 +63,7 @@ impl Judge {
     pub fn lay(&mut self, stand: &Stand) -> Result<()> {
         ensure!((self.sets, self.key) == (stand.sets, stand.key), "tables of another shape or key");
         self.kernel.clear_tables()?;
-        self.kernel.apply(&policy(stand))?;
-        Ok(self.kernel.set_live(&prefixes(&stand.live))?)
+        apply(&mut self.kernel, stand)
     }
 
     /// Judges one frame that comes at `now`.
@@ -85,6 +93,15 @@ impl Judge {
     pub fn runner(&mut self) -> Result<Runner> {
         Runner::new(&mut self.kernel)
     }
+}
+
+/// Puts a stand's policy and live entries into force.
+///
+/// # Errors
+/// When a map cannot be written.
+pub fn apply(kernel: &mut Kernel, stand: &Stand) -> Result<()> {
+    kernel.apply(&policy(stand))?;
+    Ok(kernel.set_live(&prefixes(&stand.live))?)
 }
 
 /// A stand's policy as the kernel takes it.

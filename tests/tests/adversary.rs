@@ -1,21 +1,17 @@
 //! What an application reads of connections that are made by hand, with a real server and the real daemon.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use gateway_tests::adversary::{CONFIG, Condition, Played, play, scenarios, table};
-use gateway_tests::lab::{Gateway, Lab, is_privileged};
-
-/// One lab at a time, so that no answer comes too late.
-static ALONE: Mutex<()> = Mutex::new(());
+use gateway_tests::lab::{Gateway, Lab, alone, is_privileged};
 
 #[test]
 fn an_application_reads_a_hello_or_nothing() -> Result<()> {
     if !is_privileged("an_application_reads_a_hello_or_nothing") {
         return Ok(());
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let lab = Lab::new()?;
     let _gateway = Gateway::start(&lab, CONFIG)?;
     let scenarios = scenarios();
@@ -42,7 +38,7 @@ fn without_the_gate_applications_read_anything() -> Result<()> {
     if !is_privileged("without_the_gate_applications_read_anything") {
         return Ok(());
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let lab = Lab::new()?;
     let _gateway = Gateway::start(&lab, &CONFIG.replace("enforce", "monitor"))?;
     let scenarios = scenarios();

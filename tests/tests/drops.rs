@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use aya::TestRunOptions;
 use aya::programs::TestRun as _;
-use gateway_common::abi::{ABI_VERSION, Identity, SLOT_COUNTS, SLOT_KEY, SLOT_TATS};
+use gateway_common::abi::{SLOT_COUNTS, SLOT_KEY, SLOT_TATS};
 use gateway_common::env::{Socket, Table, Words as _};
 use gateway_common::packet::{Packet, flags};
 use gateway_common::pipeline::{self, Scratch};
@@ -16,12 +16,10 @@ use gateway_common::table::drops::BULK;
 use gateway_common::verdict::{Action, Reason};
 use gateway_tests::builder::ip;
 use gateway_tests::cases::{Draft as _, Offer, SERVER, START, limit};
-use gateway_tests::kernel::policy;
-use gateway_tests::lab::is_privileged;
+use gateway_tests::kernel::{options, policy};
+use gateway_tests::lab::{THIS_THREAD, is_privileged, pin};
 use gateway_user::host::{HostEnv, Sets, Stand};
-use gateway_user::kernel::{Kernel, LoadOptions, Program, TableSizes};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+use gateway_user::kernel::{Kernel, Program};
 use proptest::prelude::*;
 
 /// A tick.
@@ -264,20 +262,6 @@ fn counts_stop_at_their_highest() {
     assert_eq!(counts(&env, Table::Sources, 1), Some(full));
 }
 
-/// The gateway with the kernel's own clock.
-fn kernel() -> Kernel {
-    Kernel::load(&LoadOptions {
-        identity: Identity { key: [1, 2], epoch: 0, abi: u64::from(ABI_VERSION) },
-        tables: TableSizes::default(),
-        interfaces: vec![1],
-        debug_log: false,
-        testing: false,
-        sockets: false,
-        pins: None,
-    })
-    .unwrap()
-}
-
 /// How many packets were dropped, and how many of them the slot of their one source has.
 fn dropped(kernel: &Kernel) -> (u64, u64) {
     let all = kernel.tallies(0).unwrap()(Action::Drop, Reason::LimitPackets).packets;
@@ -296,10 +280,8 @@ fn a_flood_is_counted_whole_when_its_tick_is_over() {
     if !is_privileged("a_flood_is_counted_whole_when_its_tick_is_over") {
         return;
     }
-    let mut cpu = CpuSet::new();
-    cpu.set(0).unwrap();
-    sched_setaffinity(Pid::from_raw(0), &cpu).unwrap();
-    let mut kernel = kernel();
+    pin(THIS_THREAD, 0).unwrap();
+    let mut kernel = Kernel::load(&options()).unwrap();
     kernel.apply(&policy(&stand())).unwrap();
     let frame = frame(1, PORTS[1]);
     let mut was_lacking = false;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use gateway_common::abi::{ABI_VERSION, Identity, SLOT_TATS, SLOT_WORDS};
+use gateway_common::abi::{SLOT_TATS, SLOT_WORDS};
 use gateway_common::env::Table;
 use gateway_common::rate::{Dimension, SECOND};
 use gateway_common::stage::budgets::KEY_V4;
 use gateway_tests::cases::{Draft as _, START, limit};
+use gateway_tests::kernel::options;
 use gateway_tests::lab::is_privileged;
 use gateway_user::escalation::{LOOK, Readings, Watch, is_over};
 use gateway_user::host::Stand;
@@ -34,16 +35,8 @@ fn a_million_slots_are_looked_at_in_passing() {
     if !is_privileged("a_million_slots_are_looked_at_in_passing") {
         return;
     }
-    let kernel = Kernel::load(&LoadOptions {
-        identity: Identity { key: [1, 2], epoch: 0, abi: u64::from(ABI_VERSION) },
-        tables: TableSizes { sources: SLOTS, ..TableSizes::default() },
-        interfaces: vec![1],
-        debug_log: false,
-        testing: true,
-        sockets: false,
-        pins: None,
-    })
-    .unwrap();
+    let tables = TableSizes { sources: SLOTS, ..TableSizes::default() };
+    let kernel = Kernel::load(&LoadOptions { tables, testing: true, ..options() }).unwrap();
     let mut readings = Readings::default();
     let took = quickest(|| assert!(readings.grown(kernel.tables().drops(Table::Sources)).is_empty()));
     println!("a million slots, of which none has dropped anything: {took:.1?}");

@@ -1,19 +1,14 @@
 //! The promises, briefly: the real daemon, real clients and floods in the lab. `soak` measures them at length.
 
-use std::sync::{Mutex, PoisonError};
-
 use anyhow::Result;
 use gateway_tests::bars::{self, Bar, Scale};
-use gateway_tests::lab::is_privileged;
-
-/// One lab at a time: floods take the machine's CPUs.
-static ALONE: Mutex<()> = Mutex::new(());
+use gateway_tests::lab::{alone, is_privileged};
 
 fn run(name: &str, bar: Bar) -> Result<()> {
     if !is_privileged(name) {
         return Ok(());
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     bar(&Scale::SHORT)
 }
 

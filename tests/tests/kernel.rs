@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gateway_common::abi::{ABI_VERSION, Identity, listing, mode};
+use gateway_common::abi::{listing, mode};
 use gateway_common::rate::Dimension;
 use gateway_common::verdict::{Action, Reason};
 use gateway_tests::builder::ip;
@@ -12,7 +12,7 @@ use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, START, limit};
 use gateway_tests::kernel::{Judge, Runner, policy};
 use gateway_tests::lab::is_privileged;
 use gateway_user::host::Stand;
-use gateway_user::kernel::{Kernel, LoadOptions, Program, TableSizes};
+use gateway_user::kernel::{Kernel, LoadOptions, Program};
 
 /// A build by its constants, and the most instructions that it may have: what the verifier goes through, of the million
 /// that it allows, and what is loaded.
@@ -35,15 +35,8 @@ const CEILINGS: [Ceiling; 3] = [
 const SWITCHES: usize = 300;
 
 fn options(ceiling: &Ceiling) -> LoadOptions {
-    LoadOptions {
-        identity: Identity { key: [1, 2], epoch: 0, abi: u64::from(ABI_VERSION) },
-        tables: TableSizes::default(),
-        interfaces: vec![1],
-        debug_log: ceiling.debug_log,
-        testing: ceiling.testing,
-        sockets: ceiling.sockets,
-        pins: None,
-    }
+    let Ceiling { testing, debug_log, sockets, .. } = *ceiling;
+    LoadOptions { debug_log, testing, sockets, ..gateway_tests::kernel::options() }
 }
 
 #[test]

@@ -3,24 +3,17 @@
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use gateway_tests::lab::{
     ATTACKER_V4, Category, Counters, FLOOD_V4, FLOOD_V6, Flood, Https, Interface, Lab, Pace, PlainListener,
-    Program, SERVER_V4, SERVER_V6, Sources, Template, TlsVersion, is_privileged,
+    Program, SERVER_V4, SERVER_V6, Sources, Template, TlsVersion, alone, is_privileged,
 };
 
-/// One lab at a time: floods take the machine's CPUs.
-static ALONE: Mutex<()> = Mutex::new(());
 /// How long anything may take that has no time of its own, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 #[test]
 fn nginx_answers_all_requests() -> Result<()> {

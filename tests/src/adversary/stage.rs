@@ -4,14 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+use anyhow::{Result, anyhow};
 
 use super::{Read, Scenario, law};
 use crate::builder::hello;
 use crate::lab::{
-    BEHIND_V4, BEHIND_V6, Behind, ByHand, Lab, PlainListener, SERVER_V4, SERVER_V6, Wire, run_first,
+    BEHIND_V4, BEHIND_V6, Behind, ByHand, Lab, PlainListener, SERVER_V4, SERVER_V6, THIS_THREAD, Wire, pin,
+    run_first,
 };
 
 /// Under what circumstances all scenarios are played.
@@ -337,9 +336,7 @@ fn on_a_cpu<T: Send>(lab: &Lab, condition: Condition, work: impl FnOnce() -> T +
     lab.receive_on(CPU)?;
     thread::scope(|scope| {
         let thread = scope.spawn(|| -> Result<T> {
-            let mut cpus = CpuSet::new();
-            cpus.set(CPU)?;
-            sched_setaffinity(Pid::from_raw(0), &cpus).context("cannot stay on a CPU")?;
+            pin(THIS_THREAD, CPU)?;
             run_first()?;
             Ok(work())
         });

@@ -11,12 +11,13 @@ use gateway_common::abi::FOREVER;
 use gateway_common::stage::budgets::KEY_V4;
 use gateway_tests::builder::ip;
 use gateway_tests::cases::SERVER;
+use gateway_tests::kernel::apply;
 use gateway_user::host::Stand;
 use gateway_user::kernel::Kernel;
 use serde_json::{Value, json};
 
 use crate::spread::Spread;
-use crate::subject::{apply, gateway, gateway_run};
+use crate::subject::{gateway, gateway_run};
 
 /// Frames of a run.
 const FRAMES: u32 = 200_000;

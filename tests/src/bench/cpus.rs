@@ -9,22 +9,21 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use aya::programs::Xdp;
 use gateway_common::rate::{Dimension, Limit};
 use gateway_common::verdict::{Action, Reason};
 use gateway_tests::builder::ip;
 use gateway_tests::cases::{Draft as _, SERVER, limit};
-use gateway_tests::lab::Namespace;
+use gateway_tests::kernel::apply;
+use gateway_tests::lab::{Namespace, THIS_THREAD, pin};
 use gateway_user::host::Stand;
 use gateway_user::kernel::attach::{Attachment, Driver};
 use gateway_user::kernel::{Kernel, Program};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::spread::Spread;
-use crate::subject::{Baseline, apply, gateway, test_run};
+use crate::subject::{Baseline, gateway, test_run};
 
 /// Frames of a run, on each CPU.
 const FRAMES: u32 = 2_000_000;
@@ -197,10 +196,7 @@ fn both(program: &Xdp, frames: [&[u8]; 2], repeat: u32) -> Result<f64> {
 
 /// When this thread ran, which goes to that CPU and begins with the others.
 fn timed(program: &Xdp, frame: &[u8], repeat: u32, cpu: usize, barrier: &Barrier) -> Result<Range<Instant>> {
-    let mut cpus = CpuSet::new();
-    cpus.set(cpu)?;
-    let pinned =
-        sched_setaffinity(Pid::from_raw(0), &cpus).with_context(|| format!("cannot run on CPU {cpu}"));
+    let pinned = pin(THIS_THREAD, cpu);
     // Others wait for this thread, whatever became of it.
     barrier.wait();
     pinned?;

@@ -3,13 +3,14 @@
 use anyhow::{Context as _, Result};
 use gateway_common::rate::Dimension;
 use gateway_tests::cases::{Draft as _, Offer, limit};
+use gateway_tests::kernel::apply;
 use gateway_tests::lab::{Attached, Lab, Program};
 use gateway_user::host::Stand;
 use gateway_user::kernel::attach::{Attachment, Driver};
 use gateway_user::kernel::{Kernel, Program as Build, TableSizes};
 use nix::net::if_::if_nametoindex;
 
-use crate::subject::{apply, sized};
+use crate::subject::sized;
 
 /// Packets that each source may send in a second, and at once.
 pub(crate) const RATE: u64 = 2;

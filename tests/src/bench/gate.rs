@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use gateway_tests::builder::{Frame, between, flags, hello};
 use gateway_tests::cases::{Draft as _, Offer};
+use gateway_tests::kernel::apply;
 use gateway_tests::lab::{ByHand, CLIENT_V4, FLOOD_V4, Lab, PlainListener, SERVER_V4, Wire};
 use gateway_user::host::Stand;
 use gateway_user::kernel::Kernel;
 use serde_json::{Value, json};
 
 use crate::spread::Spread;
-use crate::subject::{Baseline, apply, gateway, gateway_run, test_run};
+use crate::subject::{Baseline, gateway, gateway_run, test_run};
 
 /// Frames of a run.
 const FRAMES: u32 = 200_000;

@@ -12,6 +12,7 @@ use aya::sys::{Stats, enable_stats};
 use gateway_common::rate::{Dimension, Limit, Rate};
 use gateway_tests::builder::{Frame, between, flags, hello, ip};
 use gateway_tests::cases::{Draft as _, Offer, SERVER, limit};
+use gateway_tests::kernel::apply;
 use gateway_tests::lab::{Flood, Lab, Program, ProgramClock, RECEIVER, SENDER, SERVER_V4, Sources, Template};
 use gateway_user::host::Stand;
 use gateway_user::kernel::TableSizes;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::filters::{Standing, drop_passed, passed};
 use crate::spread::Spread;
-use crate::subject::{Baseline, apply, gateway, gateway_run, test_run};
+use crate::subject::{Baseline, gateway, gateway_run, test_run};
 
 /// Frames of a run of one frame.
 const FRAMES: u32 = 200_000;

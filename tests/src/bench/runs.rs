@@ -1,11 +1,12 @@
 //! Nanoseconds a packet by `BPF_PROG_TEST_RUN`: one frame again and again, so caches and branches are at their best.
 
 use anyhow::{Result, ensure};
+use gateway_tests::kernel::apply;
 use serde_json::{Value, json};
 
 use crate::paths::{self, Path};
 use crate::spread::Spread;
-use crate::subject::{Baseline, apply, gateway, gateway_run, test_run};
+use crate::subject::{Baseline, gateway, gateway_run, test_run};
 
 /// Frames of a run.
 const FRAMES: u32 = 200_000;

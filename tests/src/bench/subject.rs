@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use aya::programs::{TestRun as _, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, TestRunOptions};
-use gateway_common::abi::{ABI_VERSION, Identity, Listing, Live};
+use gateway_common::abi::Identity;
+use gateway_tests::kernel::options;
 use gateway_tests::lab::Namespace;
-use gateway_user::host::{self, Stand};
-use gateway_user::kernel::{Kernel, LoadOptions, PolicySet, Prefixes, Program, TableSizes};
-use ipnet::IpNet;
+use gateway_user::host::Stand;
+use gateway_user::kernel::{Kernel, LoadOptions, Program, TableSizes};
 
 /// Loads the program as the daemon would, with the real clock.
 pub(crate) fn gateway(interfaces: Vec<u32>) -> Result<Kernel> {
@@ -21,33 +21,9 @@ pub(crate) fn gateway(interfaces: Vec<u32>) -> Result<Kernel> {
 /// The same with tables of another size, and asking the host's TCP or not.
 pub(crate) fn sized(interfaces: Vec<u32>, tables: TableSizes, sockets: bool) -> Result<Kernel> {
     // The key that stands hash server names with.
-    let identity = Identity { key: Stand::new().key.0, epoch: 0, abi: u64::from(ABI_VERSION) };
-    let options =
-        LoadOptions { identity, tables, interfaces, debug_log: false, testing: false, sockets, pins: None };
+    let identity = Identity { key: Stand::new().key.0, ..options().identity };
+    let options = LoadOptions { identity, tables, interfaces, sockets, ..options() };
     Kernel::load(&options).context("cannot load the gateway")
-}
-
-/// Puts a policy into force.
-pub(crate) fn apply(kernel: &mut Kernel, stand: &Stand) -> Result<()> {
-    let prefixes: Prefixes<Listing> = prefixes(&stand.listings);
-    kernel.apply(&PolicySet { settings: stand.settings.clone(), prefixes: prefixes.into() })?;
-    let live: Prefixes<Live> = prefixes_of(&stand.live);
-    Ok(kernel.set_live(&live)?)
-}
-
-fn prefixes(from: &host::Prefixes<Listing>) -> Prefixes<Listing> {
-    prefixes_of(from)
-}
-
-fn prefixes_of<T: Copy>(from: &host::Prefixes<T>) -> Prefixes<T> {
-    let mut to = Prefixes::default();
-    for (prefix, value) in from.iter() {
-        match prefix {
-            IpNet::V4(net) => to.v4.push((net.addr().octets(), net.prefix_len(), *value)),
-            IpNet::V6(net) => to.v6.push((net.addr().octets(), net.prefix_len(), *value)),
-        }
-    }
-    to
 }
 
 /// The lab's object with one of its programs loaded, for test runs.

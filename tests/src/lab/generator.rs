@@ -12,13 +12,12 @@ use aya::maps::Array;
 use aya::programs::{ProgramError, TestRun as _, Xdp};
 use aya::{Ebpf, TestRunAttrs, TestRunOptions};
 use nix::net::if_::if_nametoindex;
-use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, setns};
-use nix::unistd::Pid;
+use nix::sched::{CloneFlags, setns};
 
 use super::config::Progress;
 use super::counters::Interface;
 use super::flood::{Flood, FloodReport, Pace};
-use super::process::run_first;
+use super::process::{THIS_THREAD, pin, run_first};
 
 /// Frames that the kernel hands on together: fewer than the 256 that a veth's queue holds.
 const BATCH: u32 = 64;
@@ -46,9 +45,7 @@ impl Generator {
     pub(super) fn run(self, inside: &File, interface: &str) -> Result<FloodReport> {
         setns(inside, CloneFlags::CLONE_NEWNET).context("cannot enter the attacker's namespace")?;
         if let Some(cpu) = self.flood.cpu {
-            let mut cpus = CpuSet::new();
-            cpus.set(cpu)?;
-            sched_setaffinity(Pid::from_raw(0), &cpus).with_context(|| format!("cannot run on CPU {cpu}"))?;
+            pin(THIS_THREAD, cpu)?;
         }
         if self.flood.runs_first {
             run_first()?;

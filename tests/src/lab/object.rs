@@ -11,11 +11,11 @@ use aya::maps::PerCpuArray;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
 use super::config;
 use super::namespace::{Namespace, output};
+use super::process::pin;
 
 /// Frames, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -187,13 +187,11 @@ pub(crate) fn receive_on(namespace: &Namespace, interface: &str, cpu: usize) -> 
     // /sys shows the interfaces of the namespace that it was mounted in, so here `ip netns exec` is right.
     let write = format!("echo 1 > /sys/class/net/{interface}/threaded");
     output(Command::new("ip").args(["netns", "exec", namespace.name(), "sh", "-c", &write]))?;
-    let mut cpus = CpuSet::new();
-    cpus.set(cpu)?;
     let wanted = format!("napi/{interface}-");
     for _ in 0..100 {
         let threads = kernel_threads(&wanted)?;
         for thread in &threads {
-            sched_setaffinity(*thread, &cpus).context("cannot pin the receiving thread")?;
+            pin(*thread, cpu)?;
             output(Command::new("chrt").args(["--fifo", "--pid", "1", &thread.to_string()]))?;
         }
         if !threads.is_empty() {

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
 
@@ -61,6 +62,19 @@ impl Process {
             thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// The calling thread, for [`pin`].
+pub const THIS_THREAD: Pid = Pid::from_raw(0);
+
+/// Keeps a thread on one CPU.
+///
+/// # Errors
+/// Where there is no such thread or CPU.
+pub fn pin(thread: Pid, cpu: usize) -> Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu)?;
+    sched_setaffinity(thread, &cpus).with_context(|| format!("cannot run on CPU {cpu}"))
 }
 
 /// Lets the calling thread have its CPU before all threads that are not like it; those that it starts are like it.

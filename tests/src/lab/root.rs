@@ -2,12 +2,19 @@
 
 use std::env;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::object::object_path;
 
 /// Programs that a lab starts.
 const PROGRAMS: [&str; 9] =
     ["ip", "ethtool", "nginx", "curl", "openssl", "nft", "chrt", "python3", "gnutls-cli"];
+
+/// Waits until no other test of this process has a lab: floods take the machine's CPUs.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What a lab lacks on this machine, in words; nothing when it can come up.
 #[must_use]

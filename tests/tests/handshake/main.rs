@@ -4,27 +4,24 @@ mod settings;
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use gateway_common::abi::{ABI_VERSION, Identity, cookies};
+use gateway_common::abi::cookies;
 use gateway_common::verdict::Reason;
 use gateway_tests::builder::{TPID_QINQ, between, flags, hello};
 use gateway_tests::cases::{Draft as _, Offer};
-use gateway_tests::kernel::{Runner, policy};
+use gateway_tests::kernel::{Runner, options, policy};
 use gateway_tests::lab::{
     Counters, FLOOD_V4, FLOOD_V6, Flood, Gateway, Https, Lab, Nginx, Pace, PlainListener, SERVER_V4,
-    SERVER_V6, Sources, Template, is_privileged,
+    SERVER_V6, Sources, Template, alone, is_privileged,
 };
 use gateway_user::host::Stand;
-use gateway_user::kernel::{Kernel, LoadOptions, TableSizes};
+use gateway_user::kernel::{Kernel, LoadOptions};
 
 /// What the program returns for an answer (enum xdp_action).
 const XDP_TX: u32 = 3;
-/// One lab at a time: floods take the machine's CPUs.
-static ALONE: Mutex<()> = Mutex::new(());
 /// How long anything may take that has no time of its own, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -60,7 +57,7 @@ fn cookies_answer_honest_clients() -> Result<()> {
         return Ok(());
     }
     const REQUESTS: u32 = 100;
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
     let gateway = Gateway::start(&lab, &config("always"))?;
@@ -107,7 +104,7 @@ fn cookies_answer_in_generic_mode() -> Result<()> {
     if !is_privileged("cookies_answer_in_generic_mode") {
         return Ok(());
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
     let config = config("always").replace("[attach]\n", "[attach]\ndriver = \"generic\"\n");
@@ -163,7 +160,7 @@ fn a_forged_syn_flood_is_answered_by_cookies() -> Result<()> {
     if !is_privileged("a_forged_syn_flood_is_answered_by_cookies") {
         return Ok(());
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
     let gateway = Gateway::start(&lab, &config("auto"))?;
@@ -204,7 +201,7 @@ fn out_of_state_packets_are_dropped() -> Result<()> {
     const FRAMES: u64 = 200_000;
     /// What passes at once, and in a second.
     const PASS: u64 = 1_000;
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
     let kinds: [(&str, u8, &[u8]); 5] = [
@@ -243,7 +240,7 @@ fn a_stale_connection_is_reset() -> Result<()> {
     if !is_privileged("a_stale_connection_is_reset") {
         return Ok(());
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
     let gateway = Gateway::start(&lab, &config("off"))?;
@@ -269,7 +266,7 @@ fn strangers_are_answered_when_they_ask_again() -> Result<()> {
     if !is_privileged("strangers_are_answered_when_they_ask_again") {
         return Ok(());
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
     let answers = "syn_answers = { rate = \"100/s\", burst = 200 }\n";
@@ -300,18 +297,10 @@ fn cookies_keep_the_vlan() -> Result<()> {
     if !is_privileged("cookies_keep_the_vlan") {
         return Ok(());
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let lab = Lab::new()?;
     lab.server.sysctl(&[("net/ipv4/tcp_syncookies", "2")])?;
-    let mut kernel = Kernel::load(&LoadOptions {
-        identity: Identity { key: [1, 2], epoch: 0, abi: u64::from(ABI_VERSION) },
-        tables: TableSizes::default(),
-        interfaces: vec![1],
-        debug_log: false,
-        testing: false,
-        sockets: true,
-        pins: None,
-    })?;
+    let mut kernel = Kernel::load(&LoadOptions { sockets: true, ..options() })?;
     kernel.apply(&policy(&Stand::new().serve(Offer::tls(443).cookies(cookies::ALWAYS))))?;
     let runner = Runner::new(&mut kernel)?;
     for server in servers() {

@@ -1,12 +1,11 @@
 //! What the host's settings let cookies do.
 
 use std::net::TcpStream;
-use std::sync::PoisonError;
 
 use anyhow::{Result, ensure};
-use gateway_tests::lab::{Flood, Gateway, Lab, SERVER_V4, Template, is_privileged};
+use gateway_tests::lab::{Flood, Gateway, Lab, SERVER_V4, Template, alone, is_privileged};
 
-use super::{ALONE, config, ends, forged, keeps_options, requests, warm_up};
+use super::{config, ends, forged, keeps_options, requests, warm_up};
 
 /// What the host's settings allow, and what the gateway says of it.
 #[test]
@@ -14,7 +13,7 @@ fn settings_of_the_host_are_kept_to() -> Result<()> {
     if !is_privileged("settings_of_the_host_are_kept_to") {
         return Ok(());
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
     let gateway =
@@ -48,7 +47,7 @@ fn auto_is_off_where_not_every_syn_gets_a_cookie() -> Result<()> {
     if !is_privileged("auto_is_off_where_not_every_syn_gets_a_cookie") {
         return Ok(());
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
     lab.server.sysctl(&[("net/ipv4/tcp_syncookies", "1")])?;

@@ -12,6 +12,7 @@ use crate::{
     packet::Packet,
     rate::Instant,
     stage::budgets,
+    table::Place,
 };
 
 /// One unit of a ban's end is 2^36 instants, about 0.27 s.
@@ -101,9 +102,9 @@ const fn end(until: Instant) -> u64 {
     }
 }
 
-/// Whether a packet's source is banned. If so, counts it.
+/// Whether a packet's source is banned. If so, leaves where the ban is.
 #[inline(always)]
-pub fn hits<E: Env>(env: &E, packet: &Packet, now: Instant) -> bool {
+pub fn find<E: Env>(env: &E, packet: &Packet, now: Instant, place: &mut Place) -> bool {
     let source = source(packet);
     let Key([k0, k1]) = env.key();
     let first = hash::place(Key([k0, k1]), source);
@@ -112,28 +113,31 @@ pub fn hits<E: Env>(env: &E, packet: &Packet, now: Instant) -> bool {
         return false;
     }
     let [one, other] = Places::of(Key([k0, k1]), source).sets;
-    in_set(env, one, source, now) || in_set(env, other, source, now)
+    find_in(env, one, source, now, place) || find_in(env, other, source, now, place)
 }
 
 #[inline(always)]
-fn in_set<E: Env>(env: &E, index: u32, source: u64, now: Instant) -> bool {
-    env.bans(index).is_some_and(|set| meets(set, source, now))
+fn find_in<E: Env>(env: &E, index: u32, source: u64, now: Instant, place: &mut Place) -> bool {
+    let Some(set) = env.bans(index) else { return false };
+    let Some(way) = way_of(set, source) else { return false };
+    (place.set, place.way) = (index, way as u32);
+    State(set.load(way * LINK_WORDS + 1)).holds(now)
 }
 
-/// Whether a set bans a source. If so, counts a packet.
 #[inline(always)]
-pub fn meets<W: Words>(set: W, source: u64, now: Instant) -> bool {
-    for way in 0..LINK_WAYS {
-        if set.load(way * LINK_WORDS) == source {
-            let state = State(set.load(way * LINK_WORDS + 1));
-            let holds = state.holds(now);
-            if holds && state.drops() < DROPS_MAX {
-                set.add(way * LINK_WORDS + 1, 1);
-            }
-            return holds;
-        }
+fn way_of<W: Words>(set: W, source: u64) -> Option<usize> {
+    (0..LINK_WAYS).find(|way| set.load(way * LINK_WORDS) == source)
+}
+
+/// Counts packets that the ban of a source has dropped, if it still is in this set.
+#[inline(always)]
+pub fn count<E: Env>(env: &E, set: u32, source: u64, drops: u32) {
+    if let Some(set) = env.bans(set)
+        && let Some(way) = way_of(set, source)
+        && State(set.load(way * LINK_WORDS + 1)).drops() < DROPS_MAX
+    {
+        set.add(way * LINK_WORDS + 1, u64::from(drops));
     }
-    false
 }
 
 #[cfg(test)]

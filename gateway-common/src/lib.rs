@@ -17,6 +17,7 @@ pub mod connection;
 pub mod env;
 pub mod frame;
 pub mod hash;
+pub mod image;
 pub mod opening;
 pub mod packet;
 pub mod pipeline;

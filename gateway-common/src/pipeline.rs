@@ -139,6 +139,8 @@ pub struct Role {
 pub enum Stage {
     /// [`Drops::settle`].
     Settle,
+    /// [`Drops::learn`].
+    Learn,
     /// [`handshake::check`].
     Handshake,
     /// [`handshake::ask`].
@@ -185,6 +187,7 @@ impl Stage {
     pub fn run<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         match self {
             Self::Settle => scratch.drops.settle(context),
+            Self::Learn => Drops::learn(frame, context, scratch),
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
@@ -235,7 +238,7 @@ pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Ve
         Some(settings) => {
             scratch.clock = env.read_clock(settings.flags & policy::CLOCK_PER_PACKET == 0);
             let context = Context { env, settings, active, now: scratch.clock.now() };
-            let verdict = decide(frame, &context, scratch);
+            let verdict = decide(frame, length, &context, scratch);
             match verdict.action {
                 Action::Drop if settings.mode == mode::MONITOR => {
                     Verdict { action: Action::WouldDrop, ..verdict }
@@ -250,29 +253,33 @@ pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Ve
 
 /// The verdict on a frame in enforce mode.
 #[inline(always)]
-pub fn decide<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Verdict {
-    match walk(frame, context, scratch) {
+fn decide<F: Frame, E: Env>(
+    frame: &F,
+    length: u32,
+    context: &Context<'_, E>,
+    scratch: &mut Scratch,
+) -> Verdict {
+    match walk(frame, length, context, scratch) {
         ControlFlow::Break(reason) => reason.into(),
         ControlFlow::Continue(()) => Reason::Ok.into(),
     }
 }
 
 #[inline(always)]
-fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    parse::network(frame, &mut scratch.network, &mut scratch.packet)?;
-    context.env.read_again(scratch);
+fn walk<F: Frame, E: Env>(frame: &F, length: u32, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     if scratch.drops.are_due(scratch.clock) {
         let _ = context.env.apart(Stage::Settle, frame, context, scratch);
     }
-    lists::check(context, scratch)?;
+    Drops::repeat(frame, length, context.settings, scratch)?;
+    parse::network(frame, &mut scratch.network, &mut scratch.packet)?;
+    context.env.read_again(scratch);
+    lists::check(frame, context, scratch)?;
     context.env.read_again(scratch);
     parse::transport(frame, &scratch.network, &mut scratch.packet)?;
     context.env.read_again(scratch);
     sanity::check(&scratch.packet)?;
     essential::check(frame, &scratch.packet)?;
     service::find(context.settings, scratch);
-    context.env.read_again(scratch);
-    budgets::refuse_again(frame, context, scratch)?;
     context.env.read_again(scratch);
     if handshake::concerns(scratch) && !handshake::is_known(context, scratch) {
         context.env.apart(Stage::Handshake, frame, context, scratch)?;

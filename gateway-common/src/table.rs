@@ -62,7 +62,7 @@ pub const fn bit(dimension: Dimension) -> Mask {
 /// The dimensions of [`Dimension::OF_SOURCES`].
 pub const OF_SOURCES: Mask = all_of(&Dimension::OF_SOURCES);
 /// Those of one kind of packets, by protocol: a packet counts in one of them at most.
-const OF_KINDS: Mask = all_of(&[Dimension::Syn, Dimension::Udp, Dimension::Icmp]);
+pub const OF_KINDS: Mask = all_of(&[Dimension::Syn, Dimension::Udp, Dimension::Icmp]);
 /// Those of one kind of QUIC packets.
 const OF_QUIC: Mask = all_of(&[Dimension::Initial, Dimension::Migration]);
 
@@ -281,8 +281,10 @@ const fn price(limit: &Limit, number: usize, bytes: u32) -> Instant {
 /// Where a bucket is in its set: scratch memory, so that the verifier follows one bucket and not each of four.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
-    set: u32,
-    way: u32,
+    /// The set's index.
+    pub set: u32,
+    /// The slot in it.
+    pub way: u32,
     /// The debt of the slot at `way`, while a slot is looked for.
     owed: Instant,
 }

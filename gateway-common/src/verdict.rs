@@ -57,6 +57,13 @@ pub struct Verdict {
 /// kernel's functions return in a register.
 pub type Step<T = ()> = ControlFlow<Reason, T>;
 
+impl Default for Reason {
+    #[inline(always)]
+    fn default() -> Self {
+        Self::Ok
+    }
+}
+
 impl From<Reason> for Verdict {
     #[inline(always)]
     fn from(reason: Reason) -> Self {

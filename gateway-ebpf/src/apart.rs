@@ -60,6 +60,7 @@ macro_rules! apart {
 
 apart! {
     Settle settle settle_frags
+    Learn learn learn_frags
     Handshake handshake handshake_frags
     Ask ask ask_frags
     Answer answer answer_frags

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use aya::TestRunOptions;
 use aya::programs::TestRun as _;
-use gateway_common::abi::{SLOT_COUNTS, SLOT_KEY, SLOT_TATS};
+use gateway_common::abi::{SLOT_COUNTS, SLOT_KEY, SLOT_TATS, listing};
 use gateway_common::env::{Socket, Table, Words as _};
 use gateway_common::packet::{Packet, flags};
 use gateway_common::pipeline::{self, Scratch};
@@ -15,7 +15,7 @@ use gateway_common::stage::budgets::KEY_V4;
 use gateway_common::table::drops::BULK;
 use gateway_common::verdict::{Action, Reason};
 use gateway_tests::builder::ip;
-use gateway_tests::cases::{Draft as _, Offer, SERVER, START, limit};
+use gateway_tests::cases::{Draft as _, Offer, SERVER, SERVER_V6, START, limit};
 use gateway_tests::kernel::{options, policy};
 use gateway_tests::lab::{THIS_THREAD, is_privileged, pin};
 use gateway_user::host::{HostEnv, Sets, Stand};
@@ -118,8 +118,8 @@ enum Kind {
 const KINDS: [Kind; 4] = [Kind::Datagram, Kind::Syn, Kind::Ack, Kind::Ping];
 
 impl Kind {
-    fn frame(self, source: u8, port: u16, payload: usize) -> Vec<u8> {
-        let packet = ip(&format!("192.0.2.{source}"), SERVER);
+    fn frame(self, source: &str, destination: &str, port: u16, payload: usize) -> Vec<u8> {
+        let packet = ip(source, destination);
         let packet = match self {
             Self::Datagram => packet.udp(40_000, port),
             Self::Syn => packet.tcp(40_000, port).flags(flags::SYN),
@@ -139,28 +139,102 @@ fn narrow() -> Stand {
     all.into_iter().fold(Stand::new(), stand).serve(Offer::udp(PORTS[0]).own(Dimension::Udp, own))
 }
 
+/// Two environments alike, whose clocks stand still and are late.
+fn twins(stand: fn() -> Stand) -> [HostEnv; 2] {
+    [(); 2].map(|()| {
+        let env = HostEnv::new(stand());
+        env.set_now(START);
+        env.set_late(LATE);
+        env
+    })
+}
+
+/// What a CPU that knows what it dropped says of a frame, and one that forgets it after every packet.
+fn verdicts([env, other]: &[HostEnv; 2], cpu: &mut Scratch, frame: &[u8]) -> [Action; 2] {
+    [pipeline::handle(&frame, &env, cpu), pipeline::handle(&frame, &other, &mut Scratch::default())]
+        .map(|verdict| verdict.action)
+}
+
 proptest! {
-    /// A CPU that knows what it refused judges as one that forgets it after every packet.
+    /// A CPU that knows what it dropped judges as one that forgets it after every packet.
     #[test]
     fn what_was_refused_is_what_would_be(
         packets in prop::collection::vec((1..=2u8, 0..KINDS.len(), 0..PORTS.len(), 0..1_000usize, 1..9usize), 1..120),
     ) {
-        let [env, other] = [(); 2].map(|()| {
-            let env = HostEnv::new(narrow());
-            env.set_now(START);
-            env.set_late(LATE);
-            env
-        });
+        let envs = twins(narrow);
         let mut cpu = Scratch::default();
         for (source, kind, port, payload, times) in packets {
-            let frame = KINDS[kind].frame(source, PORTS[port], payload);
+            let frame = KINDS[kind].frame(&format!("192.0.2.{source}"), SERVER, PORTS[port], payload);
             for _ in 0..times {
-                let verdict = pipeline::handle(&frame.as_slice(), &&env, &mut cpu);
-                let wanted = pipeline::handle(&frame.as_slice(), &&other, &mut Scratch::default());
-                prop_assert_eq!(verdict.action, wanted.action, "{:?} of {}", KINDS[kind], source);
+                let [verdict, wanted] = verdicts(&envs, &mut cpu, &frame);
+                prop_assert_eq!(verdict, wanted, "{:?} of {}", KINDS[kind], source);
             }
         }
     }
+}
+
+/// Who is on a list, whose neighbourhood is over its limit, and who is over a limit of his own, for IPv4 and IPv6; and where they send
+/// to.
+const HELD: [(&str, &str); 6] = [
+    ("203.0.113.1", SERVER),
+    ("198.51.100.2", SERVER),
+    ("192.0.2.3", SERVER),
+    ("2001:db8:1::1", SERVER_V6),
+    ("2001:db8:2::2", SERVER_V6),
+    ("2001:db8:3::3", SERVER_V6),
+];
+
+/// A policy that holds them to that, and whoever is like them but for one bit to less.
+fn held() -> Stand {
+    let stand = Stand::new()
+        .each(Dimension::Packets, limit(Dimension::Packets, 6, 6))
+        .neighbours(Dimension::Packets, limit(Dimension::Packets, 3, 3))
+        .list("203.0.113.1/32", listing::BLOCK, 0)
+        .list("2001:db8:1::1/128", listing::BLOCK, 0)
+        .list("192.0.2.3/32", 0, 1)
+        .list("2001:db8:3::3/128", 0, 1);
+    stand.class(1, Dimension::Packets, limit(Dimension::Packets, 2, 2))
+}
+
+proptest! {
+    /// What is like a dropped frame is dropped, and nothing else: bits of its headers change, or its length.
+    #[test]
+    fn what_is_not_like_it_is_judged(
+        (ends, kind) in (0..HELD.len(), 0..KINDS.len()),
+        changes in prop::collection::vec((prop::collection::vec(0..448usize, 0..3), -30..30isize), 1..40),
+    ) {
+        let envs = twins(held);
+        let mut cpu = Scratch::default();
+        let (source, destination) = HELD[ends];
+        let frame = KINDS[kind].frame(source, destination, PORTS[0], 40);
+        for (bits, longer) in changes {
+            let mut other = frame.clone();
+            bits.iter().for_each(|bit| other[12 + bit / 8] ^= 1 << (bit % 8));
+            other.resize(other.len().saturating_add_signed(longer), 0);
+            for frame in [&frame, &frame, &frame, &other] {
+                let [verdict, wanted] = verdicts(&envs, &mut cpu, frame);
+                prop_assert_eq!(verdict, wanted, "bits {:?}, length {}", bits, longer);
+            }
+        }
+    }
+}
+
+/// Path-MTU messages come through, and those that quote somebody else look like them.
+#[test]
+fn what_must_come_through_does() {
+    let stand = || Stand::new().each(Dimension::Icmp, limit(Dimension::Icmp, 1, 1));
+    let envs = twins(stand);
+    let mut cpu = Scratch::default();
+    let too_big = |quoted| {
+        let quote = ip(quoted, "192.0.2.1").tcp(443, 40_000).packet();
+        ip("192.0.2.1", SERVER).icmp(3, 4, [0, 0, 5, 0]).payload(&quote[..28]).build()
+    };
+    let (theirs, ours) = (too_big("198.51.100.7"), too_big(SERVER));
+    for _ in 0..3 {
+        verdicts(&envs, &mut cpu, &theirs);
+    }
+    assert_eq!(verdicts(&envs, &mut cpu, &theirs), [Action::Drop; 2]);
+    assert_eq!(verdicts(&envs, &mut cpu, &ours), [Action::Pass; 2]);
 }
 
 /// A bucket is not asked again before the clock is read again, and then it is.

@@ -4,15 +4,21 @@
 //! cost it nothing to fill and us one hot cache line each, and never reaches the table of sources. Then, when the packet
 //! fits all of them, every budget is charged. A packet that is dropped costs nobody's budget anything.
 
+use core::ops::ControlFlow;
+
 use crate::{
     abi::{ALL, CLASSES, Class, Limits, SERVICE_REGIONS, STRANGERS},
     clients,
-    env::{Env, Table},
+    env::{Env, Table, Words},
     frame::Frame,
+    image::Extent,
     packet::Packet,
     pipeline::{Context, Scratch, Stage},
     stage::service,
-    table::{self, Bill, Bucket, BucketOf, Mask, drops::Drops},
+    table::{
+        self, Bill, Bucket, BucketOf, Mask,
+        drops::{Drops, Ledger},
+    },
     verdict::{Reason, Scope, Step, drop},
 };
 
@@ -120,17 +126,18 @@ impl Whose {
         {
             return context.env.apart(Stage::Reserve, frame, context, scratch);
         }
-        if refusal != 0
-            && let (Scope::Source, Some((table, _))) = (self.scope(), self.table())
-        {
-            let Scratch { clock, places, drops, .. } = scratch;
-            let now = drops.count(*clock, table, places.of(table), bucket.key());
-            bucket.count_drops(now);
-            if now == 0 {
-                Drops::remember(context.settings, scratch, refusal);
+        let answer = self.answer(refusal);
+        if let ControlFlow::Break(reason) = answer {
+            let is_held = self.count_drop(bucket, scratch);
+            // Others may be no QUIC packets that open something, and other ACKs may belong to a connection.
+            let is_of_kind = refusal & table::OF_SOURCES != 0 && scratch.bill.mask & table::OF_KINDS != 0;
+            if let Some(weight) = is_held
+                && is_of_kind
+            {
+                Drops::remember(frame, context, scratch, Extent::Kind, weight, reason);
             }
         }
-        self.answer(refusal)
+        answer
     }
 
     /// Charges the budget.
@@ -147,6 +154,23 @@ impl Whose {
             bucket.count_drops(1);
         }
         self.answer(refusal)
+    }
+
+    /// Counts a drop of the source where it has a ledger. How many of its drops it counts as, if those like it may be counted without a
+    /// look at the bucket.
+    #[inline(always)]
+    fn count_drop<W: Words>(self, bucket: Bucket<W>, scratch: &mut Scratch) -> Option<u32> {
+        let (ledger, table) = match self {
+            // A known client is held to more.
+            Self::Service => return None,
+            Self::Neighbourhood => return Some(0),
+            Self::SourceOfService => (Ledger::SourceOfService, Table::ServiceSources),
+            Self::Source => (Ledger::Source, Table::Sources),
+        };
+        let Scratch { clock, places, drops, .. } = scratch;
+        let now = drops.count(*clock, ledger, places.of(table), bucket.key());
+        bucket.count_drops(now);
+        (now == 0).then_some(1)
     }
 
     #[inline(always)]
@@ -196,19 +220,6 @@ fn owe<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
         source_of_service: of_source & of_service,
         source: of_source & !of_service & class.held,
     };
-}
-
-/// Drops a packet like the last that a source's bucket refused, without a look at any.
-#[inline(always)]
-pub fn refuse_again<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let refusal = Drops::repeat(context.settings, scratch);
-    if refusal == 0 {
-        return Step::Continue(());
-    }
-    if scratch.drops.count_one() {
-        context.env.apart(Stage::Settle, frame, context, scratch)?;
-    }
-    Whose::Source.answer(refusal)
 }
 
 /// Checks and charges all budgets of a packet. Trusted sources have none.

@@ -17,6 +17,16 @@ const PACKET_TOO_BIG: u8 = 2;
 const UNREACHABLE: u8 = 3;
 const FRAGMENTATION_NEEDED: u8 = 4;
 
+/// Whether a message's type is one of those.
+#[inline(always)]
+pub const fn concerns(packet: &Packet) -> bool {
+    match (packet.is_icmp(), packet.ipv6) {
+        (true, true) => matches!(packet.icmp_type, PACKET_TOO_BIG | NDP_FIRST..=NDP_LAST),
+        (true, false) => packet.icmp_type == UNREACHABLE,
+        (false, _) => false,
+    }
+}
+
 /// Neighbour discovery, and path-MTU messages that quote a packet which the addressed host may have sent.
 #[inline(always)]
 pub fn check<F: Frame>(frame: &F, packet: &Packet) -> Step {

@@ -5,14 +5,17 @@ use crate::{
     abi::{Live, listing, policy},
     ban,
     env::{Env, Said as _},
+    frame::Frame,
+    image::Extent,
     pipeline::{Context, Scratch},
+    table::drops::{Drops, Ledger},
     verdict::{Reason, Step, drop},
 };
 
 /// Looks the source up in what configuration and live commands say.
 #[inline(always)]
-pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { packet, role, .. } = scratch;
+pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Scratch { packet, role, places, .. } = scratch;
     (role.trusted, role.class, role.shared) = (false, 0, 0);
     let (mut blocked, mut never) = (false, false);
     let lists = if packet.ipv6 { policy::LISTS_V6 } else { policy::LISTS_V4 };
@@ -44,8 +47,29 @@ pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         said.count_drop();
         return drop(Reason::Banned);
     }
-    if context.active.has_bans(packet.ipv6) && !never && ban::hits(context.env, packet, context.now) {
-        return drop(Reason::Banned);
+    if context.active.has_bans(packet.ipv6)
+        && !never
+        && ban::find(context.env, packet, context.now, &mut places.source)
+    {
+        return drop_banned(frame, context, scratch);
     }
-    if blocked { drop(Reason::BlockListed) } else { Step::Continue(()) }
+    if blocked {
+        Drops::remember(frame, context, scratch, Extent::Source, 0, Reason::BlockListed);
+        return drop(Reason::BlockListed);
+    }
+    Step::Continue(())
+}
+
+/// Drops and counts a packet whose source's ban was found.
+#[inline(always)]
+fn drop_banned<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Scratch { clock, packet, places, drops, .. } = scratch;
+    let source = ban::source(packet);
+    let now = drops.count(*clock, Ledger::Ban, &places.source, source);
+    if now == 0 {
+        Drops::remember(frame, context, scratch, Extent::Source, 1, Reason::Banned);
+    } else {
+        ban::count(context.env, places.source.set, source, now);
+    }
+    drop(Reason::Banned)
 }

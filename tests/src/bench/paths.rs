@@ -2,6 +2,7 @@
 
 use gateway_common::abi::{FOREVER, listing};
 use gateway_common::rate::{Dimension, Limit};
+use gateway_common::stage::budgets::KEY_V4;
 use gateway_tests::builder::{Frame, IpProto, ethernet, flags, hello, ip};
 use gateway_tests::cases::{Draft as _, Offer, SERVER, SERVER_V6, limit};
 use gateway_user::host::Stand;
@@ -12,6 +13,8 @@ pub(crate) struct Path {
     pub(crate) name: &'static str,
     /// The policy.
     pub(crate) stand: Stand,
+    /// A source that is banned: a key of `gateway_common::ban`.
+    pub(crate) banned: Option<u64>,
     /// Frames that come once, before it is measured.
     pub(crate) before: Vec<Vec<u8>>,
     /// The frame that is measured.
@@ -22,7 +25,12 @@ pub(crate) struct Path {
 
 impl Path {
     fn new(name: &'static str, stand: Stand, frame: &Frame, drops: bool) -> Self {
-        Self { name, stand, before: Vec::new(), frame: frame.build(), drops }
+        Self { name, stand, banned: None, before: Vec::new(), frame: frame.build(), drops }
+    }
+
+    fn banned(mut self, source: [u8; 4]) -> Self {
+        self.banned = Some(KEY_V4 | u64::from(u32::from_be_bytes(source)));
+        self
     }
 
     fn after(mut self, frames: &[Frame]) -> Self {
@@ -62,8 +70,11 @@ fn from(last: u8) -> String {
     format!("192.0.2.{last}")
 }
 
+/// Makes a frame of 60 bytes, the least that Ethernet carries.
+const QUESTION: &[u8] = b"a question of 18 b";
+
 fn udp(last: u8) -> Frame {
-    ip(&from(last), SERVER).udp(40_000, 53).payload(b"a question of 18 b")
+    ip(&from(last), SERVER).udp(40_000, 53).payload(QUESTION)
 }
 
 fn tcp(last: u8) -> Frame {
@@ -98,7 +109,7 @@ fn limits() -> Vec<Path> {
     let over = limited().each(Dimension::Udp, scarce(Dimension::Udp));
     let crowd = limited().neighbours(Dimension::Packets, scarce(Dimension::Packets));
     // A neighbourhood of its own: what it owes shall not hold the others.
-    let far = ip("198.51.7.9", SERVER).udp(40_000, 53);
+    let far = ip("198.51.7.9", SERVER).udp(40_000, 53).payload(QUESTION);
     let one = Stand::new().each(Dimension::Packets, ample(Dimension::Packets));
     vec![
         Path::new("dropped: one source over its limit", over, &udp(2), true),
@@ -117,7 +128,8 @@ fn lists() -> Vec<Path> {
     });
     vec![
         Path::new("dropped: block list, 1 prefix", block(limited(), "192.0.2.7/32"), &udp(7), true),
-        Path::new("dropped: banned", limited().live("192.0.2.8/32", 0, FOREVER), &udp(8), true),
+        Path::new("dropped: banned", limited(), &udp(8), true).banned([192, 0, 2, 8]),
+        Path::new("dropped: of a banned prefix", limited().live("192.0.2.14/31", 0, FOREVER), &udp(14), true),
         Path::new("admitted: UDP, 4 budgets, list of 10,000 prefixes", many, &udp(9), false),
     ]
 }

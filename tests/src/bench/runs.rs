@@ -1,6 +1,7 @@
 //! Nanoseconds a packet by `BPF_PROG_TEST_RUN`: one frame again and again, so caches and branches are at their best.
 
 use anyhow::{Result, ensure};
+use gateway_common::abi::FOREVER;
 use gateway_tests::kernel::apply;
 use serde_json::{Value, json};
 
@@ -38,12 +39,14 @@ pub(crate) fn measure(rounds: usize) -> Result<Value> {
     for round in 0..=rounds {
         for (path, measured) in paths.iter().zip(&mut measured) {
             apply(&mut kernel, &path.stand)?;
+            path.banned.map_or(Ok(()), |source| kernel.ban(source, FOREVER))?;
             for frame in &path.before {
                 gateway_run(&mut kernel, frame, 1)?;
             }
             let (first, _) = gateway_run(&mut kernel, &path.frame, COLD)?;
             let (gross, verdict) = gateway_run(&mut kernel, &path.frame, FRAMES)?;
             expect(path, verdict)?;
+            path.banned.map_or(Ok(()), |source| kernel.unban(source))?;
             let (empty, _) = test_run(bare.program()?, &path.frame, FRAMES)?;
             if round == 0 {
                 // The warm-up, and the one time that the first run was really the first.

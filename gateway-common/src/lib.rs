@@ -23,6 +23,7 @@ pub mod packet;
 pub mod pipeline;
 pub mod prefixes;
 pub mod rate;
+pub mod sequel;
 pub mod stage;
 pub mod strike;
 pub mod table;

@@ -19,6 +19,7 @@ use crate::{
     frame::Frame,
     packet::Packet,
     rate::{Instant, Reading},
+    sequel::Sequel,
     stage::{budgets, essential, handshake, hello, lists, parse, quic, reflection, sanity, service, tls},
     strike,
     table::{Bill, Place, drops::Drops},
@@ -67,6 +68,8 @@ pub struct Scratch {
     pub choice: Choice,
     /// Drops that are to be added to a source's slot: of packets before it, too.
     pub drops: Drops,
+    /// What packets like it may follow.
+    pub sequel: Sequel,
 }
 
 /// What the gate knows of a packet's connection.
@@ -141,6 +144,8 @@ pub enum Stage {
     Settle,
     /// [`Drops::learn`].
     Learn,
+    /// [`Sequel::lead`].
+    Lead,
     /// [`handshake::check`].
     Handshake,
     /// [`handshake::ask`].
@@ -188,6 +193,7 @@ impl Stage {
         match self {
             Self::Settle => scratch.drops.settle(context),
             Self::Learn => Drops::learn(frame, context, scratch),
+            Self::Lead => Sequel::lead(frame, context, scratch),
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
@@ -271,6 +277,33 @@ fn walk<F: Frame, E: Env>(frame: &F, length: u32, context: &Context<'_, E>, scra
         let _ = context.env.apart(Stage::Settle, frame, context, scratch);
     }
     Drops::repeat(frame, length, context.settings, scratch)?;
+    if !Sequel::follows(frame, length, context.settings, scratch) {
+        recognise(frame, context, scratch)?;
+    }
+    context.env.read_again(scratch);
+    let charged = budgets::charge(frame, context, scratch);
+    handshake::explain(charged, scratch)?;
+    if scratch.handshake.is_to_answer {
+        context.env.apart(Stage::Answer, frame, context, scratch)?;
+        // No cookie: the total is still to be charged.
+        context.env.apart(Stage::Total, frame, context, scratch)?;
+    }
+    let gated = gate(frame, context, scratch);
+    if let ControlFlow::Break(reason) = gated {
+        budgets::count_drop(context, scratch);
+        if strike::can_be(reason, scratch) {
+            context.env.apart(Stage::Strike, frame, context, scratch)?;
+        }
+    }
+    gated?;
+    quic::passed(context, scratch);
+    Sequel::passed(frame, context, scratch);
+    if scratch.role.trusted { pass(Reason::AllowListed) } else { Step::Continue(()) }
+}
+
+/// Finds out what a packet is, whose, and what it counts in.
+#[inline(always)]
+fn recognise<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     parse::network(frame, &mut scratch.network, &mut scratch.packet)?;
     context.env.read_again(scratch);
     lists::check(frame, context, scratch)?;
@@ -291,23 +324,8 @@ fn walk<F: Frame, E: Env>(frame: &F, length: u32, context: &Context<'_, E>, scra
     if quic::concerns(context.settings, scratch) {
         context.env.apart(Stage::Quic, frame, context, scratch)?;
     }
-    let charged = budgets::charge(frame, context, scratch);
-    handshake::explain(charged, scratch)?;
-    if scratch.handshake.is_to_answer {
-        context.env.apart(Stage::Answer, frame, context, scratch)?;
-        // No cookie: the total is still to be charged.
-        context.env.apart(Stage::Total, frame, context, scratch)?;
-    }
-    let gated = gate(frame, context, scratch);
-    if let ControlFlow::Break(reason) = gated {
-        budgets::count_drop(context, scratch);
-        if strike::can_be(reason, scratch) {
-            context.env.apart(Stage::Strike, frame, context, scratch)?;
-        }
-    }
-    gated?;
-    quic::passed(context, scratch);
-    if scratch.role.trusted { pass(Reason::AllowListed) } else { Step::Continue(()) }
+    budgets::owe(context, scratch);
+    Step::Continue(())
 }
 
 #[inline(always)]

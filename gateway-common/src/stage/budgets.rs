@@ -206,7 +206,7 @@ pub fn bill(scratch: &mut Scratch) {
 
 /// Writes down in which budgets it does.
 #[inline(always)]
-fn owe<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
+pub fn owe<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
     let Scratch { bill: Bill { mask, .. }, handshake, role, .. } = *scratch;
     let (settings, share) = (context.settings, handshake.share);
     let service = service::at(settings, role.service);
@@ -229,8 +229,6 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
         return Step::Continue(());
     }
     scratch.role.held_as = STRANGERS as u32;
-    owe(context, scratch);
-    context.env.read_again(scratch);
     Whose::Service.check(frame, context, scratch)?;
     Whose::Neighbourhood.check(frame, context, scratch)?;
     Whose::SourceOfService.check(frame, context, scratch)?;

@@ -89,7 +89,7 @@ pub struct Gate {
     pub goes_on: bool,
 }
 
-/// A place for each hash table of buckets.
+/// A place for each hash table of buckets, and one among bans.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Places {
     /// Of the neighbourhood.
@@ -98,6 +98,8 @@ pub struct Places {
     pub service: Place,
     /// Of the source.
     pub source: Place,
+    /// Of its ban.
+    pub ban: Place,
 }
 
 impl Places {
@@ -146,6 +148,8 @@ pub enum Stage {
     Learn,
     /// [`Sequel::lead`].
     Lead,
+    /// [`budgets::count_followers`].
+    Followers,
     /// [`handshake::check`].
     Handshake,
     /// [`handshake::ask`].
@@ -194,6 +198,7 @@ impl Stage {
             Self::Settle => scratch.drops.settle(context),
             Self::Learn => Drops::learn(frame, context, scratch),
             Self::Lead => Sequel::lead(frame, context, scratch),
+            Self::Followers => budgets::count_followers(context, scratch),
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
@@ -278,11 +283,24 @@ fn walk<F: Frame, E: Env>(frame: &F, length: u32, context: &Context<'_, E>, scra
     }
     Drops::repeat(frame, length, context.settings, scratch)?;
     if !Sequel::follows(frame, length, context.settings, scratch) {
+        if scratch.sequel.is_due() {
+            let _ = context.env.apart(Stage::Followers, frame, context, scratch);
+        }
         recognise(frame, context, scratch)?;
     }
     context.env.read_again(scratch);
     let charged = budgets::charge(frame, context, scratch);
     handshake::explain(charged, scratch)?;
+    if !scratch.sequel.is_on() {
+        admit(frame, context, scratch)?;
+        Sequel::passed(frame, context, scratch);
+    }
+    if scratch.role.trusted { pass(Reason::AllowListed) } else { Step::Continue(()) }
+}
+
+/// What is left to do with a packet that is within its limits.
+#[inline(always)]
+fn admit<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     if scratch.handshake.is_to_answer {
         context.env.apart(Stage::Answer, frame, context, scratch)?;
         // No cookie: the total is still to be charged.
@@ -297,8 +315,7 @@ fn walk<F: Frame, E: Env>(frame: &F, length: u32, context: &Context<'_, E>, scra
     }
     gated?;
     quic::passed(context, scratch);
-    Sequel::passed(frame, context, scratch);
-    if scratch.role.trusted { pass(Reason::AllowListed) } else { Step::Continue(()) }
+    Step::Continue(())
 }
 
 /// Finds out what a packet is, whose, and what it counts in.

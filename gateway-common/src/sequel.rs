@@ -28,6 +28,10 @@ pub struct Sequel {
     /// The lower half of a source address, and how many packets have come from there without another between.
     source: u64,
     run: u32,
+    /// Whether the packet at hand follows: 1 or 0.
+    is_on: u32,
+    /// Packets that have followed, and are not yet counted in their source's slot.
+    count: u32,
 }
 
 /// So many make a run, of which the next is worth to be told from others.
@@ -44,11 +48,37 @@ impl Sequel {
         if other != 0 || sequel.image.difference(frame, length) != 0 {
             // One that other packets have ended begins anew.
             sequel.run &= 0_u32.wrapping_sub(u32::from(sequel.clock.late == 0));
-            sequel.clock.late = 0;
+            (sequel.clock.late, sequel.is_on) = (0, 0);
             return false;
         }
         role.service = sequel.service;
+        sequel.is_on = 1;
         true
+    }
+
+    /// Whether the packet at hand follows.
+    #[inline(always)]
+    pub const fn is_on(&self) -> bool {
+        self.is_on != 0
+    }
+
+    /// Counts a packet that was admitted, if it follows; the others are counted in their source's slot at once.
+    #[inline(always)]
+    pub const fn counts(&mut self) -> bool {
+        self.count += self.is_on;
+        self.is_on != 0
+    }
+
+    /// Whether there are packets to count before [`Scratch`] is another's.
+    #[inline(always)]
+    pub const fn is_due(&self) -> bool {
+        self.count != 0
+    }
+
+    /// How many those are; now they are counted.
+    #[inline(always)]
+    pub const fn take(&mut self) -> u32 {
+        core::mem::replace(&mut self.count, 0)
     }
 
     /// Has a packet that passes followed, where it makes a run.

@@ -220,13 +220,12 @@ impl<W: Words> Bucket<W> {
         if is_over { Again::Over } else { Again::Contended }
     }
 
-    /// Counts an admitted packet of the source.
+    /// Counts admitted packets of the source, each of so many bytes.
     #[inline(always)]
-    pub fn count_packet(&self, bytes: u32) {
-        if self.counts() >> 32 != u64::from(u32::MAX) {
-            self.0.add(SLOT_COUNTS, 1 << 32);
-        }
-        self.0.add(SLOT_BYTES, u64::from(bytes));
+    pub fn count_packets(&self, packets: u32, bytes: u32) {
+        let room = u64::from(u32::MAX) - (self.counts() >> 32);
+        self.0.add(SLOT_COUNTS, u64::from(packets).min(room) << 32);
+        self.0.add(SLOT_BYTES, u64::from(packets) * u64::from(bytes));
     }
 
     /// Counts dropped packets of the source.
@@ -281,12 +280,24 @@ const fn price(limit: &Limit, number: usize, bytes: u32) -> Instant {
 /// Where a bucket is in its set: scratch memory, so that the verifier follows one bucket and not each of four.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
+    /// Whose bucket was last looked for.
+    key: u64,
+    /// And in which region.
+    region: u32,
     /// The set's index.
     pub set: u32,
     /// The slot in it.
     pub way: u32,
     /// The debt of the slot at `way`, while a slot is looked for.
     owed: Instant,
+}
+
+impl Place {
+    /// Whose bucket it is.
+    #[inline(always)]
+    pub const fn key(&self) -> u64 {
+        self.key
+    }
 }
 
 /// Finds the bucket of a source, and leaves where in the set it is. Nothing where it has none.
@@ -324,8 +335,11 @@ pub fn set<E: Env>(env: &E, table: Table, place: &Place) -> Option<E::Buckets> {
 /// The set of a source, of which it leaves the index.
 #[inline(always)]
 fn set_of<E: Env>(env: &E, table: Table, region: u32, key: u64, place: &mut Place) -> Option<E::Buckets> {
-    let sets = env.sets(table);
-    place.set = region * sets + (hash::place(env.key(), key) & (sets - 1));
+    if (place.key ^ key) | u64::from(place.region ^ region) != 0 {
+        let sets = env.sets(table);
+        (place.key, place.region) = (key, region);
+        place.set = region * sets + (hash::place(env.key(), key) & (sets - 1));
+    }
     env.buckets(table, place.set)
 }
 

@@ -6,24 +6,23 @@ use std::time::Duration;
 use anyhow::Result;
 use aya::TestRunOptions;
 use aya::programs::TestRun as _;
-use gateway_common::abi::{SLOT_COUNTS, SLOT_KEY, SLOT_TATS, listing};
+use gateway_common::abi::{FOREVER, SLOT_COUNTS, SLOT_KEY, SLOT_TATS, listing};
 use gateway_common::env::{Socket, Table, Words as _};
 use gateway_common::packet::{Packet, flags};
 use gateway_common::pipeline::{self, Scratch};
-use gateway_common::rate::{Dimension, Instant, SECOND};
+use gateway_common::rate::{Dimension, SECOND};
 use gateway_common::stage::budgets::KEY_V4;
 use gateway_common::table::drops::BULK;
-use gateway_common::verdict::{Action, Reason, Verdict};
-use gateway_tests::builder::ip;
+use gateway_common::verdict::{Action, Reason};
+use gateway_tests::builder::{ip, quic};
 use gateway_tests::cases::{Draft as _, Offer, SERVER, SERVER_V6, START, limit};
 use gateway_tests::kernel::{options, policy};
 use gateway_tests::lab::{THIS_THREAD, is_privileged, pin};
+use gateway_tests::twins::{LATE, Twins};
 use gateway_user::host::{HostEnv, Sets, Stand};
 use gateway_user::kernel::{Kernel, Program};
 use proptest::prelude::*;
 
-/// A tick.
-const LATE: Instant = SECOND / 250;
 /// CPUs.
 const CPUS: usize = 2;
 /// Where the service is that has limits of its own, and where none is.
@@ -139,33 +138,17 @@ fn narrow() -> Stand {
     all.into_iter().fold(Stand::new(), stand).serve(Offer::udp(PORTS[0]).own(Dimension::Udp, own))
 }
 
-/// Two environments alike, whose clocks stand still and are late.
-fn twins(stand: fn() -> Stand) -> [HostEnv; 2] {
-    [(); 2].map(|()| {
-        let env = HostEnv::new(stand());
-        env.set_now(START);
-        env.set_late(LATE);
-        env
-    })
-}
-
-/// What a CPU that knows what it dropped says of a frame, and one that forgets it after every packet.
-fn verdicts([env, other]: &[HostEnv; 2], cpu: &mut Scratch, frame: &[u8]) -> [Verdict; 2] {
-    [pipeline::handle(&frame, &env, cpu), pipeline::handle(&frame, &other, &mut Scratch::default())]
-}
-
 proptest! {
     /// A CPU that knows what it dropped judges as one that forgets it after every packet.
     #[test]
     fn what_was_refused_is_what_would_be(
         packets in prop::collection::vec((1..=2u8, 0..KINDS.len(), 0..PORTS.len(), 0..1_000usize, 1..9usize), 1..120),
     ) {
-        let envs = twins(narrow);
-        let mut cpu = Scratch::default();
+        let mut twins = Twins::new(narrow);
         for (source, kind, port, payload, times) in packets {
             let frame = KINDS[kind].frame(&format!("192.0.2.{source}"), SERVER, PORTS[port], payload);
             for _ in 0..times {
-                let [verdict, wanted] = verdicts(&envs, &mut cpu, &frame);
+                let [verdict, wanted] = twins.judge(&frame);
                 prop_assert_eq!(verdict.action, wanted.action, "{:?} of {}", KINDS[kind], source);
             }
         }
@@ -185,14 +168,14 @@ const HELD: [(&str, &str); 6] = [
 
 /// A policy that holds them to that, in all but packets of no kind of their own; and to less towards a service.
 fn held() -> Stand {
+    let there = |offer: Offer| offer.on(SERVER).on(SERVER_V6);
     let stand = Stand::new()
         .list("203.0.113.1/32", listing::BLOCK, 0)
         .list("2001:db8:1::1/128", listing::BLOCK, 0)
         .list("192.0.2.3/32", 0, 1)
         .list("2001:db8:3::3/128", 0, 1)
-        .serve(
-            Offer::udp(PORTS[0]).on(SERVER).on(SERVER_V6).own(Dimension::Udp, limit(Dimension::Udp, 2, 2)),
-        );
+        .serve(there(Offer::udp(PORTS[0])).own(Dimension::Udp, limit(Dimension::Udp, 2, 2)))
+        .serve(there(Offer::tcp(PORTS[0])).own(Dimension::Syn, limit(Dimension::Syn, 2, 2)));
     [Dimension::Syn, Dimension::Udp, Dimension::Icmp].into_iter().fold(stand, |stand, kind| {
         let few = |amount| limit(kind, amount, amount);
         stand.each(kind, few(6)).neighbours(kind, few(3)).class(1, kind, few(2))
@@ -211,8 +194,7 @@ proptest! {
         (ends, kind) in (0..HELD.len(), 0..KINDS.len()),
         changes in prop::collection::vec((prop::collection::vec(0..448usize, 0..3), longer()), 1..40),
     ) {
-        let envs = twins(held);
-        let mut cpu = Scratch::default();
+        let mut twins = Twins::new(held);
         let (source, destination) = HELD[ends];
         let frame = KINDS[kind].frame(source, destination, PORTS[0], 40);
         for (bits, longer) in changes {
@@ -220,7 +202,7 @@ proptest! {
             bits.iter().for_each(|bit| other[12 + bit / 8] ^= 1 << (bit % 8));
             other.resize(other.len().saturating_add_signed(longer), 0);
             for frame in [&frame, &frame, &frame, &other] {
-                let [verdict, wanted] = verdicts(&envs, &mut cpu, frame).map(|verdict| {
+                let [verdict, wanted] = twins.judge(frame).map(|verdict| {
                     // Which limit it is over may be another meanwhile.
                     (verdict.action, verdict.reason.stage())
                 });
@@ -233,14 +215,13 @@ proptest! {
 /// Neighbour discovery comes through, and what comes from beyond the link looks like it.
 #[test]
 fn what_must_come_through_does() {
-    let envs = twins(|| Stand::new().each(Dimension::Icmp, limit(Dimension::Icmp, 1, 1)));
-    let mut cpu = Scratch::default();
+    let mut twins = Twins::new(|| Stand::new().each(Dimension::Icmp, limit(Dimension::Icmp, 1, 1)));
     let mut solicitation = |hops| {
         let frame = ip("2001:db8::1", SERVER_V6).hops(hops).icmp(135, 0, [0; 4]).payload(&[0; 16]);
-        verdicts(&envs, &mut cpu, &frame.build())
+        twins.judge(&frame.build())
     };
     for _ in 0..3 {
-        solicitation(64);
+        let _ = solicitation(64);
     }
     assert_eq!(solicitation(64), [Reason::LimitIcmp.into(); 2]);
     assert_eq!(solicitation(255), [Reason::NeighbourDiscovery.into(); 2]);
@@ -259,8 +240,50 @@ fn who_was_refused_is_refused_until_the_clock_is_read() {
     assert!(drops(&env, &mut cpu, 1, PORTS[1]));
     assert!(!drops(&env, &mut cpu, 1, PORTS[0]), "the service's own limit");
     assert!(!drops(&env, &mut cpu, 2, PORTS[1]), "another source");
-    env.set_now(START + 1);
+    // The same instant, but read and not reckoned.
+    env.set_late(0);
+    env.set_now(START + LATE);
     assert!(!drops(&env, &mut cpu, 1, PORTS[1]));
+}
+
+/// A change of policy holds for the very next packet.
+#[test]
+fn who_was_refused_is_held_to_the_policy_in_force() {
+    let mut twins = Twins::new(stand);
+    let frame = frame(1, PORTS[1]);
+    while twins.judge(&frame) != [Reason::LimitPackets.into(); 2] {}
+    for env in &mut twins.envs {
+        let stand = env.stand_mut();
+        stand.settings.generation += 1;
+        *stand = stand.clone().list("192.0.2.1/32", listing::ALLOW, 0);
+    }
+    assert_eq!(twins.judge(&frame), [Reason::AllowListed.into(); 2]);
+}
+
+/// Who has opened too many connections may go on with one.
+#[test]
+fn who_may_not_open_may_go_on() {
+    let few = limit(Dimension::Initial, 2, 2);
+    let mut twins = Twins::new(|| Stand::new().serve(Offer::quic(443).own(Dimension::Initial, few)));
+    let mut send = |port, datagram: &[u8]| {
+        twins.judge(&ip("192.0.2.1", SERVER).udp(port, 443).payload(datagram).build())
+    };
+    let opening = quic::initial(1, 1_200);
+    assert_eq!(send(40_000, &opening), [Reason::Ok.into(); 2]);
+    while send(40_001, &opening) != [Reason::LimitInitial.into(); 2] {}
+    assert_eq!(send(40_001, &opening), [Reason::LimitInitial.into(); 2]);
+    assert_eq!(send(40_000, &quic::short(1_200)), [Reason::Ok.into(); 2]);
+}
+
+/// Counters of services have every drop.
+#[test]
+fn drops_of_a_service_are_counted_as_its_own() {
+    let (env, mut cpu) = (HostEnv::new(stand()), Scratch::default());
+    env.set_now(START);
+    env.set_late(LATE);
+    let dropped = (0..100).filter(|_| drops(&env, &mut cpu, 1, PORTS[0])).count();
+    assert!(dropped > 80, "{dropped}");
+    assert_eq!(env.counters().service(1, Action::Drop, Reason::LimitPackets), dropped as u64);
 }
 
 /// ACKs of no connection count as SYNs of their source; those of a connection do not, and look the same.
@@ -345,11 +368,9 @@ fn counts_stop_at_their_highest() {
     assert_eq!(counts(&env, Table::Sources, 1), Some(full));
 }
 
-/// How many packets were dropped, and how many of them the slot of their one source has.
-fn dropped(kernel: &Kernel) -> (u64, u64) {
-    let all = kernel.tallies(0).unwrap()(Action::Drop, Reason::LimitPackets).packets;
-    let slot = kernel.tables().slots(Table::Sources).next().map_or(0, |slot| slot.words[SLOT_COUNTS]);
-    (all, slot & u64::from(u32::MAX))
+/// Packets that were dropped for a reason, by the counters.
+fn dropped(kernel: &Kernel, reason: Reason) -> u64 {
+    kernel.tallies(0).unwrap()(Action::Drop, reason).packets
 }
 
 fn run(kernel: &mut Kernel, frame: &[u8], repeat: u32) -> Result<()> {
@@ -358,25 +379,43 @@ fn run(kernel: &mut Kernel, frame: &[u8], repeat: u32) -> Result<()> {
     Ok(())
 }
 
+/// Floods from one source that is dropped for a reason, where `counted` counts too: in bulk, and the rest when the clock is read.
+fn is_counted_whole(kernel: &mut Kernel, reason: Reason, counted: impl Fn(&Kernel) -> u64) {
+    pin(THIS_THREAD, 0).unwrap();
+    let frame = frame(1, PORTS[1]);
+    let mut was_lacking = false;
+    for _ in 0..20 {
+        run(kernel, &frame, 2_001).unwrap();
+        let (all, part) = (dropped(kernel, reason), counted(kernel));
+        assert!(part <= all && all - part < u64::from(BULK), "{part} of {all}");
+        was_lacking |= part < all;
+        thread::sleep(Duration::from_millis(30));
+        run(kernel, &frame, 1).unwrap();
+        assert_eq!(counted(kernel), dropped(kernel, reason));
+    }
+    assert!(was_lacking, "each drop was counted by itself");
+}
+
 #[test]
 fn a_flood_is_counted_whole_when_its_tick_is_over() {
     if !is_privileged("a_flood_is_counted_whole_when_its_tick_is_over") {
         return;
     }
-    pin(THIS_THREAD, 0).unwrap();
     let mut kernel = Kernel::load(&options()).unwrap();
     kernel.apply(&policy(&stand())).unwrap();
-    let frame = frame(1, PORTS[1]);
-    let mut was_lacking = false;
-    for _ in 0..20 {
-        run(&mut kernel, &frame, 2_001).unwrap();
-        let (all, slot) = dropped(&kernel);
-        assert!(slot <= all && all - slot < u64::from(BULK), "{slot} of {all}");
-        was_lacking |= slot < all;
-        thread::sleep(Duration::from_millis(30));
-        run(&mut kernel, &frame, 1).unwrap();
-        let (all, slot) = dropped(&kernel);
-        assert_eq!(slot, all);
+    is_counted_whole(&mut kernel, Reason::LimitPackets, |kernel| {
+        let slot = kernel.tables().slots(Table::Sources).next();
+        slot.map_or(0, |slot| slot.words[SLOT_COUNTS]) & u64::from(u32::MAX)
+    });
+}
+
+#[test]
+fn what_a_ban_drops_is_counted_whole_too() {
+    if !is_privileged("what_a_ban_drops_is_counted_whole_too") {
+        return;
     }
-    assert!(was_lacking, "each drop was counted by itself");
+    let mut kernel = Kernel::load(&options()).unwrap();
+    kernel.apply(&policy(&stand())).unwrap();
+    kernel.ban(key(1), FOREVER).unwrap();
+    is_counted_whole(&mut kernel, Reason::Banned, |kernel| kernel.ban_drops(key(1)).unwrap());
 }

@@ -49,7 +49,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     }
     if context.active.has_bans(packet.ipv6)
         && !never
-        && ban::find(context.env, packet, context.now, &mut places.source)
+        && ban::find(context.env, packet, context.now, &mut places.ban)
     {
         return drop_banned(frame, context, scratch);
     }
@@ -65,11 +65,11 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 fn drop_banned<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { clock, packet, places, drops, .. } = scratch;
     let source = ban::source(packet);
-    let now = drops.count(*clock, Ledger::Ban, &places.source, source);
+    let now = drops.count(*clock, Ledger::Ban, &places.ban, source);
     if now == 0 {
         Drops::remember(frame, context, scratch, Extent::Source, 1, Reason::Banned);
     } else {
-        ban::count(context.env, places.source.set, source, now);
+        ban::count(context.env, places.ban.set, source, now);
     }
     drop(Reason::Banned)
 }

@@ -24,7 +24,7 @@ use crate::{
     strike,
     table::{Bill, Place, drops::Drops},
     verdict::{Action, Reason, Step, Verdict, pass},
-    wire::{Network, hello::Reader, synack::SynAck},
+    wire::{Network, hello::Reader, options::Options, synack::SynAck},
 };
 
 /// What the stages find out about one packet.
@@ -56,6 +56,8 @@ pub struct Scratch {
     /// Of a SYN of which that is known: by how many bits this host scales the windows of such connections; 0: not at all, as far as
     /// is known.
     pub scale: u8,
+    /// What it offers, if a cookie is to answer it.
+    pub options: Options,
     /// The answer to it.
     pub answer: SynAck,
     /// Its connection, towards a gated service.

@@ -258,14 +258,13 @@ impl<W: Words> Bucket<W> {
         sum
     }
 
-    /// Forgives what the former owner owed. A TAT that has just moved is the newcomer's own, and stays.
+    /// Forgives what the former owner owed. A TAT that has just moved is the newcomer's own, and stays. All are written, owed or
+    /// not: the verifier would go through all combinations.
     #[inline(never)]
     fn reset(&self, now: Instant) {
         for column in 0..Dimension::COLUMNS {
             let tat = self.0.load(SLOT_TATS + column);
-            if debt(tat, now) != 0 {
-                self.0.replace(SLOT_TATS + column, tat, now);
-            }
+            self.0.replace(SLOT_TATS + column, tat, now);
         }
     }
 }

@@ -31,6 +31,7 @@ pub fn options() -> LoadOptions {
         testing: false,
         sockets: false,
         pins: None,
+        first: None,
     }
 }
 

@@ -45,29 +45,22 @@ pub const fn at(settings: &Settings, index: u32) -> &Service {
     &settings.services[index as usize & (SERVICES - 1)]
 }
 
-const _: () = assert!(abi::ADDRESSES == 8, "is_addressed");
-
 #[inline(always)]
 fn is_addressed(service: &Service, packet: &Packet) -> bool {
-    if service.address_count == 0 {
+    let count = u64::from(service.address_count);
+    if count == 0 {
         return true;
     }
-    // Written out: the verifier would go through all that follows for each turn of a loop.
-    macro_rules! is_any {
-        ($($position:literal)*) => {
-            $(
-                if $position >= service.address_count {
-                    return false;
-                }
-                let [high, low] = service.addresses[$position];
-                if (packet.destination.high ^ high) | (packet.destination.low ^ low) == 0 {
-                    return true;
-                }
-            )*
-        };
+    // All are compared, without a branch: the verifier would go through all that follows for each of them.
+    let mut is_other: u64 = 1;
+    for (position, [high, low]) in (0_u64..).zip(service.addresses) {
+        let difference = (packet.destination.high ^ high) | (packet.destination.low ^ low);
+        // The uppermost bit, for zero alone; none of those beyond the last.
+        let is_zero = difference.wrapping_sub(1) & !difference;
+        let is_one = position.wrapping_sub(count) & is_zero;
+        is_other &= !(is_one >> 63);
     }
-    is_any!(0 1 2 3 4 5 6 7);
-    false
+    is_other == 0
 }
 
 /// Whether connections must start with a ClientHello.

@@ -47,12 +47,11 @@ pub struct Options {
 impl Options {
     /// Reads the options that lie between these offsets of a frame.
     #[inline(always)]
-    pub fn read<F: Frame>(frame: &F, position: u32, end: u32) -> Self {
-        let mut options = Self { position, end, ..Self::default() };
-        if options.take_usual(frame).is_none() {
-            frame.take_steps(OPTIONS_MAX, &mut options);
+    pub fn read<F: Frame>(&mut self, frame: &F, position: u32, end: u32) {
+        *self = Self { position, end, ..Self::default() };
+        if self.take_usual(frame).is_none() {
+            frame.take_steps(OPTIONS_MAX, self);
         }
-        options
     }
 
     /// Takes at once what most SYNs have: the segment size, and behind it nothing, or what Linux sends. Nothing where there is
@@ -136,7 +135,9 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> Options {
-        Options { position: 0, end: 0, ..Options::read(&bytes, 0, bytes.len() as u32) }
+        let mut options = Options::default();
+        options.read(&bytes, 0, bytes.len() as u32);
+        Options { position: 0, end: 0, ..options }
     }
 
     #[test]

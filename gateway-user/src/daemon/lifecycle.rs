@@ -1,6 +1,6 @@
 //! How a gateway begins and ends.
 
-use std::time::Instant;
+use std::{panic::resume_unwind, path::PathBuf, thread, time::Instant};
 
 use anyhow::{Context as _, Result};
 use gateway_common::abi::{ABI_VERSION, INTERFACE_PLACES, INTERFACES, Identity};
@@ -8,7 +8,7 @@ use gateway_common::abi::{ABI_VERSION, INTERFACE_PLACES, INTERFACES, Identity};
 use crate::{
     cli::args::{Global, RunArgs},
     config::{Config, OnExit},
-    kernel::{Kernel, LoadOptions, TableSizes, pins::Pins},
+    kernel::{Groundwork, Kernel, LoadOptions, TableSizes, pins::Pins},
     live::{self, Clock, Live},
     net::{self, Interface},
     policy::{self, Rows},
@@ -22,19 +22,38 @@ use super::{
     state::{Gateway, addresses, monotonic},
 };
 
-impl Gateway {
-    /// Loads, applies the policy, and only then attaches: no packet meets a program without one.
-    pub(super) fn start(config: Config, arguments: (RunArgs, Global)) -> Result<Self> {
-        let pins = Pins::open(&arguments.0.pins)?;
+/// What is there before the program is: read while the kernel is asked for its types.
+struct Kept {
+    pins: Pins,
+    state: PathBuf,
+    live: Live,
+    bans: BanState,
+    interfaces: Vec<Interface>,
+}
+
+impl Kept {
+    fn read(config: &Config, arguments: &RunArgs) -> Result<Self> {
+        let pins = Pins::open(&arguments.pins)?;
         let state = Live::path(&config.audit.database);
         let mut live = Live::load(&state).with_context(|| {
             format!("cannot read {}; move it away to start without its timed changes", state.display())
         })?;
         live.renew();
         live.expire(live::now());
-        let bans = BanState::load(&config, &mut live)?;
-        let interfaces = interfaces(&config)?;
-        let mut kernel = Kernel::load(&LoadOptions {
+        let bans = BanState::load(config, &mut live)?;
+        Ok(Self { pins, state, live, bans, interfaces: interfaces(config)? })
+    }
+}
+
+impl Gateway {
+    /// Loads, applies the policy, and only then attaches: no packet meets a program without one.
+    pub(super) fn start(config: Config, arguments: (RunArgs, Global)) -> Result<Self> {
+        let (groundwork, kept) = thread::scope(|scope| {
+            let kept = scope.spawn(|| Kept::read(&config, &arguments.0));
+            (Groundwork::lay(), kept.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        let Kept { pins, state, live, bans, interfaces } = kept?;
+        let options = LoadOptions {
             identity: fresh_identity(),
             tables: TableSizes { sources: arguments.0.sources, ..TableSizes::default() },
             interfaces: interfaces.iter().map(|interface| interface.index).collect(),
@@ -42,10 +61,9 @@ impl Gateway {
             testing: false,
             sockets: true,
             pins: Some(pins.clone()),
-        })?;
-        if let Some(interface) = interfaces.first() {
-            kernel.begin(attach::program(interface));
-        }
+            first: interfaces.first().map(attach::program),
+        };
+        let kernel = Kernel::load_on(groundwork, &options)?;
         let rows = if kernel.resumed() { Rows(live.rows.clone()) } else { Rows::default() };
         let mut gateway = Self {
             prefixes: policy::prefixes(&config),

@@ -75,6 +75,32 @@ pub struct LoadOptions {
     pub sockets: bool,
     /// Where maps are pinned and found again.
     pub pins: Option<Pins>,
+    /// The build that is to be loaded first: a thread begins with it as soon as the maps are there, since the verifier takes longer than
+    /// all else that is to be done before the program can be attached. [`Kernel::program`] waits for it, and tells of errors.
+    pub first: Option<Program>,
+}
+
+/// What loading begins with, whatever the options: what the kernel says of itself.
+pub struct Groundwork {
+    loader: EbpfLoader<'static>,
+    fields: Result<SocketFields, String>,
+}
+
+impl Groundwork {
+    /// Reads the kernel's types, on two CPUs.
+    #[must_use]
+    pub fn lay() -> Self {
+        thread::scope(|scope| {
+            let fields = scope.spawn(|| {
+                aya::features();
+                SocketFields::find()
+            });
+            // aya parses all that the kernel says of its types, whether it is needed or not. Here, since the heap of the first
+            // thread grows in larger steps than that of others.
+            let loader = EbpfLoader::new();
+            Self { loader, fields: fields.join().unwrap_or_else(|panic| resume_unwind(panic)) }
+        })
+    }
 }
 
 /// The object with its programs.
@@ -123,24 +149,24 @@ impl Kernel {
     /// # Errors
     /// Without an embedded object, without rights, or when the kernel refuses.
     pub fn load(options: &LoadOptions) -> Result<Self, KernelError> {
+        Self::load_on(Groundwork::lay(), options)
+    }
+
+    /// The same where the ground is laid already.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_on(groundwork: Groundwork, options: &LoadOptions) -> Result<Self, KernelError> {
         let object = object::embedded().ok_or(KernelError::NoObject)?;
         let (identity, resumed) = resume(options)?;
-        let (loader, fields) = thread::scope(|scope| {
-            let fields = scope.spawn(|| {
-                aya::features();
-                options.sockets.then(SocketFields::find)
-            });
-            // aya parses all that the kernel says of its types, whether it is needed or not. Here, since the heap of the first
-            // thread grows in larger steps than that of others.
-            let loader = EbpfLoader::new();
-            (loader, fields.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        });
-        let (fields, sockets_missing) = match fields {
-            Some(Ok(fields)) => (fields, None),
-            Some(Err(why)) => (SocketFields::default(), Some(why)),
-            None => (SocketFields::default(), None),
+        let (fields, sockets_missing) = match groundwork.fields {
+            Ok(fields) if options.sockets => (fields, None),
+            Err(why) if options.sockets => (SocketFields::default(), Some(why)),
+            _ => (SocketFields::default(), None),
         };
-        let mut ebpf = load(loader, options, &identity, fields, object)?;
+        let constants = Constants::of(options, identity, fields);
+        let mut loader: EbpfLoader<'_> = groundwork.loader;
+        let mut ebpf = constants.give(&mut loader).load(object)?;
         let policy = PolicyMaps::take(&mut ebpf)?;
         let mut kernel = Self {
             tables: Tables::map(&ebpf, &options.tables)?,
@@ -158,12 +184,16 @@ impl Kernel {
             object: Object::Here(Box::new(ebpf)),
         };
         kernel.write_identity()?;
+        if let Some(program) = options.first {
+            kernel.begin(program);
+        }
+        // What the loader knows of the kernel's types takes a while to free: not before the verifier has begun.
+        drop(loader);
         Ok(kernel)
     }
 
-    /// Begins to load one build of the program in a thread of its own, since the verifier takes longer than all else that
-    /// is to be done before the program can be attached. [`Self::program`] waits for it, and tells of errors.
-    pub fn begin(&mut self, program: Program) {
+    /// Begins to load one build of the program in a thread of its own.
+    fn begin(&mut self, program: Program) {
         self.object = match std::mem::replace(&mut self.object, Object::Between) {
             Object::Here(mut ebpf) => Object::Away(thread::spawn(move || {
                 if let Some(Ok(xdp)) = ebpf.program_mut(program.name()).map(<&mut Xdp>::try_from) {
@@ -280,67 +310,74 @@ fn resume(options: &LoadOptions) -> Result<(Identity, bool), KernelError> {
     Ok((options.identity, false))
 }
 
-/// Gives the object its constants, sizes and pins, and has its maps made.
-fn load(
-    loader: EbpfLoader<'_>,
-    options: &LoadOptions,
-    identity: &Identity,
+/// What an object is given when it is loaded: values of its constants, sizes of its maps, and where these are pinned.
+struct Constants {
+    identity: Identity,
+    tick: Instant,
+    rows: [u8; INTERFACE_PLACES as usize],
+    debug_log: u32,
+    testing: u32,
     fields: SocketFields,
-    object: &[u8],
-) -> Result<Ebpf, KernelError> {
-    let flags = [u32::from(options.debug_log), u32::from(options.testing)];
-    let rows = interface_rows(&options.interfaces);
-    let tick = tick();
-    let tables = &options.tables;
-    let sets = [
-        Table::Sources,
-        Table::ServiceSources,
-        Table::Neighbours,
-        Table::Connections,
-        Table::Hellos,
-        Table::Tuples,
-        Table::Clients,
-    ]
-    .map(|table| tables.sets(table));
-    let paths: Vec<(&str, PathBuf)> = options
-        .pins
-        .iter()
-        .flat_map(|pins| pinned(tables).into_iter().map(|(name, _)| (name, pins.map(name))))
-        .collect();
-    // For as long as what it names.
-    let mut loader: EbpfLoader<'_> = loader;
-    loader
-        .override_global("KEY_0", &identity.key[0], true)
-        .override_global("KEY_1", &identity.key[1], true)
-        .override_global("EPOCH", &identity.epoch, true)
-        .override_global("TICK", &tick, true)
-        .override_global("SETS_SOURCES", &sets[0], true)
-        .override_global("SETS_SERVICE_SOURCES", &sets[1], true)
-        .override_global("SETS_NEIGHBOURS", &sets[2], true)
-        .override_global("SETS_CONNECTIONS", &sets[3], true)
-        .override_global("SETS_HELLOS", &sets[4], true)
-        .override_global("SETS_TUPLES", &sets[5], true)
-        .override_global("SETS_CLIENTS", &sets[6], true)
-        .override_global("INTERFACE_ROWS", &rows, true)
-        .override_global("DEBUG_LOG", &flags[0], true)
-        .override_global("TESTING", &flags[1], true)
-        .override_global("TCP_SOCK_RCV_NXT", &fields.rcv_nxt, true)
-        .override_global("TCP_SOCK_BYTES_RECEIVED", &fields.bytes_received, true)
-        .override_global("TCP_REQUEST_SOCK_RCV_ISN", &fields.rcv_isn, true)
-        .override_global("TCP_SOCK_RCV_WSCALE", &fields.rcv_wscale, true)
-        .override_global("TCP_SOCK_RCV_WSCALE_SHIFT", &fields.rcv_wscale_shift, true)
-        .map_max_entries("sources", sets[0])
-        .map_max_entries("service_sources", sets[1] * SERVICE_REGIONS as u32)
-        .map_max_entries("neighbours", sets[2])
-        .map_max_entries("connections", sets[3])
-        .map_max_entries("hellos", sets[4])
-        .map_max_entries("tuples", sets[5])
-        .map_max_entries("clients", sets[6]);
-    for (name, path) in &paths {
-        loader.map_pin_path(name, path.as_path());
+    /// Tables whose size is told, with the program's name for it.
+    sets: [(&'static str, Table, u32); 7],
+    pins: Vec<(&'static str, PathBuf)>,
+}
+
+impl Constants {
+    fn of(options: &LoadOptions, identity: Identity, fields: SocketFields) -> Self {
+        let tables = &options.tables;
+        let sets = [
+            ("SETS_SOURCES", Table::Sources),
+            ("SETS_SERVICE_SOURCES", Table::ServiceSources),
+            ("SETS_NEIGHBOURS", Table::Neighbours),
+            ("SETS_CONNECTIONS", Table::Connections),
+            ("SETS_HELLOS", Table::Hellos),
+            ("SETS_TUPLES", Table::Tuples),
+            ("SETS_CLIENTS", Table::Clients),
+        ]
+        .map(|(name, table)| (name, table, tables.sets(table)));
+        debug_assert!(sets.iter().all(|(_, _, sets)| sets.is_power_of_two()) && WAYS > 0);
+        let pins = options.pins.iter();
+        let pins = pins.flat_map(|pins| pinned(tables).into_iter().map(|(name, _)| (name, pins.map(name))));
+        Self {
+            identity,
+            tick: tick(),
+            rows: interface_rows(&options.interfaces),
+            debug_log: options.debug_log.into(),
+            testing: options.testing.into(),
+            fields,
+            sets,
+            pins: pins.collect(),
+        }
     }
-    debug_assert!(sets.iter().all(|sets| sets.is_power_of_two()) && WAYS > 0);
-    Ok(loader.load(object)?)
+
+    /// Gives all of it to a loader.
+    fn give<'loader, 'constants>(
+        &'constants self,
+        loader: &'loader mut EbpfLoader<'constants>,
+    ) -> &'loader mut EbpfLoader<'constants> {
+        let Self { identity, fields, .. } = self;
+        for (name, table, sets) in &self.sets {
+            let regions = if *table == Table::ServiceSources { SERVICE_REGIONS as u32 } else { 1 };
+            loader.override_global(name, sets, true).map_max_entries(table.name(), sets * regions);
+        }
+        for (name, path) in &self.pins {
+            loader.map_pin_path(name, path.as_path());
+        }
+        loader
+            .override_global("KEY_0", &identity.key[0], true)
+            .override_global("KEY_1", &identity.key[1], true)
+            .override_global("EPOCH", &identity.epoch, true)
+            .override_global("TICK", &self.tick, true)
+            .override_global("INTERFACE_ROWS", &self.rows, true)
+            .override_global("DEBUG_LOG", &self.debug_log, true)
+            .override_global("TESTING", &self.testing, true)
+            .override_global("TCP_SOCK_RCV_NXT", &fields.rcv_nxt, true)
+            .override_global("TCP_SOCK_BYTES_RECEIVED", &fields.bytes_received, true)
+            .override_global("TCP_REQUEST_SOCK_RCV_ISN", &fields.rcv_isn, true)
+            .override_global("TCP_SOCK_RCV_WSCALE", &fields.rcv_wscale, true)
+            .override_global("TCP_SOCK_RCV_WSCALE_SHIFT", &fields.rcv_wscale_shift, true)
+    }
 }
 
 /// The counter row of every interface, by its index.

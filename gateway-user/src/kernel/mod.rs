@@ -20,7 +20,7 @@ mod testing;
 mod value;
 
 pub use error::KernelError;
-pub use load::{Kernel, LoadOptions, Program};
+pub use load::{Groundwork, Kernel, LoadOptions, Program};
 pub use log::VerdictLog;
 pub use object::embedded;
 pub use policy::{Family, PolicySet, Prefixes};

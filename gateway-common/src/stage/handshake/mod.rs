@@ -32,7 +32,6 @@ use crate::{
     verdict::{Reason, Step, drop},
     wire::{
         eth,
-        options::Options,
         synack::{NO_SCALE, Terms},
     },
 };
@@ -273,7 +272,7 @@ pub fn socket<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
 #[inline(always)]
 pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     scratch.handshake.share = Share { near: 0, ..Share::default() };
-    let Scratch { packet, network, scale, answer, .. } = scratch;
+    let Scratch { packet, network, scale, options, .. } = scratch;
     let Some(cookie) = context.env.syn_cookie(packet, network.transport) else {
         return Step::Continue(());
     };
@@ -286,9 +285,13 @@ pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
         sack: is_told(policy::SACK),
         scale: if *scale == 0 { NO_SCALE } else { *scale },
     };
-    let options = Options::read(frame, network.transport + 20, packet.payload);
-    answer.write(packet, &options, &terms);
+    options.read(frame, network.transport + 20, packet.payload);
+    context.env.read_again(scratch);
+    let Scratch { packet, options, answer, .. } = scratch;
+    answer.write(packet, options, &terms);
+    context.env.read_again(scratch);
     replace(frame, context, scratch);
+    context.env.read_again(scratch);
     if !context.env.reply(at, &scratch.answer) {
         return Step::Continue(());
     }

@@ -27,7 +27,9 @@ fn syn(ipv6: bool) -> Packet {
 
 fn offer() -> Options {
     let bytes: &[u8] = &[2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 1, 2, 0, 0, 0, 0, 1, 3, 3, 9];
-    Options::read(&bytes, 0, bytes.len() as u32)
+    let mut options = Options::default();
+    options.read(&bytes, 0, bytes.len() as u32);
+    options
 }
 
 fn answer(ipv6: bool, options: &Options, terms: Terms) -> SynAck {

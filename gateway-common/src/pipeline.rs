@@ -162,6 +162,8 @@ pub enum Stage {
     Reflection,
     /// [`quic::check`].
     Quic,
+    /// [`quic::keep`].
+    Keep,
     /// [`budgets::charge_total`].
     Total,
     /// [`budgets::reserve`].
@@ -206,6 +208,7 @@ impl Stage {
             Self::Answer => handshake::answer(frame, context, scratch),
             Self::Reflection => reflection::check(frame, context, scratch),
             Self::Quic => quic::check(frame, context, scratch),
+            Self::Keep => quic::keep(context, scratch),
             Self::Total => budgets::charge_total(frame, context, scratch),
             Self::Reserve => budgets::reserve(context, scratch),
             Self::SeekNeighbours => budgets::seek(context, scratch, Table::Neighbours),
@@ -316,7 +319,9 @@ fn admit<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Sc
         }
     }
     gated?;
-    quic::passed(context, scratch);
+    if quic::is_to_keep(context, scratch) {
+        context.env.apart(Stage::Keep, frame, context, scratch)?;
+    }
     Step::Continue(())
 }
 

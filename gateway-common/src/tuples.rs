@@ -47,6 +47,20 @@ impl Tuple {
         units_since(self.seen as u64, units(now) as u64, u32::MAX as u64) as u32
     }
 
+    /// Whether it goes on for the first time. `goes_on`: the datagram at hand is more than an Initial.
+    #[inline(always)]
+    const fn has_gone_on(self, goes_on: bool, now: Instant) -> bool {
+        self.is_known && goes_on && !self.is_established && self.age(now) > 0
+    }
+
+    /// Whether a datagram that has passed tells something new of it.
+    #[inline(always)]
+    pub const fn is_worth_keeping(self, goes_on: bool, now: Instant) -> bool {
+        !self.is_known
+            || self.has_gone_on(goes_on, now)
+            || (self.is_established && self.age(now) >= TOUCH_AFTER)
+    }
+
     /// How gladly its entry is given up for a newcomer; 0: not at all.
     #[inline(always)]
     const fn rank(self, now: Instant) -> u64 {
@@ -78,16 +92,13 @@ pub fn find<E: Env>(env: &E, identity: u64) -> Tuple {
     Tuple::default()
 }
 
-/// Writes down that a datagram of the tuple has passed. `goes_on`: it is more than an Initial. Where all entries of its set are
-/// in use by others that are established, the tuple stays unknown; that is counted.
+/// Writes down that a datagram of the tuple has passed, where that [`Tuple::is_worth_keeping`]. Where all entries of its set are in
+/// use by others that are established, the tuple stays unknown; that is counted.
 #[inline(always)]
 pub fn keep<E: Env>(env: &E, identity: u64, known: Tuple, goes_on: bool, now: Instant, memory: &mut Choice) {
-    let is_new = known.is_known && goes_on && !known.is_established && known.age(now) > 0;
-    if known.is_known && !is_new && (known.age(now) < TOUCH_AFTER || !known.is_established) {
-        return;
-    }
     let Some(set) = set(env, identity) else { return };
-    let established = if known.is_established || is_new { ESTABLISHED } else { 0 };
+    let is_established = known.is_established || known.has_gone_on(goes_on, now);
+    let established = if is_established { ESTABLISHED } else { 0 };
     let mut choice = Choice::above(0);
     for way in 0..LINK_WAYS {
         let owner = set.load(way * LINK_WORDS);

@@ -68,6 +68,7 @@ apart! {
     Answer answer answer_frags
     Reflection reflection reflection_frags
     Quic quic quic_frags
+    Keep keep keep_frags
     Total total total_frags
     Reserve reserve reserve_frags
     SeekNeighbours seek_neighbours seek_neighbours_frags

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use gateway_common::abi::{SLOT_COUNTS, SLOT_KEY, SLOT_WORDS, listing};
 use gateway_common::env::{Receiver, Table, Words as _};
 use gateway_common::packet::flags;
+use gateway_common::pipeline::{self, Scratch};
 use gateway_common::rate::{Dimension, SECOND};
 use gateway_common::verdict::{Action, Reason};
 use gateway_tests::builder::{Frame, hello, ip, quic};
 use gateway_tests::cases::{Draft as _, Offer, SERVER, SERVER_V6, START, limit};
 use gateway_tests::twins::{LATE, Twins};
-use gateway_user::host::{Stand, Tables};
+use gateway_user::host::{Sets, Stand, Tables};
 use proptest::prelude::*;
 
 /// The tables of buckets.
@@ -31,6 +32,7 @@ fn stand() -> Stand {
             .list("192.0.2.3/32", listing::ALLOW, 0)
             .local(SERVER);
     stand
+        .serve(Offer::udp(5_353).own(Dimension::Udp, few(Dimension::Udp, 25)))
         .serve(Offer::udp(53).own(Dimension::Udp, few(Dimension::Udp, 25)))
         .serve(Offer::tls(443).total(Dimension::Syn, few(Dimension::Syn, 60)))
         .serve(Offer::quic(4_433).total(Dimension::Initial, few(Dimension::Initial, 60)))
@@ -65,10 +67,11 @@ fn packet(source: usize, what: usize) -> Frame {
         12 => packet.udp(40_000, 4_433).payload(&quic::initial(1, 1_200)),
         13 => packet.udp(40_000, 4_433).payload(&quic::short(1_200)),
         14 => packet.udp(40_002, 4_433).payload(&quic::short(1_200)),
+        15 => packet.udp(40_000, 5_353).payload(b"a question of 18 b"),
         _ => packet.udp(40_000, 54).vlan(7).payload(b"a question of 18 b"),
     }
 }
-const PACKETS: usize = 16;
+const PACKETS: usize = 17;
 
 /// Packets alike, between two of which bits of one change; then the time that goes by, and whether the clock is late.
 #[derive(Clone, Debug)]
@@ -194,4 +197,40 @@ fn who_follows_is_held_to_the_policy_in_force() {
         *stand = stand.clone().list("192.0.2.1/32", listing::BLOCK, 0);
     }
     assert_eq!(twins.judge(&question), [Reason::BlockListed.into(); 2]);
+}
+
+/// Neighbour discovery comes through as such, after what looks like it but came from afar.
+#[test]
+fn what_must_come_through_follows_nobody() {
+    let mut twins = Twins::new(Stand::new);
+    let mut solicitation = |hops| {
+        let frame = ip("2001:db8::1", SERVER_V6).hops(hops).icmp(135, 0, [0; 4]).payload(&[0; 16]);
+        twins.judge(&frame.build())
+    };
+    for _ in 0..RUN {
+        assert_eq!(solicitation(64), [Reason::Ok.into(); 2]);
+    }
+    assert_eq!(solicitation(255), [Reason::NeighbourDiscovery.into(); 2]);
+}
+
+/// Who takes the slot over takes nothing with it that is not yet counted.
+#[test]
+fn who_takes_the_slot_over_takes_no_packets_with_it() {
+    let mut twins = Twins::new(|| {
+        let mut stand = Stand::new().each(Dimension::Udp, limit(Dimension::Udp, 1_000, 1_000));
+        stand.sets = Sets { sources: 1, ..Sets::default() };
+        stand
+    });
+    let from = |last: usize| ip(&format!("192.0.2.{last}"), SERVER).udp(40_000, 54).payload(&[0; 18]).build();
+    for _ in 0..100 {
+        let _ = twins.judge(&from(1));
+    }
+    // On another CPU, when the first owes nothing any more.
+    twins.set_clocks(START + SECOND, 0);
+    let [env, _] = &twins.envs;
+    for newcomer in 10..14 {
+        let _ = pipeline::handle(&from(newcomer).as_slice(), &env, &mut Scratch::default());
+    }
+    let _ = twins.judge(&from(10));
+    assert_eq!(counted(&twins), 5);
 }

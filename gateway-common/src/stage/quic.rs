@@ -58,11 +58,17 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     Step::Continue(())
 }
 
-/// Writes down that the datagram has passed.
+/// Whether it is to be written down that the datagram has passed.
 #[inline(always)]
-pub fn passed<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) {
+pub const fn is_to_keep<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> bool {
     let Datagram { identity, known, goes_on } = scratch.datagram;
-    if identity != 0 {
-        tuples::keep(context.env, identity, known, goes_on, context.now, &mut scratch.choice);
-    }
+    identity != 0 && known.is_worth_keeping(goes_on, context.now)
+}
+
+/// Writes it down.
+#[inline(always)]
+pub fn keep<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Datagram { identity, known, goes_on } = scratch.datagram;
+    tuples::keep(context.env, identity, known, goes_on, context.now, &mut scratch.choice);
+    Step::Continue(())
 }

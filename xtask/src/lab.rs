@@ -8,7 +8,7 @@ use crate::command::{as_root, find, run, workspace};
 use crate::setup::apt_install;
 
 /// Programs of the lab, and the Debian packages that they come in.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("nginx", "nginx"),
     ("curl", "curl"),
     ("openssl", "openssl"),
@@ -16,6 +16,7 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
     ("iptables", "iptables"),
+    ("xdp-filter", "xdp-tools"),
     ("promtool", "prometheus"),
     ("python3", "python3"),
     ("gnutls-cli", "gnutls-bin"),

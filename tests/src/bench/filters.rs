@@ -1,10 +1,13 @@
 //! Filters that stand in a flood's way, all with the same limit for each source.
 
+use std::process::Command;
+
 use anyhow::{Context as _, Result};
+use gateway_common::abi::listing;
 use gateway_common::rate::Dimension;
 use gateway_tests::cases::{Draft as _, Offer, limit};
 use gateway_tests::kernel::apply;
-use gateway_tests::lab::{Attached, Lab, Program};
+use gateway_tests::lab::{Attached, FLOOD_V4, Lab, Program};
 use gateway_user::host::Stand;
 use gateway_user::kernel::attach::{Attachment, Driver};
 use gateway_user::kernel::{Kernel, Program as Build, TableSizes};
@@ -39,6 +42,10 @@ pub(crate) enum Filter {
     Nftables,
     /// iptables' hashlimit in the raw table.
     Hashlimit,
+    /// The gateway with one source on its block list.
+    Blocked,
+    /// xdp-filter with the same source on its list; it has no limits.
+    XdpFilter,
 }
 
 impl Filter {
@@ -52,6 +59,8 @@ impl Filter {
             Self::Textbook => "XDP token bucket in LRU_HASH (textbook)",
             Self::Nftables => "nftables netdev ingress, dynamic set",
             Self::Hashlimit => "iptables raw hashlimit",
+            Self::Blocked => "gateway, the source on a block list",
+            Self::XdpFilter => "xdp-filter, the source on its list",
         }
     }
 
@@ -61,6 +70,10 @@ impl Filter {
             Self::Drop => Standing::Lab(lab.attach(Program::Drop)?),
             Self::Textbook => Standing::Lab(lab.attach(Program::Textbook { rate: RATE, burst: RATE })?),
             Self::Gateway | Self::Wide => self.gateway(lab)?,
+            Self::Blocked => {
+                Standing::gateway(lab, &Stand::new().list(&format!("{FLOOD_V4}/32"), listing::BLOCK, 0))?
+            }
+            Self::XdpFilter => Standing::XdpFilter(XdpFilter::load(lab)?),
             // The generator hands frames over to interfaces with an XDP program alone.
             Self::Pass | Self::Nftables | Self::Hashlimit => Standing::Lab(lab.attach(Program::Pass)?),
         };
@@ -98,6 +111,36 @@ impl Filter {
 pub(crate) enum Standing {
     Lab(Attached),
     Gateway(Box<Kernel>, Attachment),
+    XdpFilter(XdpFilter),
+}
+
+/// xdp-filter (Debian's xdp-tools) on the server's interface for attackers.
+pub(crate) struct XdpFilter {
+    namespace: String,
+    interface: String,
+}
+
+impl XdpFilter {
+    fn load(lab: &Lab) -> Result<Self> {
+        let interface = lab.attack_side();
+        let source = FLOOD_V4.to_string();
+        lab.server.run("xdp-filter", &["load", interface, "--mode", "native", "--features", "ipv4"])?;
+        let loaded = Self { namespace: lab.server.name().to_owned(), interface: interface.to_owned() };
+        lab.server.run("xdp-filter", &["ip", &source, "--mode", "src"])?;
+        Ok(loaded)
+    }
+}
+
+impl Drop for XdpFilter {
+    fn drop(&mut self) {
+        // Its list is pinned, and would be there for the next.
+        let network = format!("--net=/run/netns/{}", self.namespace);
+        let unload =
+            Command::new("nsenter").args([&network, "xdp-filter", "unload", &self.interface]).output();
+        if let Err(error) = unload {
+            eprintln!("xdp-filter stays: {error}");
+        }
+    }
 }
 
 impl Standing {

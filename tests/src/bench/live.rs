@@ -62,6 +62,10 @@ pub(crate) fn filters(rounds: usize) -> Result<Value> {
     ];
     let mut rows = Vec::new();
     for from in SOURCES {
+        // Those that know a list, where there is one source to list.
+        let listed = [Filter::Blocked, Filter::XdpFilter];
+        let all: Vec<Filter> =
+            all.into_iter().chain(listed.into_iter().filter(|_| from == From::One)).collect();
         let samples = interleaved(&all, from, rounds)?;
         rows.extend(all.iter().zip(samples).map(|(filter, samples)| row(*filter, from, &samples)));
     }

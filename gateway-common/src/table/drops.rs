@@ -11,7 +11,7 @@
 
 use core::mem;
 
-use super::{Bucket, Place, find_in};
+use super::{Bucket, Place, place::find_in};
 use crate::{
     abi::Settings,
     ban,

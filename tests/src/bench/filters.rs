@@ -45,7 +45,7 @@ pub(crate) enum Filter {
     /// The gateway with one source on its block list.
     Blocked,
     /// xdp-filter with the same source on its list; it has no limits.
-    XdpFilter,
+    XdpTools,
 }
 
 impl Filter {
@@ -60,7 +60,7 @@ impl Filter {
             Self::Nftables => "nftables netdev ingress, dynamic set",
             Self::Hashlimit => "iptables raw hashlimit",
             Self::Blocked => "gateway, the source on a block list",
-            Self::XdpFilter => "xdp-filter, the source on its list",
+            Self::XdpTools => "xdp-filter, the source on its list",
         }
     }
 
@@ -73,7 +73,7 @@ impl Filter {
             Self::Blocked => {
                 Standing::gateway(lab, &Stand::new().list(&format!("{FLOOD_V4}/32"), listing::BLOCK, 0))?
             }
-            Self::XdpFilter => Standing::XdpFilter(XdpFilter::load(lab)?),
+            Self::XdpTools => Standing::XdpFilter(XdpFilter::load(lab)?),
             // The generator hands frames over to interfaces with an XDP program alone.
             Self::Pass | Self::Nftables | Self::Hashlimit => Standing::Lab(lab.attach(Program::Pass)?),
         };

@@ -63,7 +63,7 @@ pub(crate) fn filters(rounds: usize) -> Result<Value> {
     let mut rows = Vec::new();
     for from in SOURCES {
         // Those that know a list, where there is one source to list.
-        let listed = [Filter::Blocked, Filter::XdpFilter];
+        let listed = [Filter::Blocked, Filter::XdpTools];
         let all: Vec<Filter> =
             all.into_iter().chain(listed.into_iter().filter(|_| from == From::One)).collect();
         let samples = interleaved(&all, from, rounds)?;

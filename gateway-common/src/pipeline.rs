@@ -68,7 +68,7 @@ pub struct Scratch {
     pub reader: Reader,
     /// Whose place in a table it takes.
     pub choice: Choice,
-    /// Drops that are to be added to a source's slot: of packets before it, too.
+    /// Drops that are to be added to a source's slot or its ban: of packets before it, too.
     pub drops: Drops,
     /// What packets like it may follow.
     pub sequel: Sequel,
@@ -240,8 +240,8 @@ pub struct Context<'a, E> {
     pub now: Instant,
 }
 
-/// Judges a frame, counts it, and says what becomes of it under the mode in force. Of `scratch` only
-/// [`Scratch::drops`] matter before.
+/// Judges a frame, counts it, and says what becomes of it under the mode in force. `scratch` is as the last frame of the same CPU left
+/// it; one that is new is as good, and forgets what was not counted yet.
 #[inline(always)]
 pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Verdict {
     let active = env.active();

@@ -20,12 +20,12 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sequel {
     image: Image,
-    /// By which reading; default: nobody follows.
+    /// By which reading.
     clock: Reading,
-    /// By which policy: [`Settings::generation`].
+    /// By which policy: [`Settings::generation`]; 0: nobody follows.
     policy: u64,
     service: u32,
-    /// The lower half of a source address, and how many packets have come from there without another between.
+    /// The lower half of a source address, and how many packets from there have passed without another's between.
     source: u64,
     run: u32,
     /// Whether the packet at hand follows: 1 or 0.
@@ -34,8 +34,10 @@ pub struct Sequel {
     count: u32,
 }
 
-/// So many make a run, of which the next is worth to be told from others.
+/// So many make a run, of which the next is worth to be told from others. If that cannot be, it is tried again when so many more
+/// have come.
 const RUN: u32 = 4;
+const AGAIN: u32 = 64;
 
 impl Sequel {
     /// Whether a frame follows its like. If not, nobody follows what came before it.
@@ -47,8 +49,8 @@ impl Sequel {
             | settings.generation ^ sequel.policy;
         if other != 0 || sequel.image.difference(frame, length) != 0 {
             // One that other packets have ended begins anew.
-            sequel.run &= 0_u32.wrapping_sub(u32::from(sequel.clock.late == 0));
-            (sequel.clock.late, sequel.is_on) = (0, 0);
+            sequel.run &= 0_u32.wrapping_sub(u32::from(sequel.policy == 0));
+            (sequel.policy, sequel.is_on) = (0, 0);
             return false;
         }
         role.service = sequel.service;
@@ -85,14 +87,14 @@ impl Sequel {
     #[inline(always)]
     pub fn passed<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) {
         let Scratch { clock, packet, sequel, .. } = scratch;
-        if clock.late == 0 || *clock == sequel.clock {
+        if clock.late == 0 {
             return;
         }
         if packet.source.low != sequel.source {
             (sequel.source, sequel.run) = (packet.source.low, 0);
         }
         sequel.run += 1;
-        if sequel.run == RUN {
+        if sequel.run % AGAIN == RUN {
             let _ = context.env.apart(Stage::Lead, frame, context, scratch);
         }
     }

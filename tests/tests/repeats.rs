@@ -1,13 +1,15 @@
 //! Frames like one that was dropped are dropped, and nothing else is: a CPU that knows what it dropped judges as one that forgets it
 //! after every packet.
 
-use gateway_common::abi::listing;
+use gateway_common::abi::{SLOT_TATS, listing};
+use gateway_common::env::{Table, Words as _};
 use gateway_common::packet::flags;
 use gateway_common::rate::Dimension;
+use gateway_common::table::drops::BULK;
 use gateway_common::verdict::Reason;
 use gateway_tests::builder::{ip, quic};
-use gateway_tests::cases::{Draft as _, Offer, SERVER, SERVER_V6, limit};
-use gateway_tests::twins::Twins;
+use gateway_tests::cases::{Draft as _, Offer, SERVER, SERVER_V6, START, limit};
+use gateway_tests::twins::{LATE, Twins};
 use gateway_user::host::Stand;
 use proptest::prelude::*;
 
@@ -163,4 +165,28 @@ fn who_may_not_open_may_go_on() {
     while send(40_001, &opening) != [Reason::LimitInitial.into(); 2] {}
     assert_eq!(send(40_001, &opening), [Reason::LimitInitial.into(); 2]);
     assert_eq!(send(40_000, &quic::short(1_200)), [Reason::Ok.into(); 2]);
+}
+
+/// Whom another took the count over from is judged when the clock is read.
+#[test]
+fn who_was_refused_is_judged_once_the_clock_is_read() {
+    let mut twins = Twins::new(|| Stand::new().each(Dimension::Packets, limit(Dimension::Packets, 10, 10)));
+    let syn = Kind::Syn.frame("192.0.2.1", SERVER, PORTS[1], 20);
+    let ack = Kind::Ack.frame("198.51.100.2", SERVER, PORTS[1], 20);
+    twins.set_clocks(START, 0);
+    while twins.judge(&ack) != [Reason::LimitPackets.into(); 2] {}
+    while twins.judge(&syn) != [Reason::LimitPackets.into(); 2] {}
+    twins.set_clocks(START, LATE);
+    for _ in 0..BULK {
+        assert_eq!(twins.judge(&syn), [Reason::LimitPackets.into(); 2]);
+    }
+    assert_eq!(twins.judge(&ack), [Reason::LimitPackets.into(); 2]);
+    for env in &twins.envs {
+        for slot in env.tables().slots(Table::Sources) {
+            (SLOT_TATS..SLOT_TATS + Dimension::COLUMNS).for_each(|word| slot.store(word, 0));
+        }
+    }
+    // The same instant, but read and not reckoned.
+    twins.set_clocks(START + LATE, 0);
+    assert_eq!(twins.judge(&syn), [Reason::Ok.into(); 2]);
 }

@@ -234,3 +234,16 @@ fn who_takes_the_slot_over_takes_no_packets_with_it() {
     let _ = twins.judge(&from(10));
     assert_eq!(counted(&twins), 5);
 }
+
+/// A reading that is not late is another, be it of the same instant.
+#[test]
+fn nobody_follows_once_the_clock_is_read() {
+    let mut twins = Twins::new(stand);
+    let (question, trusted) = (packet(0, 2).build(), packet(2, 2).build());
+    for _ in 0..RUN {
+        let _ = twins.judge(&question);
+    }
+    twins.set_clocks(START + LATE, 0);
+    assert_eq!(twins.judge(&trusted), [Reason::AllowListed.into(); 2]);
+    assert_eq!(twins.judge(&question), [Reason::Ok.into(); 2]);
+}

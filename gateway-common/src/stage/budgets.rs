@@ -168,7 +168,7 @@ impl Whose {
             Self::Source => (Ledger::Source, Table::Sources),
         };
         let Scratch { clock, places, drops, .. } = scratch;
-        let now = drops.count(*clock, ledger, places.of(table), bucket.key());
+        let now = drops.count(*clock, ledger, places.of(table), places.of(table).key());
         bucket.count_drops(now);
         (now == 0).then_some(1)
     }

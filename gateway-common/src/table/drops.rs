@@ -80,7 +80,9 @@ impl Drops {
                 return 1;
             }
             (self.key, self.set, self.ledger) = (key, place.set, ledger);
-            self.last.clock.late = 0;
+            if self.last.weight != 0 {
+                (self.last.policy, self.last.clock.late) = (0, 0);
+            }
         }
         self.count += 1;
         if self.count < BULK { 0 } else { mem::take(&mut self.count) }

@@ -35,6 +35,15 @@ impl Twins {
         }
     }
 
+    /// Puts another policy into force, made of the one that is.
+    pub fn change(&mut self, change: impl Fn(Stand) -> Stand) {
+        for env in &mut self.envs {
+            let stand = env.stand_mut();
+            stand.settings.generation += 1;
+            *stand = change(stand.clone());
+        }
+    }
+
     /// What the one says of a frame, and the other.
     pub fn judge(&mut self, frame: &[u8]) -> [Verdict; 2] {
         let Self { envs: [env, other], cpu } = self;

@@ -144,11 +144,7 @@ fn who_was_refused_is_held_to_the_policy_in_force() {
     let mut twins = Twins::new(|| Stand::new().each(Dimension::Packets, limit(Dimension::Packets, 10, 10)));
     let frame = Kind::Datagram.frame("192.0.2.1", SERVER, PORTS[1], 20);
     while twins.judge(&frame) != [Reason::LimitPackets.into(); 2] {}
-    for env in &mut twins.envs {
-        let stand = env.stand_mut();
-        stand.settings.generation += 1;
-        *stand = stand.clone().list("192.0.2.1/32", listing::ALLOW, 0);
-    }
+    twins.change(|stand| stand.list("192.0.2.1/32", listing::ALLOW, 0));
     assert_eq!(twins.judge(&frame), [Reason::AllowListed.into(); 2]);
 }
 

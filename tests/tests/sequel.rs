@@ -191,11 +191,7 @@ fn who_follows_is_held_to_the_policy_in_force() {
     for _ in 0..RUN {
         assert_eq!(twins.judge(&question).map(|verdict| verdict.action), [Action::Pass; 2]);
     }
-    for env in &mut twins.envs {
-        let stand = env.stand_mut();
-        stand.settings.generation += 1;
-        *stand = stand.clone().list("192.0.2.1/32", listing::BLOCK, 0);
-    }
+    twins.change(|stand| stand.list("192.0.2.1/32", listing::BLOCK, 0));
     assert_eq!(twins.judge(&question), [Reason::BlockListed.into(); 2]);
 }
 

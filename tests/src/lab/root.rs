@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::object::object_path;
 
 /// Programs that a lab starts.
-const PROGRAMS: [&str; 9] =
-    ["ip", "ethtool", "nginx", "curl", "openssl", "nft", "chrt", "python3", "gnutls-cli"];
+const PROGRAMS: [&str; 6] =
+    ["ip", "ethtool", "nginx", "curl", "openssl", "chrt"];
 
 /// Waits until no other test of this process has a lab: floods take the machine's CPUs.
 pub fn alone() -> MutexGuard<'static, ()> {

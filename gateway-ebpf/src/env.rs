@@ -165,7 +165,7 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
             maps::PREFIXES_V6.get(active.slot())?.get(&key).copied()
         } else {
             let first = active.slot() * CHUNKS as u32;
-            prefixes::find(packet.source.as_v4(), |chunk| maps::PREFIXES_V4.get_value(first + chunk, &0))
+            prefixes::find(packet.source.as_v4(), |chunk| maps::PREFIXES_V4.get(first + chunk)?.get(&0_u32))
         }
     }
 

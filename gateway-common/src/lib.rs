@@ -23,7 +23,6 @@ pub mod packet;
 pub mod pipeline;
 pub mod prefixes;
 pub mod rate;
-pub mod sequel;
 pub mod stage;
 pub mod strike;
 pub mod table;

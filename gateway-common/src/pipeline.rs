@@ -19,7 +19,6 @@ use crate::{
     frame::Frame,
     packet::Packet,
     rate::{Instant, Reading},
-    sequel::Sequel,
     stage::{budgets, essential, handshake, hello, lists, parse, quic, reflection, sanity, service, tls},
     strike,
     table::{Bill, Place, drops::Drops},
@@ -70,8 +69,6 @@ pub struct Scratch {
     pub choice: Choice,
     /// Drops that are to be added to a source's slot or its ban: of packets before it, too.
     pub drops: Drops,
-    /// What packets like it may follow.
-    pub sequel: Sequel,
 }
 
 /// What the gate knows of a packet's connection.
@@ -148,10 +145,6 @@ pub enum Stage {
     Settle,
     /// [`Drops::learn`].
     Learn,
-    /// [`Sequel::lead`].
-    Lead,
-    /// [`budgets::count_followers`].
-    Followers,
     /// [`handshake::check`].
     Handshake,
     /// [`handshake::ask`].
@@ -201,8 +194,6 @@ impl Stage {
         match self {
             Self::Settle => scratch.drops.settle(context),
             Self::Learn => Drops::learn(frame, context, scratch),
-            Self::Lead => Sequel::lead(frame, context, scratch),
-            Self::Followers => budgets::count_followers(context, scratch),
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
@@ -287,19 +278,11 @@ fn walk<F: Frame, E: Env>(frame: &F, length: u32, context: &Context<'_, E>, scra
         let _ = context.env.apart(Stage::Settle, frame, context, scratch);
     }
     Drops::repeat(frame, length, context.settings, scratch)?;
-    if !Sequel::follows(frame, length, context.settings, scratch) {
-        if scratch.sequel.is_due() {
-            let _ = context.env.apart(Stage::Followers, frame, context, scratch);
-        }
-        recognise(frame, context, scratch)?;
-    }
+    recognise(frame, context, scratch)?;
     context.env.read_again(scratch);
     let charged = budgets::charge(frame, context, scratch);
     handshake::explain(charged, scratch)?;
-    if !scratch.sequel.is_on() {
-        admit(frame, context, scratch)?;
-        Sequel::passed(frame, context, scratch);
-    }
+    admit(frame, context, scratch)?;
     if scratch.role.trusted { pass(Reason::AllowListed) } else { Step::Continue(()) }
 }
 

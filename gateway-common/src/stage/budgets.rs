@@ -239,22 +239,9 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     Whose::Neighbourhood.charge(context, scratch)?;
     Whose::Service.charge(context, scratch)?;
     if scratch.handshake.share.near != 0
-        && !scratch.sequel.counts()
         && let Some(bucket) = Whose::Source.bucket(context, scratch)
     {
-        bucket.count_packets(1, scratch.bill.bytes);
-    }
-    Step::Continue(())
-}
-
-/// Counts packets like the last, which nobody has counted yet. If the source has no slot any more, they are forgotten.
-#[inline(always)]
-pub fn count_followers<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let count = scratch.sequel.take();
-    if let Some(bucket) = Whose::Source.bucket(context, scratch)
-        && bucket.key() == scratch.places.source.key()
-    {
-        bucket.count_packets(count, scratch.bill.bytes);
+        bucket.count_packet(scratch.bill.bytes);
     }
     Step::Continue(())
 }

@@ -14,6 +14,7 @@ pub mod ban;
 pub mod choice;
 pub mod clients;
 pub mod connection;
+pub mod drop_cache;
 pub mod env;
 pub mod frame;
 pub mod hash;

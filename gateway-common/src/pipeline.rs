@@ -15,13 +15,14 @@ use crate::{
     choice::Choice,
     clients,
     connection::{self, Link},
+    drop_cache::DropCache,
     env::{Asked, Env, Table},
     frame::Frame,
     packet::Packet,
     rate::{Instant, Reading},
     stage::{budgets, essential, handshake, hello, lists, parse, quic, reflection, sanity, service, tls},
     strike,
-    table::{Bill, Place, drops::Drops},
+    table::{Bill, Place, drops::DropCounter},
     verdict::{Action, Reason, Step, Verdict, pass},
     wire::{Network, hello::Reader, options::Options, synack::SynAck},
 };
@@ -68,7 +69,9 @@ pub struct Scratch {
     /// Whose place in a table it takes.
     pub choice: Choice,
     /// Drops that are to be added to a source's slot or its ban: of packets before it, too.
-    pub drops: Drops,
+    pub drop_counter: DropCounter,
+    /// A frame whose like are dropped unparsed.
+    pub drop_cache: DropCache,
 }
 
 /// What the gate knows of a packet's connection.
@@ -141,9 +144,9 @@ pub struct Role {
 /// The stages that the kernel's verifier checks apart from the others, each once: see [`Env::apart`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// [`Drops::settle`].
+    /// [`DropCounter::settle`].
     Settle,
-    /// [`Drops::learn`].
+    /// [`DropCache::learn`].
     Learn,
     /// [`handshake::check`].
     Handshake,
@@ -192,8 +195,8 @@ impl Stage {
     #[inline(always)]
     pub fn run<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         match self {
-            Self::Settle => scratch.drops.settle(context),
-            Self::Learn => Drops::learn(frame, context, scratch),
+            Self::Settle => scratch.drop_counter.settle(context),
+            Self::Learn => DropCache::learn(frame, context, scratch),
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
@@ -274,10 +277,10 @@ fn decide<F: Frame, E: Env>(
 
 #[inline(always)]
 fn walk<F: Frame, E: Env>(frame: &F, length: u32, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    if scratch.drops.are_due(scratch.clock) {
+    if scratch.drop_counter.is_due(scratch.clock) {
         let _ = context.env.apart(Stage::Settle, frame, context, scratch);
     }
-    Drops::repeat(frame, length, context.settings, scratch)?;
+    DropCache::repeat(frame, length, context.settings, scratch)?;
     recognise(frame, context, scratch)?;
     context.env.read_again(scratch);
     let charged = budgets::charge(frame, context, scratch);

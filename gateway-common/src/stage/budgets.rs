@@ -9,16 +9,14 @@ use core::ops::ControlFlow;
 use crate::{
     abi::{ALL, CLASSES, Class, Limits, SERVICE_REGIONS, STRANGERS},
     clients,
+    drop_cache::DropCache,
     env::{Env, Table, Words},
     frame::Frame,
     image::Extent,
     packet::Packet,
     pipeline::{Context, Scratch, Stage},
     stage::service,
-    table::{
-        self, Bill, Bucket, BucketOf, Mask,
-        drops::{Drops, Ledger},
-    },
+    table::{self, Bill, Bucket, BucketOf, Mask, drops::Ledger},
     verdict::{Reason, Scope, Step, drop},
 };
 
@@ -134,7 +132,7 @@ impl Whose {
             if let Some(weight) = is_held
                 && is_of_kind
             {
-                Drops::remember(frame, context, scratch, Extent::Kind, weight, reason);
+                DropCache::remember(frame, context, scratch, Extent::Kind, weight, reason);
             }
         }
         answer
@@ -167,8 +165,9 @@ impl Whose {
             Self::SourceOfService => (Ledger::SourceOfService, Table::ServiceSources),
             Self::Source => (Ledger::Source, Table::Sources),
         };
-        let Scratch { clock, places, drops, .. } = scratch;
-        let now = drops.count(*clock, ledger, places.of(table), places.of(table).key());
+        let Scratch { clock, places, drop_counter, drop_cache, .. } = scratch;
+        let place = places.of(table);
+        let now = drop_counter.count(drop_cache, *clock, ledger, place, place.key());
         bucket.count_drops(now);
         (now == 0).then_some(1)
     }

@@ -10,7 +10,7 @@ use gateway_common::stage::budgets::KEY_V4;
 use gateway_common::verdict::Reason;
 use gateway_tests::builder::{Frame, hello, ip};
 use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, START, limit};
-use gateway_tests::kernel::Judge;
+use gateway_tests::kernel::{Judge, apply};
 use gateway_tests::lab::is_privileged;
 use gateway_user::bans::table::source_of;
 use gateway_user::host::{HostEnv, Stand};
@@ -89,7 +89,7 @@ fn changes_of_others_leave_counts_alone() {
     let mut judge = Judge::new(stand.sets, stand.key).unwrap();
     judge.lay(&stand).unwrap();
     let _ = judge.judge(&datagram("203.0.113.7"), START).unwrap();
-    judge.lay(&stand.clone().live("198.51.100.0/24", 0, FOREVER)).unwrap();
+    apply(judge.kernel(), &stand.clone().live("198.51.100.0/24", 0, FOREVER)).unwrap();
     let _ = judge.judge(&datagram("203.0.113.8"), START).unwrap();
     let drops = |judge: &mut Judge| judge.kernel().live_drops("203.0.113.0/24".parse().unwrap());
     assert_eq!(drops(&mut judge), Some(2));

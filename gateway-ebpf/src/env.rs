@@ -243,9 +243,12 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     #[inline(always)]
     fn links(&self, table: Table, index: u32) -> Option<Self::Links> {
         let map = match table {
+            Table::Connections => &maps::CONNECTIONS,
             Table::Tuples => &maps::TUPLES,
             Table::Clients => &maps::CLIENTS,
-            _ => &maps::CONNECTIONS,
+            Table::Sources | Table::ServiceSources | Table::Neighbours | Table::Totals | Table::Hellos => {
+                return None;
+            }
         };
         at(map, index).and_then(MapWords::new)
     }

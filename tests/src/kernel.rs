@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use anyhow::{Context as _, Result, ensure};
 use gateway_common::abi::{ABI_VERSION, Identity, LINK_WAYS, WAYS};
+use gateway_common::env::Said as _;
 use gateway_common::hash::Key;
 use gateway_common::rate::Instant;
 use gateway_common::verdict::{Action, Reason, Verdict};
@@ -57,13 +58,20 @@ impl Judge {
         Ok(Self { kernel, runner, sets, key })
     }
 
-    /// Lays a stand down before empty tables.
+    /// Lays a stand down before empty tables, its bans and live entries with no drops yet.
     ///
     /// # Errors
     /// When the stand is of another shape or key, or a map cannot be written.
     pub fn lay(&mut self, stand: &Stand) -> Result<()> {
         ensure!((self.sets, self.key) == (stand.sets, stand.key), "tables of another shape or key");
         self.kernel.clear_tables()?;
+        self.kernel.set_live(&Prefixes::default())?;
+        for source in self.kernel.banned() {
+            self.kernel.unban(source)?;
+        }
+        for &(source, until) in &stand.bans {
+            self.kernel.ban(source, until)?;
+        }
         apply(&mut self.kernel, stand)
     }
 
@@ -102,13 +110,16 @@ impl Judge {
 /// When a map cannot be written.
 pub fn apply(kernel: &mut Kernel, stand: &Stand) -> Result<()> {
     kernel.apply(&policy(stand))?;
-    Ok(kernel.set_live(&prefixes(&stand.live))?)
+    Ok(kernel.set_live(&prefixes(&stand.live, |live| live.read()))?)
 }
 
 /// A stand's policy as the kernel takes it.
 #[must_use]
 pub fn policy(stand: &Stand) -> PolicySet {
-    PolicySet { settings: stand.settings.clone(), prefixes: prefixes(&stand.listings).into() }
+    PolicySet {
+        settings: stand.settings.clone(),
+        prefixes: prefixes(&stand.listings, |listing| *listing).into(),
+    }
 }
 
 /// What the program returns for an action (enum xdp_action in the kernel's include/uapi/linux/bpf.h).
@@ -133,9 +144,9 @@ fn sizes(sets: Sets) -> TableSizes {
     }
 }
 
-fn prefixes<V: Copy>(set: &host::Prefixes<V>) -> Prefixes<V> {
+fn prefixes<V, W>(set: &host::Prefixes<V>, read: impl Fn(&V) -> W) -> Prefixes<W> {
     let mut prefixes = Prefixes::default();
-    for (prefix, &value) in set.iter() {
+    for (prefix, value) in set.iter().map(|(prefix, value)| (prefix, read(value))) {
         match prefix {
             IpNet::V4(net) => prefixes.v4.push((net.addr().octets(), net.prefix_len(), value)),
             IpNet::V6(net) => prefixes.v6.push((net.addr().octets(), net.prefix_len(), value)),

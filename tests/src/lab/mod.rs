@@ -58,7 +58,7 @@ pub use prefix_memory::PrefixMemory;
 pub(crate) use process::run_first;
 pub use process::{Process, THIS_THREAD, pin};
 pub use program_clock::ProgramClock;
-pub use root::{alone, is_privileged, missing};
+pub use root::{alone, missing, require_lab};
 pub use sockets::Sockets;
 pub use sources::Sources;
 pub use template::Template;

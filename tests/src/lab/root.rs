@@ -1,4 +1,4 @@
-//! Tests that need root: skipped by name where they cannot run, failing where they must.
+//! What tests that need root, or programs of the lab, need.
 
 use std::env;
 use std::path::Path;
@@ -34,15 +34,12 @@ pub fn missing() -> Option<String> {
     None
 }
 
-/// Whether the test may go on; says why when it may not.
+/// Has a test fail where its lab cannot come up. Such a test says `#[ignore]`, so only who asks for it comes here.
 ///
 /// # Panics
-/// Where `GATEWAY_ROOT_TESTS` or `CI` is set and something is missing: nothing may be skipped there.
-#[must_use]
-pub fn is_privileged(test: &str) -> bool {
-    let Some(what) = missing() else { return true };
-    let must = ["GATEWAY_ROOT_TESTS", "CI"].iter().any(|name| env::var_os(name).is_some());
-    assert!(!must, "{test} must run here, and needs {what}");
-    eprintln!("skipped {test}: it needs {what}");
-    false
+/// Where something is missing.
+pub fn require_lab() {
+    if let Some(what) = missing() {
+        panic!("this test needs {what}");
+    }
 }

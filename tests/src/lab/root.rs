@@ -7,8 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::object::object_path;
 
 /// Programs that a lab starts.
-const PROGRAMS: [&str; 6] =
-    ["ip", "ethtool", "nginx", "curl", "openssl", "chrt"];
+const PROGRAMS: [&str; 6] = ["ip", "ethtool", "nginx", "curl", "openssl", "chrt"];
 
 /// Waits until no other test of this process has a lab: floods take the machine's CPUs.
 pub fn alone() -> MutexGuard<'static, ()> {

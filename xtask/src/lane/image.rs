@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 
 use super::directory;
 use super::kernel::Kernel;
@@ -15,6 +16,10 @@ use crate::command::{cargo, find, output, workspace};
 
 /// Programs that the tests start.
 const PROGRAMS: [&str; 8] = ["ip", "ethtool", "nginx", "curl", "openssl", "nft", "chrt", "setpriv"];
+/// Tests that run in the machine; `command` has the daemon built.
+const TESTS: [&str; 5] = ["kernel", "parity", "handshake", "adversary", "command"];
+/// Programs of the project that run there.
+const BINARIES: [&str; 3] = ["gateway", "soak", "parity"];
 /// Files that those read.
 const FILES: [&str; 4] = ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/ssl/openssl.cnf"];
 /// What the kernel starts first.
@@ -58,7 +63,7 @@ impl Image {
         Ok(Self { archive, executables })
     }
 
-    /// Where the executable of this name lies, here and in the machine.
+    /// Where the executable of this name lies, here and in the machine: a test's, or `bin/NAME`.
     pub(super) fn executable(&self, name: &str) -> Result<&Path> {
         let found = self.executables.iter().find(|(known, _)| known == name);
         found.map(|(_, path)| path.as_path()).with_context(|| format!("no executable is called {name}"))
@@ -91,31 +96,25 @@ impl Image {
     }
 }
 
-/// Builds all tests and the daemon; each executable by its name.
+/// Builds tests, long runs and daemon as `cargo xtask test` does; each executable by its name.
 fn executables() -> Result<Vec<(String, PathBuf)>> {
+    let mut command = cargo();
+    command.args(["test", "--no-run", "--workspace", "--exclude", "gateway-ebpf"]);
+    for test in TESTS {
+        command.args(["--test", test]);
+    }
+    command.args(["--message-format", "json-render-diagnostics"]);
+    let out = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    ensure!(out.status.success(), "the tests do not build");
     let mut found = Vec::new();
-    for arguments in [
-        &["test", "--no-run", "--workspace", "--exclude", "gateway-ebpf"][..],
-        &["build", "--package", "gateway-user", "--package", "gateway-tests", "--bins"][..],
-    ] {
-        let mut command = cargo();
-        command.args(arguments).args(["--message-format", "json-render-diagnostics"]);
-        let out = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
-        ensure!(out.status.success(), "the tests do not build");
-        for line in String::from_utf8_lossy(&out.stdout).lines() {
-            let message: serde_json::Value = serde_json::from_str(line)?;
-            let target = &message["target"];
-            let is_test = message["profile"]["test"] == true;
-            let is_bin = target["kind"][0] == "bin" && !is_test;
-            let (Some(name), Some(path)) = (target["name"].as_str(), message["executable"].as_str()) else {
-                continue;
-            };
-            if (target["kind"][0] == "test" && is_test) || is_bin {
-                let name = if is_bin { format!("bin/{name}") } else { name.to_owned() };
-                if !found.iter().any(|(known, _)| *known == name) {
-                    found.push((name, path.into()));
-                }
-            }
+    for line in String::from_utf8_lossy(&out.stdout).lines() {
+        let message: Value = serde_json::from_str(line)?;
+        let name = message["target"]["name"].as_str().unwrap_or_default();
+        let Some(path) = message["executable"].as_str() else { continue };
+        match message["target"]["kind"][0].as_str() {
+            Some("test") => found.push((name.to_owned(), path.into())),
+            Some("bin") if BINARIES.contains(&name) => found.push((format!("bin/{name}"), path.into())),
+            _ => {}
         }
     }
     Ok(found)

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::directory;
 use super::image::Image;
 use super::kernel::Kernel;
 use super::plan::{Plan, Step};
-use super::directory;
 
 /// How long the machine may take to start, on a busy host too.
 const START: Duration = Duration::from_secs(180);
@@ -37,8 +37,8 @@ pub(super) fn run(kernel: &Kernel, image: &Image, plan: &Plan) -> Result<Outcome
     let mut command = Command::new("qemu-system-x86_64");
     command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-nographic", "-no-reboot", "-nodefaults"]);
     command.args(["-serial", "stdio", "-smp", &plan.cpus.to_string(), "-m", &plan.memory.to_string()]);
-    command.args(["-append", &format!("console=ttyS0 panic=-1 quiet {}", plan.kernel_options)]);
-    command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(initrd).args(&plan.devices);
+    command.args(["-append", "console=ttyS0 panic=-1 quiet"]);
+    command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(initrd).args(Plan::devices());
     let mut machine = Machine(
         command
             .stdin(Stdio::null())
@@ -47,7 +47,7 @@ pub(super) fn run(kernel: &Kernel, image: &Image, plan: &Plan) -> Result<Outcome
             .spawn()
             .context("cannot start qemu")?,
     );
-    let log = directory()?.join(format!("{}{}.log", kernel.release, plan.name));
+    let log = directory()?.join(format!("{}.log", kernel.release));
     println!("  its serial line goes to {}", log.display());
     let mut log = File::create(log)?;
     let serial = machine.0.stdout.take().context("qemu without a serial line")?;
@@ -161,8 +161,8 @@ impl<'a> Reader<'a> {
     }
 
     fn outcome(&self) -> Outcome {
-        let names = self.steps.iter().map(|step| &step.name);
-        let failed = names.filter(|name| !self.passed.contains(name)).cloned().collect();
+        let names = self.steps.iter().map(|step| step.name.to_owned());
+        let failed = names.filter(|name| !self.passed.contains(name)).collect();
         Outcome { passed: self.passed.len(), failed }
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn run(choice: Choice, length: Length, only: &[String]) -> Result<()>
     for &version in choice.kernels() {
         let outcome = Kernel::get(version).and_then(|kernel| {
             println!("Linux {version}: {}", kernel.release);
-            machine::run(&kernel, &image, &plan::of(version, length, only))
+            machine::run(&kernel, &image, &plan::of(length, only))
         });
         match outcome {
             Ok(Outcome { passed, failed }) => {

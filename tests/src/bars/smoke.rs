@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use super::{GATED, Scale, servers};
 use crate::lab::{
@@ -40,8 +41,10 @@ pub fn smoke(_: &Scale) -> Result<()> {
     gateway.write_config(&config(&file.display().to_string()))?;
     fs::write(&file, list(false))?;
     gateway.run()?;
-    let status = gateway.done(&["status", "--json"])?;
-    ensure!(status.contains(&format!("\"driver\":\"{}\"", driver())), "it runs otherwise: {status}");
+    let status: Value = serde_json::from_str(&gateway.done(&["status", "--json"])?)?;
+    let drivers: Vec<_> =
+        status["interfaces"].as_array().into_iter().flatten().map(|row| &row["driver"]).collect();
+    ensure!(drivers == [driver(); 2], "it is attached as {drivers:?}, not {}", driver());
     requests(&lab, &nginx)?;
     let answered = gateway.metrics()?.packets(lab.client_side(), "tx", "syn_cookie");
     ensure!(answered > u64::from(REQUESTS), "cookies answered {answered} SYNs");
@@ -132,7 +135,9 @@ fn limits(lab: &Lab) -> Result<()> {
         send(&lab.client, client, server, 6 * BURST)?;
         let passed = arrived(&counted)?;
         let most = BURST + (began.elapsed().as_secs_f64() * RATE as f64) as u64 + 1;
-        ensure!((BURST..=most).contains(&passed), "{passed} of {} passed, not {BURST} to {most}", 6 * BURST);
+        // A reading of the clock that is late withholds a fraction of a packet.
+        let least = BURST - 1;
+        ensure!((least..=most).contains(&passed), "{passed} of {} passed, not {least} to {most}", 6 * BURST);
     }
     println!("smoke: limits hold");
     Ok(())
@@ -163,7 +168,7 @@ fn send(namespace: &Namespace, from: IpAddr, to: IpAddr, count: u64) -> Result<(
 
 /// Datagrams that have come, once no more do.
 fn arrived(socket: &UdpSocket) -> Result<u64> {
-    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    socket.set_read_timeout(Some(Duration::from_millis(500)))?;
     let mut count = 0;
     while socket.recv(&mut [0; 16]).is_ok() {
         count += 1;

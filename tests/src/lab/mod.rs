@@ -43,8 +43,8 @@ use anyhow::{Context as _, Result};
 
 pub use behind::{BEHIND_V4, BEHIND_V6, Behind};
 pub use by_hand::{Answer, ByHand, Wire};
-use cable::cables;
 pub use cable::driver;
+use cable::{Cable, cables};
 pub use client::{Https, Outcome, TlsVersion};
 pub use counters::{Counters, Interface, Meter};
 pub use flood::{Flood, FloodReport, Flooding, Pace};

@@ -22,6 +22,8 @@ for module in /lane/modules/*.ko; do
     insmod "$module" || echo "@@ module $module"
 done
 ip link set lo up
+# The firmware has left the cursor in a line.
+echo
 echo "@@ up $(uname -r) $(cut -d' ' -f1 /proc/uptime)"
 
 # step NAME SECONDS COMMAND...: runs a step of the plan.

@@ -32,7 +32,7 @@ pub(super) struct Outcome {
 ///
 /// # Errors
 /// When it does not start.
-pub(super) fn run(kernel: &Kernel, image: &Image, plan: &Plan) -> Result<Outcome> {
+pub(super) fn run(version: &str, kernel: &Kernel, image: &Image, plan: &Plan) -> Result<Outcome> {
     let initrd = image.with(kernel, &plan.script(image)?)?;
     let mut command = Command::new("qemu-system-x86_64");
     command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-nographic", "-no-reboot", "-nodefaults"]);
@@ -43,12 +43,12 @@ pub(super) fn run(kernel: &Kernel, image: &Image, plan: &Plan) -> Result<Outcome
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::null())
             .spawn()
             .context("cannot start qemu")?,
     );
     let log = directory()?.join(format!("{}.log", kernel.release));
-    println!("  its serial line goes to {}", log.display());
+    println!("{version}: {}; its serial line goes to {}", kernel.release, log.display());
     let mut log = File::create(log)?;
     let serial = machine.0.stdout.take().context("qemu without a serial line")?;
     let (sender, lines) = channel();
@@ -61,7 +61,7 @@ pub(super) fn run(kernel: &Kernel, image: &Image, plan: &Plan) -> Result<Outcome
             }
         }
     });
-    let mut reader = Reader::new(&plan.steps);
+    let mut reader = Reader::new(version, &plan.steps);
     let mut until = Instant::now() + START;
     loop {
         match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -72,11 +72,11 @@ pub(super) fn run(kernel: &Kernel, image: &Image, plan: &Plan) -> Result<Outcome
             },
             Err(_) if !reader.is_up => bail!("the machine did not start:\n{}", reader.tail()),
             Err(RecvTimeoutError::Timeout) => {
-                println!("  the machine is silent: it is ended");
+                println!("{version}: the machine is silent: it is ended");
                 return Ok(reader.outcome());
             }
             Err(RecvTimeoutError::Disconnected) => {
-                println!("  the machine has ended too early:\n{}", reader.tail());
+                println!("{version}: the machine has ended too early:\n{}", reader.tail());
                 return Ok(reader.outcome());
             }
         }
@@ -104,6 +104,7 @@ enum Said {
 
 /// Reads the serial line.
 struct Reader<'a> {
+    version: &'a str,
     steps: &'a [Step],
     /// The last lines.
     tail: VecDeque<String>,
@@ -113,8 +114,15 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(steps: &'a [Step]) -> Self {
-        Self { steps, tail: VecDeque::new(), began: Instant::now(), is_up: false, passed: Vec::new() }
+    fn new(version: &'a str, steps: &'a [Step]) -> Self {
+        Self {
+            version,
+            steps,
+            tail: VecDeque::new(),
+            began: Instant::now(),
+            is_up: false,
+            passed: Vec::new(),
+        }
     }
 
     fn read(&mut self, line: &str) -> Said {
@@ -128,7 +136,7 @@ impl<'a> Reader<'a> {
         let (word, rest) = said.split_once(' ').unwrap_or((said, ""));
         match word {
             "up" => {
-                println!("  up after {:.1} s", self.began.elapsed().as_secs_f64());
+                println!("{}: up after {:.1} s", self.version, self.began.elapsed().as_secs_f64());
                 self.is_up = true;
             }
             "begin" => {
@@ -143,15 +151,19 @@ impl<'a> Reader<'a> {
                 let (status, name) = rest.split_once(' ').unwrap_or((rest, ""));
                 let seconds = self.began.elapsed().as_secs_f64();
                 if status == "0" {
-                    println!("  ok      {name} ({seconds:.1} s)");
+                    println!("{}: ok      {name} ({seconds:.1} s)", self.version);
                     self.passed.push(name.to_owned());
                 } else {
-                    println!("  FAILED  {name} ({seconds:.1} s, status {status}):\n{}", self.tail());
+                    println!(
+                        "{}: FAILED  {name} ({seconds:.1} s, status {status}):\n{}",
+                        self.version,
+                        self.tail()
+                    );
                 }
                 return Said::Begun(START);
             }
             "done" => return Said::Done,
-            _ => println!("  {line}"),
+            _ => println!("{}: {line}", self.version),
         }
         Said::Nothing
     }

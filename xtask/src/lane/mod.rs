@@ -15,8 +15,9 @@ mod plan;
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread::{self, ScopedJoinHandle};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 
 use crate::command::workspace;
@@ -74,11 +75,22 @@ pub(crate) fn run(choice: Choice, length: Length, only: &[String]) -> Result<()>
     ebpf::build(&toolchain)?;
     let image = Image::build()?;
     let mut bad = Vec::new();
-    for &version in choice.kernels() {
-        let outcome = Kernel::get(version).and_then(|kernel| {
-            println!("Linux {version}: {}", kernel.release);
-            machine::run(&kernel, &image, &plan::of(length, only))
-        });
+    let kernels: Vec<_> = choice.kernels().iter().map(|&version| (version, Kernel::get(version))).collect();
+    let plan = plan::of(length, only);
+    // Side by side: most of the time goes with waiting.
+    let outcomes = thread::scope(|scope| {
+        let start = |(version, kernel): (&'static str, Result<Kernel>)| {
+            let (image, plan) = (&image, &plan);
+            let run = move || machine::run(version, &kernel?, image, plan);
+            (version, scope.spawn(run))
+        };
+        let running: Vec<_> = kernels.into_iter().map(start).collect();
+        let wait = |(version, thread): (_, ScopedJoinHandle<'_, Result<Outcome>>)| {
+            (version, thread.join().unwrap_or_else(|_| Err(anyhow!("the thread that watched it panicked"))))
+        };
+        running.into_iter().map(wait).collect::<Vec<_>>()
+    });
+    for (version, outcome) in outcomes {
         match outcome {
             Ok(Outcome { passed, failed }) => {
                 println!("Linux {version}: {passed} passed, {} failed", failed.len());

@@ -14,6 +14,7 @@ mod open_files;
 mod report;
 mod sockets;
 mod state;
+pub mod trial;
 
 use std::time::Duration;
 

@@ -88,6 +88,8 @@ pub(super) struct PolicyMaps {
     pub(super) flags: u64,
     /// What both places have; nothing before the first policy.
     prefixes: Option<Arc<Prefixes<Listing>>>,
+    /// The IPv6 set of both.
+    standing_v6: Option<Trie>,
     /// A switch whose old place is not free yet.
     unsettled: Option<Unsettled>,
 }
@@ -112,6 +114,7 @@ impl PolicyMaps {
             live_v6: LiveEntries::new(take(ebpf, "live_v6")?),
             flags: 0,
             prefixes: None,
+            standing_v6: None,
             unsettled: None,
         })
     }
@@ -168,8 +171,12 @@ impl Kernel {
     pub fn settle(&mut self) -> Result<(), KernelError> {
         let maps = &mut self.policy;
         let Some(Unsettled { old, v4, v6, prefixes }) = maps.unsettled.take() else { return Ok(()) };
-        wait(maps, old ^ 1)?;
+        let new_v6 = v6.as_ref().or(maps.standing_v6.as_ref());
+        // By a change that changes nothing. The kernel would tell what stands there too, but to CAP_SYS_ADMIN alone
+        // (BPF_MAP_GET_FD_BY_ID).
+        new_v6.map_or(Ok(()), |set| maps.prefixes_v6.set(old ^ 1, set, 0)).map_err(on("PREFIXES_V6"))?;
         maps.place(old, v4.as_ref(), v6.as_ref())?;
+        maps.standing_v6 = v6.or(maps.standing_v6.take());
         maps.prefixes = Some(prefixes);
         Ok(())
     }
@@ -210,12 +217,6 @@ impl Kernel {
         maps.flags = word;
         Ok(())
     }
-}
-
-/// Waits for all packets under way, by a change that changes nothing.
-fn wait(maps: &mut PolicyMaps, slot: u32) -> Result<(), KernelError> {
-    let same = maps.prefixes_v6.get(&slot, 0)?;
-    maps.prefixes_v6.set(slot, &same, 0).map_err(on("PREFIXES_V6"))
 }
 
 /// A new set where the prefixes are not those held. Mostly they are the very same, and not looked through.

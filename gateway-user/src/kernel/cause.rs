@@ -82,9 +82,9 @@ impl Surroundings {
                 true => FILTERED.into(),
                 false => "this kernel is built without CONFIG_BPF_SYSCALL: boot a kernel of a distribution".into(),
             }),
-            Errno::EINVAL | Errno::EACCES if !verifier.is_empty() => Some(
-                "this kernel's verifier does not follow the program: docs/kernels.md names kernels that take it".into(),
-            ),
+            Errno::EINVAL | Errno::EACCES if !verifier.is_empty() => Some(self.lack().unwrap_or_else(|| {
+                "this kernel's verifier does not follow the program: docs/kernels.md names kernels that take it".into()
+            })),
             _ => None,
         }
     }
@@ -100,13 +100,8 @@ impl Surroundings {
 
     /// Who refuses, in the order in which the kernel asks.
     fn forbidden(&self) -> Option<String> {
-        let missing = self.missing_capabilities()?;
-        if !missing.is_empty() {
-            let names = missing.join(", ");
-            return Some(format!(
-                "this process lacks {names}: run it as root, or grant them (systemd: AmbientCapabilities={})",
-                missing.join(" ")
-            ));
+        if let Some(lack) = self.lack() {
+            return Some(lack);
         }
         if self.is_in_user_namespace() {
             return Some(
@@ -143,6 +138,15 @@ impl Surroundings {
                 strict.join(", ")
             )
         })
+    }
+
+    /// Which capabilities this process lacks, if any. Without `CAP_PERFMON` the verifier follows less of a program.
+    fn lack(&self) -> Option<String> {
+        let missing = self.missing_capabilities().filter(|missing| !missing.is_empty())?;
+        let (names, grant) = (missing.join(", "), missing.join(" "));
+        Some(format!(
+            "this process lacks {names}: run it as root, or grant them (systemd: AmbientCapabilities={grant})"
+        ))
     }
 
     /// Which of [`CAPABILITIES`] this process lacks; nothing where that cannot be read.

@@ -52,6 +52,9 @@ fn what_forbids_is_found_in_the_order_of_the_kernel() {
         }
         assert_eq!(host.cause(Errno::EBUSY, ""), None);
     }
+    // What the verifier says where CAP_PERFMON is lacking.
+    let cause = with(no_bpf).cause(Errno::EACCES, "R1 pointer -= pointer prohibited").unwrap();
+    assert!(cause.starts_with("this process lacks CAP_BPF: "), "{cause}");
     let all = with(|host| {
         no_bpf(host);
         host.modules = "selinux".into();

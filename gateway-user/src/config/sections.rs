@@ -107,6 +107,9 @@ fn attach<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Attach {
     if let Some(item) = section.get("set_sysctls") {
         attach.set_sysctls = reader.flag(&item).unwrap_or_default();
     }
+    if let Some(item) = section.get("btf") {
+        attach.btf = reader.parsed(&item, "\"/etc/gateway/vmlinux.btf\"", absolute_path);
+    }
     attach
 }
 

@@ -79,6 +79,9 @@ pub struct Status {
     pub config_path: String,
     /// How the TLS gate knows where a connection stands.
     pub tls_gate: TlsGate,
+    /// Whether this host's sockets are asked, and what is off where they are not.
+    #[serde(default)]
+    pub sockets: Sockets,
     /// Interfaces.
     pub interfaces: Vec<InterfaceRow>,
     /// Counters, rows of zero included.
@@ -101,6 +104,26 @@ pub struct TlsGate {
     pub asks_host: bool,
     /// This host forwards: of connections that pass through it goes by the SYN that it saw, as well as that can be.
     pub forwards: bool,
+}
+
+/// Whether the program asks this host's sockets where connections stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sockets {
+    /// It does.
+    pub asked: bool,
+    /// Why not.
+    pub why: Option<String>,
+    /// What the gateway goes without therefore.
+    pub off: Vec<Off>,
+}
+
+/// What does not work on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Off {
+    /// Its word.
+    pub feature: String,
+    /// What holds instead, a sentence without full stop.
+    pub instead: String,
 }
 
 /// How many neighbourhoods share one budget, because many of their sources were over their limits.

@@ -19,6 +19,7 @@ use super::{
     bans::BanState,
     cookies,
     escalation::Pressure,
+    sockets,
     state::{Gateway, addresses, monotonic},
 };
 
@@ -50,18 +51,18 @@ impl Gateway {
     pub(super) fn start(config: Config, arguments: (RunArgs, Global)) -> Result<Self> {
         let (groundwork, kept) = thread::scope(|scope| {
             let kept = scope.spawn(|| Kept::read(&config, &arguments.0));
-            (Groundwork::lay(), kept.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            (
+                Groundwork::lay(config.attach.btf.as_deref()),
+                kept.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            )
         });
         let Kept { pins, state, live, bans, interfaces } = kept?;
         let options = LoadOptions {
-            identity: fresh_identity(),
             tables: TableSizes { sources: arguments.0.sources, ..TableSizes::default() },
-            interfaces: interfaces.iter().map(|interface| interface.index).collect(),
             debug_log: arguments.0.debug_log,
-            testing: false,
-            sockets: true,
             pins: Some(pins.clone()),
             first: interfaces.first().map(attach::program),
+            ..load_options(&interfaces)
         };
         let kernel = Kernel::load_on(groundwork, &options)?;
         let rows = if kernel.resumed() { Rows(live.rows.clone()) } else { Rows::default() };
@@ -89,11 +90,6 @@ impl Gateway {
             saved: None,
             pins,
         };
-        if let Some(why) = gateway.kernel.sockets_missing() {
-            gateway.warnings.push(format!(
-                "the TLS gate cannot ask this host's TCP ({why}); it judges by the SYN it saw"
-            ));
-        }
         gateway.restore_bans()?;
         gateway.apply()?;
         gateway.apply_live()?;
@@ -102,6 +98,9 @@ impl Gateway {
         gateway.attach(&interfaces)?;
         for warning in &gateway.all_warnings() {
             log::warn!("{warning}");
+        }
+        for off in sockets::row(&gateway.kernel).off {
+            log::warn!("off: {}: {}", off.feature, off.instead);
         }
         Ok(gateway)
     }
@@ -183,6 +182,20 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>> {
         found.push(interface);
     }
     Ok(found)
+}
+
+/// How a program is loaded that is to judge these interfaces, but for what the command line says.
+pub(super) fn load_options(interfaces: &[Interface]) -> LoadOptions {
+    LoadOptions {
+        identity: fresh_identity(),
+        tables: TableSizes::default(),
+        interfaces: interfaces.iter().map(|interface| interface.index).collect(),
+        debug_log: false,
+        testing: false,
+        sockets: true,
+        pins: None,
+        first: None,
+    }
 }
 
 /// A secret that nobody outside knows, and the clock's origin.

@@ -12,7 +12,9 @@ mod lifecycle;
 mod lists;
 mod open_files;
 mod report;
+mod sockets;
 mod state;
+pub mod trial;
 
 use std::time::Duration;
 
@@ -71,6 +73,9 @@ fn load(args: &RunArgs, global: &Global) -> Result<Config, Report> {
     }
     if let Some(socket) = &global.socket {
         config.control.socket.clone_from(socket);
+    }
+    if let Some(btf) = &args.btf {
+        config.attach.btf = Some(btf.clone());
     }
     if let Some(driver) = args.driver {
         config.attach.driver = driver;

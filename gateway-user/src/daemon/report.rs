@@ -26,7 +26,7 @@ use crate::{
     metrics::Snapshot,
 };
 
-use super::state::Gateway;
+use super::{sockets, state::Gateway};
 
 impl Gateway {
     /// The status document.
@@ -44,6 +44,7 @@ impl Gateway {
                 asks_host: self.kernel.sockets_missing().is_none(),
                 forwards: host_forwards(),
             },
+            sockets: sockets::row(&self.kernel),
             interfaces: self.interface_rows(),
             traffic: self.traffic()?,
             services: self.service_rows()?,
@@ -64,6 +65,7 @@ impl Gateway {
             tables: self.table_rows()?,
             bans: self.bans.all.counts().map(|(origin, bans)| (origin.to_string(), bans as u64)).collect(),
             escalated: self.escalated(),
+            asks_sockets: self.kernel.sockets_missing().is_none(),
             events_lost: 0,
             reloads_ok: self.reloads_ok,
             reloads_failed: self.reloads_failed,

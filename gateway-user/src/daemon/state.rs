@@ -15,7 +15,7 @@ use crate::{
     policy::{self, Overrides, Rows},
 };
 
-use super::{attach::Attached, bans::BanState, cookies, escalation::Pressure};
+use super::{attach::Attached, bans::BanState, cookies, escalation::Pressure, sockets};
 
 /// A running gateway.
 pub(super) struct Gateway {
@@ -143,6 +143,7 @@ impl Gateway {
         [
             ("attach.interfaces", old.attach.interfaces != new.attach.interfaces),
             ("attach.driver", old.attach.driver != new.attach.driver),
+            ("attach.btf", old.attach.btf != new.attach.btf),
             ("metrics.listen", old.metrics != new.metrics),
             ("control", old.control != new.control),
         ]
@@ -230,6 +231,7 @@ impl Gateway {
     /// What the operator should know: what was found at the start, and what the host's settings keep the policy from.
     pub(super) fn all_warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.clone();
+        warnings.extend(sockets::warning(&self.kernel));
         if self.has_defaults {
             warnings.push(format!("there is no {}: the defaults hold", self.config_path()));
         }

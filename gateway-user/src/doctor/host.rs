@@ -4,28 +4,27 @@ use std::fs;
 use std::path::Path;
 
 use super::{Finding, Own};
+use crate::kernel::btf::{BtfError, NEEDS_SOCKETS, REMEDY, look};
+use crate::kernel::cause::Surroundings;
 
-/// The oldest kernel that has all that the program uses: frames of several buffers came last.
+/// From here on kernels have all that the program uses, by their documentation: frames of several buffers came last.
+/// docs/kernels.md has the rest. Whether it runs is found by trying; this explains.
 const KERNEL: (u32, u32) = (5, 18);
+/// The oldest kernel that it was tried on.
+const TRIED: &str = "6.1";
 /// Where the BPF file system belongs.
 const BPFFS: &str = "/sys/fs/bpf";
-/// The capabilities needed, and their bits (linux/capability.h).
-const CAPABILITIES: [(&str, u32); 3] = [("CAP_NET_ADMIN", 12), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
-/// Stands for `CAP_BPF` and `CAP_PERFMON` as well.
-const SYS_ADMIN: u32 = 21;
-
 /// All checks of the host.
-pub(super) fn examine(own: &Own<'_>) -> Vec<Finding> {
-    let status = read("/proc/self/status").unwrap_or_default();
+pub(super) fn examine(own: &Own<'_>, types: Option<&Path>) -> Vec<Finding> {
     let mounts = read("/proc/self/mounts").unwrap_or_default();
     let mut findings = vec![
         object(own.object),
         kernel(&read("/proc/sys/kernel/osrelease").unwrap_or_default()),
         architecture(std::env::consts::ARCH, cfg!(target_endian = "little")),
         cpus(online_cpus()),
-        btf(Path::new("/sys/kernel/btf/vmlinux").exists()),
+        btf(types, &look(types)),
         bpffs(&mounts),
-        capabilities(&status),
+        capabilities(&Surroundings::look()),
         jit(read("/proc/sys/net/core/bpf_jit_enable").as_deref()),
     ];
     findings.extend(read("/proc/sys/net/ipv4/tcp_syncookies").map(|text| syncookies(&text)));
@@ -59,14 +58,12 @@ pub(super) fn kernel(release: &str) -> Finding {
     let (major, minor) = KERNEL;
     match version(release) {
         None => Finding::warning(CHECK, format!("cannot read its version from `{release}`"))
-            .remedy(format!("make sure that it is Linux {major}.{minor} or later")),
-        Some(version) if version < KERNEL => Finding::problem(
+            .remedy(format!("make sure that it is Linux {TRIED} or later")),
+        Some(version) if version < KERNEL => Finding::warning(
             CHECK,
-            format!(
-                "Linux {release}; {major}.{minor} is needed, for XDP over frames of several buffers and bpf_xdp_load_bytes"
-            ),
+            format!("Linux {release}; what the program uses came with {major}.{minor} at the latest, unless a vendor took it over"),
         )
-        .remedy(format!("boot Linux {major}.{minor} or later")),
+        .remedy(format!("`trial` tells whether it can run here; Linux {TRIED} is the oldest that it was tried on")),
         Some(_) => Finding::ok(CHECK, format!("Linux {release}")),
     }
 }
@@ -106,12 +103,23 @@ pub(super) fn count_cpus(text: &str) -> Option<usize> {
     })
 }
 
-pub(super) fn btf(present: bool) -> Finding {
-    if present {
-        return Finding::ok("btf", "the kernel describes its types");
+/// `named`: a file that describes the kernel's types in its place.
+pub(super) fn btf(named: Option<&Path>, found: &Result<(), BtfError>) -> Finding {
+    const CHECK: &str = "btf";
+    match (found, named) {
+        (Ok(()), None) => Finding::ok(CHECK, "the kernel describes its types"),
+        (Ok(()), Some(file)) => {
+            Finding::ok(CHECK, format!("{} describes the kernel's types", file.display()))
+        }
+        // The gateway does not start with it.
+        (Err(error), Some(_)) => Finding::problem(CHECK, error.to_string()).remedy(
+            "name another with --btf or attach.btf, or none: without one the gateway does not ask sockets",
+        ),
+        (Err(error), None) => {
+            let off = NEEDS_SOCKETS.map(|(feature, instead)| format!("\n{feature}: {instead}")).concat();
+            Finding::warning(CHECK, format!("{error}: this host's sockets are not asked{off}")).remedy(REMEDY)
+        }
     }
-    Finding::warning("btf", "the kernel has no /sys/kernel/btf/vmlinux: bpftool shows less, and so do errors")
-        .remedy("boot a kernel with CONFIG_DEBUG_INFO_BTF=y, as distributions build it")
 }
 
 pub(super) fn bpffs(mounts: &str) -> Finding {
@@ -133,39 +141,33 @@ pub(super) fn bpffs(mounts: &str) -> Finding {
     }
 }
 
-pub(super) fn capabilities(status: &str) -> Finding {
+pub(super) fn capabilities(host: &Surroundings) -> Finding {
     const CHECK: &str = "capabilities";
-    let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
-    let Some(effective) = field("CapEff:").and_then(|text| u64::from_str_radix(text.trim(), 16).ok()) else {
+    let Some(missing) = host.missing_capabilities() else {
         return Finding::warning(CHECK, "cannot read them from /proc/self/status")
             .remedy("make sure that /proc is mounted");
     };
-    let has = |bit: u32| effective >> bit & 1 == 1;
-    let lacks = |(name, bit): &(&'static str, u32)| {
-        let covered = *name != "CAP_NET_ADMIN" && has(SYS_ADMIN);
-        (!has(*bit) && !covered).then_some(*name)
-    };
-    let missing: Vec<_> = CAPABILITIES.iter().filter_map(lacks).collect();
     if missing.is_empty() {
         return Finding::ok(CHECK, "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are there");
     }
-    let missing = missing.join(", ");
-    let root = field("Uid:").and_then(|ids| ids.split_ascii_whitespace().nth(1)) == Some("0");
-    if root {
-        return Finding::problem(CHECK, format!("root lacks {missing}")).remedy(format!(
+    let names = missing.join(", ");
+    if host.is_root() {
+        return Finding::warning(CHECK, format!("root lacks {names}")).remedy(format!(
             "grant them to the container or unit: AmbientCapabilities={}",
-            missing.replace(',', "")
+            missing.join(" ")
         ));
     }
-    Finding::warning(CHECK, format!("you lack {missing}; the service may have them"))
+    Finding::warning(CHECK, format!("you lack {names}; the service may have them"))
         .remedy("see what root has: `sudo gateway doctor`")
 }
 
 pub(super) fn jit(enabled: Option<&str>) -> Finding {
     const CHECK: &str = "jit";
     match enabled {
-        Some("0") => Finding::warning(CHECK, "off: programs are interpreted, which is several times slower")
-            .remedy("`sysctl -w net.core.bpf_jit_enable=1`"),
+        Some("0") => {
+            Finding::warning(CHECK, "off: the kernel refuses programs that call bpf_loop, as this one does")
+                .remedy("`sysctl -w net.core.bpf_jit_enable=1`")
+        }
         Some("2") => Finding::warning(CHECK, "on, and every program is written to the kernel's log")
             .remedy("`sysctl -w net.core.bpf_jit_enable=1`"),
         Some(_) => Finding::ok(CHECK, "on"),

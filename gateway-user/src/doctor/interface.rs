@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::host::{online_cpus, read};
 use super::{Finding, Own};
+use crate::config::Driver;
 use crate::net::{self, Features, Interface, Mode};
 
 /// The longest MTU at which a driver takes a program for frames of one buffer: a page of 4096 bytes less headroom,
@@ -18,18 +19,18 @@ const CTRL_GUEST_OFFLOADS: usize = 2;
 const GUEST_OFFLOADS: [usize; 7] = [1, 7, 8, 9, 10, 54, 55];
 
 /// All checks of an interface.
-pub(super) fn examine(name: &str, own: &Own<'_>) -> Vec<Finding> {
+pub(super) fn examine(name: &str, own: &Own<'_>, choice: Driver) -> Vec<Finding> {
     let findings = match net::interface(name) {
         Err(error) => {
             let finding = Finding::problem("interface", error.to_string());
             vec![Finding { remedy: error.help(), ..finding }]
         }
-        Ok(interface) => checks(&interface, own),
+        Ok(interface) => checks(&interface, own, choice),
     };
     findings.into_iter().map(|finding| Finding { interface: Some(name.to_owned()), ..finding }).collect()
 }
 
-fn checks(interface: &Interface, own: &Own<'_>) -> Vec<Finding> {
+fn checks(interface: &Interface, own: &Own<'_>, choice: Driver) -> Vec<Finding> {
     let name = &interface.name;
     // Names of interfaces hold no slash.
     let system = Path::new("/sys/class/net").join(name);
@@ -43,6 +44,7 @@ fn checks(interface: &Interface, own: &Own<'_>) -> Vec<Finding> {
         state(interface),
         driver(interface, features, virtio.as_deref()),
         mtu(interface, features),
+        attachment(interface, takes_native(interface, features, virtio.as_deref()), choice),
         program(interface, pinned),
     ];
     findings.extend(receive_queues(&system).map(|count| queues(name, count, online_cpus())));
@@ -101,10 +103,14 @@ fn merges_for_good(features: &str) -> bool {
     !has(&CTRL_GUEST_OFFLOADS) && GUEST_OFFLOADS.iter().any(has)
 }
 
+fn mtu_limit(interface: &Interface) -> u32 {
+    if interface.kind.as_deref() == Some("veth") { MTU_VETH } else { MTU }
+}
+
 pub(super) fn mtu(interface: &Interface, features: Option<Features>) -> Finding {
     const CHECK: &str = "mtu";
     let Interface { name, mtu, .. } = interface;
-    let limit = if interface.kind.as_deref() == Some("veth") { MTU_VETH } else { MTU };
+    let limit = mtu_limit(interface);
     match features {
         _ if *mtu <= limit => Finding::ok(CHECK, mtu.to_string()),
         Some(Features { frags: true, .. }) => {
@@ -119,6 +125,40 @@ pub(super) fn mtu(interface: &Interface, features: Option<Features>) -> Finding 
         )
         .remedy(format!("`ip link set dev {name} mtu {limit}`, or attach.driver = \"generic\"")),
     }
+}
+
+/// Whether its driver takes a native program as the interface stands, by what it says of itself; nothing where it does not.
+pub(super) fn takes_native(
+    interface: &Interface,
+    features: Option<Features>,
+    virtio: Option<&str>,
+) -> Option<bool> {
+    match features {
+        Some(Features { native: false, .. }) => Some(false),
+        _ if virtio.is_some_and(merges_for_good) => Some(false),
+        Some(Features { frags, .. }) if frags || interface.mtu <= mtu_limit(interface) => Some(true),
+        _ => None,
+    }
+}
+
+/// How the program would be attached.
+pub(super) fn attachment(interface: &Interface, takes_native: Option<bool>, choice: Driver) -> Finding {
+    const CHECK: &str = "attach";
+    const LOOKED: &str = "looked at, not tried: for a trial no program is put on an interface";
+    let how = match (choice, takes_native) {
+        (Driver::Generic, _) => "generic, as attach.driver says",
+        (_, Some(true)) => "native",
+        (Driver::Auto, Some(false)) => "generic, since the driver takes no native program",
+        (Driver::Auto, None) => "native if the driver takes the program, else generic",
+        (Driver::Native, None) => "native, as attach.driver says, if the driver takes the program",
+        (Driver::Native, Some(false)) => {
+            let found =
+                format!("attach.driver is \"native\", and the driver takes no native program; {LOOKED}");
+            return Finding::warning(CHECK, found)
+                .remedy(format!("attach.driver = \"auto\", or see `driver` of {} above", interface.name));
+        }
+    };
+    Finding::ok(CHECK, format!("{how}; {LOOKED}"))
 }
 
 /// `pinned`: whether the gateway has a link for it, if that can be seen.

@@ -1,17 +1,19 @@
-//! `gateway doctor`: what on this host helps or hinders, each with its fix.
+//! `gateway doctor`: whether the gateway can run here, and what on this host helps or hinders, each with its fix.
 //!
+//! * `trial`: loads the program on this kernel and lets it go again; what it finds decides, all else explains
 //! * `host`: kernel, memory file system of BPF, privileges, settings
 //! * `interface`: what an interface and its driver allow
 //! * `render`: findings as text
 //!
 //! Checks are functions of what was read, so that they are tested without the host that they speak of. Nothing is
-//! changed, and nothing needs privilege; what only root may see is told as such.
+//! changed, and nothing but the trial needs privilege; what only root may see or try is told as such.
 
 mod host;
 mod interface;
 mod render;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -23,7 +25,7 @@ use crate::cli::args::DoctorArgs;
 use crate::cli::error::Status;
 use crate::cli::render::Style;
 use crate::cli::{CliError, Global, print, print_json};
-use crate::config::Config;
+use crate::config::{Attach, Config};
 use crate::net;
 
 pub use render::render;
@@ -92,12 +94,35 @@ pub struct Own<'a> {
 /// The `--json` document.
 #[derive(Serialize)]
 struct Document<'a> {
+    /// Whether the gateway can run; nothing where that was not tried.
+    can_run: Option<bool>,
     findings: &'a [Finding],
 }
 
-/// Looks at the host and at these interfaces.
-pub fn examine(interfaces: &[String], own: &Own<'_>) -> Vec<Finding> {
-    let mut findings = host::examine(own);
+impl<'a> Document<'a> {
+    fn of(findings: &'a [Finding], trial: Trial) -> Self {
+        let has_problem = findings.iter().any(|finding| finding.level == Level::Problem);
+        let can_run = match trial {
+            _ if has_problem => Some(false),
+            Trial::Done => Some(true),
+            Trial::NotDone => None,
+        };
+        Self { can_run, findings }
+    }
+}
+
+/// Whether the program was loaded on this kernel to see whether that can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// It was, and findings tell what came of it.
+    Done,
+    /// It was not, and a finding tells why.
+    NotDone,
+}
+
+/// Looks at the host and at these interfaces, as they are configured.
+pub fn examine(interfaces: &[String], own: &Own<'_>, attach: &Attach) -> Vec<Finding> {
+    let mut findings = host::examine(own, attach.btf.as_deref());
     if interfaces.is_empty() {
         let found = "none is named, and none is up but the loopback";
         findings.push(
@@ -106,7 +131,7 @@ pub fn examine(interfaces: &[String], own: &Own<'_>) -> Vec<Finding> {
         );
     }
     for name in interfaces {
-        findings.extend(interface::examine(name, own));
+        findings.extend(interface::examine(name, own, attach.driver));
     }
     findings
 }
@@ -116,51 +141,53 @@ pub fn examine(interfaces: &[String], own: &Own<'_>) -> Vec<Finding> {
 /// # Errors
 /// With status 1 when there is a problem, after telling it; when the output cannot be written.
 pub fn run(args: &DoctorArgs, global: &Global, own: &Own<'_>) -> Result<(), CliError> {
-    let (configured, finding) = configuration(&global.config);
+    let (mut config, finding) = configuration(&global.config);
     let interfaces = match &args.interface {
         Some(name) => vec![name.clone()],
-        None if configured.is_empty() => those_up(),
-        None => configured,
+        None if config.attach.interfaces.is_empty() => those_up(),
+        None => config.attach.interfaces.clone(),
     };
+    config.attach.btf = args.btf.clone().or(config.attach.btf);
+    let (trial, tried) = trial::examine(&config, &interfaces, own);
     let mut findings = vec![finding];
-    findings.extend(examine(&interfaces, own));
+    findings.extend(tried);
+    findings.extend(examine(&interfaces, own, &config.attach));
+    let document = Document::of(&findings, trial);
     if args.output.json {
-        print_json(&Document { findings: &findings })?;
+        print_json(&document)?;
     } else {
-        print(&render(&findings, Style::detect()))?;
+        print(&render(&findings, document.can_run, Style::detect()))?;
     }
-    match findings.iter().any(|finding| finding.level == Level::Problem) {
-        true => Err(CliError::reported(Status::Failed)),
-        false => Ok(()),
+    match document.can_run {
+        Some(false) => Err(CliError::reported(Status::Failed)),
+        _ => Ok(()),
     }
 }
 
-/// The interfaces that the configuration names, and how the file is.
-fn configuration(path: &Path) -> (Vec<String>, Finding) {
+/// The configuration, that without a file where it is no good, and how the file is.
+fn configuration(path: &Path) -> (Config, Finding) {
     const CHECK: &str = "configuration";
     let file = path.display();
     if matches!(path.try_exists(), Ok(false)) {
         let finding = Finding::warning(CHECK, format!("there is no {file}"))
             .remedy("write it, or name another with --config; `gateway run --help` tells what goes without");
-        return (Vec::new(), finding);
+        return (Config::default(), finding);
     }
     if File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
         let finding =
             Finding::warning(CHECK, format!("{file} may not be read by you")).remedy("`sudo gateway doctor`");
-        return (Vec::new(), finding);
+        return (Config::default(), finding);
     }
     let check = format!("`gateway check {file}` shows each with its place");
     match Config::load(path) {
         Err(report) => {
             let found = format!("{file}: {} error(s)", report.errors());
-            (Vec::new(), Finding::problem(CHECK, found).remedy(check))
+            (Config::default(), Finding::problem(CHECK, found).remedy(check))
         }
-        Ok(config) if config.warnings.is_empty() => {
-            (config.attach.interfaces, Finding::ok(CHECK, format!("{file} is valid")))
-        }
+        Ok(config) if config.warnings.is_empty() => (config, Finding::ok(CHECK, format!("{file} is valid"))),
         Ok(config) => {
             let found = format!("{file} is valid, with warnings");
-            (config.attach.interfaces, Finding::warning(CHECK, found).remedy(check))
+            (config, Finding::warning(CHECK, found).remedy(check))
         }
     }
 }

@@ -6,8 +6,14 @@ use super::host::{
     architecture, bpffs, btf, capabilities, count_cpus, cpus, jit, kernel, loose, object, syncookies,
     timestamps,
 };
-use super::interface::{driver, mtu, program, queues, state, vlans};
+use super::interface::{attachment, driver, mtu, program, queues, state, takes_native, vlans};
+use super::trial::{lack, told};
 use super::*;
+use crate::config::Driver;
+use crate::daemon::{self, trial::Part};
+use crate::kernel::btf::{BtfError, NEEDS_SOCKETS};
+use crate::kernel::cause::Surroundings;
+use crate::kernel::{KernelError, Program};
 use crate::net::{Attached, Features, Interface, Mode};
 
 const NATIVE: Option<Features> = Some(Features { native: true, frags: false });
@@ -36,13 +42,13 @@ fn level(finding: &Finding) -> Level {
 }
 
 #[test]
-fn the_kernel_must_be_new_enough() {
+fn an_old_kernel_is_told_and_the_trial_decides() {
     for (release, expected) in [
         ("6.18.44-fc-v669", Level::Ok),
         ("5.18.0", Level::Ok),
         ("5.18-rc1", Level::Ok),
-        ("5.17.15", Level::Problem),
-        ("4.19.0-26-amd64", Level::Problem),
+        ("5.17.15", Level::Warning),
+        ("4.19.0-26-amd64", Level::Warning),
         ("6", Level::Warning),
         ("", Level::Warning),
         ("99999999999.1", Level::Warning),
@@ -56,7 +62,6 @@ fn machine_and_binary_are_judged() {
     assert_eq!(level(&architecture("x86_64", true)), Level::Ok);
     assert_eq!(level(&architecture("riscv64", true)), Level::Warning);
     assert_eq!(level(&architecture("s390x", false)), Level::Problem);
-    assert_eq!(level(&btf(false)), Level::Warning);
     assert_eq!(level(&object(Some(b"elf"))), Level::Ok);
     assert_eq!(level(&object(Some(b""))), Level::Problem);
     assert_eq!(level(&object(None)), Level::Problem);
@@ -88,25 +93,118 @@ fn bpffs_must_be_mounted_and_writable() {
     }
 }
 
+/// A process of this user with these capabilities.
+fn process(uid: u32, effective: u64) -> Surroundings {
+    let status =
+        format!("Name:\tgateway\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapPrm:\t0\nCapEff:\t{effective:016x}\n");
+    Surroundings { status, ..Surroundings::default() }
+}
+
 #[test]
-fn capabilities_are_read_from_status() {
-    let status = |uid: u32, effective: u64| {
-        format!("Name:\tgateway\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapPrm:\t0\nCapEff:\t{effective:016x}\n")
-    };
+fn capabilities_explain_and_keep_from_trying() {
     let (admin, perfmon, bpf, sys_admin) = (1 << 12, 1 << 38, 1 << 39, 1 << 21);
-    for (uid, effective, expected) in [
-        (0, 0x1ff_ffff_ffff, Level::Ok),
-        (1000, admin | perfmon | bpf, Level::Ok),
-        (1000, admin | sys_admin, Level::Ok),
-        (0, sys_admin, Level::Problem),
-        (0, 0xa804_25fb, Level::Problem),
-        (1000, 0, Level::Warning),
+    for (uid, effective, expected, tries) in [
+        (0, 0x1ff_ffff_ffff, Level::Ok, true),
+        (1000, admin | perfmon | bpf, Level::Ok, true),
+        (1000, admin | sys_admin, Level::Ok, true),
+        (0, sys_admin, Level::Warning, true),
+        (0, 0xa804_25fb, Level::Warning, true),
+        (1000, 0, Level::Warning, false),
     ] {
-        assert_eq!(level(&capabilities(&status(uid, effective))), expected, "{uid} {effective:x}");
+        let host = process(uid, effective);
+        assert_eq!(level(&capabilities(&host)), expected, "{uid} {effective:x}");
+        assert_eq!(lack(&host).is_none(), tries, "{uid} {effective:x}");
     }
-    let missing = capabilities(&status(0, admin | bpf));
-    assert_eq!(missing.found, "root lacks CAP_PERFMON");
-    assert_eq!(level(&capabilities("CapEff:\tnothing")), Level::Warning);
+    assert_eq!(capabilities(&process(0, admin | bpf)).found, "root lacks CAP_PERFMON");
+    let finding = lack(&process(1000, 0)).unwrap();
+    assert!(
+        finding.found.starts_with("not tried ") && finding.remedy.unwrap().contains("`sudo gateway doctor`")
+    );
+    assert_eq!(level(&capabilities(&Surroundings::default())), Level::Warning);
+}
+
+#[test]
+fn what_is_off_without_types_is_told_feature_by_feature() {
+    let missing = || BtfError::NoField { path: "f".into(), field: "tcp_sock.rcv_nxt".into() };
+    assert_eq!(level(&btf(None, &Ok(()))), Level::Ok);
+    assert_eq!(level(&btf(Some(Path::new("f")), &Ok(()))), Level::Ok);
+    assert_eq!(level(&btf(Some(Path::new("f")), &Err(missing()))), Level::Problem);
+    let finding = btf(None, &Err(missing()));
+    assert_eq!(level(&finding), Level::Warning);
+    for (feature, _) in NEEDS_SOCKETS {
+        assert!(finding.found.contains(&format!("\n{feature}: ")), "{feature}");
+    }
+}
+
+/// A trial of which these parts failed.
+fn trial(failed: Vec<(Part, anyhow::Error)>) -> daemon::trial::Trial {
+    let verified = [Program::Plain, Program::Frags]
+        .into_iter()
+        .filter(|build| !failed.iter().any(|(part, _)| *part == Part::Program(*build)))
+        .map(|build| (build, 70_000));
+    daemon::trial::Trial { verified: verified.collect(), failed, sockets_missing: None }
+}
+
+#[test]
+fn what_the_trial_found_decides() {
+    let no_map = || KernelError::NoMap("bans").into();
+    let jumbo = Interface { mtu: 9_000, ..eth0() };
+    let all_well = told(&trial(Vec::new()), &[eth0()]);
+    assert!(all_well[0].found.contains("gateway_frags (70000 instructions verified)"), "{all_well:?}");
+    for (part, interfaces, expected) in [
+        (Part::Maps, vec![eth0()], Level::Problem),
+        (Part::Policy, vec![eth0()], Level::Problem),
+        (Part::Live, vec![eth0()], Level::Problem),
+        (Part::Program(Program::Plain), vec![eth0()], Level::Problem),
+        (Part::Program(Program::Plain), vec![], Level::Problem),
+        (Part::Program(Program::Plain), vec![jumbo.clone()], Level::Warning),
+        (Part::Program(Program::Frags), vec![eth0()], Level::Warning),
+        (Part::Program(Program::Frags), vec![eth0(), jumbo], Level::Problem),
+    ] {
+        let findings = told(&trial(vec![(part, no_map())]), &interfaces);
+        assert_eq!(level(&findings[0]), expected, "{part:?} {findings:?}");
+        let is_loaded = findings.iter().any(|finding| finding.found.starts_with("loaded on this kernel"));
+        assert_eq!(is_loaded, expected != Level::Problem, "{part:?} {findings:?}");
+    }
+    // Told by the check of that file.
+    let bad_file = BtfError::NoField { path: "f".into(), field: "x".into() };
+    assert!(told(&trial(vec![(Part::Maps, KernelError::from(bad_file).into())]), &[]).is_empty());
+}
+
+#[test]
+fn can_run_is_said_after_a_trial_alone() {
+    let (well, ill) = ([Finding::ok("mtu", "1500")], [Finding::problem("bpffs", "not mounted").remedy("x")]);
+    for (findings, trial, expected) in [
+        (&well, Trial::Done, Some(true)),
+        (&well, Trial::NotDone, None),
+        (&ill, Trial::Done, Some(false)),
+        (&ill, Trial::NotDone, Some(false)),
+    ] {
+        let document = Document::of(findings, trial);
+        assert_eq!(document.can_run, expected);
+        let text = render(findings, document.can_run, Style::default());
+        assert_eq!(text.contains("the gateway can run:"), expected == Some(true), "{text}");
+    }
+}
+
+#[test]
+fn how_it_would_be_attached_is_looked_at() {
+    for (choice, native, expected) in [
+        (Driver::Auto, Some(true), "native; looked at, not tried"),
+        (Driver::Auto, Some(false), "generic, since"),
+        (Driver::Auto, None, "native if the driver takes the program, else generic; looked at, not tried"),
+        (Driver::Generic, Some(true), "generic, as attach.driver says; looked at, not tried"),
+        (Driver::Native, Some(false), "attach.driver is \"native\", and"),
+    ] {
+        let finding = attachment(&eth0(), native, choice);
+        assert!(finding.found.starts_with(expected), "{finding:?}");
+        level(&finding);
+    }
+    assert_eq!(takes_native(&eth0(), NATIVE, None), Some(true));
+    assert_eq!(takes_native(&eth0(), NATIVE, Some("1100010110111011")), Some(false));
+    assert_eq!(takes_native(&Interface { mtu: 9_000, ..eth0() }, NATIVE, None), None);
+    assert_eq!(takes_native(&Interface { mtu: 9_000, ..eth0() }, FRAGS, None), Some(true));
+    assert_eq!((takes_native(&eth0(), NONE, None), takes_native(&eth0(), None, None)), (Some(false), None));
 }
 
 #[test]
@@ -189,14 +287,17 @@ fn queues_and_vlans_are_told() {
 #[test]
 fn this_host_can_be_examined() {
     let own = Own { object: None, pins: Path::new("/nonexistent") };
-    let findings = examine(&["lo".into(), "nothere0".into()], &own);
+    let attach = Attach::default();
+    let findings = examine(&["lo".into(), "nothere0".into()], &own, &attach);
     for finding in &findings {
         level(finding);
     }
     let of = |name: &str| findings.iter().filter(|one| one.interface.as_deref() == Some(name)).count();
     assert!(of("lo") >= 4, "{findings:?}");
     assert_eq!(of("nothere0"), 1);
-    assert!(examine(&[], &own).iter().any(|one| one.check == "interface" && one.level == Level::Warning));
+    assert!(
+        examine(&[], &own, &attach).iter().any(|one| one.check == "interface" && one.level == Level::Warning)
+    );
 }
 
 #[test]
@@ -207,24 +308,26 @@ fn the_configuration_is_looked_at() {
     std::fs::write(&path, "mood = 1\n").unwrap();
     assert_eq!(level(&configuration(&path).1), Level::Problem);
     std::fs::write(&path, "[attach]\ninterfaces = [\"eth7\"]\n").unwrap();
-    let (interfaces, finding) = configuration(&path);
-    assert_eq!(interfaces, ["eth7"], "{finding:?}");
+    let (config, finding) = configuration(&path);
+    assert_eq!(config.attach.interfaces, ["eth7"], "{finding:?}");
 }
 
 #[test]
 fn findings_are_printed() {
     let remedy = Finding::problem("bpffs", "not mounted").remedy("`mount it`\u{1b}[31m");
     let eth = Finding { interface: Some("eth0".into()), ..Finding::ok("mtu", "1500") };
-    let text = render(&[remedy.clone(), eth.clone()], Style::default());
+    let text = render(&[remedy.clone(), eth.clone()], Some(false), Style::default());
     let expected = "         OF    CHECK  FOUND\n\
                     PROBLEM  host  bpffs  not mounted\n                      fix: `mount it`\u{fffd}[31m\n\
-                    ok       eth0  mtu    1500\n\n1 problem, 0 warnings.\n";
+                    ok       eth0  mtu    1500\n\n\
+                    1 problem, 0 warnings; the gateway does not run, or does not protect, like this.\n";
     assert_eq!(text, expected, "{text}");
+    let lines = Finding::problem("trial", "refused\n  R2 is outside").remedy("x");
     assert!(
-        render(std::slice::from_ref(&eth), Style::default())
-            .ends_with("\n\nNothing hinders the gateway here.\n")
+        render(&[lines], None, Style::default()).contains("refused\n                        R2 is outside\n")
     );
-    let json = serde_json::to_value(Document { findings: &[remedy, eth] }).unwrap();
+    let json = serde_json::to_value(Document::of(&[remedy, eth], Trial::Done)).unwrap();
+    assert_eq!(json["can_run"], false);
     assert_eq!(json["findings"][0]["level"], "problem");
     assert_eq!(
         json["findings"][1],

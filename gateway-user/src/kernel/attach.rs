@@ -6,7 +6,7 @@ use aya::programs::{
     xdp::XdpLink,
 };
 
-use super::{Kernel, KernelError, Program};
+use super::{Kernel, KernelError, Program, error::in_words};
 
 /// How the kernel runs the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ fn refusal(interface: &str, driver: Driver, error: ProgramError) -> KernelError 
             KernelError::Foreign { interface: interface.to_owned() }
         }
         _ if driver == Driver::Native => {
-            KernelError::Native { interface: interface.to_owned(), reason: error.to_string() }
+            KernelError::Native { interface: interface.to_owned(), reason: in_words(&error) }
         }
         _ => error.into(),
     }

@@ -3,14 +3,80 @@
 //! One pass over the kernel's BTF (Documentation/bpf/btf.rst) for a few struct members: crates that parse it build every
 //! one of its 100,000 types first, which costs more than loading and attaching together.
 
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
 /// The kernel's description of its own types.
 pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// What to do where they are not to be had.
+pub const REMEDY: &str = "boot a kernel that describes its types (CONFIG_DEBUG_INFO_BTF=y, as distributions build it), or, where it \
+                          does and only hides them, name them with --btf or attach.btf";
+
+/// What the gateway goes without where it cannot ask the host's sockets: a word for programs, and what that means.
+pub const NEEDS_SOCKETS: [(&str, &str); 6] = [
+    ("syn_cookies", "no SYN cookie answers: a service's SYN budget alone holds a flood"),
+    ("out_of_state", "packets that belong to no connection are held by limits alone"),
+    ("strikes", "no strikes are counted, so nobody is banned for them"),
+    ("reflection", "answers and ICMP errors that nobody here asked for are held by limits alone"),
+    ("known_clients", "of a service's total nothing is kept for who has connected before"),
+    (
+        "tls_gate",
+        "the TLS gate goes by the SYN that it saw, as for connections that pass through: best effort",
+    ),
+];
 
 const MAGIC: u32 = 0xeb9f;
 const HEADER: usize = 24;
 const TYPE: usize = 12;
 const MEMBER: usize = 12;
 const KIND_STRUCT: u32 = 4;
+/// No kernel's types take more: those of distributions take 5 to 10 MiB.
+const LONGEST: u64 = 256 << 20;
+
+/// Why a description of the kernel's types is no good.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// It cannot be read.
+    #[error("cannot read {}: {cause}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// It is something else.
+    #[error("{} is no BTF: {what}", path.display())]
+    NoBtf {
+        /// The file.
+        path: PathBuf,
+        /// What is there instead, and what to do.
+        what: &'static str,
+    },
+    /// It does not have what is looked for.
+    #[error("{} has no {field}; it must describe all types of this kernel, as /sys/kernel/btf/vmlinux does", path.display())]
+    NoField {
+        /// The file.
+        path: PathBuf,
+        /// Structure and member.
+        field: String,
+    },
+    /// The kernel says something else of itself.
+    #[error(
+        "{} is of another kernel: its socket fields lie elsewhere than {VMLINUX} says; leave it out, this kernel describes itself",
+        path.display()
+    )]
+    OtherKernel {
+        /// The file.
+        path: PathBuf,
+    },
+}
 
 /// Offsets in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,16 +94,32 @@ pub(super) struct SocketFields {
 }
 
 impl SocketFields {
-    /// Reads the offsets from the running kernel, or says why that cannot be.
-    pub(super) fn find() -> Result<Self, String> {
-        let bytes = std::fs::read(VMLINUX).map_err(|error| format!("cannot read {VMLINUX}: {error}"))?;
-        Self::parse(&bytes)
+    /// Reads the offsets from a file, or from the running kernel, or says why that cannot be. A file that says something else
+    /// than the kernel is refused: at a wrong offset the verifier may find a field of the same size.
+    pub(super) fn find(file: Option<&Path>) -> Result<Self, BtfError> {
+        let Some(file) = file else { return Self::read(Path::new(VMLINUX)) };
+        let fields = Self::read(file)?;
+        match Self::read(Path::new(VMLINUX)) {
+            Ok(own) if own != fields => Err(BtfError::OtherKernel { path: file.to_owned() }),
+            _ => Ok(fields),
+        }
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let btf = Btf::new(bytes).ok_or_else(|| format!("{VMLINUX} is no BTF of this byte order"))?;
+    fn read(path: &Path) -> Result<Self, BtfError> {
+        let unreadable = |cause| BtfError::Unreadable { path: path.to_owned(), cause };
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(LONGEST).read_to_end(&mut bytes).map_err(unreadable)?;
+        Self::parse(path, &bytes)
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, BtfError> {
+        let btf =
+            Btf::new(bytes).ok_or_else(|| BtfError::NoBtf { path: path.to_owned(), what: what(bytes) })?;
         let bits = |structure: &str, field: &str| {
-            btf.bits(structure, field).ok_or_else(|| format!("this kernel's BTF has no {structure}.{field}"))
+            let missing =
+                || BtfError::NoField { path: path.to_owned(), field: format!("{structure}.{field}") };
+            btf.bits(structure, field).ok_or_else(missing)
         };
         let offset = |structure: &str, field: &str| bits(structure, field).map(|bits| bits / 8);
         let scale = bits("tcp_sock", "rx_opt")? + bits("tcp_options_received", "rcv_wscale")?;
@@ -48,6 +130,32 @@ impl SocketFields {
             rcv_wscale: scale / 8,
             rcv_wscale_shift: scale % 8,
         })
+    }
+}
+
+/// Whether a description of the kernel's types is there and good.
+///
+/// # Errors
+/// Why not.
+pub fn look(file: Option<&Path>) -> Result<(), BtfError> {
+    SocketFields::find(file).map(drop)
+}
+
+/// What a file is that is no BTF, and what to do.
+fn what(bytes: &[u8]) -> &'static str {
+    match bytes {
+        [] => "it is empty",
+        [0x7f, b'E', b'L', b'F', ..] => {
+            "it is an ELF file; take its types out with `llvm-objcopy --dump-section .BTF=FILE vmlinux /dev/null`"
+        }
+        [0x1f, 0x8b, ..] | [0xfd, b'7', b'z', b'X', b'Z', ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            "it is compressed; unpack it first, as with `tar -xf`"
+        }
+        [first, second, ..] if u16::from_ne_bytes([*second, *first]) == MAGIC as u16 => {
+            "it is of a machine of the other byte order"
+        }
+        [first, second, ..] if u16::from_ne_bytes([*first, *second]) == MAGIC as u16 => "it is cut short",
+        _ => "it does not begin as one; `bpftool btf dump file FILE` shows what is one",
     }
 }
 

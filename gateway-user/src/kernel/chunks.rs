@@ -20,6 +20,7 @@ use gateway_common::{
 
 use super::{
     KernelError,
+    error::on,
     value::{Value, update_batch},
 };
 use crate::prefixes::flat;
@@ -74,7 +75,10 @@ impl ChunkPlaces {
         }
         // A kernel that takes no batches here. Packets notice nothing of it, but it waits for each slot.
         let mut places: ArrayOfMaps<&mut MapData, ChunkMap> = (&mut self.slots).try_into()?;
-        slots.iter().zip(maps).try_for_each(|(&slot, map)| Ok(places.set(slot, map, 0)?))
+        slots
+            .iter()
+            .zip(maps)
+            .try_for_each(|(&slot, map)| places.set(slot, map, 0).map_err(on("PREFIXES_V4")))
     }
 }
 
@@ -84,7 +88,7 @@ fn descriptor<M: InnerMap>(map: &M) -> BorrowedFd<'_> {
 }
 
 fn chunk_map(chunk: &Chunk) -> Result<ChunkMap, KernelError> {
-    let mut map = ChunkMap::create(1, 0)?;
+    let mut map = ChunkMap::create(1, 0).map_err(on("chunk of PREFIXES_V4"))?;
     map.set(0, Value::of(chunk), 0)?;
     Ok(map)
 }

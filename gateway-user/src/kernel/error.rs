@@ -1,13 +1,18 @@
 //! What can go wrong with the kernel, each with what to do next. The messages tell their causes themselves, so none has a
 //! `source`, which would be told twice.
 
-use aya::{
-    EbpfError,
-    maps::MapError,
-    pin::PinError,
-    programs::{ProgramError, links::LinkError},
-};
+mod call;
+#[cfg(test)]
+mod tests;
+mod verifier;
+
+use aya::pin::PinError;
 use thiserror::Error;
+
+use super::btf::BtfError;
+
+pub use call::{Failed, Refused};
+pub(super) use call::{in_words, on};
 
 /// An error from loading, attaching or talking to the kernel program.
 #[derive(Debug, Error)]
@@ -17,27 +22,30 @@ pub enum KernelError {
         "this binary was built without the eBPF object; build it with `cargo xtask ebpf`, then build the gateway again"
     )]
     NoObject,
-    /// The object could not be loaded.
-    #[error(
-        "cannot load the eBPF object: {0}; run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and see `gateway doctor`"
-    )]
-    Load(Box<EbpfError>),
+    /// The object is not what the loader understands.
+    #[error("cannot read the eBPF object: {0}; build object and binary together with `cargo xtask run`")]
+    Object(String),
+    /// A call of the kernel failed.
+    #[error(transparent)]
+    Call(Box<Failed>),
     /// The verifier or the kernel refused the program.
-    #[error("the kernel refused the program: {0}; see `gateway doctor` for what this kernel lacks")]
-    Program(ProgramError),
+    #[error(transparent)]
+    Program(Box<Refused>),
     /// A map that the object should have is not there.
     #[error(
         "the eBPF object has no map `{0}`; object and binary are of different builds: build both with `cargo xtask run`"
     )]
     NoMap(&'static str),
+    /// The description of the kernel's types that was named is no good.
+    #[error(
+        "{0}; name another with --btf or attach.btf, or none: without one the gateway does not ask sockets"
+    )]
+    Btf(#[from] BtfError),
     /// The program's log cannot be read.
     #[error("cannot read the program's log: {0}")]
     Log(String),
-    /// A map operation failed.
-    #[error("map operation failed: {0}")]
-    Map(MapError),
     /// Pinning failed.
-    #[error("cannot pin below {path}: {cause}; mount bpffs with `mount -t bpf bpf /sys/fs/bpf`")]
+    #[error("cannot pin below {path}: {}; mount bpffs with `mount -t bpf bpf /sys/fs/bpf`", in_words(cause))]
     Pin {
         /// Where.
         path: String,
@@ -65,9 +73,6 @@ pub enum KernelError {
     /// What only tests may ask for.
     #[error("this kernel program was not loaded for testing")]
     NotTesting,
-    /// A link operation failed.
-    #[error("cannot attach: {0}")]
-    Link(LinkError),
     /// A program that is not ours is on the interface.
     #[error(
         "{interface} already has an XDP program; take it off with `ip link set dev {interface} xdp off`, or run with --replace"
@@ -104,26 +109,22 @@ pub enum KernelError {
     },
 }
 
-impl From<EbpfError> for KernelError {
-    fn from(error: EbpfError) -> Self {
-        Self::Load(Box::new(error))
+impl From<Refused> for KernelError {
+    fn from(refused: Refused) -> Self {
+        Self::Program(Box::new(refused))
     }
 }
 
-impl From<ProgramError> for KernelError {
-    fn from(error: ProgramError) -> Self {
-        Self::Program(error)
-    }
-}
-
-impl From<MapError> for KernelError {
-    fn from(error: MapError) -> Self {
-        Self::Map(error)
-    }
-}
-
-impl From<LinkError> for KernelError {
-    fn from(error: LinkError) -> Self {
-        Self::Link(error)
+impl KernelError {
+    /// What is wrong, and apart from it what to do: all messages have that after the first semicolon.
+    pub fn told(&self) -> (String, Option<String>) {
+        if let Self::Program(refused) = self {
+            return refused.told();
+        }
+        let text = self.to_string();
+        match text.split_once("; ") {
+            Some((found, remedy)) => (found.to_owned(), Some(remedy.to_owned())),
+            None => (text, None),
+        }
     }
 }

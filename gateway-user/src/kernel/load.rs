@@ -2,7 +2,7 @@
 
 use std::{
     panic::resume_unwind,
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread::{self, JoinHandle},
 };
 
@@ -30,7 +30,9 @@ use nix::{
 use super::{
     KernelError, TableSizes,
     bans::BanMaps,
-    btf::SocketFields,
+    btf::{BtfError, SocketFields},
+    error::on,
+    given::Given,
     log::VerdictLog,
     object,
     pins::{Pins, Shape},
@@ -50,7 +52,8 @@ pub enum Program {
 }
 
 impl Program {
-    pub(super) const fn name(self) -> &'static str {
+    /// Its name in the object and in the kernel.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "gateway",
             Self::Frags => "gateway_frags",
@@ -83,22 +86,25 @@ pub struct LoadOptions {
 /// What loading begins with, whatever the options: what the kernel says of itself.
 pub struct Groundwork {
     loader: EbpfLoader<'static>,
-    fields: Result<SocketFields, String>,
+    /// A file that says it in the kernel's place.
+    btf: Option<PathBuf>,
+    fields: Result<SocketFields, BtfError>,
 }
 
 impl Groundwork {
-    /// Reads the kernel's types, on two CPUs.
+    /// Reads the kernel's types, on two CPUs; those of sockets from a file, if one is named.
     #[must_use]
-    pub fn lay() -> Self {
+    pub fn lay(btf: Option<&Path>) -> Self {
         thread::scope(|scope| {
             let fields = scope.spawn(|| {
                 aya::features();
-                SocketFields::find()
+                SocketFields::find(btf)
             });
             // aya parses all that the kernel says of its types, whether it is needed or not. Here, since the heap of the first
             // thread grows in larger steps than that of others.
             let loader = EbpfLoader::new();
-            Self { loader, fields: fields.join().unwrap_or_else(|panic| resume_unwind(panic)) }
+            let fields = fields.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Self { loader, btf: btf.map(Path::to_owned), fields }
         })
     }
 }
@@ -139,6 +145,8 @@ pub struct Kernel {
     pub(super) notes: PerCpuArray<MapData, u64>,
     /// Why sockets are not asked, if they should have been.
     sockets_missing: Option<String>,
+    /// What the object was given, to give it again.
+    given: Given,
     /// Whether maps of an earlier daemon were found and used.
     resumed: bool,
 }
@@ -149,7 +157,7 @@ impl Kernel {
     /// # Errors
     /// Without an embedded object, without rights, or when the kernel refuses.
     pub fn load(options: &LoadOptions) -> Result<Self, KernelError> {
-        Self::load_on(Groundwork::lay(), options)
+        Self::load_on(Groundwork::lay(None), options)
     }
 
     /// The same where the ground is laid already.
@@ -161,10 +169,18 @@ impl Kernel {
         let (identity, resumed) = resume(options)?;
         let (fields, sockets_missing) = match groundwork.fields {
             Ok(fields) if options.sockets => (fields, None),
-            Err(why) if options.sockets => (SocketFields::default(), Some(why)),
+            // A file that was named is to be used, or to be told of.
+            Err(error) if options.sockets && groundwork.btf.is_some() => return Err(error.into()),
+            Err(error) if options.sockets => (SocketFields::default(), Some(error.to_string())),
             _ => (SocketFields::default(), None),
         };
         let constants = Constants::of(options, identity, fields);
+        let given = Given {
+            options: LoadOptions { pins: None, ..options.clone() },
+            identity,
+            fields,
+            btf: groundwork.btf,
+        };
         let mut loader: EbpfLoader<'_> = groundwork.loader;
         let mut ebpf = constants.give(&mut loader).load(object)?;
         let policy = PolicyMaps::take(&mut ebpf)?;
@@ -177,6 +193,7 @@ impl Kernel {
             service_counters: take(&mut ebpf, "service_counts")?,
             notes: take(&mut ebpf, "notes")?,
             sockets_missing,
+            given,
             resumed,
             settings: None,
             pins: options.pins.clone(),
@@ -211,13 +228,12 @@ impl Kernel {
     /// # Errors
     /// When the verifier refuses it.
     pub fn program(&mut self, program: Program) -> Result<&mut Xdp, KernelError> {
-        let found =
-            self.object.here()?.program_mut(program.name()).ok_or(KernelError::NoMap(program.name()))?;
-        let xdp: &mut Xdp = found.try_into()?;
-        if xdp.fd().is_err() {
-            xdp.load()?;
+        let xdp = find(self.object.here()?, program)?;
+        let outcome = if xdp.fd().is_err() { xdp.load() } else { Ok(()) };
+        match outcome {
+            Ok(()) => find(self.object.here()?, program),
+            Err(error) => Err(self.given.refusal(program, error)),
         }
-        Ok(xdp)
     }
 
     /// The tables, mapped into this process.
@@ -260,8 +276,13 @@ impl Kernel {
     fn write_identity(&mut self) -> Result<(), KernelError> {
         let identity = Value(self.identity);
         let mut map: Array<_, Value<Identity>> = self.array("identity")?;
-        Ok(map.set(0, identity, 0)?)
+        map.set(0, identity, 0).map_err(on("identity"))
     }
+}
+
+/// One build of the program.
+fn find(ebpf: &mut Ebpf, program: Program) -> Result<&mut Xdp, KernelError> {
+    Ok(ebpf.program_mut(program.name()).ok_or(KernelError::NoMap(program.name()))?.try_into()?)
 }
 
 /// Takes a map out of the object under its type.
@@ -311,7 +332,7 @@ fn resume(options: &LoadOptions) -> Result<(Identity, bool), KernelError> {
 }
 
 /// What an object is given when it is loaded: values of its constants, sizes of its maps, and where these are pinned.
-struct Constants {
+pub(super) struct Constants {
     identity: Identity,
     tick: Instant,
     rows: [u8; INTERFACE_PLACES as usize],
@@ -324,7 +345,7 @@ struct Constants {
 }
 
 impl Constants {
-    fn of(options: &LoadOptions, identity: Identity, fields: SocketFields) -> Self {
+    pub(super) fn of(options: &LoadOptions, identity: Identity, fields: SocketFields) -> Self {
         let tables = &options.tables;
         let sets = [
             ("SETS_SOURCES", Table::Sources),
@@ -352,7 +373,7 @@ impl Constants {
     }
 
     /// Gives all of it to a loader.
-    fn give<'loader, 'constants>(
+    pub(super) fn give<'loader, 'constants>(
         &'constants self,
         loader: &'loader mut EbpfLoader<'constants>,
     ) -> &'loader mut EbpfLoader<'constants> {

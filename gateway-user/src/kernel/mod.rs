@@ -5,10 +5,12 @@
 
 pub mod attach;
 mod bans;
-mod btf;
+pub mod btf;
+pub(crate) mod cause;
 mod chunks;
 mod counters;
 mod error;
+mod given;
 mod live;
 mod load;
 mod log;
@@ -19,7 +21,7 @@ pub mod tables;
 mod testing;
 mod value;
 
-pub use error::KernelError;
+pub use error::{Failed, KernelError, Refused};
 pub use load::{Groundwork, Kernel, LoadOptions, Program};
 pub use log::VerdictLog;
 pub use object::embedded;

@@ -22,6 +22,7 @@ use ipnet::IpNet;
 use super::{
     Kernel, KernelError,
     chunks::{ChunkPlaces, ChunkSet},
+    error::on,
     live::LiveEntries,
     load::take,
     value::Value,
@@ -87,6 +88,8 @@ pub(super) struct PolicyMaps {
     pub(super) flags: u64,
     /// What both places have; nothing before the first policy.
     prefixes: Option<Arc<Prefixes<Listing>>>,
+    /// The IPv6 set of both.
+    standing_v6: Option<Trie>,
     /// A switch whose old place is not free yet.
     unsettled: Option<Unsettled>,
 }
@@ -111,6 +114,7 @@ impl PolicyMaps {
             live_v6: LiveEntries::new(take(ebpf, "live_v6")?),
             flags: 0,
             prefixes: None,
+            standing_v6: None,
             unsettled: None,
         })
     }
@@ -118,7 +122,7 @@ impl PolicyMaps {
     /// Puts sets that are new into a place.
     fn place(&mut self, place: u32, v4: Option<&ChunkSet>, v6: Option<&Trie>) -> Result<(), KernelError> {
         v4.map_or(Ok(()), |set| self.prefixes_v4.set(place, set))?;
-        v6.map_or(Ok(()), |set| Ok(self.prefixes_v6.set(place, set, 0)?))
+        v6.map_or(Ok(()), |set| self.prefixes_v6.set(place, set, 0).map_err(on("PREFIXES_V6")))
     }
 }
 
@@ -148,8 +152,8 @@ impl Kernel {
         let v4 = changed(held.map(|held| &held.v4), &policy.prefixes.v4, ChunkSet::of)?;
         let v6 = changed(held.map(|held| &held.v6), &policy.prefixes.v6, trie)?;
         maps.place(new, v4.as_ref(), v6.as_ref())?;
-        maps.settings.set(new, Value::of(&*policy.settings), 0)?;
-        maps.active.set(0, word ^ 1, 0)?;
+        maps.settings.set(new, Value::of(&*policy.settings), 0).map_err(on("settings"))?;
+        maps.active.set(0, word ^ 1, 0).map_err(on("active"))?;
         maps.unsettled = Some(Unsettled { old, v4, v6, prefixes: Arc::clone(&policy.prefixes) });
         self.settings = Some(policy.settings.clone());
         Ok(())
@@ -167,8 +171,12 @@ impl Kernel {
     pub fn settle(&mut self) -> Result<(), KernelError> {
         let maps = &mut self.policy;
         let Some(Unsettled { old, v4, v6, prefixes }) = maps.unsettled.take() else { return Ok(()) };
-        wait(maps, old ^ 1)?;
+        let new_v6 = v6.as_ref().or(maps.standing_v6.as_ref());
+        // By a change that changes nothing. The kernel would tell what stands there too, but to CAP_SYS_ADMIN alone
+        // (BPF_MAP_GET_FD_BY_ID).
+        new_v6.map_or(Ok(()), |set| maps.prefixes_v6.set(old ^ 1, set, 0)).map_err(on("PREFIXES_V6"))?;
         maps.place(old, v4.as_ref(), v6.as_ref())?;
+        maps.standing_v6 = v6.or(maps.standing_v6.take());
         maps.prefixes = Some(prefixes);
         Ok(())
     }
@@ -211,12 +219,6 @@ impl Kernel {
     }
 }
 
-/// Waits for all packets under way, by a change that changes nothing.
-fn wait(maps: &mut PolicyMaps, slot: u32) -> Result<(), KernelError> {
-    let same = maps.prefixes_v6.get(&slot, 0)?;
-    Ok(maps.prefixes_v6.set(slot, &same, 0)?)
-}
-
 /// A new set where the prefixes are not those held. Mostly they are the very same, and not looked through.
 fn changed<E: PartialEq, S>(
     held: Option<&Vec<E>>,
@@ -228,7 +230,8 @@ fn changed<E: PartialEq, S>(
 }
 
 fn trie(entries: &[([u8; 16], u8, Listing)]) -> Result<Trie, KernelError> {
-    let mut trie = Trie::create(entries.len().max(1) as u32, NO_PREALLOC)?;
+    let mut trie =
+        Trie::create(entries.len().max(1) as u32, NO_PREALLOC).map_err(on("set of PREFIXES_V6"))?;
     for &(address, length, listing) in entries {
         trie.insert(&Key::new(u32::from(length), address), Value(listing), 0)?;
     }

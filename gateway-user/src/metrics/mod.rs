@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub bans: Vec<(String, u64)>,
     /// Neighbourhoods whose sources share one budget.
     pub escalated: Escalated,
+    /// Whether the program asks this host's sockets.
+    pub asks_sockets: bool,
     /// Events that found the ring full.
     pub events_lost: u64,
     /// Reloads that were applied, the start not counted.

@@ -72,7 +72,7 @@ fn tables(snapshot: &Snapshot) -> [MetricFamily; 3] {
     ]
 }
 
-fn daemon(snapshot: &Snapshot) -> [MetricFamily; 7] {
+fn daemon(snapshot: &Snapshot) -> [MetricFamily; 8] {
     let reloads = [("ok", snapshot.reloads_ok), ("failed", snapshot.reloads_failed)];
     let abi = snapshot.abi.to_string();
     [
@@ -109,6 +109,11 @@ fn daemon(snapshot: &Snapshot) -> [MetricFamily; 7] {
                 let labels = [row.name.as_str(), row.driver.as_str()];
                 (pairs(["interface", "driver"], labels), u64::from(row.attached))
             }),
+        ),
+        gauges(
+            "gateway_sockets_asked",
+            "Whether the program asks the sockets of its host; at 0 `gateway status` says what is off therefore, SYN cookies and bans for strikes among it.",
+            [(Vec::new(), u64::from(snapshot.asks_sockets))],
         ),
         gauges(
             "gateway_build_info",

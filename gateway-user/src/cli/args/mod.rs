@@ -140,6 +140,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = TableSizes::default().sources,
         value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
     pub sources: u32,
+    /// Description of this very kernel's types (BTF), where /sys/kernel/btf/vmlinux is not to be had
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
     /// Where maps and attachments are pinned; for tests, which need a place of their own
     #[arg(long, value_name = "DIR", hide = true, default_value = crate::kernel::pins::ROOT)]
     pub pins: PathBuf,
@@ -210,6 +213,9 @@ pub struct DoctorArgs {
     /// Interface; none: those of the configuration
     #[arg(value_name = "IF")]
     pub interface: Option<String>,
+    /// Description of this very kernel's types (BTF), where /sys/kernel/btf/vmlinux is not to be had
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
     /// Output.
     #[command(flatten)]
     pub output: Output,

@@ -46,6 +46,12 @@ fn head(text: &mut String, status: &Status, now: u64) -> std::fmt::Result {
     }
     writeln!(text, "Policy   {}, change {}", clean(&status.config_path), status.generation)?;
     writeln!(text, "TLS gate {}", tls_gate(status.tls_gate))?;
+    if let Some(why) = &status.sockets.why {
+        writeln!(text, "Off      sockets of this host are not asked: {}", clean(why))?;
+    }
+    for off in &status.sockets.off {
+        writeln!(text, "         {:<13} {}", clean(&off.feature), clean(&off.instead))?;
+    }
     let Escalated { ipv4, ipv6 } = status.escalated;
     if ipv4 + ipv6 != 0 {
         let what = "the sources of each share one limit";

@@ -34,6 +34,7 @@ fn document() -> Status {
         generation: 3,
         config_path: "/etc/gateway/gateway.toml".into(),
         tls_gate: TlsGate { asks_host: true, forwards: false },
+        sockets: Sockets { asked: true, ..Sockets::default() },
         interfaces: vec![interface("eth0", 2, "native", true), interface("eth1", 0, "generic", false)],
         traffic: vec![
             traffic("eth0", Outcome::Pass, "ok", 1_234_567),
@@ -88,6 +89,18 @@ warning: eth1 is down\u{fffd}[2J
 warning: generic mode is slow
 ";
     assert_eq!(status(&document(), PLAIN, NOW), expected);
+}
+
+#[test]
+fn what_is_off_stands_in_the_head() {
+    let off = Off { feature: "strikes".into(), instead: "nobody is banned for them".into() };
+    let sockets = Sockets { asked: false, why: Some("no types".into()), off: vec![off] };
+    let text = status(&Status { sockets, ..document() }, PLAIN, NOW);
+    let expected = "\
+Off      sockets of this host are not asked: no types
+         strikes       nobody is banned for them
+";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]

@@ -49,7 +49,8 @@ fn the_example_of_the_documentation() {
             interfaces: vec!["eth0".to_owned()],
             driver: Driver::Auto,
             on_exit: OnExit::Detach,
-            set_sysctls: false
+            set_sysctls: false,
+            btf: None,
         }
     );
     assert_eq!(

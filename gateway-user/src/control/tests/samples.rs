@@ -79,6 +79,7 @@ pub(super) fn status() -> Status {
         generation: 3,
         config_path: "/etc/gateway/gateway.toml".into(),
         tls_gate: TlsGate { asks_host: true, forwards: false },
+        sockets: Sockets { asked: true, ..Sockets::default() },
         interfaces: vec![InterfaceRow {
             name: "eth0".into(),
             index: 2,

@@ -166,6 +166,6 @@ pub(crate) struct CpuClock {
 #[map(name = "cpu")]
 pub(crate) static CPU: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
 
-/// For tests: the clock, then action and reason of the last frame.
+/// For tests: the clock, and by how much readings of it are late where they may be; then action and reason of the last frame.
 #[map(name = "testimony")]
-pub(crate) static TESTIMONY: Array<[u64; 3]> = Array::with_max_entries(1, 0);
+pub(crate) static TESTIMONY: Array<[u64; 4]> = Array::with_max_entries(1, 0);

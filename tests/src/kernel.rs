@@ -3,6 +3,7 @@
 pub mod counts;
 pub mod parity;
 mod runner;
+pub mod tables;
 
 use std::ops::RangeInclusive;
 
@@ -42,6 +43,8 @@ pub struct Judge {
     runner: Runner,
     sets: Sets,
     key: Key,
+    /// What its clock says, and how late readings of it are.
+    clock: (Instant, Instant),
 }
 
 impl Judge {
@@ -55,7 +58,9 @@ impl Judge {
         let options = LoadOptions { identity, tables: sizes(sets), testing: true, ..defaults };
         let mut kernel = Kernel::load(&options)?;
         let runner = Runner::new(&mut kernel)?;
-        Ok(Self { kernel, runner, sets, key })
+        let mut judge = Self { kernel, runner, sets, key, clock: (0, 0) };
+        judge.set_clock(0, 0)?;
+        Ok(judge)
     }
 
     /// Lays a stand down before empty tables, its bans and live entries with no drops yet.
@@ -75,12 +80,23 @@ impl Judge {
         apply(&mut self.kernel, stand)
     }
 
-    /// Judges one frame that comes at `now`.
+    /// Sets the clock, and by how much readings of it are late where they may be.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_clock(&mut self, now: Instant, late: Instant) -> Result<()> {
+        self.clock = (now, late);
+        Ok(self.kernel.set_clock(now, late)?)
+    }
+
+    /// Judges one frame that comes at `now` on a CPU whose readings of the clock are late by so much, where they may be.
     ///
     /// # Errors
     /// When the kernel does not take the frame, or what the program returns is not what it says of its verdict.
-    pub fn judge(&mut self, frame: &[u8], now: Instant) -> Result<Verdict> {
-        self.kernel.set_clock(now)?;
+    pub fn judge(&mut self, frame: &[u8], now: Instant, late: Instant) -> Result<Verdict> {
+        if self.clock != (now, late) {
+            self.set_clock(now, late)?;
+        }
         let returned = self.runner.run(frame)?;
         let (action, reason) = self.kernel.testimony()?;
         let action = Action::ALL.get(action as usize).copied().context("no such action")?;

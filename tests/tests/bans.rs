@@ -40,7 +40,7 @@ fn the_kernel_ends_bans_and_counts_them() {
     judge.lay(&stand).unwrap();
     let reason = |judge: &mut Judge, from: &str, after: u64| {
         let server = if from.contains(':') { "2001:db8:ff::1" } else { SERVER };
-        judge.judge(&ip(from, server).udp(40_000, 53).build(), START + after).unwrap().reason
+        judge.judge(&ip(from, server).udp(40_000, 53).build(), START + after, 0).unwrap().reason
     };
     assert_eq!(reason(&mut judge, CLIENT, 0), Reason::Ok);
     let prefixes = ["192.0.2.9", "192.0.2.50", "192.0.2.51", "192.0.2.52", "2001:db8:0:5::/64"];
@@ -86,9 +86,9 @@ fn changes_of_others_leave_counts_alone() {
     let stand = Stand::new().live("203.0.113.0/24", 0, FOREVER);
     let mut judge = Judge::new(stand.sets, stand.key).unwrap();
     judge.lay(&stand).unwrap();
-    let _ = judge.judge(&datagram("203.0.113.7"), START).unwrap();
+    let _ = judge.judge(&datagram("203.0.113.7"), START, 0).unwrap();
     apply(judge.kernel(), &stand.clone().live("198.51.100.0/24", 0, FOREVER)).unwrap();
-    let _ = judge.judge(&datagram("203.0.113.8"), START).unwrap();
+    let _ = judge.judge(&datagram("203.0.113.8"), START, 0).unwrap();
     let drops = |judge: &mut Judge| judge.kernel().live_drops("203.0.113.0/24".parse().unwrap());
     assert_eq!(drops(&mut judge), Some(2));
     judge.lay(&Stand::new()).unwrap();

@@ -1,5 +1,6 @@
 //! Kernel level: the verifier takes the program, it stays within its size, and policies switch as one change.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,8 +12,9 @@ use gateway_tests::builder::ip;
 use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, START, limit};
 use gateway_tests::kernel::{Judge, Runner, policy};
 use gateway_tests::lab::require_lab;
+use gateway_tests::twins::LATE;
 use gateway_user::host::Stand;
-use gateway_user::kernel::{Kernel, LoadOptions, Program};
+use gateway_user::kernel::{Kernel, LoadOptions, PolicySet, Program};
 use nix::sys::utsname::uname;
 
 /// A build by its constants, and the most instructions that it may have: what the verifier goes through, of the million
@@ -63,7 +65,7 @@ fn kernel_row() -> usize {
 }
 
 /// Policies that are switched to.
-const SWITCHES: usize = 300;
+const SWITCHES: u64 = 300;
 
 fn options(ceiling: &Ceiling) -> LoadOptions {
     let Ceiling { testing, debug_log, sockets, .. } = *ceiling;
@@ -141,17 +143,25 @@ fn await_frames(frames: &AtomicU64) {
     }
 }
 
+/// The same policy under another generation, as each switch has one of its own.
+fn in_generation(PolicySet { settings, prefixes }: &PolicySet, generation: u64) -> PolicySet {
+    let mut settings = settings.clone();
+    settings.generation = generation;
+    PolicySet { settings, prefixes: Arc::clone(prefixes) }
+}
+
 /// Settings of one policy with prefixes of the other, or half of each settings, would give a third verdict: `ok`, or one of
-/// the two reasons with the other's mode.
+/// the two reasons with the other's mode. The clock is late, so that each CPU keeps a blocked frame in mind, and each reading
+/// holds beyond a switch.
 #[test]
 #[ignore = "needs root: `cargo xtask test` runs it"]
 fn no_frame_sees_a_mix_of_two_policies() {
     require_lab();
-    let [first, second] = [blocking(), exhausted()].map(|stand| policy(&stand));
+    let policies = [blocking(), exhausted()].map(|stand| policy(&stand));
     let frame = ip(CLIENT, SERVER).udp(40_000, 53).payload(b"a question").build();
     let mut judge = Judge::new(Stand::new().sets, Stand::new().key).unwrap();
     judge.lay(&exhausted()).unwrap();
-    assert_eq!(judge.judge(&frame, START).unwrap().reason, Reason::Ok);
+    assert_eq!(judge.judge(&frame, START, 0).unwrap().reason, Reason::Ok);
     let (stop, frames) = (AtomicBool::new(false), AtomicU64::new(0));
     let runner = judge.runner().unwrap();
     thread::scope(|scope| {
@@ -159,14 +169,17 @@ fn no_frame_sees_a_mix_of_two_policies() {
         let _stop = Stop(&stop);
         let kernel = judge.kernel();
         for turn in 0..SWITCHES {
-            let (policy, old) = if turn % 2 == 0 { (&first, EXHAUSTED) } else { (&second, BLOCKED) };
+            kernel.set_clock(START + turn, LATE).unwrap();
+            await_frames(&frames);
+            let policy = in_generation(&policies[turn as usize % 2], turn + 2);
+            let old = if turn % 2 == 0 { EXHAUSTED } else { BLOCKED };
             // With and without waiting for the frame under way; what was not waited for is made good by the next switch.
             if turn % 3 == 0 {
-                kernel.switch(policy).unwrap();
+                kernel.switch(&policy).unwrap();
                 await_frames(&frames);
                 assert!(kernel.is_unsettled());
             } else {
-                kernel.apply(policy).unwrap();
+                kernel.apply(&policy).unwrap();
                 assert!(!kernel.is_unsettled());
             }
             let before = count(kernel, old);

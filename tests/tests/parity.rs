@@ -2,7 +2,8 @@
 
 use gateway_common::verdict::{Action, Reason};
 use gateway_tests::cases;
-use gateway_tests::kernel::counts::{Counts, compare_tables};
+use gateway_tests::kernel::counts::Counts;
+use gateway_tests::kernel::tables::compare_tables;
 use gateway_tests::kernel::{Judge, parity};
 use gateway_tests::lab::require_lab;
 use gateway_user::host::Stand;
@@ -24,7 +25,7 @@ fn every_case_holds_in_the_kernel() {
     for case in cases::all().iter().filter(|case| case.runs_in_kernel()) {
         ran += 1;
         judge.lay(&case.stand).unwrap();
-        if let Err(mismatch) = case.run(&mut |step| judge.judge(&step.frame, step.now).unwrap()) {
+        if let Err(mismatch) = case.run(&mut |step| judge.judge(&step.frame, step.now, 0).unwrap()) {
             failures.push(mismatch.to_string());
         }
         let host = case.run_on_host().unwrap_or_else(|mismatch| panic!("{mismatch}"));

@@ -127,6 +127,13 @@ impl HostEnv {
         self.strikes.get().map_or(0, |words| words[STRIKES_LAST].load(Ordering::Relaxed))
     }
 
+    /// All words of the table of SYNs that were not answered; none before the first was written there.
+    #[must_use]
+    pub fn first_syn_words(&self) -> Vec<u64> {
+        let words = self.first_syns.get().map_or(&[][..], |words| words);
+        words.iter().map(|word| word.load(Ordering::SeqCst)).collect()
+    }
+
     /// Changes the answers to whom packets are for.
     pub fn set_receivers(&mut self, receivers: impl Fn(&Packet, bool) -> Receiver + Send + Sync + 'static) {
         self.receivers = Box::new(receivers);
@@ -172,7 +179,12 @@ impl HostEnv {
     /// Judges one frame that comes at `now`.
     pub fn judge(&self, frame: &[u8], now: Instant) -> Verdict {
         self.set_now(now);
-        pipeline::handle(&frame, &self, &mut Scratch::default())
+        self.judge_on(frame, &mut Scratch::default())
+    }
+
+    /// Judges one frame on a CPU that has judged others before.
+    pub fn judge_on(&self, frame: &[u8], cpu: &mut Scratch) -> Verdict {
+        pipeline::handle(&frame, &self, cpu)
     }
 }
 

@@ -148,7 +148,7 @@ fn the_kernel_says_the_same() -> Result<()> {
                 return;
             }
             let Some(judged) = replay.judge(captured) else { return };
-            let Ok(kernel) = judge.judge(&judged.ethernet, judged.now) else { return };
+            let Ok(kernel) = judge.judge(&judged.ethernet, judged.now, 0) else { return };
             frames += 1;
             if kernel != judged.verdict {
                 differences

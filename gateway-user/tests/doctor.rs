@@ -24,15 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const VETH: &str =
     "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up";
 
-/// Whether the test may go on: it needs root, and an object in the binary.
-fn is_possible(test: &str) -> bool {
-    let is_ready = nix::unistd::geteuid().is_root() && gateway_user::kernel::embedded().is_some();
-    let must = ["GATEWAY_ROOT_TESTS", "CI"].iter().any(|name| std::env::var_os(name).is_some());
-    assert!(is_ready || !must, "{test} must run here, and needs root and the eBPF object");
-    if !is_ready {
-        eprintln!("skipped {test}: it needs root and the eBPF object (`cargo xtask test`)");
-    }
-    is_ready
+/// Has a test fail where it cannot be run. Such a test says `#[ignore]`, so only who asks for it comes here.
+fn require_root() {
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root (`cargo xtask test` asks for it)");
+    assert!(
+        gateway_user::kernel::embedded().is_some(),
+        "this test needs the eBPF object (`cargo xtask ebpf`)"
+    );
 }
 
 /// A place for a gateway: its files and its pins, which go with it.
@@ -166,10 +164,9 @@ fn found(document: &Value, check: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn with_all_that_is_needed_it_runs() {
-    if !is_possible("with_all_that_is_needed_it_runs") {
-        return;
-    }
+    require_root();
     let (document, _) = compare("root", &setup("", ""), Some(true));
     let trial = found(&document, "trial");
     assert!(trial.contains("loaded on this kernel and let go again: maps, gateway ("), "{trial}");
@@ -178,10 +175,9 @@ fn with_all_that_is_needed_it_runs() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn without_a_capability_both_say_which() {
-    if !is_possible("without_a_capability_both_say_which") {
-        return;
-    }
+    require_root();
     for name in ["bpf", "net_admin", "perfmon"] {
         let setup = setup("", &format!("setpriv --bounding-set=-{name},-sys_admin"));
         let (document, log) = compare(name, &setup, Some(false));
@@ -197,10 +193,9 @@ fn without_a_capability_both_say_which() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn who_has_no_privilege_is_told_that_nothing_was_tried() {
-    if !is_possible("who_has_no_privilege_is_told_that_nothing_was_tried") {
-        return;
-    }
+    require_root();
     let nobody = setup("", "setpriv --reuid=65534 --regid=65534 --clear-groups");
     let (document, _) = compare("nobody", &nobody, None);
     assert!(found(&document, "trial").contains("not tried whether the gateway can run here"), "{document:#}");
@@ -210,10 +205,9 @@ fn who_has_no_privilege_is_told_that_nothing_was_tried() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn without_a_place_for_pins_it_does_not_start() {
-    if !is_possible("without_a_place_for_pins_it_does_not_start") {
-        return;
-    }
+    require_root();
     let (document, log) = compare("no bpffs", &setup("&& umount -l /sys/fs/bpf", ""), Some(false));
     assert!(found(&document, "bpffs").contains("mount -t bpf bpf /sys/fs/bpf"), "{document:#}");
     assert!(log.contains("mount -t bpf bpf /sys/fs/bpf"), "{log}");
@@ -222,12 +216,10 @@ fn without_a_place_for_pins_it_does_not_start() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn without_types_it_runs_and_says_what_is_off() {
-    if !is_possible("without_types_it_runs_and_says_what_is_off")
-        || !Path::new("/sys/kernel/btf/vmlinux").exists()
-    {
-        return;
-    }
+    require_root();
+    assert!(Path::new("/sys/kernel/btf/vmlinux").exists(), "this kernel has no types to hide");
     let files = tempfile::tempdir().unwrap();
     let (empty, right) = (files.path().join("empty"), files.path().join("right.btf"));
     fs::create_dir(&empty).unwrap();
@@ -281,20 +273,16 @@ fn shifted(types: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_cgroup_with_too_little_memory_is_named() {
-    if !is_possible("a_cgroup_with_too_little_memory_is_named") {
-        return;
-    }
+    require_root();
     let name = format!("gwdoctor-{}", std::process::id());
-    let Some((cgroup, limit)) =
+    let (cgroup, limit) =
         [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
             .into_iter()
             .map(|(root, limit)| (Path::new(root).join(&name), limit))
             .find(|(path, limit)| fs::create_dir(path).is_ok() && path.join(limit).exists())
-    else {
-        eprintln!("skipped: no cgroup with a limit of memory can be made here");
-        return;
-    };
+            .expect("a cgroup with a limit of memory can be made");
     fs::write(cgroup.join(limit), "50331648").unwrap();
     let inside = setup(&format!("&& echo $$ > {}/cgroup.procs", cgroup.display()), "");
     let (document, log) = compare("48 MiB of memory", &inside, Some(false));
@@ -306,10 +294,9 @@ fn a_cgroup_with_too_little_memory_is_named() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_gateway_that_runs_notices_nothing() {
-    if !is_possible("a_gateway_that_runs_notices_nothing") {
-        return;
-    }
+    require_root();
     let place = Place::new();
     let running = place.run(&setup("", "")).unwrap_or_else(|log| panic!("{log}"));
     let inside = |program: &str, arguments: &[&str]| {
@@ -336,4 +323,36 @@ fn a_gateway_that_runs_notices_nothing() {
     assert_eq!(second.status.code(), Some(1), "{second:?}");
     assert!(String::from_utf8_lossy(&second.stderr).contains("another gateway is running"), "{second:?}");
     assert_eq!(look(), before);
+}
+
+/// Set-ups that change the machine, and not all of them back: for a machine that is there for this alone.
+mod machine {
+    use super::*;
+
+    const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+    #[test]
+    #[ignore = "changes the machine: `cargo xtask test --kernel` runs it in an emulated one"]
+    fn its_word_holds_whatever_the_machine_allows() {
+        require_root();
+        assert!(std::env::var_os("GATEWAY_OWN_MACHINE").is_some(), "only in a machine of its own");
+        let plain = setup("", "");
+        // 1 cannot be taken back.
+        for level in ["0", "2", "1"] {
+            if fs::write("/proc/sys/kernel/unprivileged_bpf_disabled", level).is_ok() {
+                compare(&format!("kernel.unprivileged_bpf_disabled = {level}"), &plain, Some(true));
+            }
+        }
+        fs::write("/proc/sys/net/core/bpf_jit_enable", "0").unwrap();
+        let (document, log) = compare("net.core.bpf_jit_enable = 0", &plain, Some(false));
+        for said in [found(&document, "trial"), log] {
+            assert!(said.contains("net.core.bpf_jit_enable"), "{said}");
+        }
+        fs::write("/proc/sys/net/core/bpf_jit_enable", "1").unwrap();
+        compare("net.core.bpf_jit_enable = 1", &plain, Some(true));
+        for level in ["integrity", "confidentiality"] {
+            fs::write(LOCKDOWN, level).unwrap_or_else(|error| panic!("{LOCKDOWN}: {error}"));
+            compare(&format!("lockdown = {level}"), &plain, Some(true));
+        }
+    }
 }

@@ -57,9 +57,12 @@ impl Image {
         tree.add(&workspace().join("target/bpf/lab.bpf.o"))?;
         // By a path that goes through the tests' own directory.
         fs::create_dir_all(tree.place(&workspace().join("tests"))?)?;
-        let busybox = find("busybox").context("there is no `busybox`")?;
         fs::create_dir_all(tree.root.join("bin"))?;
-        fs::copy(busybox, tree.root.join("bin/busybox"))?;
+        // busybox's shell would start its own programs in place of those above.
+        for program in ["busybox", "sh"] {
+            let path = find(program).with_context(|| format!("there is no `{program}`"))?;
+            fs::copy(path, tree.root.join("bin").join(program))?;
+        }
         tree.write("init", INIT, 0o755)?;
         let archive = directory()?.join("root.cpio");
         pack(&tree.root, &archive)?;

@@ -4,7 +4,6 @@
 /bin/busybox mkdir -p /busybox /proc /sys /dev /run /tmp /root /sbin /usr/sbin /usr/bin /var/log /var/lib
 /bin/busybox --install -s /busybox
 export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin:/busybox HOME=/root TMPDIR=/tmp
-[ -e /bin/sh ] || ln -s /bin/busybox /bin/sh
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev

@@ -211,16 +211,6 @@ pub trait Said: Copy {
     fn count_drop(self);
 }
 
-impl Said for Live {
-    #[inline(always)]
-    fn read(self) -> Live {
-        self
-    }
-
-    #[inline(always)]
-    fn count_drop(self) {}
-}
-
 /// Clock, settings, tables and counters.
 pub trait Env {
     /// A live entry.
@@ -244,20 +234,30 @@ pub trait Env {
     fn live(&self, packet: &Packet) -> Option<Self::Live>;
 
     /// The same number, of which the kernel's verifier knows nothing from here on: ways through a program that differ in it
-    /// alone are one way to it.
-    #[inline(always)]
-    fn opaque(value: u64) -> u64 {
-        value
-    }
+    /// alone are one way to it. On a host simply the same number.
+    fn opaque(value: u64) -> u64;
 
     /// Sets of a table (of a region of it for [`Table::ServiceSources`]); a power of two.
     fn sets(&self, table: Table) -> u32;
-    /// A set of buckets, or of [`Table::Hellos`], which has the same shape.
+    /// A set of buckets, or of [`Table::Hellos`], which has the same shape; none of a table of links.
     fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets>;
-    /// A set of a table of links ([`Table::is_of_links`]).
+    /// A set of a table of links ([`Table::is_of_links`]); none of another.
     fn links(&self, table: Table, index: u32) -> Option<Self::Links>;
+    /// A set of banned sources.
+    fn bans(&self, index: u32) -> Option<Self::Links>;
+    /// A word of the bitmap before them.
+    fn ban_filter(&self, index: u32) -> u64;
+    /// A set of sources with strikes.
+    fn strikes(&self, index: u32) -> Option<Self::Links>;
+    /// A set of the table of SYNs that were not answered.
+    fn first_syns(&self, index: u32) -> Option<Self::Links>;
+
     /// Asks the host's TCP for a packet's connection; `transport` is the offset of its TCP header.
     fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked);
+    /// Whether the host's TCP has completed the handshake of a packet's connection.
+    fn is_established(&self, packet: &Packet) -> bool;
+    /// Whom on this host a TCP or UDP packet is for; `forwarding`: also while the host forwards. Without sockets: elsewhere.
+    fn receiver(&self, packet: &Packet, forwarding: bool) -> Receiver;
     /// Of a SYN, where there is a listener that answers with SYN cookies (net.ipv4.tcp_syncookies): one of its own.
     fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<Cookie>;
     /// The clock of the host's TCP timestamps at an instant, in ms.
@@ -266,45 +266,12 @@ pub trait Env {
     /// is as it was.
     fn reply(&self, at: u32, answer: &SynAck) -> bool;
 
-    /// A set of banned sources. None of these where there is no table of them.
-    #[inline(always)]
-    fn bans(&self, _index: u32) -> Option<Self::Links> {
-        None
-    }
-    /// A word of the bitmap before them.
-    #[inline(always)]
-    fn ban_filter(&self, _index: u32) -> u64 {
-        0
-    }
-    /// A set of sources with strikes.
-    #[inline(always)]
-    fn strikes(&self, _index: u32) -> Option<Self::Links> {
-        None
-    }
-    /// A set of the table of SYNs that were not answered.
-    #[inline(always)]
-    fn first_syns(&self, _index: u32) -> Option<Self::Links> {
-        None
-    }
-    /// Whether the host's TCP has completed the handshake of a packet's connection.
-    #[inline(always)]
-    fn is_established(&self, _: &Packet) -> bool {
-        false
-    }
-    /// Whom on this host a TCP or UDP packet is for; `forwarding`: also while the host forwards. Without sockets: elsewhere.
-    #[inline(always)]
-    fn receiver(&self, _packet: &Packet, _forwarding: bool) -> Receiver {
-        Receiver::Elsewhere
-    }
-
     /// Has what was written to scratch memory read from there, where the kernel's program would keep it in registers: the verifier
-    /// forgets what it knew of it, and goes through what follows once and not for every way through what was before.
-    #[inline(always)]
-    fn read_again(&self, _: &mut Scratch) {}
-
+    /// forgets what it knew of it, and goes through what follows once and not for every way through what was before. On a host
+    /// there is nothing to do.
+    fn read_again(&self, scratch: &mut Scratch);
     /// Runs a stage. The kernel does it in a function that the verifier checks apart from its caller, and so once; it finds
-    /// frame, settings and scratch memory again by itself.
-    #[inline(always)]
+    /// frame, settings and scratch memory again by itself. A host calls [`Stage::run`].
     fn apart<F: Frame>(
         &self,
         stage: Stage,
@@ -313,10 +280,7 @@ pub trait Env {
         scratch: &mut Scratch,
     ) -> Step
     where
-        Self: Sized,
-    {
-        stage.run(frame, context, scratch)
-    }
+        Self: Sized;
 
     /// Counts a verdict; `service` is an index of [`Settings::services`].
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32);

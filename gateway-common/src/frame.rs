@@ -1,10 +1,49 @@
 //! Bounds-checked reads of a frame.
 
-use core::ops::ControlFlow;
+use core::{marker::PhantomData, ops::ControlFlow};
 
 /// Offsets above this are not read, in the kernel or on the host: it lets the verifier bound every access, and all that
 /// the stages look at lies below.
 pub const OFFSET_MAX: u32 = 4_096;
+/// What an offset is masked with: all offsets up to [`OFFSET_MAX`] stay as they are.
+pub const OFFSET_MASK: u32 = 2 * OFFSET_MAX - 1;
+const _: () = assert!(OFFSET_MAX.is_power_of_two());
+
+/// An offset in a frame, bounded where it is used: [`Frame::at`] makes it, and memory is read at nothing else.
+///
+/// The stages keep offsets as plain numbers in memory, of which the kernel's verifier knows nothing. To compare such a number
+/// with a limit is no bound for it: the compiler may compare one register and use another, which it has spilled to the stack before, and
+/// verifiers before Linux 6.18 do not know that both hold one number. So a number becomes an offset right before it is used, by a
+/// mask that the compiler can neither move nor leave out.
+///
+/// ```compile_fail,E0308
+/// use gateway_common::frame::Frame;
+/// let (frame, payload): (&[u8], u32) = (&[0; 64], 42);
+/// frame.load::<4>(payload);
+/// ```
+///
+/// An offset borrows its frame and has no default value, so no record keeps it for later:
+///
+/// ```compile_fail,E0277
+/// # use gateway_common::frame::Offset;
+/// #[derive(Default)]
+/// struct Packet {
+///     payload: Offset<'static>,
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Offset<'frame> {
+    value: u32,
+    frame: PhantomData<&'frame ()>,
+}
+
+impl Offset<'_> {
+    /// The number, at most [`OFFSET_MASK`].
+    #[inline(always)]
+    pub const fn get(self) -> u32 {
+        self.value
+    }
+}
 
 /// Something that is done step by step, each step small, their number known only when the frame is there.
 pub trait Task {
@@ -17,8 +56,26 @@ pub trait Frame {
     /// Bytes on the wire, Ethernet header included.
     fn length(&self) -> u32;
 
+    /// The `N` bytes at a bounded offset, or nothing where the frame ends before.
+    fn load<const N: usize>(&self, offset: Offset<'_>) -> Option<[u8; N]>;
+
+    /// A number that is at most [`OFFSET_MAX`], made so that the kernel's verifier sees that it is at most [`OFFSET_MASK`].
+    fn masked(offset: u32) -> u32;
+
+    /// Bounds a number; nothing where it is above [`OFFSET_MAX`]. Whether the frame has bytes there is another question.
+    #[inline(always)]
+    fn at(&self, offset: u32) -> Option<Offset<'_>> {
+        if offset > OFFSET_MAX {
+            return None;
+        }
+        Some(Offset { value: Self::masked(offset), frame: PhantomData })
+    }
+
     /// The `N` bytes at `offset`, or nothing where the frame ends before or `offset` is above [`OFFSET_MAX`].
-    fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+    #[inline(always)]
+    fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.load(self.at(offset)?)
+    }
 
     /// One byte.
     #[inline(always)]
@@ -52,10 +109,11 @@ impl Frame for &[u8] {
         u32::try_from(self.len()).unwrap_or(u32::MAX)
     }
 
-    fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        if offset > OFFSET_MAX {
-            return None;
-        }
-        self.get(offset as usize..)?.first_chunk().copied()
+    fn load<const N: usize>(&self, offset: Offset<'_>) -> Option<[u8; N]> {
+        self.get(offset.get() as usize..)?.first_chunk().copied()
+    }
+
+    fn masked(offset: u32) -> u32 {
+        offset
     }
 }

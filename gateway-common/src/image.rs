@@ -32,8 +32,6 @@ pub enum Extent {
     Source,
     /// That, where it goes, and of what kind it is ([`crate::rate::Dimension::of_kind`]).
     Kind,
-    /// That, and the port that it comes from.
-    Flow,
 }
 
 /// What a frame must have to be like another.
@@ -60,8 +58,6 @@ impl Image {
             _ if !matches!(packet.fragment, Fragment::Whole) => return None,
             (false, Extent::Kind) => either(KIND_V4, packet),
             (true, Extent::Kind) => either(KIND_V6, packet),
-            (false, Extent::Flow) => either(FLOW_V4, packet),
-            (true, Extent::Flow) => either(FLOW_V6, packet),
         };
         let mut words = [0; WORDS];
         words[..WORDS_V4].copy_from_slice(&head(frame)?);
@@ -115,9 +111,6 @@ const SOURCE_V6: Words = mask([0; WORDS], &[(12, 3), (18, 3), (22, 16)]);
 const KIND_V4: OfKinds = kinds(mask(SOURCE_V4, &[(30, 4)]), TRANSPORT_V4);
 const KIND_V6: OfKinds = kinds(mask(SOURCE_V6, &[(38, 16)]), TRANSPORT_V6);
 
-const FLOW_V4: OfKinds = flows(KIND_V4, TRANSPORT_V4);
-const FLOW_V6: OfKinds = flows(KIND_V6, TRANSPORT_V6);
-
 /// The masks of one family: for TCP, for UDP, for ICMP.
 type OfKinds = [Words; 3];
 
@@ -128,12 +121,6 @@ const fn kinds(network: Words, transport: usize) -> OfKinds {
         mask(network, &[(transport + 2, 4)]),
         mask(network, &[(transport, 2)]),
     ]
-}
-
-/// Adds the source port.
-const fn flows([tcp, udp, icmp]: OfKinds, transport: usize) -> OfKinds {
-    let port = &[(transport, 2)];
-    [mask(tcp, port), mask(udp, port), icmp]
 }
 
 /// Adds fields to a mask, by their offset in the frame and their length.

@@ -15,14 +15,14 @@ use crate::{
     choice::Choice,
     clients,
     connection::{self, Link},
+    drop_cache::DropCache,
     env::{Asked, Env, Table},
     frame::Frame,
     packet::Packet,
     rate::{Instant, Reading},
-    sequel::Sequel,
     stage::{budgets, essential, handshake, hello, lists, parse, quic, reflection, sanity, service, tls},
     strike,
-    table::{Bill, Place, drops::Drops},
+    table::{Bill, Place, drops::DropCounter},
     verdict::{Action, Reason, Step, Verdict, pass},
     wire::{Network, hello::Reader, options::Options, synack::SynAck},
 };
@@ -69,9 +69,9 @@ pub struct Scratch {
     /// Whose place in a table it takes.
     pub choice: Choice,
     /// Drops that are to be added to a source's slot or its ban: of packets before it, too.
-    pub drops: Drops,
-    /// What packets like it may follow.
-    pub sequel: Sequel,
+    pub drop_counter: DropCounter,
+    /// A frame whose like are dropped unparsed.
+    pub drop_cache: DropCache,
 }
 
 /// What the gate knows of a packet's connection.
@@ -144,14 +144,10 @@ pub struct Role {
 /// The stages that the kernel's verifier checks apart from the others, each once: see [`Env::apart`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// [`Drops::settle`].
+    /// [`DropCounter::settle`].
     Settle,
-    /// [`Drops::learn`].
+    /// [`DropCache::learn`].
     Learn,
-    /// [`Sequel::lead`].
-    Lead,
-    /// [`budgets::count_followers`].
-    Followers,
     /// [`handshake::check`].
     Handshake,
     /// [`handshake::ask`].
@@ -199,10 +195,8 @@ impl Stage {
     #[inline(always)]
     pub fn run<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         match self {
-            Self::Settle => scratch.drops.settle(context),
-            Self::Learn => Drops::learn(frame, context, scratch),
-            Self::Lead => Sequel::lead(frame, context, scratch),
-            Self::Followers => budgets::count_followers(context, scratch),
+            Self::Settle => scratch.drop_counter.settle(context),
+            Self::Learn => DropCache::learn(frame, context, scratch),
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
@@ -283,23 +277,15 @@ fn decide<F: Frame, E: Env>(
 
 #[inline(always)]
 fn walk<F: Frame, E: Env>(frame: &F, length: u32, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    if scratch.drops.are_due(scratch.clock) {
+    if scratch.drop_counter.is_due(scratch.clock) {
         let _ = context.env.apart(Stage::Settle, frame, context, scratch);
     }
-    Drops::repeat(frame, length, context.settings, scratch)?;
-    if !Sequel::follows(frame, length, context.settings, scratch) {
-        if scratch.sequel.is_due() {
-            let _ = context.env.apart(Stage::Followers, frame, context, scratch);
-        }
-        recognise(frame, context, scratch)?;
-    }
+    DropCache::repeat(frame, length, context.settings, scratch)?;
+    recognise(frame, context, scratch)?;
     context.env.read_again(scratch);
     let charged = budgets::charge(frame, context, scratch);
     handshake::explain(charged, scratch)?;
-    if !scratch.sequel.is_on() {
-        admit(frame, context, scratch)?;
-        Sequel::passed(frame, context, scratch);
-    }
+    admit(frame, context, scratch)?;
     if scratch.role.trusted { pass(Reason::AllowListed) } else { Step::Continue(()) }
 }
 

@@ -14,7 +14,7 @@ mod place;
 pub use place::{BucketOf, Place, bucket, find, seek, set};
 
 use crate::{
-    abi::{Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS},
+    abi::{Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_TATS},
     env::{Slots, Words},
     packet::Packet,
     rate::{Dimension, Instant, Limit, Reading, debt},
@@ -221,12 +221,13 @@ impl<W: Words> Bucket<W> {
         if is_over { Again::Over } else { Again::Contended }
     }
 
-    /// Counts admitted packets of the source, each of so many bytes.
+    /// Counts an admitted packet of the source.
     #[inline(always)]
-    pub fn count_packets(&self, packets: u32, bytes: u32) {
-        let room = u64::from(u32::MAX) - (self.counts() >> 32);
-        self.0.add(SLOT_COUNTS, u64::from(packets).min(room) << 32);
-        self.0.add(SLOT_BYTES, u64::from(packets) * u64::from(bytes));
+    pub fn count_packet(&self, bytes: u32) {
+        if self.counts() >> 32 != u64::from(u32::MAX) {
+            self.0.add(SLOT_COUNTS, 1 << 32);
+        }
+        self.0.add(SLOT_BYTES, u64::from(bytes));
     }
 
     /// Counts dropped packets of the source.
@@ -236,12 +237,6 @@ impl<W: Words> Bucket<W> {
             let room = u32::MAX - self.counts() as u32;
             self.0.add(SLOT_COUNTS, u64::from(drops.min(room)));
         }
-    }
-
-    /// The source.
-    #[inline(always)]
-    pub(crate) fn key(&self) -> u64 {
-        self.0.load(SLOT_KEY)
     }
 
     #[inline(always)]

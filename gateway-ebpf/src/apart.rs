@@ -61,8 +61,6 @@ macro_rules! apart {
 apart! {
     Settle settle settle_frags
     Learn learn learn_frags
-    Lead lead lead_frags
-    Followers followers followers_frags
     Handshake handshake handshake_frags
     Ask ask ask_frags
     Answer answer answer_frags

@@ -48,8 +48,8 @@ impl<'a, const FRAGS: bool> KernelEnv<'a, FRAGS> {
         {
             // SAFETY: a live map value, which nothing else writes during a test run.
             unsafe {
-                (*testimony)[1] = verdict.action as u64;
-                (*testimony)[2] = verdict.reason as u64;
+                (*testimony)[2] = verdict.action as u64;
+                (*testimony)[3] = verdict.reason as u64;
             }
         }
     }
@@ -98,9 +98,18 @@ fn at<M: Elements>(map: &M, index: u32) -> Option<*mut M::Element> {
 /// a second and CPU (at 250 Hz) has one for each.
 const READINGS: u64 = 64;
 
+/// What a test says.
+#[inline(always)]
+fn testimony(word: usize) -> u64 {
+    maps::TESTIMONY.get(0).map_or(0, |testimony| testimony[word])
+}
+
 /// The time.
 #[inline(always)]
 fn now() -> Instant {
+    if constants::TESTING.load() != 0 {
+        return testimony(0);
+    }
     // SAFETY: the helper takes no argument.
     unsafe { bpf_ktime_get_ns() }.wrapping_sub(constants::EPOCH.load()) << INSTANT_SHIFT
 }
@@ -120,11 +129,12 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
 
     #[inline(always)]
     fn read_clock(&self, may_be_late: bool) -> Reading {
-        if constants::TESTING.load() != 0 {
-            return maps::TESTIMONY.get(0).map_or(0, |testimony| testimony[0]).into();
-        }
         if !may_be_late {
             return now().into();
+        }
+        if constants::TESTING.load() != 0 {
+            let late = testimony(1);
+            return Reading { latest: now().wrapping_add(late), late };
         }
         // SAFETY: the helper takes no argument; nobody else has the clock while the frame is judged.
         let (tick, clock) = unsafe { (bpf_jiffies64(), &mut *self.clock) };
@@ -165,7 +175,7 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
             maps::PREFIXES_V6.get(active.slot())?.get(&key).copied()
         } else {
             let first = active.slot() * CHUNKS as u32;
-            prefixes::find(packet.source.as_v4(), |chunk| maps::PREFIXES_V4.get_value(first + chunk, &0))
+            prefixes::find(packet.source.as_v4(), |chunk| maps::PREFIXES_V4.get(first + chunk)?.get(&0_u32))
         }
     }
 
@@ -243,9 +253,12 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     #[inline(always)]
     fn links(&self, table: Table, index: u32) -> Option<Self::Links> {
         let map = match table {
+            Table::Connections => &maps::CONNECTIONS,
             Table::Tuples => &maps::TUPLES,
             Table::Clients => &maps::CLIENTS,
-            _ => &maps::CONNECTIONS,
+            Table::Sources | Table::ServiceSources | Table::Neighbours | Table::Totals | Table::Hellos => {
+                return None;
+            }
         };
         at(map, index).and_then(MapWords::new)
     }

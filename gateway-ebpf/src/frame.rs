@@ -1,14 +1,16 @@
 //! Bounds-checked reads of packet memory, in the form that the verifier follows.
 
-use core::arch::asm;
-
-use core::ffi::{c_long, c_void};
+use core::{
+    arch::asm,
+    ffi::{c_long, c_void},
+    intrinsics::is_val_statically_known,
+};
 
 use aya_ebpf::{
     helpers::{bpf_loop, bpf_xdp_get_buff_len},
     programs::XdpContext,
 };
-use gateway_common::frame::{Frame, OFFSET_MAX, Task};
+use gateway_common::frame::{Frame, OFFSET_MASK, Offset, Task};
 
 /// The first buffer of a received frame. Its ends are asked for at each read: a pointer that is kept carries how far a
 /// stage has checked it, and with each such distance the verifier would go through all later stages again.
@@ -17,11 +19,8 @@ pub(crate) struct XdpFrame<'a, const FRAGS: bool>(pub(crate) &'a XdpContext);
 impl<const FRAGS: bool> XdpFrame<'_, FRAGS> {
     /// The address of `N` bytes at an offset, if the frame has them.
     #[inline(always)]
-    pub(crate) fn at<const N: usize>(&self, offset: u32) -> Option<usize> {
-        if offset > OFFSET_MAX {
-            return None;
-        }
-        let start = self.0.data() + offset as usize;
+    pub(crate) fn address<const N: usize>(&self, offset: Offset<'_>) -> Option<usize> {
+        let start = self.0.data() + offset.get() as usize;
         let mut after = start + N;
         if N == 1 {
             // LLVM makes `start >= end` of `start + 1 > end`, and from that form the verifier learns nothing
@@ -49,9 +48,24 @@ impl<const FRAGS: bool> Frame for XdpFrame<'_, FRAGS> {
     }
 
     #[inline(always)]
-    fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+    fn load<const N: usize>(&self, offset: Offset<'_>) -> Option<[u8; N]> {
         // SAFETY: N bytes are there.
-        self.at::<N>(offset).map(|start| unsafe { words(start) })
+        self.address::<N>(offset).map(|start| unsafe { words(start) })
+    }
+
+    #[inline(always)]
+    fn masked(offset: u32) -> u32 {
+        // The verifier sees a constant as it is.
+        if is_val_statically_known(offset) {
+            return offset;
+        }
+        let mut masked = u64::from(offset);
+        // In assembly: LLVM knows that the mask changes nothing, and would leave it out.
+        // SAFETY: arithmetic with a register.
+        unsafe {
+            asm!("{0} &= {1}", inout(reg) masked, const OFFSET_MASK, options(pure, nomem, nostack));
+        };
+        masked as u32
     }
 
     #[inline(always)]

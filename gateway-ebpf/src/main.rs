@@ -12,6 +12,7 @@ mod constants;
 mod ends;
 mod env;
 mod frame;
+mod inner_map;
 mod maps;
 mod receiver;
 mod reply;

@@ -3,10 +3,13 @@
 use core::cell::UnsafeCell;
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    btf_maps::{Array as InnerArray, ArrayOfMaps, LpmTrie as InnerLpmTrie},
+    bindings::{
+        BPF_F_MMAPABLE, BPF_F_NO_PREALLOC,
+        bpf_map_type::{BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_LPM_TRIE},
+    },
+    btf_maps::ArrayOfMaps,
     macros::{btf_map, map},
-    maps::{Array, LpmTrie, PerCpuArray},
+    maps::{Array, LpmTrie, PerCpuArray, lpm_trie::Key},
 };
 use gateway_common::{
     abi::{
@@ -19,6 +22,8 @@ use gateway_common::{
     rate::Instant,
     verdict::COLUMNS,
 };
+
+use crate::inner_map::InnerMap;
 
 /// IPv6 prefixes that a policy may list.
 pub(crate) const PREFIXES_MAX: usize = 2_097_152;
@@ -47,14 +52,24 @@ unsafe impl Sync for ActiveWord {}
 #[map(name = "settings")]
 pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(2, 0);
 
+/// The map of one chunk of IPv4 prefixes.
+type ChunkMap = InnerMap<{ BPF_MAP_TYPE_ARRAY as usize }, 4, { size_of::<Chunk>() }, 1, 0>;
+/// The trie of one set of IPv6 prefixes.
+type PrefixTrie = InnerMap<
+    { BPF_MAP_TYPE_LPM_TRIE as usize },
+    { size_of::<Key<[u8; 16]>>() },
+    { size_of::<Listing>() },
+    PREFIXES_MAX,
+    { BPF_F_NO_PREALLOC as usize },
+>;
+
 /// The IPv4 prefix sets that belong to the two policies: the chunks of the one, then those of the other; a chunk is a map of
 /// one element. Writer: user space, as for [`SETTINGS`].
 #[btf_map]
-pub(crate) static PREFIXES_V4: ArrayOfMaps<InnerArray<Chunk, 1>, { 2 * CHUNKS }> = ArrayOfMaps::new();
+pub(crate) static PREFIXES_V4: ArrayOfMaps<ChunkMap, { 2 * CHUNKS }> = ArrayOfMaps::new();
 /// The same for IPv6, a trie for each.
 #[btf_map]
-pub(crate) static PREFIXES_V6: ArrayOfMaps<InnerLpmTrie<[u8; 16], Listing, PREFIXES_MAX>, 2> =
-    ArrayOfMaps::new();
+pub(crate) static PREFIXES_V6: ArrayOfMaps<PrefixTrie, 2> = ArrayOfMaps::new();
 
 /// A live entry. Its drops are counted in place.
 #[repr(transparent)]
@@ -151,6 +166,6 @@ pub(crate) struct CpuClock {
 #[map(name = "cpu")]
 pub(crate) static CPU: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
 
-/// For tests: the clock, then action and reason of the last frame.
+/// For tests: the clock, and by how much readings of it are late where they may be; then action and reason of the last frame.
 #[map(name = "testimony")]
-pub(crate) static TESTIMONY: Array<[u64; 3]> = Array::with_max_entries(1, 0);
+pub(crate) static TESTIMONY: Array<[u64; 4]> = Array::with_max_entries(1, 0);

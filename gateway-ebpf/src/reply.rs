@@ -2,7 +2,7 @@
 
 use aya_ebpf::{helpers::bpf_xdp_adjust_tail, programs::XdpContext};
 use gateway_common::{
-    frame::Frame as _,
+    frame::{Frame as _, Offset},
     wire::synack::{IPV4_WORDS, IPV6_WORDS, SynAck, TCP_WORDS, TCP_WORDS_ALL},
 };
 
@@ -21,7 +21,8 @@ const AT_MAX: u32 = 22;
 pub(crate) fn write<const FRAGS: bool>(context: &XdpContext, at: u32, answer: &SynAck) -> bool {
     let frame = XdpFrame::<FRAGS>(context);
     // The first bit on the wire is the lowest of the first byte.
-    if at > AT_MAX || frame.u8(0).is_none_or(|first| first & 1 != 0) {
+    let Some(start) = frame.at(at).filter(|_| at <= AT_MAX) else { return false };
+    if frame.u8(0).is_none_or(|first| first & 1 != 0) {
         return false;
     }
     let end = at + 4 * (answer.ip_words + answer.tcp_words);
@@ -33,17 +34,17 @@ pub(crate) fn write<const FRAGS: bool>(context: &XdpContext, at: u32, answer: &S
     }
     // With constant lengths, which the verifier can follow.
     match (answer.ip_words as usize == IPV4_WORDS, answer.tcp_words as usize == TCP_WORDS) {
-        (true, true) => fill::<IPV4_WORDS, TCP_WORDS>(context, at, answer),
-        (true, false) => fill::<IPV4_WORDS, TCP_WORDS_ALL>(context, at, answer),
-        (false, true) => fill::<IPV6_WORDS, TCP_WORDS>(context, at, answer),
-        (false, false) => fill::<IPV6_WORDS, TCP_WORDS_ALL>(context, at, answer),
+        (true, true) => fill::<IPV4_WORDS, TCP_WORDS>(context, start, answer),
+        (true, false) => fill::<IPV4_WORDS, TCP_WORDS_ALL>(context, start, answer),
+        (false, true) => fill::<IPV6_WORDS, TCP_WORDS>(context, start, answer),
+        (false, false) => fill::<IPV6_WORDS, TCP_WORDS_ALL>(context, start, answer),
     }
 }
 
 /// Fills a frame of the right length.
 #[inline(always)]
-fn fill<const IP: usize, const TCP: usize>(context: &XdpContext, at: u32, answer: &SynAck) -> bool {
-    let (first, start) = (context.data(), context.data() + at as usize);
+fn fill<const IP: usize, const TCP: usize>(context: &XdpContext, at: Offset<'_>, answer: &SynAck) -> bool {
+    let (first, start) = (context.data(), context.data() + at.get() as usize);
     let end = start + 4 * (IP + TCP);
     if end > context.data_end() || first + 4 * ADDRESSES > context.data_end() {
         return false;

@@ -16,6 +16,7 @@ use aya_ebpf::{
 };
 use gateway_common::{
     env::{Asked, Found},
+    frame::Frame as _,
     packet::{Packet, flags},
 };
 
@@ -40,7 +41,8 @@ pub(crate) fn ask(context: &XdpContext, packet: &Packet, transport: u32, asked: 
     read(socket, asked);
     let may_have = packet.tcp_flags & (flags::ACK | flags::RST | flags::SYN) == flags::ACK;
     // In place: headers are in the first buffer of any frame.
-    let tcp = XdpFrame::<false>(context).at::<{ TCP_HEADER as usize }>(transport);
+    let frame = XdpFrame::<false>(context);
+    let tcp = frame.at(transport).and_then(|at| frame.address::<{ TCP_HEADER as usize }>(at));
     if may_have
         && matches!(asked.found, Found::Listener)
         && let Some(tcp) = tcp

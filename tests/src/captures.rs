@@ -1,6 +1,6 @@
 //! Captures that nobody here made, with an independent analyser's word on every connection in them.
 //!
-//! They are no part of the project: `GATEWAY_CAPTURES` names the folder, else it is looked for beside the project's own.
+//! They are no part of the project: `GATEWAY_CAPTURES` names the folder.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -30,21 +30,15 @@ pub struct Truth {
     pub max_version: Option<u16>,
 }
 
-/// The folder; nothing where it is not.
+/// The folder.
+///
+/// # Panics
+/// Where it is not said, or holds no truth.
 #[must_use]
-pub fn folder() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures");
-    let folder = std::env::var_os("GATEWAY_CAPTURES").map_or_else(beside, PathBuf::from);
-    folder.join("truth.jsonl").is_file().then_some(folder)
-}
-
-/// Says that a test is left out, where the folder is missing.
-#[must_use]
-pub fn folder_for(test: &str) -> Option<PathBuf> {
-    let folder = folder();
-    if folder.is_none() {
-        eprintln!("{test} skipped: no captures; GATEWAY_CAPTURES names their folder");
-    }
+pub fn folder() -> PathBuf {
+    let folder = std::env::var_os("GATEWAY_CAPTURES").map(PathBuf::from);
+    let folder = folder.expect("this test needs captures of others: GATEWAY_CAPTURES names their folder");
+    assert!(folder.join("truth.jsonl").is_file(), "{} has no truth.jsonl", folder.display());
     folder
 }
 

@@ -3,11 +3,13 @@
 pub mod counts;
 pub mod parity;
 mod runner;
+pub mod tables;
 
 use std::ops::RangeInclusive;
 
 use anyhow::{Context as _, Result, ensure};
 use gateway_common::abi::{ABI_VERSION, Identity, LINK_WAYS, WAYS};
+use gateway_common::env::Said as _;
 use gateway_common::hash::Key;
 use gateway_common::rate::Instant;
 use gateway_common::verdict::{Action, Reason, Verdict};
@@ -41,6 +43,8 @@ pub struct Judge {
     runner: Runner,
     sets: Sets,
     key: Key,
+    /// What its clock says, and how late readings of it are.
+    clock: (Instant, Instant),
 }
 
 impl Judge {
@@ -54,25 +58,45 @@ impl Judge {
         let options = LoadOptions { identity, tables: sizes(sets), testing: true, ..defaults };
         let mut kernel = Kernel::load(&options)?;
         let runner = Runner::new(&mut kernel)?;
-        Ok(Self { kernel, runner, sets, key })
+        let mut judge = Self { kernel, runner, sets, key, clock: (0, 0) };
+        judge.set_clock(0, 0)?;
+        Ok(judge)
     }
 
-    /// Lays a stand down before empty tables.
+    /// Lays a stand down before empty tables, its bans and live entries with no drops yet.
     ///
     /// # Errors
     /// When the stand is of another shape or key, or a map cannot be written.
     pub fn lay(&mut self, stand: &Stand) -> Result<()> {
         ensure!((self.sets, self.key) == (stand.sets, stand.key), "tables of another shape or key");
         self.kernel.clear_tables()?;
+        self.kernel.set_live(&Prefixes::default())?;
+        for source in self.kernel.banned() {
+            self.kernel.unban(source)?;
+        }
+        for &(source, until) in &stand.bans {
+            self.kernel.ban(source, until)?;
+        }
         apply(&mut self.kernel, stand)
     }
 
-    /// Judges one frame that comes at `now`.
+    /// Sets the clock, and by how much readings of it are late where they may be.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_clock(&mut self, now: Instant, late: Instant) -> Result<()> {
+        self.clock = (now, late);
+        Ok(self.kernel.set_clock(now, late)?)
+    }
+
+    /// Judges one frame that comes at `now` on a CPU whose readings of the clock are late by so much, where they may be.
     ///
     /// # Errors
     /// When the kernel does not take the frame, or what the program returns is not what it says of its verdict.
-    pub fn judge(&mut self, frame: &[u8], now: Instant) -> Result<Verdict> {
-        self.kernel.set_clock(now)?;
+    pub fn judge(&mut self, frame: &[u8], now: Instant, late: Instant) -> Result<Verdict> {
+        if self.clock != (now, late) {
+            self.set_clock(now, late)?;
+        }
         let returned = self.runner.run(frame)?;
         let (action, reason) = self.kernel.testimony()?;
         let action = Action::ALL.get(action as usize).copied().context("no such action")?;
@@ -102,13 +126,16 @@ impl Judge {
 /// When a map cannot be written.
 pub fn apply(kernel: &mut Kernel, stand: &Stand) -> Result<()> {
     kernel.apply(&policy(stand))?;
-    Ok(kernel.set_live(&prefixes(&stand.live))?)
+    Ok(kernel.set_live(&prefixes(&stand.live, |live| live.read()))?)
 }
 
 /// A stand's policy as the kernel takes it.
 #[must_use]
 pub fn policy(stand: &Stand) -> PolicySet {
-    PolicySet { settings: stand.settings.clone(), prefixes: prefixes(&stand.listings).into() }
+    PolicySet {
+        settings: stand.settings.clone(),
+        prefixes: prefixes(&stand.listings, |listing| *listing).into(),
+    }
 }
 
 /// What the program returns for an action (enum xdp_action in the kernel's include/uapi/linux/bpf.h).
@@ -133,9 +160,9 @@ fn sizes(sets: Sets) -> TableSizes {
     }
 }
 
-fn prefixes<V: Copy>(set: &host::Prefixes<V>) -> Prefixes<V> {
+fn prefixes<V, W>(set: &host::Prefixes<V>, read: impl Fn(&V) -> W) -> Prefixes<W> {
     let mut prefixes = Prefixes::default();
-    for (prefix, &value) in set.iter() {
+    for (prefix, value) in set.iter().map(|(prefix, value)| (prefix, read(value))) {
         match prefix {
             IpNet::V4(net) => prefixes.v4.push((net.addr().octets(), net.prefix_len(), value)),
             IpNet::V6(net) => prefixes.v6.push((net.addr().octets(), net.prefix_len(), value)),

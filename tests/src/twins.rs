@@ -1,6 +1,6 @@
 //! Two CPUs that get the same frames: one that makes use of what it knows from the frames before, and one that forgets it.
 
-use gateway_common::pipeline::{self, Scratch};
+use gateway_common::pipeline::Scratch;
 use gateway_common::rate::{Instant, SECOND};
 use gateway_common::verdict::Verdict;
 use gateway_user::host::{HostEnv, Stand};
@@ -47,6 +47,6 @@ impl Twins {
     /// What the one says of a frame, and the other.
     pub fn judge(&mut self, frame: &[u8]) -> [Verdict; 2] {
         let Self { envs: [env, other], cpu } = self;
-        [pipeline::handle(&frame, &&*env, cpu), pipeline::handle(&frame, &&*other, &mut Scratch::default())]
+        [env.judge_on(frame, cpu), other.judge_on(frame, &mut Scratch::default())]
     }
 }

@@ -4,13 +4,12 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use gateway_tests::adversary::{CONFIG, Condition, Played, play, scenarios, table};
-use gateway_tests::lab::{Gateway, Lab, alone, is_privileged};
+use gateway_tests::lab::{Gateway, Lab, alone, require_lab};
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn an_application_reads_a_hello_or_nothing() -> Result<()> {
-    if !is_privileged("an_application_reads_a_hello_or_nothing") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     let _gateway = Gateway::start(&lab, CONFIG)?;
@@ -34,10 +33,9 @@ fn an_application_reads_a_hello_or_nothing() -> Result<()> {
 
 /// The scenarios are worth something: the law does not hold by itself.
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn without_the_gate_applications_read_anything() -> Result<()> {
-    if !is_privileged("without_the_gate_applications_read_anything") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     let _gateway = Gateway::start(&lab, &CONFIG.replace("enforce", "monitor"))?;

@@ -10,8 +10,8 @@ use gateway_common::stage::budgets::KEY_V4;
 use gateway_common::verdict::Reason;
 use gateway_tests::builder::{Frame, hello, ip};
 use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, START, limit};
-use gateway_tests::kernel::Judge;
-use gateway_tests::lab::is_privileged;
+use gateway_tests::kernel::{Judge, apply};
+use gateway_tests::lab::require_lab;
 use gateway_user::bans::table::source_of;
 use gateway_user::host::{HostEnv, Stand};
 
@@ -28,10 +28,9 @@ fn source(prefix: &str) -> u64 {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn the_kernel_ends_bans_and_counts_them() {
-    if !is_privileged("the_kernel_ends_bans_and_counts_them") {
-        return;
-    }
+    require_lab();
     let stand = Stand::new()
         .list("192.0.2.50/32", listing::NEVER, 0)
         .list("192.0.2.51/32", listing::ALLOW, 0)
@@ -41,7 +40,7 @@ fn the_kernel_ends_bans_and_counts_them() {
     judge.lay(&stand).unwrap();
     let reason = |judge: &mut Judge, from: &str, after: u64| {
         let server = if from.contains(':') { "2001:db8:ff::1" } else { SERVER };
-        judge.judge(&ip(from, server).udp(40_000, 53).build(), START + after).unwrap().reason
+        judge.judge(&ip(from, server).udp(40_000, 53).build(), START + after, 0).unwrap().reason
     };
     assert_eq!(reason(&mut judge, CLIENT, 0), Reason::Ok);
     let prefixes = ["192.0.2.9", "192.0.2.50", "192.0.2.51", "192.0.2.52", "2001:db8:0:5::/64"];
@@ -81,16 +80,15 @@ fn the_kernel_ends_bans_and_counts_them() {
 
 /// Of a live prefix that did not change, the count goes on when others change.
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn changes_of_others_leave_counts_alone() {
-    if !is_privileged("changes_of_others_leave_counts_alone") {
-        return;
-    }
+    require_lab();
     let stand = Stand::new().live("203.0.113.0/24", 0, FOREVER);
     let mut judge = Judge::new(stand.sets, stand.key).unwrap();
     judge.lay(&stand).unwrap();
-    let _ = judge.judge(&datagram("203.0.113.7"), START).unwrap();
-    judge.lay(&stand.clone().live("198.51.100.0/24", 0, FOREVER)).unwrap();
-    let _ = judge.judge(&datagram("203.0.113.8"), START).unwrap();
+    let _ = judge.judge(&datagram("203.0.113.7"), START, 0).unwrap();
+    apply(judge.kernel(), &stand.clone().live("198.51.100.0/24", 0, FOREVER)).unwrap();
+    let _ = judge.judge(&datagram("203.0.113.8"), START, 0).unwrap();
     let drops = |judge: &mut Judge| judge.kernel().live_drops("203.0.113.0/24".parse().unwrap());
     assert_eq!(drops(&mut judge), Some(2));
     judge.lay(&Stand::new()).unwrap();

@@ -4,18 +4,19 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use gateway_common::abi::{Active, Limits, Listing, Live, Settings};
-use gateway_common::env::{self, Asked, Env, Note, Slots, Table};
+use gateway_common::abi::{Active, Limits, Listing, Settings};
+use gateway_common::env::{self, Asked, Env, Note, Receiver, Slots, Table};
+use gateway_common::frame::Frame;
 use gateway_common::hash::Key;
 use gateway_common::packet::Packet;
-use gateway_common::pipeline::{self, Scratch};
+use gateway_common::pipeline::{self, Context, Scratch, Stage};
 use gateway_common::rate::{Dimension, Instant, Reading};
 use gateway_common::table::{Bill, bit};
-use gateway_common::verdict::{Action, Reason};
+use gateway_common::verdict::{Action, Reason, Step};
 use gateway_common::wire::synack::{Cookie, SynAck};
 use gateway_tests::builder;
 use gateway_tests::cases::{CLIENT, Draft, SERVER, START, limit};
-use gateway_user::host::{HostEnv, Stand, Words};
+use gateway_user::host::{HostEnv, LiveEntry, Stand, Words};
 
 const THREADS: [u64; 4] = [2, 3, 4, 8];
 const RATE: u64 = 1_000;
@@ -170,7 +171,7 @@ impl env::Words for Lost<'_> {
 impl<'a> Env for Losing<'a> {
     type Buckets = Lost<'a>;
     type Links = Words<'a>;
-    type Live = Live;
+    type Live = &'a LiveEntry;
 
     fn read_clock(&self, may_be_late: bool) -> Reading {
         Env::read_clock(&self.0, may_be_late)
@@ -187,8 +188,11 @@ impl<'a> Env for Losing<'a> {
     fn listing(&self, active: Active, packet: &Packet) -> Option<Listing> {
         Env::listing(&self.0, active, packet)
     }
-    fn live(&self, packet: &Packet) -> Option<Live> {
+    fn live(&self, packet: &Packet) -> Option<&'a LiveEntry> {
         Env::live(&self.0, packet)
+    }
+    fn opaque(value: u64) -> u64 {
+        value
     }
     fn sets(&self, table: Table) -> u32 {
         Env::sets(&self.0, table)
@@ -199,8 +203,26 @@ impl<'a> Env for Losing<'a> {
     fn links(&self, table: Table, index: u32) -> Option<Self::Links> {
         Env::links(&self.0, table, index)
     }
+    fn bans(&self, index: u32) -> Option<Self::Links> {
+        Env::bans(&self.0, index)
+    }
+    fn ban_filter(&self, index: u32) -> u64 {
+        Env::ban_filter(&self.0, index)
+    }
+    fn strikes(&self, index: u32) -> Option<Self::Links> {
+        Env::strikes(&self.0, index)
+    }
+    fn first_syns(&self, index: u32) -> Option<Self::Links> {
+        Env::first_syns(&self.0, index)
+    }
     fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked) {
         Env::ask(&self.0, packet, transport, asked);
+    }
+    fn is_established(&self, packet: &Packet) -> bool {
+        Env::is_established(&self.0, packet)
+    }
+    fn receiver(&self, packet: &Packet, forwarding: bool) -> Receiver {
+        Env::receiver(&self.0, packet, forwarding)
     }
     fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<Cookie> {
         Env::syn_cookie(&self.0, packet, transport)
@@ -210,6 +232,16 @@ impl<'a> Env for Losing<'a> {
     }
     fn reply(&self, at: u32, answer: &SynAck) -> bool {
         Env::reply(&self.0, at, answer)
+    }
+    fn read_again(&self, _: &mut Scratch) {}
+    fn apart<F: Frame>(
+        &self,
+        stage: Stage,
+        frame: &F,
+        context: &Context<'_, Self>,
+        scratch: &mut Scratch,
+    ) -> Step {
+        stage.run(frame, context, scratch)
     }
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {
         Env::count(&self.0, action, reason, service, bytes);

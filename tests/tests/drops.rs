@@ -17,7 +17,7 @@ use gateway_common::verdict::{Action, Reason};
 use gateway_tests::builder::ip;
 use gateway_tests::cases::{Draft as _, Offer, SERVER, START, limit};
 use gateway_tests::kernel::{options, policy};
-use gateway_tests::lab::{THIS_THREAD, is_privileged, pin};
+use gateway_tests::lab::{THIS_THREAD, pin, require_lab};
 use gateway_tests::twins::LATE;
 use gateway_user::host::{HostEnv, Sets, Stand};
 use gateway_user::kernel::{Kernel, Program};
@@ -246,10 +246,9 @@ fn is_counted_whole(kernel: &mut Kernel, reason: Reason, counted: impl Fn(&Kerne
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_flood_is_counted_whole_when_its_tick_is_over() {
-    if !is_privileged("a_flood_is_counted_whole_when_its_tick_is_over") {
-        return;
-    }
+    require_lab();
     let mut kernel = Kernel::load(&options()).unwrap();
     kernel.apply(&policy(&stand())).unwrap();
     is_counted_whole(&mut kernel, Reason::LimitPackets, |kernel| {
@@ -259,10 +258,9 @@ fn a_flood_is_counted_whole_when_its_tick_is_over() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn what_a_ban_drops_is_counted_whole_too() {
-    if !is_privileged("what_a_ban_drops_is_counted_whole_too") {
-        return;
-    }
+    require_lab();
     let mut kernel = Kernel::load(&options()).unwrap();
     kernel.apply(&policy(&stand())).unwrap();
     kernel.ban(key(1), FOREVER).unwrap();

@@ -8,7 +8,7 @@ use gateway_common::rate::{Dimension, SECOND};
 use gateway_common::stage::budgets::KEY_V4;
 use gateway_tests::cases::{Draft as _, START, limit};
 use gateway_tests::kernel::options;
-use gateway_tests::lab::is_privileged;
+use gateway_tests::lab::require_lab;
 use gateway_user::escalation::{LOOK, Readings, Watch, is_over};
 use gateway_user::host::Stand;
 use gateway_user::kernel::{Kernel, LoadOptions, TableSizes};
@@ -31,10 +31,9 @@ fn quickest(mut work: impl FnMut()) -> Duration {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_million_slots_are_looked_at_in_passing() {
-    if !is_privileged("a_million_slots_are_looked_at_in_passing") {
-        return;
-    }
+    require_lab();
     let tables = TableSizes { sources: SLOTS, ..TableSizes::default() };
     let kernel = Kernel::load(&LoadOptions { tables, testing: true, ..options() }).unwrap();
     let mut readings = Readings::default();

@@ -2,97 +2,112 @@
 
 use anyhow::Result;
 use gateway_tests::bars::{self, Bar, Scale};
-use gateway_tests::lab::{alone, is_privileged};
+use gateway_tests::lab::{alone, require_lab};
 
-fn run(name: &str, bar: Bar) -> Result<()> {
-    if !is_privileged(name) {
-        return Ok(());
-    }
+fn run(bar: Bar) -> Result<()> {
+    require_lab();
     let _alone = alone();
     bar(&Scale::SHORT)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn honest_requests_are_answered() -> Result<()> {
-    run("honest_requests_are_answered", bars::https)
+    run(bars::https)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn several_tls_stacks_are_answered() -> Result<()> {
-    run("several_tls_stacks_are_answered", bars::few_stacks)
+    run(bars::few_stacks)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn no_plaintext_reaches_a_gated_socket() -> Result<()> {
-    run("no_plaintext_reaches_a_gated_socket", bars::plaintext)
+    run(bars::plaintext)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn connections_from_before_go_on() -> Result<()> {
-    run("connections_from_before_go_on", bars::adoption)
+    run(bars::adoption)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_crowd_from_before_goes_on() -> Result<()> {
-    run("a_crowd_from_before_goes_on", bars::crowd)
+    run(bars::crowd)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn idle_connections_outlast_floods() -> Result<()> {
-    run("idle_connections_outlast_floods", bars::idle)
+    run(bars::idle)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn limits_are_exact() -> Result<()> {
-    run("limits_are_exact", bars::exactness)
+    run(bars::exactness)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_new_limit_holds_at_once() -> Result<()> {
-    run("a_new_limit_holds_at_once", bars::limit_set)
+    run(bars::limit_set)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn reloads_disturb_nobody() -> Result<()> {
-    run("reloads_disturb_nobody", bars::reloads)
+    run(bars::reloads)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_killed_daemon_goes_on_protecting() -> Result<()> {
-    run("a_killed_daemon_goes_on_protecting", bars::kill_and_restart)
+    run(bars::kill_and_restart)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn every_frame_is_counted() -> Result<()> {
-    run("every_frame_is_counted", bars::metrics)
+    run(bars::metrics)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn who_proves_himself_an_offender_is_banned() -> Result<()> {
-    run("who_proves_himself_an_offender_is_banned", bars::bans)
+    run(bars::bans)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_network_of_offenders_shares_one_budget() -> Result<()> {
-    run("a_network_of_offenders_shares_one_budget", bars::escalation)
+    run(bars::escalation)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn known_clients_get_through_first() -> Result<()> {
-    run("known_clients_get_through_first", bars::known)
+    run(bars::known)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn many_bans_outlast_a_restart() -> Result<()> {
-    run("many_bans_outlast_a_restart", bars::million)
+    run(bars::million)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn what_is_no_quic_does_not_reach_a_quic_service() -> Result<()> {
-    run("what_is_no_quic_does_not_reach_a_quic_service", bars::nonsense)
+    run(bars::nonsense)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn only_answers_that_were_asked_for_come_through() -> Result<()> {
-    run("only_answers_that_were_asked_for_come_through", bars::reflection)
+    run(bars::reflection)
 }

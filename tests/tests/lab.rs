@@ -9,17 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use gateway_tests::lab::{
     ATTACKER_V4, Category, Counters, FLOOD_V4, FLOOD_V6, Flood, Https, Interface, Lab, Pace, PlainListener,
-    Program, SERVER_V4, SERVER_V6, Sources, Template, TlsVersion, alone, is_privileged,
+    Program, SERVER_V4, SERVER_V6, Sources, Template, TlsVersion, alone, require_lab,
 };
 
 /// How long anything may take that has no time of its own, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn nginx_answers_all_requests() -> Result<()> {
-    if !is_privileged("nginx_answers_all_requests") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
@@ -47,10 +46,9 @@ fn lost(lab: &Lab) -> Result<u64> {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_flood_is_counted_exactly() -> Result<()> {
-    if !is_privileged("a_flood_is_counted_exactly") {
-        return Ok(());
-    }
+    require_lab();
     const FRAMES: u64 = 1_000_000;
     let _alone = alone();
     let lab = Lab::new()?;
@@ -80,10 +78,9 @@ fn a_flood_is_counted_exactly() -> Result<()> {
 
 /// Each kind of frame is one that the kernel's own stack takes for good, with drawn sources and ports.
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_real_stack_accepts_the_frames() -> Result<()> {
-    if !is_privileged("a_real_stack_accepts_the_frames") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     lab.silence_attacker()?;
@@ -128,10 +125,9 @@ fn a_real_stack_accepts_the_frames() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_pace_is_kept() -> Result<()> {
-    if !is_privileged("a_pace_is_kept") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     let _drop = lab.attach(Program::DropFlood)?;
@@ -155,10 +151,9 @@ fn a_pace_is_kept() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_flood_can_be_stopped() -> Result<()> {
-    if !is_privileged("a_flood_can_be_stopped") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     let _drop = lab.attach(Program::Drop)?;
@@ -178,10 +173,9 @@ fn a_flood_can_be_stopped() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn the_listener_keeps_what_reached_it() -> Result<()> {
-    if !is_privileged("the_listener_keeps_what_reached_it") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     let address = SocketAddr::new(SERVER_V4.into(), 443);
@@ -198,10 +192,9 @@ fn the_listener_keeps_what_reached_it() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn nothing_stays() -> Result<()> {
-    if !is_privileged("nothing_stays") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;

@@ -2,9 +2,10 @@
 
 use gateway_common::verdict::{Action, Reason};
 use gateway_tests::cases;
-use gateway_tests::kernel::counts::{Counts, compare_tables};
+use gateway_tests::kernel::counts::Counts;
+use gateway_tests::kernel::tables::compare_tables;
 use gateway_tests::kernel::{Judge, parity};
-use gateway_tests::lab::is_privileged;
+use gateway_tests::lab::require_lab;
 use gateway_user::host::Stand;
 
 /// Frames of a run that everybody waits for; the long run is `cargo run --release --bin parity`.
@@ -15,17 +16,16 @@ const LISTS: u64 = 64;
 const SEED: u64 = 20_260_117;
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn every_case_holds_in_the_kernel() {
-    if !is_privileged("every_case_holds_in_the_kernel") {
-        return;
-    }
+    require_lab();
     let stand = Stand::new();
     let mut judge = Judge::new(stand.sets, stand.key).unwrap();
     let (mut counted, mut failures, mut ran) = (Counts::default(), Vec::new(), 0);
     for case in cases::all().iter().filter(|case| case.runs_in_kernel()) {
         ran += 1;
         judge.lay(&case.stand).unwrap();
-        if let Err(mismatch) = case.run(&mut |step| judge.judge(&step.frame, step.now).unwrap()) {
+        if let Err(mismatch) = case.run(&mut |step| judge.judge(&step.frame, step.now, 0).unwrap()) {
             failures.push(mismatch.to_string());
         }
         let host = case.run_on_host().unwrap_or_else(|mismatch| panic!("{mismatch}"));
@@ -41,10 +41,9 @@ fn every_case_holds_in_the_kernel() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn random_frames_get_the_same_verdict_in_the_kernel() {
-    if !is_privileged("random_frames_get_the_same_verdict_in_the_kernel") {
-        return;
-    }
+    require_lab();
     let counts = parity::run(FRAMES, SEED).unwrap_or_else(|error| panic!("{error:#}"));
     let shown = |reason: &&Reason| Action::ALL.iter().any(|&action| counts.packets(action, **reason) != 0);
     let shown = Reason::ALL.iter().filter(shown).count();
@@ -53,9 +52,8 @@ fn random_frames_get_the_same_verdict_in_the_kernel() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn lists_say_the_same_in_the_kernel() {
-    if !is_privileged("lists_say_the_same_in_the_kernel") {
-        return;
-    }
+    require_lab();
     parity::run_lists(LISTS, SEED).unwrap_or_else(|error| panic!("{error:#}"));
 }

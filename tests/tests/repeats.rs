@@ -1,16 +1,18 @@
 //! Frames like one that was dropped are dropped, and nothing else is: a CPU that knows what it dropped judges as one that forgets it
 //! after every packet.
 
-use gateway_common::abi::{SLOT_TATS, listing};
+use std::collections::BTreeMap;
+
+use gateway_common::abi::{SLOT_COUNTS, SLOT_KEY, SLOT_TATS, SLOT_WORDS, listing};
 use gateway_common::env::{Table, Words as _};
 use gateway_common::packet::flags;
-use gateway_common::rate::Dimension;
+use gateway_common::rate::{Dimension, SECOND};
 use gateway_common::table::drops::BULK;
-use gateway_common::verdict::Reason;
-use gateway_tests::builder::{ip, quic};
+use gateway_common::verdict::{Action, Reason};
+use gateway_tests::builder::{Frame, hello, ip, quic};
 use gateway_tests::cases::{Draft as _, Offer, SERVER, SERVER_V6, START, limit};
 use gateway_tests::twins::{LATE, Twins};
-use gateway_user::host::Stand;
+use gateway_user::host::{Stand, Tables};
 use proptest::prelude::*;
 
 /// Where services are that have limits of their own, and where none is.
@@ -121,6 +123,126 @@ proptest! {
             }
         }
     }
+}
+
+/// Limits of all kinds, some of which are met, and services of all kinds.
+fn mixed() -> Stand {
+    let few = |dimension, amount| limit(dimension, amount, amount);
+    let stand =
+        [(Dimension::Packets, 90), (Dimension::Bytes, 90_000), (Dimension::Udp, 40), (Dimension::Icmp, 20)]
+            .into_iter()
+            .fold(Stand::new(), |stand, (dimension, amount)| stand.each(dimension, few(dimension, amount)))
+            .neighbours(Dimension::Packets, few(Dimension::Packets, 200))
+            .neighbours(Dimension::Syn, few(Dimension::Syn, 30))
+            .rest(Dimension::Packets, few(Dimension::Packets, 300))
+            .list("192.0.2.3/32", listing::ALLOW, 0)
+            .local(SERVER);
+    stand
+        .serve(Offer::udp(5_353).own(Dimension::Udp, few(Dimension::Udp, 25)))
+        .serve(Offer::udp(53).own(Dimension::Udp, few(Dimension::Udp, 25)))
+        .serve(Offer::tls(443).total(Dimension::Syn, few(Dimension::Syn, 60)))
+        .serve(Offer::quic(4_433).total(Dimension::Initial, few(Dimension::Initial, 60)))
+        .serve(Offer::tcp(80))
+}
+
+/// Packets of a source, in groups of the same length: those of one group follow each other and are not the same.
+fn packet(source: usize, what: usize) -> Frame {
+    let (source, server) = [
+        ("192.0.2.1", SERVER),
+        ("192.0.2.2", SERVER),
+        ("192.0.2.3", SERVER),
+        ("2001:db8:1::1", SERVER_V6),
+        ("2001:db8:1::2", SERVER_V6),
+    ][source];
+    let packet = ip(source, server);
+    let hello = hello::tls13("api.example.org");
+    let tcp = |to: u16, with: u8| packet.clone().tcp(40_000, to).flags(with).seq(1_001);
+    match what {
+        0 => packet.udp(40_000, 53).payload(b"a question of 18 b"),
+        1 => packet.udp(40_001, 53).payload(b"another one of 18b"),
+        2 => packet.udp(40_000, 54).payload(b"a question of 18 b"),
+        3 => packet.udp(53, 40_000).payload(b"an answer of 18 by"),
+        4 => packet.icmp(8, 0, [0, 1, 0, 1]).payload(&[0; 40]),
+        5 => packet.icmp(3, 4, [0, 0, 5, 0]).payload(&[0; 40]),
+        6 => tcp(22, flags::SYN).tcp_options(&[2, 4, 5, 180]),
+        7 => tcp(22, flags::ACK).payload(b"data"),
+        8 => tcp(443, flags::SYN).seq(1_000).tcp_options(&[2, 4, 5, 180]),
+        9 => tcp(443, flags::ACK | flags::PSH).payload(&hello),
+        10 => tcp(443, flags::ACK | flags::PSH).payload(&vec![b'x'; hello.len()]),
+        11 => tcp(80, flags::SYN).tcp_options(&[2, 4, 5, 180]),
+        12 => packet.udp(40_000, 4_433).payload(&quic::initial(1, 1_200)),
+        13 => packet.udp(40_000, 4_433).payload(&quic::short(1_200)),
+        14 => packet.udp(40_002, 4_433).payload(&quic::short(1_200)),
+        15 => packet.udp(40_000, 5_353).payload(b"a question of 18 b"),
+        _ => packet.udp(40_000, 54).vlan(7).payload(b"a question of 18 b"),
+    }
+}
+const PACKETS: usize = 17;
+
+/// The same packet several times, one of them with changed bits; then the time that goes by, and whether the clock is late.
+#[derive(Clone, Debug)]
+struct Run {
+    source: usize,
+    what: usize,
+    length: usize,
+    changed: usize,
+    bits: Vec<usize>,
+    pause: bool,
+    late: bool,
+}
+
+prop_compose! {
+    fn run()(
+        source in 0..5usize,
+        what in 0..PACKETS,
+        length in 1..20usize,
+        changed in 0..20usize,
+        bits in prop::collection::vec(0..400usize, 0..3),
+        pause in prop::bool::weighted(0.1),
+        late in prop::bool::weighted(0.9),
+    ) -> Run {
+        Run { source, what, length, changed, bits, pause, late }
+    }
+}
+
+proptest! {
+    /// What a CPU knows of the frames before changes no action, and nothing in a bucket.
+    #[test]
+    fn buckets_are_the_same(runs in prop::collection::vec(run(), 1..60)) {
+        let mut twins = Twins::new(mixed);
+        let mut now = START;
+        for Run { source, what, length, changed, bits, pause, late } in runs {
+            now += if pause { SECOND / 10 } else { 0 };
+            twins.set_clocks(now, if late { LATE } else { 0 });
+            let frame = packet(source, what).build();
+            let mut other = frame.clone();
+            for bit in bits {
+                let at = (12 + bit / 8) % frame.len();
+                other[at] ^= 1 << (bit % 8);
+            }
+            for turn in 0..length {
+                let [one, another] = twins.judge(if turn == changed { &other } else { &frame }).map(|verdict| {
+                    // A drop stays one, be it for another reason meanwhile.
+                    (verdict.action, (verdict.action != Action::Drop).then_some(verdict.reason))
+                });
+                prop_assert_eq!(one, another, "turn {} of {}", turn, what);
+            }
+        }
+        let [one, another] = &twins.envs;
+        for table in [Table::Sources, Table::ServiceSources, Table::Neighbours, Table::Totals] {
+            prop_assert_eq!(slots(one.tables(), table), slots(another.tables(), table), "{:?}", table);
+        }
+    }
+}
+
+/// What the slots of a table hold but for drops, which a CPU forgets too that forgets all.
+fn slots(tables: &Tables, table: Table) -> BTreeMap<u64, [u64; SLOT_WORDS]> {
+    let all = tables.slots(table).map(|slot| {
+        let mut words: [u64; SLOT_WORDS] = std::array::from_fn(|word| slot.load(word));
+        words[SLOT_COUNTS] >>= 32;
+        (std::mem::take(&mut words[SLOT_KEY]), words)
+    });
+    all.collect()
 }
 
 /// Neighbour discovery comes through, and what comes from beyond the link looks like it.

@@ -36,13 +36,13 @@ const NEWER: (&str, &str, &str) = ("trixie", "curl,nginx,ca-certificates", "targ
 
 /// Installs the programs that are missing, and mounts bpffs where it is not mounted.
 pub(crate) fn setup() -> Result<()> {
-    install(&PROGRAMS)?;
+    install("The lab", &PROGRAMS)?;
     mount_bpffs()
 }
 
 /// Installs what long runs need beside that.
 pub(crate) fn setup_soak() -> Result<()> {
-    install(&CLIENTS)?;
+    install("The long runs", &CLIENTS)?;
     let (release, packages, directory) = NEWER;
     let directory = workspace().join(directory);
     if directory.join("usr/sbin/nginx").exists() {
@@ -60,16 +60,16 @@ pub(crate) fn setup_soak() -> Result<()> {
     run(as_root("mv", &[])?.arg(&part).arg(&directory))
 }
 
-/// Installs the packages of those programs that are missing.
-fn install(programs: &[(&str, &str)]) -> Result<()> {
+/// Installs the packages of those programs that are missing, and says for what.
+pub(crate) fn install(what: &str, programs: &[(&str, &str)]) -> Result<()> {
     let missing = programs.iter().filter(|(program, _)| find(program).is_none());
     let packages: Vec<String> = missing.map(|(_, package)| (*package).to_owned()).collect();
     if packages.is_empty() {
-        println!("Lab: all programs are here.");
+        println!("{what}: all programs are here.");
         return Ok(());
     }
     let list = packages.join(" ");
-    println!("The lab needs Debian packages: {list}. Installing them; their services are not started.");
+    println!("{what} needs Debian packages: {list}. Installing them; their services are not started.");
     apt_install(&packages).with_context(|| {
         format!(
             "could not install them. Do it by hand, then start again:\n  \

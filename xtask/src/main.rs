@@ -3,6 +3,7 @@
 mod command;
 mod ebpf;
 mod lab;
+mod lane;
 mod lint;
 mod program;
 mod run;
@@ -43,7 +44,17 @@ enum Verb {
     /// All long runs; with arguments those of the lab that they name
     Soak(Rest),
     /// Run all tests, those that need root too
-    Test(Rest),
+    Test {
+        /// Run them under another kernel instead, in an emulated machine
+        #[arg(long, value_name = "VERSION")]
+        kernel: Option<lane::Choice>,
+        /// With --kernel: all that a long run has time for
+        #[arg(long, requires = "kernel")]
+        full: bool,
+        /// Handed on to `cargo test` as they are; with --kernel: which steps, by parts of their names
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Check format and lints of all crates
     Lint,
 }
@@ -70,7 +81,10 @@ fn main() -> Result<()> {
         Verb::Demo(rest) => program::run("demo", &rest.arguments),
         Verb::Bench(rest) => program::run("bench", &rest.arguments),
         Verb::Soak(rest) => program::soak(&rest.arguments),
-        Verb::Test(rest) => test::run(&rest.arguments),
+        Verb::Test { kernel: Some(kernel), full, arguments } => {
+            lane::run(kernel, if full { lane::Length::Full } else { lane::Length::Short }, &arguments)
+        }
+        Verb::Test { arguments, .. } => test::run(&arguments),
         Verb::Lint => lint::run(),
     }
 }

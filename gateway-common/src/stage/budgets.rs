@@ -9,16 +9,14 @@ use core::ops::ControlFlow;
 use crate::{
     abi::{ALL, CLASSES, Class, Limits, SERVICE_REGIONS, STRANGERS},
     clients,
+    drop_cache::DropCache,
     env::{Env, Table, Words},
     frame::Frame,
     image::Extent,
     packet::Packet,
     pipeline::{Context, Scratch, Stage},
     stage::service,
-    table::{
-        self, Bill, Bucket, BucketOf, Mask,
-        drops::{Drops, Ledger},
-    },
+    table::{self, Bill, Bucket, BucketOf, Mask, drops::Ledger},
     verdict::{Reason, Scope, Step, drop},
 };
 
@@ -134,7 +132,7 @@ impl Whose {
             if let Some(weight) = is_held
                 && is_of_kind
             {
-                Drops::remember(frame, context, scratch, Extent::Kind, weight, reason);
+                DropCache::remember(frame, context, scratch, Extent::Kind, weight, reason);
             }
         }
         answer
@@ -167,8 +165,9 @@ impl Whose {
             Self::SourceOfService => (Ledger::SourceOfService, Table::ServiceSources),
             Self::Source => (Ledger::Source, Table::Sources),
         };
-        let Scratch { clock, places, drops, .. } = scratch;
-        let now = drops.count(*clock, ledger, places.of(table), places.of(table).key());
+        let Scratch { clock, places, drop_counter, drop_cache, .. } = scratch;
+        let place = places.of(table);
+        let now = drop_counter.count(drop_cache, *clock, ledger, place, place.key());
         bucket.count_drops(now);
         (now == 0).then_some(1)
     }
@@ -239,22 +238,9 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     Whose::Neighbourhood.charge(context, scratch)?;
     Whose::Service.charge(context, scratch)?;
     if scratch.handshake.share.near != 0
-        && !scratch.sequel.counts()
         && let Some(bucket) = Whose::Source.bucket(context, scratch)
     {
-        bucket.count_packets(1, scratch.bill.bytes);
-    }
-    Step::Continue(())
-}
-
-/// Counts packets like the last, which nobody has counted yet. If the source has no slot any more, they are forgotten.
-#[inline(always)]
-pub fn count_followers<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let count = scratch.sequel.take();
-    if let Some(bucket) = Whose::Source.bucket(context, scratch)
-        && bucket.key() == scratch.places.source.key()
-    {
-        bucket.count_packets(count, scratch.bill.bytes);
+        bucket.count_packet(scratch.bill.bytes);
     }
     Step::Continue(())
 }

@@ -4,11 +4,12 @@
 use crate::{
     abi::{Live, listing, policy},
     ban,
+    drop_cache::DropCache,
     env::{Env, Said as _},
     frame::Frame,
     image::Extent,
     pipeline::{Context, Scratch},
-    table::drops::{Drops, Ledger},
+    table::drops::Ledger,
     verdict::{Reason, Step, drop},
 };
 
@@ -54,7 +55,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         return drop_banned(frame, context, scratch);
     }
     if blocked {
-        Drops::remember(frame, context, scratch, Extent::Source, 0, Reason::BlockListed);
+        DropCache::remember(frame, context, scratch, Extent::Source, 0, Reason::BlockListed);
         return drop(Reason::BlockListed);
     }
     Step::Continue(())
@@ -63,11 +64,11 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 /// Drops and counts a packet whose source's ban was found.
 #[inline(always)]
 fn drop_banned<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { clock, packet, places, drops, .. } = scratch;
+    let Scratch { clock, packet, places, drop_counter, drop_cache, .. } = scratch;
     let source = ban::source(packet);
-    let now = drops.count(*clock, Ledger::Ban, &places.ban, source);
+    let now = drop_counter.count(drop_cache, *clock, Ledger::Ban, &places.ban, source);
     if now == 0 {
-        Drops::remember(frame, context, scratch, Extent::Source, 1, Reason::Banned);
+        DropCache::remember(frame, context, scratch, Extent::Source, 1, Reason::Banned);
     } else {
         ban::count(context.env, places.ban.set, source, now);
     }

@@ -4,24 +4,17 @@
 //! there, the cache line would go to and fro between the CPUs that drop packets of the source. So a CPU whose clock is
 //! late, which has much to do, counts the drops of one source here, and adds them in bulk. Those of other sources it counts
 //! where they belong.
-//!
-//! Nor need it judge each. A debt only grows while the clock stands still, so what a bucket refused it refuses again, and who is
-//! on a list stays there: until the clock is read, frames like the first that was dropped so are dropped for the same reason,
-//! before they are parsed.
 
 use core::mem;
 
 use super::{Bucket, Place, place::find_in};
 use crate::{
-    abi::Settings,
     ban,
+    drop_cache::DropCache,
     env::{Env, Table},
-    frame::Frame,
-    image::{Extent, Image},
-    pipeline::{Context, Scratch, Stage},
+    pipeline::Context,
     rate::Reading,
-    stage::essential,
-    verdict::{Reason, Step, drop},
+    verdict::Step,
 };
 
 /// With so many they are added to what the source has.
@@ -41,34 +34,26 @@ pub enum Ledger {
 
 /// What is not yet where it belongs. It outlives the packet.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Drops {
+pub struct DropCounter {
     key: u64,
     set: u32,
     /// A [`Ledger`], by its number.
     ledger: u32,
     count: u32,
-    last: Last,
 }
 
-/// A frame whose like are all dropped.
-#[derive(Clone, Copy, Debug, Default)]
-struct Last {
-    image: Image,
-    extent: Extent,
-    /// By which reading.
-    clock: Reading,
-    /// By which policy: [`Settings::generation`]; 0: none are.
-    policy: u64,
-    service: u32,
-    /// How many drops of the source one of them counts as: 1 or 0.
-    weight: u32,
-    reason: Reason,
-}
-
-impl Drops {
-    /// Counts a drop of a source; answers how many of its drops are to be added to the ledger now.
+impl DropCounter {
+    /// Counts a drop of a source; answers how many of its drops are to be added to the ledger now. Where it begins to count
+    /// for this source, the cache drops no more frames of the one before.
     #[inline(always)]
-    pub fn count(&mut self, clock: Reading, ledger: Ledger, place: &Place, key: u64) -> u32 {
+    pub fn count(
+        &mut self,
+        cache: &mut DropCache,
+        clock: Reading,
+        ledger: Ledger,
+        place: &Place,
+        key: u64,
+    ) -> u32 {
         if clock.late == 0 {
             return 1;
         }
@@ -80,72 +65,27 @@ impl Drops {
                 return 1;
             }
             (self.key, self.set, self.ledger) = (key, place.set, ledger);
-            if self.last.weight != 0 {
-                (self.last.policy, self.last.clock.late) = (0, 0);
-            }
+            cache.forget_counted();
         }
         self.count += 1;
         if self.count < BULK { 0 } else { mem::take(&mut self.count) }
     }
 
-    /// Has a frame kept in mind, the first by its reading, whose like are all dropped for this reason. `weight`: 1 where
-    /// [`Self::count`] has counted the drop here, 0 where it is to be counted nowhere.
+    /// Counts another drop of the same source, or none with a weight of 0; false where that would fill the bulk, which is then added
+    /// to the ledger by [`Self::count`].
     #[inline(always)]
-    pub fn remember<F: Frame, E: Env>(
-        frame: &F,
-        context: &Context<'_, E>,
-        scratch: &mut Scratch,
-        extent: Extent,
-        weight: u32,
-        reason: Reason,
-    ) {
-        let Scratch { clock, drops: Self { last, .. }, .. } = scratch;
-        if clock.late == 0 || *clock == last.clock {
-            return;
+    pub const fn count_again(&mut self, weight: u32) -> bool {
+        let has_room = self.count + weight < BULK;
+        if has_room {
+            self.count += weight;
         }
-        (last.extent, last.weight, last.reason, last.clock, last.policy) =
-            (extent, weight, reason, *clock, 0);
-        let _ = context.env.apart(Stage::Learn, frame, context, scratch);
-    }
-
-    /// Completes what is kept in mind of a frame.
-    #[inline(always)]
-    pub fn learn<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-        let Scratch { network, packet, role, drops: Self { last, .. }, .. } = scratch;
-        // What must come through may look like what need not.
-        if last.extent == Extent::Kind && essential::concerns(packet) {
-            return Step::Continue(());
-        }
-        if let Some(image) = Image::of(frame, network, packet, last.extent) {
-            last.image = image;
-            last.service = role.service;
-            last.policy = context.settings.generation;
-        }
-        Step::Continue(())
-    }
-
-    /// Drops a frame that is like the one in mind.
-    #[inline(always)]
-    pub fn repeat<F: Frame>(frame: &F, length: u32, settings: &Settings, scratch: &mut Scratch) -> Step {
-        let Scratch { clock, role, drops: Self { last, count, .. }, .. } = scratch;
-        // Mostly there is none by this reading.
-        if clock.latest != last.clock.latest {
-            return Step::Continue(());
-        }
-        let other = (clock.late ^ last.clock.late) | (settings.generation ^ last.policy);
-        // The one that makes the bulk full goes the long way, at whose end that is added to the ledger.
-        if (other | last.image.difference(frame, length)) != 0 || *count + last.weight >= BULK {
-            return Step::Continue(());
-        }
-        *count += last.weight;
-        role.service = last.service;
-        drop(last.reason)
+        has_room
     }
 
     /// Whether they are to be added to the ledger before the next packet is judged: with the first reading that is not late, at
     /// the latest that of the next tick.
     #[inline(always)]
-    pub const fn are_due(&self, clock: Reading) -> bool {
+    pub const fn is_due(&self, clock: Reading) -> bool {
         clock.late == 0 && self.count != 0
     }
 

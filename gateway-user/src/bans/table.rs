@@ -100,6 +100,26 @@ impl<M: AsRef<[AtomicU64]>> BanTable<M> {
         self.count[family as usize] != 0
     }
 
+    /// The words of a set, as a packet reads them; nothing beyond the last.
+    pub fn set_words(&self, index: u32) -> Option<&[AtomicU64]> {
+        let start = index as usize * LINK_SET_WORDS;
+        self.sets.as_ref().get(start..start + LINK_SET_WORDS)
+    }
+
+    /// A word of the bitmap, as a packet reads it.
+    pub fn filter_at(&self, index: u32) -> u64 {
+        self.filter.as_ref().get(index as usize).map_or(0, |word| word.load(Ordering::SeqCst))
+    }
+
+    /// Each ban and its state, in the order of their places.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, State)> {
+        let entries = self.sets.as_ref().as_chunks().0.iter();
+        entries.filter_map(|[key, state]| match key.load(Ordering::SeqCst) {
+            0 => None,
+            source => Some((source, State(state.load(Ordering::SeqCst)))),
+        })
+    }
+
     /// Counts a ban that is in the table, and sets its bit.
     fn enter(&mut self, source: u64) {
         let bit = Places::of(self.key, source).bit;

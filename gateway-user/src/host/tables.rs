@@ -113,6 +113,12 @@ impl Tables {
         self.words[table as usize].get(start..start + words).map(Words)
     }
 
+    /// All words of a table, set by set.
+    #[must_use]
+    pub fn words(&self, table: Table) -> Vec<u64> {
+        self.words[table as usize].iter().map(|word| word.load(Ordering::SeqCst)).collect()
+    }
+
     /// Every slot in use or used before of a table of buckets, with its key.
     pub fn slots(&self, table: Table) -> impl Iterator<Item = Slot<'_>> {
         let words = if table.is_of_links() { &[] } else { &self.words[table as usize][..] };

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use gateway_common::env::Words as _;
+use gateway_common::abi::{Active, Live};
+use gateway_common::env::{Table, Words as _};
+use gateway_common::verdict::Reason;
 use proptest::prelude::*;
 
 use super::*;
@@ -59,9 +61,9 @@ fn a_stand_says_where_live_entries_are() {
     let mut stand = Stand::new();
     assert_eq!(stand.active(), Active(0));
     let live = Live { allow_until: 1, ..Live::NONE };
-    stand.live.insert("2001:db8::/32".parse().expect("a prefix"), live);
+    stand.live.insert("2001:db8::/32".parse().expect("a prefix"), live.into());
     assert_eq!(stand.active(), Active(Active::LIVE_V6));
-    stand.live.insert("192.0.2.0/24".parse().expect("a prefix"), live);
+    stand.live.insert("192.0.2.0/24".parse().expect("a prefix"), live.into());
     assert_eq!(stand.active(), Active(Active::LIVE_V4 | Active::LIVE_V6));
 }
 

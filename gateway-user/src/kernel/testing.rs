@@ -4,6 +4,7 @@ use aya::maps::Array;
 use gateway_common::{
     abi::{LINK_SET_WORDS, SET_WORDS},
     env::Table,
+    rate::Instant,
 };
 
 use super::{Kernel, KernelError};
@@ -27,13 +28,13 @@ impl Kernel {
         Ok(())
     }
 
-    /// Sets the clock of a kernel loaded for testing, in instants.
+    /// Sets the clock of a kernel loaded for testing, and by how much readings of it are late where they may be.
     ///
     /// # Errors
     /// When the map cannot be written.
-    pub fn set_clock(&mut self, now: u64) -> Result<(), KernelError> {
-        let mut map: Array<_, [u64; 3]> = self.array("testimony")?;
-        Ok(map.set(0, [now, 0, 0], 0)?)
+    pub fn set_clock(&mut self, now: Instant, late: Instant) -> Result<(), KernelError> {
+        let mut map: Array<_, [u64; 4]> = self.array("testimony")?;
+        Ok(map.set(0, [now, late, 0, 0], 0)?)
     }
 
     /// The discriminants of the last frame's action and reason, of a kernel loaded for testing.
@@ -41,8 +42,37 @@ impl Kernel {
     /// # Errors
     /// When the map cannot be read.
     pub fn testimony(&mut self) -> Result<(u64, u64), KernelError> {
-        let [_, action, reason]: [u64; 3] = self.array("testimony")?.get(&0, 0)?;
+        let [_, _, action, reason]: [u64; 4] = self.array("testimony")?.get(&0, 0)?;
         Ok((action, reason))
+    }
+
+    /// All words of a table, set by set.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn words(&mut self, table: Table) -> Result<Vec<u64>, KernelError> {
+        if table.is_of_links() {
+            self.all::<LINK_SET_WORDS>(table.name())
+        } else {
+            self.all::<SET_WORDS>(table.name())
+        }
+    }
+
+    /// All words of the table of SYNs that were not answered.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn first_syn_words(&mut self) -> Result<Vec<u64>, KernelError> {
+        self.all::<LINK_SET_WORDS>("first_syns")
+    }
+
+    fn all<const WORDS: usize>(&mut self, map: &'static str) -> Result<Vec<u64>, KernelError> {
+        let map = self.array::<[u64; WORDS]>(map)?;
+        let mut words = Vec::with_capacity(map.len() as usize * WORDS);
+        for set in map.iter() {
+            words.extend(set?);
+        }
+        Ok(words)
     }
 
     fn clear<const WORDS: usize>(&mut self, table: Table) -> Result<(), KernelError> {

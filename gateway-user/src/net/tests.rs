@@ -68,19 +68,13 @@ fn ip(arguments: &[&str]) {
     assert!(Command::new("ip").args(arguments).status().unwrap().success(), "ip {arguments:?}");
 }
 
-/// Whether a test that needs root may go on; says by name when not, and fails where nothing may be skipped.
-fn is_privileged(test: &str, object: bool) -> bool {
-    let missing = if !nix::unistd::geteuid().is_root() {
-        "root"
-    } else if object && !Path::new(OBJECT).is_file() {
-        "target/bpf/lab.bpf.o, which `cargo xtask ebpf` builds"
-    } else {
-        return true;
-    };
-    let must = ["GATEWAY_ROOT_TESTS", "CI"].iter().any(|name| std::env::var_os(name).is_some());
-    assert!(!must, "{test} must run here, and needs {missing}");
-    eprintln!("skipped {test}: it needs {missing}");
-    false
+fn require_root() {
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root (`cargo xtask test` asks for it)");
+}
+
+/// The lab's object.
+fn object() -> Ebpf {
+    Ebpf::load_file(OBJECT).unwrap_or_else(|error| panic!("{OBJECT}: {error} (`cargo xtask ebpf` builds it)"))
 }
 
 fn program(ebpf: &mut Ebpf) -> &mut Xdp {
@@ -94,10 +88,9 @@ fn id(program: &Xdp) -> u32 {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_veth_is_described() {
-    if !is_privileged("a_veth_is_described", false) {
-        return;
-    }
+    require_root();
     Namespace::new("veth").enter(|| {
         let Interface { index, up, driver, mtu, lower, xdp, .. } = interface("gw0").unwrap();
         assert_eq!((up, driver.as_deref(), mtu, xdp), (false, Some("veth"), 1500, None));
@@ -112,14 +105,13 @@ fn a_veth_is_described() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_program_attached_by_netlink_is_seen_and_taken_off() {
-    if !is_privileged("a_program_attached_by_netlink_is_seen_and_taken_off", true) {
-        return;
-    }
+    require_root();
     let namespace = Namespace::new("netlink");
     for (word, mode) in [("xdpdrv", Mode::Native), ("xdpgeneric", Mode::Generic)] {
         let pin = format!("/sys/fs/bpf/{}", namespace.0);
-        let mut ebpf = Ebpf::load_file(OBJECT).unwrap();
+        let mut ebpf = object();
         let program = program(&mut ebpf);
         program.pin(&pin).unwrap();
         namespace.enter(|| ip(&["link", "set", "dev", "gw0", word, "pinned", &pin]));
@@ -134,12 +126,11 @@ fn a_program_attached_by_netlink_is_seen_and_taken_off() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_program_held_by_a_link_is_named_and_stays() {
-    if !is_privileged("a_program_held_by_a_link_is_named_and_stays", true) {
-        return;
-    }
+    require_root();
     Namespace::new("link").enter(|| {
-        let mut ebpf = Ebpf::load_file(OBJECT).unwrap();
+        let mut ebpf = object();
         let program = program(&mut ebpf);
         let link = program.attach("gw0", XdpMode::Driver).unwrap();
         let _link = FdLink::try_from(program.take_link(link).unwrap()).unwrap();

@@ -17,6 +17,7 @@ mod lists;
 mod live;
 mod protect;
 mod reflection;
+mod smoke;
 mod stacks;
 mod strangers;
 mod victim;
@@ -43,6 +44,7 @@ pub use lists::reload_million;
 pub use live::{limit_set, reloads};
 pub use protect::{kill_and_restart, metrics};
 pub use reflection::reflection;
+pub use smoke::smoke;
 pub use stacks::{few_stacks, stacks};
 pub use strangers::strangers;
 pub use victim::victim;
@@ -101,7 +103,8 @@ impl Scale {
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 16] = [
+pub const BARS: [(&str, Bar); 17] = [
+    ("smoke", smoke),
     ("https", https),
     ("few-stacks", few_stacks),
     ("plaintext", plaintext),

@@ -25,7 +25,7 @@ fn from(source: &str) -> Frame {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    [listed(), live(), shared(), precedence(), trusted(), classes()].concat()
+    [listed(), live(), banned(), shared(), precedence(), trusted(), classes()].concat()
 }
 
 fn listed() -> Vec<Case> {
@@ -83,6 +83,37 @@ fn live() -> Vec<Case> {
         )
         .gets(datagram(), Reason::Ok)
         .gets(from("192.0.2.10"), Reason::Banned),
+    ]
+}
+
+/// Bans of single sources, which have a table of their own.
+fn banned() -> Vec<Case> {
+    let (minute, until) = (Duration::from_secs(60), START + 60 * SECOND);
+    vec![
+        Case::under("a ban of one source", Stand::new().ban("192.0.2.9", until))
+            .gets(datagram(), Reason::Banned)
+            .gets(from("192.0.2.10"), Reason::Ok)
+            .after(2 * minute)
+            .gets(datagram(), Reason::Ok),
+        Case::under("a ban of an IPv6 network of 64 bits", Stand::new().ban(NET_V6, FOREVER))
+            .gets(v6().udp(1, 53), Reason::Banned)
+            .gets(from("2001:db8:0:1::1"), Reason::Ok)
+            .gets(datagram(), Reason::Ok),
+        Case::under(
+            "who is never to be banned, and who is trusted",
+            Stand::new()
+                .list("192.0.2.50/32", listing::NEVER, 0)
+                .list("192.0.2.51/32", ALLOW, 0)
+                .live("192.0.2.52/32", until, 0)
+                .ban("192.0.2.50", FOREVER)
+                .ban("192.0.2.51", FOREVER)
+                .ban("192.0.2.52", FOREVER),
+        )
+        .gets(from("192.0.2.50"), Reason::Ok)
+        .gets(from("192.0.2.51"), Reason::AllowListed)
+        .gets(from("192.0.2.52"), Reason::AllowListed)
+        .after(minute)
+        .gets(from("192.0.2.52"), Reason::Banned),
     ]
 }
 

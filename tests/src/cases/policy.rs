@@ -1,12 +1,14 @@
 //! Policies of the table, written down in a few words.
 
 use gateway_common::abi::{ALL, Class, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy};
+use gateway_common::env::Said as _;
 use gateway_common::hash::{Key, Running};
 use gateway_common::packet::Address;
 use gateway_common::rate::{Dimension, Instant, Limit, Rate};
 use gateway_common::stage::reflection::{self, REFLECTORS};
 use gateway_common::table::bit;
 use gateway_common::wire::hello::want;
+use gateway_user::bans::table::source_of;
 use gateway_user::host::Stand;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -43,6 +45,8 @@ pub trait Draft: Sized {
     fn live(self, prefix: &str, allow_until: Instant, ban_until: Instant) -> Self;
     /// The bucket that sources of a prefix share; to be told after [`Self::live`] of the same prefix.
     fn share(self, prefix: &str, key: u64, until: Instant) -> Self;
+    /// A ban of a single source: an IPv4 address or an IPv6 /64.
+    fn ban(self, source: &str, until: Instant) -> Self;
     /// An address of the host, whose sockets are asked who asked for what comes from reflectors.
     fn local(self, address: &str) -> Self;
     /// A service; indices count from 1 in the order of these calls.
@@ -94,14 +98,22 @@ impl Draft for Stand {
     }
 
     fn live(mut self, prefix: &str, allow_until: Instant, ban_until: Instant) -> Self {
-        self.live.insert(parse(prefix), Live { allow_until, ban_until, ..Live::NONE });
+        self.live.insert(parse(prefix), Live { allow_until, ban_until, ..Live::NONE }.into());
         self
     }
 
     fn share(mut self, prefix: &str, shared_key: u64, shared_until: Instant) -> Self {
         let prefix = parse(prefix);
-        let said = self.live.iter().find(|(other, _)| *other == prefix).map_or(Live::NONE, |(_, live)| *live);
-        self.live.insert(prefix, Live { shared_key, shared_until, ..said });
+        let said =
+            self.live.iter().find(|(other, _)| *other == prefix).map_or(Live::NONE, |(_, live)| live.read());
+        self.live.insert(prefix, Live { shared_key, shared_until, ..said }.into());
+        self
+    }
+
+    fn ban(mut self, source: &str, until: Instant) -> Self {
+        let prefix = source.parse().unwrap_or_else(|error| panic!("{source}: {error}"));
+        let key = source_of(prefix).unwrap_or_else(|| panic!("{source} is no single source"));
+        self.bans.push((key, until));
         self
     }
 

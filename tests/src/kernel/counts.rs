@@ -1,12 +1,12 @@
-//! Counters and tables of both sides, in a form to compare.
+//! Counters of both sides, in a form to compare.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
-use gateway_common::abi::{LINK_WORDS, SERVICES, SLOT_WORDS};
-use gateway_common::env::{Note, Table, Words as _};
+use anyhow::Result;
+use gateway_common::abi::SERVICES;
+use gateway_common::env::{Note, Table};
 use gateway_common::verdict::{Action, Reason};
-use gateway_user::host::{Counters, HostEnv};
+use gateway_user::host::Counters;
 use gateway_user::kernel::Kernel;
 
 /// Every counter that is not zero, by what it counts.
@@ -100,38 +100,6 @@ impl Counts {
             *self.0.entry(name).or_default() += amount;
         }
     }
-}
-
-/// Compares the tables word by word: sources, neighbourhoods, and how many connections there are.
-///
-/// # Errors
-/// Names the first slot that differs.
-pub fn compare_tables(host: &HostEnv, kernel: &Kernel) -> Result<()> {
-    for table in [Table::Sources, Table::ServiceSources, Table::Neighbours] {
-        let ours: Vec<[u64; SLOT_WORDS]> =
-            host.tables().slots(table).map(|slot| std::array::from_fn(|word| slot.load(word))).collect();
-        let theirs: Vec<[u64; SLOT_WORDS]> = kernel.tables().slots(table).map(|slot| slot.words).collect();
-        if let Some(place) =
-            (0..ours.len().max(theirs.len())).find(|&place| ours.get(place) != theirs.get(place))
-        {
-            let (ours, theirs) = (ours.get(place), theirs.get(place));
-            bail!("table {}, used slot {place}: host {ours:x?}, kernel {theirs:x?}", table.name());
-        }
-    }
-    for table in Table::ALL.into_iter().filter(|table| table.is_of_links()) {
-        let (ours, theirs) = (links(host, table), kernel.tables().links(table));
-        if ours != theirs {
-            bail!("{}: host {ours}, kernel {theirs}", table.name());
-        }
-    }
-    Ok(())
-}
-
-fn links(host: &HostEnv, table: Table) -> usize {
-    let sets = (0..host.stand().sets.of(table)).filter_map(|set| host.tables().set(table, set));
-    sets.flat_map(|set| (0..gateway_common::abi::LINK_WAYS).map(move |way| set.load(way * LINK_WORDS)))
-        .filter(|&fingerprint| fingerprint != 0)
-        .count()
 }
 
 fn packets(action: Action, reason: Reason) -> String {

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result};
 
+use super::cable::Cable;
 use super::namespace::Namespace;
-use super::{Cable, FAR, Lab, lay};
+use super::{FAR, Lab};
 
 /// The address of the server behind.
 pub const BEHIND_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
@@ -39,7 +40,7 @@ impl Behind {
         };
         // One of before goes with its namespace, but only in a while.
         let _ = lab.server.ip(&[format!("link del {}", cable.near)]);
-        lay(&cable, &lab.server, &namespace).context("cannot connect the server behind")?;
+        cable.lay(&lab.server, &namespace).context("cannot connect the server behind")?;
         lab.server.sysctl(&[("net/ipv4/conf/all/forwarding", "1"), ("net/ipv6/conf/all/forwarding", "1")])?;
         namespace.ip(&ROUTER.map(|(router, _)| format!("route add default via {router} dev {FAR}")))?;
         Ok(Self { namespace })

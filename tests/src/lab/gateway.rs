@@ -15,10 +15,10 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::Lab;
 use super::metrics::Metrics;
 use super::namespace::{output, scratch};
 use super::process::Process;
+use super::{Lab, driver};
 
 /// Where BPF objects are pinned.
 const BPFFS: &str = "/sys/fs/bpf";
@@ -117,6 +117,9 @@ impl<'a> Gateway<'a> {
         let log = File::create(self.path("log"))?;
         let mut command = self.command(&["run"]);
         command.arg("--pins").arg(&self.pins).args(&self.arguments);
+        if driver() == "generic" {
+            command.args(["--driver", "generic"]);
+        }
         for interface in self.lab.interfaces() {
             command.args(["--interface", interface]);
         }

@@ -12,6 +12,7 @@
 
 mod behind;
 mod by_hand;
+mod cable;
 mod client;
 #[path = "../../../gateway-ebpf/src/lab/config.rs"]
 mod config;
@@ -36,13 +37,14 @@ mod sys;
 mod template;
 mod weather;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result};
 
 pub use behind::{BEHIND_V4, BEHIND_V6, Behind};
 pub use by_hand::{Answer, ByHand, Wire};
+pub use cable::driver;
+use cable::{Cable, cables};
 pub use client::{Https, Outcome, TlsVersion};
 pub use counters::{Counters, Interface, Meter};
 pub use flood::{Flood, FloodReport, Flooding, Pace};
@@ -58,7 +60,7 @@ pub use prefix_memory::PrefixMemory;
 pub(crate) use process::run_first;
 pub use process::{Process, THIS_THREAD, pin};
 pub use program_clock::ProgramClock;
-pub use root::{alone, is_privileged, missing};
+pub use root::{alone, missing, require_lab};
 pub use sockets::Sockets;
 pub use sources::Sources;
 pub use template::Template;
@@ -85,18 +87,6 @@ pub const FLOOD_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0);
 pub const SENDER: usize = 0;
 /// See [`SENDER`].
 pub const RECEIVER: usize = 1;
-
-/// One cable: the server's end and the other's.
-struct Cable {
-    /// The number in the addresses of its ends.
-    number: u8,
-    /// Name of the server's end.
-    near: String,
-    /// Addresses of the server's end with prefix lengths.
-    near_addresses: [(IpAddr, u8); 2],
-    /// Addresses of the far end.
-    far_addresses: [(IpAddr, u8); 2],
-}
 
 /// Name of the far end in the client's and in the attacker's namespace.
 const FAR: &str = "uplink";
@@ -140,7 +130,8 @@ impl Lab {
         let (client, attacker, server) = (client?, attacker?, server?);
         let [to_client, to_attacker] = cables();
         for (cable, far) in [(&to_client, &client), (&to_attacker, &attacker)] {
-            lay(cable, &server, far)
+            cable
+                .lay(&server, far)
                 .with_context(|| format!("cannot connect {} with {}", server.name(), far.name()))?;
         }
         routes(&client, &attacker, &server, &to_attacker)?;
@@ -227,67 +218,8 @@ impl Lab {
     }
 }
 
-/// The two cables. Names of interfaces are unique on the machine, because the threads that receive are named after them.
-fn cables() -> [Cable; 2] {
-    static LABS: AtomicU32 = AtomicU32::new(0);
-    let lab = std::process::id() << 4 | (LABS.fetch_add(1, Ordering::Relaxed) & 15);
-    [
-        Cable {
-            number: 1,
-            near: format!("client{lab:x}"),
-            near_addresses: [(SERVER_V4.into(), 24), (SERVER_V6.into(), 64)],
-            far_addresses: [(CLIENT_V4.into(), 24), (CLIENT_V6.into(), 64)],
-        },
-        Cable {
-            number: 2,
-            near: format!("attack{lab:x}"),
-            near_addresses: [(Ipv4Addr::new(203, 0, 113, 1).into(), 30), (attack_v6(), 64)],
-            far_addresses: [(ATTACKER_V4.into(), 30), (ATTACKER_V6.into(), 64)],
-        },
-    ]
-}
-
-/// The server's IPv6 address on the attacker's cable.
-fn attack_v6() -> IpAddr {
-    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1))
-}
-
-impl Cable {
-    /// Hardware address of an end: locally administered, cable, end.
-    fn mac(&self, end: u8) -> String {
-        format!("02:00:00:00:{:02x}:{end:02x}", self.number)
-    }
-}
-
 /// Hardware addresses of the attacker's end and of the server's end of its cable, as a frame begins: destination, source.
 pub(crate) const ATTACK_MACS: [u8; 12] = [2, 0, 0, 0, 2, 1, 2, 0, 0, 0, 2, 2];
-
-/// Creates a pair of interfaces, addresses them, and tells each end the other's hardware address.
-fn lay(cable: &Cable, server: &Namespace, far: &Namespace) -> Result<()> {
-    let Cable { near, near_addresses, far_addresses, .. } = cable;
-    let (near_mac, far_mac) = (cable.mac(1), cable.mac(2));
-    server.ip(&[format!(
-        "link add name {near} address {near_mac} type veth peer name {FAR} address {far_mac} netns {}",
-        far.name()
-    )])?;
-    for (space, device, own, peers, mac) in [
-        (server, near.as_str(), near_addresses, far_addresses, &far_mac),
-        (far, FAR, far_addresses, near_addresses, &near_mac),
-    ] {
-        let mut lines = vec![format!("link set dev {device} up")];
-        for (address, length) in own {
-            let nodad = if address.is_ipv6() { "nodad" } else { "" };
-            lines.push(format!("address add {address}/{length} dev {device} {nodad}"));
-        }
-        lines.extend(peers.iter().map(|(address, _)| {
-            format!("neighbour replace {address} lladdr {mac} dev {device} nud permanent")
-        }));
-        space.ip(&lines)?;
-        // An XDP program at the other end sees the bytes as they are: the sum must be in them.
-        space.run("ethtool", &["-K", device, "tx", "off"])?;
-    }
-    Ok(())
-}
 
 /// The attacker reaches the server's address; the server sends what is nobody's to the attacker.
 fn routes(client: &Namespace, attacker: &Namespace, server: &Namespace, cable: &Cable) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Tests that need root: skipped by name where they cannot run, failing where they must.
+//! What tests that need root, or programs of the lab, need.
 
 use std::env;
 use std::path::Path;
@@ -7,8 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::object::object_path;
 
 /// Programs that a lab starts.
-const PROGRAMS: [&str; 9] =
-    ["ip", "ethtool", "nginx", "curl", "openssl", "nft", "chrt", "python3", "gnutls-cli"];
+const PROGRAMS: [&str; 6] = ["ip", "ethtool", "nginx", "curl", "openssl", "chrt"];
 
 /// Waits until no other test of this process has a lab: floods take the machine's CPUs.
 pub fn alone() -> MutexGuard<'static, ()> {
@@ -34,15 +33,12 @@ pub fn missing() -> Option<String> {
     None
 }
 
-/// Whether the test may go on; says why when it may not.
+/// Has a test fail where its lab cannot come up. Such a test says `#[ignore]`, so only who asks for it comes here.
 ///
 /// # Panics
-/// Where `GATEWAY_ROOT_TESTS` or `CI` is set and something is missing: nothing may be skipped there.
-#[must_use]
-pub fn is_privileged(test: &str) -> bool {
-    let Some(what) = missing() else { return true };
-    let must = ["GATEWAY_ROOT_TESTS", "CI"].iter().any(|name| env::var_os(name).is_some());
-    assert!(!must, "{test} must run here, and needs {what}");
-    eprintln!("skipped {test}: it needs {what}");
-    false
+/// Where something is missing.
+pub fn require_lab() {
+    if let Some(what) = missing() {
+        panic!("this test needs {what}");
+    }
 }

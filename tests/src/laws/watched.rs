@@ -1,6 +1,6 @@
 //! A frame that watches how it is read.
 
-use gateway_common::frame::{Frame, OFFSET_MAX};
+use gateway_common::frame::{Frame, Offset};
 
 /// Checks bounds as the kernel program does, by addresses, and that no answer holds a byte of outside.
 #[derive(Debug)]
@@ -30,10 +30,12 @@ impl Frame for Watched<'_> {
         self.frame.len() as u32
     }
 
-    fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        if offset > OFFSET_MAX {
-            return None;
-        }
+    fn masked(offset: u32) -> u32 {
+        offset
+    }
+
+    fn load<const N: usize>(&self, offset: Offset<'_>) -> Option<[u8; N]> {
+        let offset = offset.get();
         let data_end = FENCE + self.frame.len();
         let start = FENCE + offset as usize;
         if start + N > data_end {

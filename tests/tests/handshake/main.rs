@@ -15,7 +15,7 @@ use gateway_tests::cases::{Draft as _, Offer};
 use gateway_tests::kernel::{Runner, options, policy};
 use gateway_tests::lab::{
     Counters, FLOOD_V4, FLOOD_V6, Flood, Gateway, Https, Lab, Nginx, Pace, PlainListener, SERVER_V4,
-    SERVER_V6, Sources, Template, alone, is_privileged,
+    SERVER_V6, Sources, Template, alone, require_lab,
 };
 use gateway_user::host::Stand;
 use gateway_user::kernel::{Kernel, LoadOptions};
@@ -52,10 +52,9 @@ fn warm_up(lab: &Lab, nginx: &Nginx) -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn cookies_answer_honest_clients() -> Result<()> {
-    if !is_privileged("cookies_answer_honest_clients") {
-        return Ok(());
-    }
+    require_lab();
     const REQUESTS: u32 = 100;
     let _alone = alone();
     let lab = Lab::new()?;
@@ -100,10 +99,9 @@ fn nothing_dropped(gateway: &Gateway<'_>, side: &str) -> Result<()> {
 
 /// After the kernel has allocated a socket buffer the program answers as well.
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn cookies_answer_in_generic_mode() -> Result<()> {
-    if !is_privileged("cookies_answer_in_generic_mode") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
@@ -156,10 +154,9 @@ fn ends(v6: bool) -> (IpAddr, IpAddr) {
 
 /// `auto`: a forged flood turns cookies on, honest clients get through, and the host keeps nothing of the flood.
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_forged_syn_flood_is_answered_by_cookies() -> Result<()> {
-    if !is_privileged("a_forged_syn_flood_is_answered_by_cookies") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
@@ -194,10 +191,9 @@ fn await_more(enough: u64, count: impl Fn() -> Result<u64>) -> Result<()> {
 
 /// Forged segments of no connection are dropped, each for its own reason, but for as many as the kernel may reset.
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn out_of_state_packets_are_dropped() -> Result<()> {
-    if !is_privileged("out_of_state_packets_are_dropped") {
-        return Ok(());
-    }
+    require_lab();
     const FRAMES: u64 = 200_000;
     /// What passes at once, and in a second.
     const PASS: u64 = 1_000;
@@ -236,10 +232,9 @@ fn out_of_state_packets_are_dropped() -> Result<()> {
 
 /// Who still believes in a connection that is no more learns of it by a reset.
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_stale_connection_is_reset() -> Result<()> {
-    if !is_privileged("a_stale_connection_is_reset") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
@@ -262,10 +257,9 @@ fn a_stale_connection_is_reset() -> Result<()> {
 
 /// More SYNs than cookies answer: who is known is answered at once, and a stranger when he asks again.
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn strangers_are_answered_when_they_ask_again() -> Result<()> {
-    if !is_privileged("strangers_are_answered_when_they_ask_again") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     let nginx = lab.nginx()?;
@@ -293,10 +287,9 @@ fn strangers_are_answered_when_they_ask_again() -> Result<()> {
 
 /// Answers keep the VLAN that the SYN came in by, whatever is between Ethernet's header and TCP's.
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn cookies_keep_the_vlan() -> Result<()> {
-    if !is_privileged("cookies_keep_the_vlan") {
-        return Ok(());
-    }
+    require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
     lab.server.sysctl(&[("net/ipv4/tcp_syncookies", "2")])?;

@@ -1,5 +1,7 @@
 //! `gateway replay` and the kernel program over captures of others, against the truth that others found in them.
 
+mod hellos;
+
 use std::path::Path;
 
 use anyhow::Result;
@@ -7,7 +9,7 @@ use gateway_common::hash::Key;
 use gateway_common::verdict::Reason;
 use gateway_tests::captures::{self, Truth};
 use gateway_tests::kernel::{FRAME_LENGTHS, Judge};
-use gateway_tests::lab::is_privileged;
+use gateway_tests::lab::require_lab;
 use gateway_user::host::{Sets, Stand};
 use gateway_user::replay::{AllPorts, Connection, PolicyChoice, Replay, capture, stand};
 
@@ -67,8 +69,9 @@ fn wrong(truth: &Truth, connection: &Connection) -> Option<String> {
 }
 
 #[test]
+#[ignore = "needs captures of others: GATEWAY_CAPTURES names their folder"]
 fn connections_get_what_the_truth_says() -> Result<()> {
-    let Some(folder) = captures::folder_for("connections_get_what_the_truth_says") else { return Ok(()) };
+    let folder = captures::folder();
     let (mut judged, mut failures) = (0, Vec::new());
     for (name, truths) in captures::all(&folder)? {
         let truths: Vec<_> =
@@ -103,10 +106,9 @@ fn connections_get_what_the_truth_says() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs captures of others: GATEWAY_CAPTURES names their folder"]
 fn padding_before_a_hello_is_dropped_and_the_hello_passes() -> Result<()> {
-    let Some(folder) = captures::folder_for("padding_before_a_hello_is_dropped_and_the_hello_passes") else {
-        return Ok(());
-    };
+    let folder = captures::folder();
     let name = captures::all(&folder)?.into_keys().find(|name| name.ends_with(PADDED)).expect("it is there");
     let replay = replay(&folder.join(name));
     let connections: Vec<_> = replay.connections().collect();
@@ -130,11 +132,10 @@ fn padding_before_a_hello_is_dropped_and_the_hello_passes() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs captures of others: GATEWAY_CAPTURES names their folder"]
 fn the_kernel_says_the_same() -> Result<()> {
-    let Some(folder) = captures::folder_for("the_kernel_says_the_same") else { return Ok(()) };
-    if !is_privileged("the_kernel_says_the_same") {
-        return Ok(());
-    }
+    let folder = captures::folder();
+    require_lab();
     let mut judge = Judge::new(SETS, gated().0.key)?;
     let (mut frames, mut differences) = (0, Vec::new());
     for name in captures::all(&folder)?.into_keys() {
@@ -147,7 +148,7 @@ fn the_kernel_says_the_same() -> Result<()> {
                 return;
             }
             let Some(judged) = replay.judge(captured) else { return };
-            let Ok(kernel) = judge.judge(&judged.ethernet, judged.now) else { return };
+            let Ok(kernel) = judge.judge(&judged.ethernet, judged.now, 0) else { return };
             frames += 1;
             if kernel != judged.verdict {
                 differences

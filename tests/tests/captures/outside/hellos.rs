@@ -116,9 +116,9 @@ fn disagreement(stream: &[u8]) -> Option<String> {
 }
 
 #[test]
+#[ignore = "needs captures of others: GATEWAY_CAPTURES names their folder"]
 fn answers_agree_on_every_prefix_of_every_hello() -> Result<()> {
-    let test = "answers_agree_on_every_prefix_of_every_hello";
-    let Some(folder) = captures::folder_for(test) else { return Ok(()) };
+    let folder = captures::folder();
     let (mut hellos, mut complete, mut failures) = (0, 0, Vec::new());
     for (name, truths) in captures::all(&folder)? {
         if !truths.iter().any(|truth| truth.class == "tls_client_hello") {

@@ -1,0 +1,141 @@
+//! [`Env`] by memory.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gateway_common::abi::{Active, FIRST_SYN_SETS, LINK_SET_WORDS, Listing, STRIKE_SETS, Settings};
+use gateway_common::env::{Asked, Env, Found, Note, Receiver, Table};
+use gateway_common::frame::Frame;
+use gateway_common::hash::Key;
+use gateway_common::packet::Packet;
+use gateway_common::pipeline::{Context, Scratch, Stage};
+use gateway_common::rate::{Instant, Reading, SECOND};
+use gateway_common::verdict::{Action, Reason, Step};
+use gateway_common::wire::synack::{Cookie, SynAck};
+
+use super::{HostEnv, LiveEntry, Words};
+
+/// By how many bits the host scales its windows.
+const SCALE: u8 = 7;
+
+/// A set of a table that is made when it is first asked for.
+fn link_set(table: &OnceLock<Box<[AtomicU64]>>, sets: u32, index: u32) -> Option<Words<'_>> {
+    let length = sets as usize * LINK_SET_WORDS;
+    let words = table.get_or_init(|| std::iter::repeat_with(AtomicU64::default).take(length).collect());
+    let start = index as usize * LINK_SET_WORDS;
+    words.get(start..start + LINK_SET_WORDS).map(Words::new)
+}
+
+impl<'a> Env for &'a HostEnv {
+    type Buckets = Words<'a>;
+    type Links = Words<'a>;
+    type Live = &'a LiveEntry;
+
+    fn read_clock(&self, may_be_late: bool) -> Reading {
+        let late = if may_be_late { self.late.load(Ordering::SeqCst) } else { 0 };
+        Reading { latest: self.time().wrapping_add(late), late }
+    }
+
+    fn key(&self) -> Key {
+        self.stand.key
+    }
+
+    fn active(&self) -> Active {
+        Active(self.stand.active().0 | self.bans.flags())
+    }
+
+    fn settings(&self, _: Active) -> Option<&Settings> {
+        // Generation 0 is the zeroed map of before the first policy.
+        Some(&*self.stand.settings).filter(|settings| settings.generation != 0)
+    }
+
+    fn listing(&self, _: Active, packet: &Packet) -> Option<Listing> {
+        self.stand.listings.longest(packet.ipv6, packet.source).copied()
+    }
+
+    fn live(&self, packet: &Packet) -> Option<&'a LiveEntry> {
+        self.stand.live.longest(packet.ipv6, packet.source)
+    }
+
+    fn opaque(value: u64) -> u64 {
+        value
+    }
+
+    fn sets(&self, table: Table) -> u32 {
+        self.stand.sets.of(table)
+    }
+
+    fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets> {
+        if table.is_of_links() { None } else { self.tables.set(table, index) }
+    }
+
+    fn links(&self, table: Table, index: u32) -> Option<Self::Links> {
+        if table.is_of_links() { self.tables.set(table, index) } else { None }
+    }
+
+    fn bans(&self, index: u32) -> Option<Self::Links> {
+        self.bans.set_words(index).map(Words::new)
+    }
+
+    fn ban_filter(&self, index: u32) -> u64 {
+        self.bans.filter_at(index)
+    }
+
+    fn ask(&self, packet: &Packet, _: u32, asked: &mut Asked) {
+        *asked = Asked::of((self.sockets)(packet));
+        asked.scale = SCALE;
+        asked.has_cookie = asked.found == Found::Listener && self.has_cookies;
+    }
+
+    fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<Cookie> {
+        let mut asked = Asked::default();
+        self.ask(packet, transport, &mut asked);
+        // Any number does.
+        (asked.found == Found::Listener && self.has_cookies)
+            .then(|| Cookie { sequence: packet.sequence.rotate_left(16), mss: 1_460 })
+    }
+
+    fn tcp_clock(&self, now: Instant) -> u32 {
+        (now / (SECOND / 1_000)) as u32
+    }
+
+    fn reply(&self, _: u32, _: &SynAck) -> bool {
+        true
+    }
+
+    fn strikes(&self, index: u32) -> Option<Self::Links> {
+        link_set(&self.strikes, STRIKE_SETS + 1, index)
+    }
+
+    fn first_syns(&self, index: u32) -> Option<Self::Links> {
+        link_set(&self.first_syns, FIRST_SYN_SETS, index)
+    }
+
+    fn is_established(&self, packet: &Packet) -> bool {
+        (self.established)(packet)
+    }
+
+    fn receiver(&self, packet: &Packet, forwarding: bool) -> Receiver {
+        (self.receivers)(packet, forwarding)
+    }
+
+    fn read_again(&self, _: &mut Scratch) {}
+
+    fn apart<F: Frame>(
+        &self,
+        stage: Stage,
+        frame: &F,
+        context: &Context<'_, Self>,
+        scratch: &mut Scratch,
+    ) -> Step {
+        stage.run(frame, context, scratch)
+    }
+
+    fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {
+        self.counters.count(action, reason, service, bytes);
+    }
+
+    fn note(&self, table: Table, note: Note) {
+        self.counters.note(table, note);
+    }
+}

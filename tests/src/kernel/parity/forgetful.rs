@@ -1,0 +1,67 @@
+//! A host that keeps no dropped frame in mind, beside one that does.
+
+use anyhow::{Result, ensure};
+use gateway_common::abi::{SLOT_COUNTS, SLOT_WORDS};
+use gateway_common::drop_cache::DropCache;
+use gateway_common::env::Table;
+use gateway_common::pipeline::Scratch;
+use gateway_common::verdict::{Action, Verdict};
+use gateway_user::host::{HostEnv, Stand};
+
+/// The host, and what its CPU knows else.
+#[derive(Default)]
+pub(super) struct Forgetful {
+    host: Option<HostEnv>,
+    cpu: Scratch,
+}
+
+impl Forgetful {
+    pub(super) fn lay(&mut self, stand: &Stand) {
+        self.host = Some(HostEnv::new(stand.clone()));
+    }
+
+    /// Judges a frame, and compares what comes of it with another's verdict.
+    pub(super) fn compare(&mut self, frame: &[u8], (now, late): (u64, u64), theirs: Verdict) -> Result<()> {
+        let Some(host) = &self.host else { return Ok(()) };
+        host.set_now(now);
+        host.set_late(late);
+        self.cpu.drop_cache = DropCache::default();
+        let ours = host.judge_on(frame, &mut self.cpu);
+        let is_same = if is_drop(ours) && is_drop(theirs) {
+            // Which of its limits a source is over may be another meanwhile, and some stages before the budgets look at more than
+            // a cached frame does.
+            ours.action == theirs.action
+                && (ours.reason.stage() == theirs.reason.stage()
+                    || theirs.reason.stage() == "budgets"
+                        && matches!(ours.reason.stage(), "reflection" | "quic"))
+        } else {
+            ours == theirs
+        };
+        ensure!(is_same, "without the cache {ours:?}, with it {theirs:?}");
+        Ok(())
+    }
+
+    /// Compares the tables but for counts of drops: whoever is dropped for another reason is counted elsewhere.
+    pub(super) fn compare_tables(&self, other: &HostEnv) -> Result<()> {
+        let Some(host) = &self.host else { return Ok(()) };
+        for table in Table::ALL {
+            let [mut ours, mut theirs] = [host, other].map(|host| host.tables().words(table));
+            if matches!(table, Table::Sources | Table::ServiceSources) {
+                for words in [&mut ours, &mut theirs] {
+                    words.iter_mut().skip(SLOT_COUNTS).step_by(SLOT_WORDS).for_each(|counts| *counts >>= 32);
+                }
+            }
+            let differing = ours.iter().zip(&theirs).position(|(ours, theirs)| ours != theirs);
+            ensure!(
+                differing.is_none(),
+                "table {}, without the cache another word {differing:?}",
+                table.name()
+            );
+        }
+        Ok(())
+    }
+}
+
+fn is_drop(verdict: Verdict) -> bool {
+    matches!(verdict.action, Action::Drop | Action::WouldDrop)
+}

@@ -1,0 +1,83 @@
+//! The policies of the run.
+
+use gateway_common::abi::{FOREVER, listing, mode, policy};
+use gateway_common::rate::Dimension;
+use gateway_common::stage::budgets::{KEY_SHARED_V4, shared_56};
+use gateway_user::host::Stand;
+
+use crate::cases::{CLIENT, CLIENT_V6, Draft as _, Offer, SERVER, SERVER_V6, limit};
+use crate::laws::{reading_stand, rich_stand};
+
+/// The policies in turn: every limit there is, the same in monitor mode and with a clock that is read for each packet, gates that
+/// no limit hides, and limits, lists and bans that no other hides.
+pub(super) fn stand(turn: usize) -> Stand {
+    let gates = Stand::new().serve(Offer::tls(443)).serve(Offer::udp(53));
+    match turn % 12 {
+        0 => rich_stand(),
+        1 => rich_stand().mode(mode::MONITOR),
+        2 => gates,
+        3 => gates.list("192.0.2.0/24", listing::ALLOW, 0).live("2001:db8::/32", 0, FOREVER),
+        4 => [Dimension::Syn, Dimension::Icmp]
+            .into_iter()
+            .fold(gates, |stand, dimension| stand.each(dimension, small(dimension)))
+            .share("192.0.0.0/16", KEY_SHARED_V4, FOREVER)
+            .share("2001:db8::/40", shared_56(0), FOREVER),
+        5 => [Dimension::Bytes, Dimension::Syn, Dimension::Udp, Dimension::Icmp]
+            .into_iter()
+            .fold(gates, |stand, dimension| stand.neighbours(dimension, small(dimension))),
+        6 => totals(),
+        7 => blocked(),
+        8 => banned(),
+        9 => kinds(),
+        10 => {
+            let mut stand = kinds();
+            stand.settings.flags |= policy::CLOCK_PER_PACKET;
+            stand
+        }
+        _ => reading_stand().each(Dimension::Packets, small(Dimension::Packets)),
+    }
+}
+
+fn small(dimension: Dimension) -> gateway_common::rate::Limit {
+    limit(dimension, 100, if dimension == Dimension::Bytes { 5_000 } else { 10 })
+}
+
+fn totals() -> Stand {
+    let total = |offer: Offer, dimension| offer.total(dimension, small(dimension));
+    Stand::new()
+        .serve(total(total(Offer::tls(443), Dimension::Syn), Dimension::Bytes))
+        .serve(total(Offer::udp(53), Dimension::Udp))
+        .serve(total(Offer::tcp(22), Dimension::Packets))
+}
+
+/// Those whom most frames come from are on the block list.
+fn blocked() -> Stand {
+    Stand::new()
+        .list(&format!("{CLIENT}/32"), listing::BLOCK, 0)
+        .list(&format!("{CLIENT_V6}/128"), listing::BLOCK, 0)
+        .serve(Offer::tls(443))
+}
+
+/// They are banned, and others too, of whom one is never to be.
+fn banned() -> Stand {
+    Stand::new()
+        .ban(CLIENT, FOREVER)
+        .ban("2001:db8::/64", FOREVER)
+        .ban("192.0.2.50", FOREVER)
+        .list("192.0.2.50/32", listing::NEVER, 0)
+        .live("203.0.113.0/24", 0, FOREVER)
+        .serve(Offer::tls(443))
+}
+
+/// Each source has few of each kind, and fewer to a service at one address of each family.
+fn kinds() -> Stand {
+    let few = |kind| limit(kind, 4, 4);
+    let there = |offer: Offer, kind| offer.on(SERVER).on(SERVER_V6).own(kind, few(kind));
+    let stand = Stand::new()
+        .serve(there(Offer::udp(53), Dimension::Udp))
+        .serve(there(Offer::tcp(22), Dimension::Syn))
+        .serve(there(Offer::tls(443), Dimension::Syn));
+    [Dimension::Syn, Dimension::Udp, Dimension::Icmp]
+        .into_iter()
+        .fold(stand, |stand, kind| stand.each(kind, limit(kind, 8, 8)))
+}

@@ -1,0 +1,3 @@
+//! Captures: what `gateway replay` makes of them, and the kernel's program.
+
+mod outside;

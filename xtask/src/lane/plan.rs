@@ -1,0 +1,118 @@
+//! What is run in the machine.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::image::Image;
+
+/// How much is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// For every change: the program loads, and keeps its promises, briefly.
+    Short,
+    /// All that a long run has time for.
+    Full,
+}
+
+/// Network cards of the machine, as the lab's cables want them: hardware addresses that name cable and end.
+const CARDS: [(u8, u8); 4] = [(1, 1), (1, 2), (2, 1), (2, 2)];
+
+/// A machine, and what it does.
+pub(super) struct Plan {
+    pub(super) cpus: u32,
+    /// MiB.
+    pub(super) memory: u32,
+    pub(super) steps: Vec<Step>,
+}
+
+/// One thing to run.
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) limit: Duration,
+    /// Variables, as a shell has them.
+    variables: &'static str,
+    /// A name of [`Image::executable`].
+    executable: &'static str,
+    arguments: String,
+}
+
+impl Step {
+    /// A program of the project.
+    fn program(
+        name: &'static str,
+        executable: &'static str,
+        arguments: &str,
+        variables: &'static str,
+    ) -> Self {
+        let limit = Duration::from_secs(180);
+        Self { name, limit, variables, executable, arguments: arguments.to_owned() }
+    }
+
+    /// Tests by their names; none: all of the executable.
+    fn tests(name: &'static str, executable: &'static str, tests: &str) -> Self {
+        let exact = if tests.is_empty() { "" } else { "--exact" };
+        let arguments = format!("{tests} {exact} --include-ignored --nocapture --test-threads 1");
+        Self::program(name, executable, &arguments, "")
+    }
+
+    const fn within(mut self, seconds: u64) -> Self {
+        self.limit = Duration::from_secs(seconds);
+        self
+    }
+}
+
+impl Plan {
+    /// The plan as the machine's first process reads it.
+    pub(super) fn script(&self, image: &Image) -> Result<String> {
+        let mut script = String::from("export CI=1 RUST_BACKTRACE=0 OPENSSL_CONF=/etc/ssl/openssl.cnf\n");
+        for Step { name, limit, variables, executable, arguments } in &self.steps {
+            let (seconds, path) = (limit.as_secs(), image.executable(executable)?.display());
+            script += &format!("step '{name}' {seconds} env {variables} '{path}' {arguments}\n");
+        }
+        Ok(script)
+    }
+
+    /// The machine's network cards, the ends of a cable on one hub.
+    pub(super) fn devices() -> Vec<String> {
+        let card = |(cable, end): (u8, u8)| {
+            let name = format!("card{cable}{end}");
+            [
+                "-netdev".to_owned(),
+                format!("hubport,id={name},hubid={cable}"),
+                "-device".to_owned(),
+                format!("virtio-net-pci,netdev={name},mac=02:00:00:00:{cable:02x}:{end:02x}"),
+            ]
+        };
+        CARDS.into_iter().flat_map(card).collect()
+    }
+}
+
+/// The plan for a kernel; of it the steps whose names hold one of `only`, if there are any.
+pub(super) fn of(length: Length, only: &[String]) -> Plan {
+    let mut steps = vec![
+        Step::tests("load", "kernel", "both_builds_pass_the_verifier_below_their_ceilings"),
+        Step::program("smoke-veth", "bin/soak", "--short smoke", ""),
+        Step::program("smoke-generic", "bin/soak", "--short smoke", "GATEWAY_LAB_DRIVER=generic"),
+        Step::program("smoke-virtio", "bin/soak", "--short smoke", "GATEWAY_LAB_CABLES=cards"),
+    ];
+    if length == Length::Full {
+        steps.extend([
+            Step::tests("cases", "parity", "every_case_holds_in_the_kernel").within(600),
+            Step::program("parity", "bin/parity", "--frames 100000", "").within(1_800),
+            Step::tests("lists", "parity", "lists_say_the_same_in_the_kernel").within(1_800),
+            Step::tests("policies", "kernel", "no_frame_sees_a_mix_of_two_policies").within(600),
+            Step::tests("handshake", "handshake", "").within(1_800),
+            Step::tests("gate", "adversary", "").within(1_800),
+            Step::program(
+                "promises",
+                "bin/soak",
+                "--short https plaintext adoption reloads kill metrics bans quic-nonsense",
+                "",
+            )
+            .within(1_800),
+        ]);
+    }
+    steps.retain(|step| only.is_empty() || only.iter().any(|name| step.name.contains(name.as_str())));
+    Plan { cpus: 2, memory: 3_072, steps }
+}

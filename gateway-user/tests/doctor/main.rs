@@ -4,143 +4,16 @@
 //! Each command has a network namespace of its own with a veth, and a mount namespace of its own, so nothing of the machine is
 //! changed.
 
+mod place;
+
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use gateway_user::kernel::btf::NEEDS_SOCKETS;
 use serde_json::Value;
-use tempfile::TempDir;
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
-/// How long a start may take, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Makes the interface. Its MTU takes the build for frames of one buffer.
-const VETH: &str =
-    "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up";
-
-/// Whether the test may go on: it needs root, and an object in the binary.
-fn is_possible(test: &str) -> bool {
-    let is_ready = nix::unistd::geteuid().is_root() && gateway_user::kernel::embedded().is_some();
-    let must = ["GATEWAY_ROOT_TESTS", "CI"].iter().any(|name| std::env::var_os(name).is_some());
-    assert!(is_ready || !must, "{test} must run here, and needs root and the eBPF object");
-    if !is_ready {
-        eprintln!("skipped {test}: it needs root and the eBPF object (`cargo xtask test`)");
-    }
-    is_ready
-}
-
-/// A place for a gateway: its files and its pins, which go with it.
-struct Place {
-    directory: TempDir,
-    pins: PathBuf,
-}
-
-impl Place {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().display();
-        let text = format!(
-            "[control]\nsocket = \"{path}/control.sock\"\n[audit]\ndatabase = \"{path}/audit.db\"\n\
-             [lists]\nblock = [\"198.51.100.0/24\", \"2001:db8:1::/48\"]\n"
-        );
-        fs::write(directory.path().join("gateway.toml"), text).unwrap();
-        // Whoever has no privilege reads it too.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(directory.path(), mode).unwrap();
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let pins = PathBuf::from(format!("/sys/fs/bpf/gwdoctor-{}-{number}", std::process::id()));
-        Self { directory, pins }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).display().to_string()
-    }
-
-    /// A shell with namespaces of its own that prepares them and becomes the gateway.
-    fn command(&self, setup: &Setup, verb: &str) -> Command {
-        let Setup { namespaces, prepare, wrap, arguments } = setup;
-        let config = self.path("gateway.toml");
-        let line =
-            format!("{VETH} && {prepare} && exec {wrap} {GATEWAY} {verb} --config {config} {arguments}");
-        let mut command = Command::new("unshare");
-        command.args(namespaces.split(' ')).args(["--mount", "sh", "-c", &line]).stdin(Stdio::null());
-        command
-    }
-
-    /// What doctor says: whether the gateway can run, and all of it.
-    fn doctor(&self, setup: &Setup) -> (Option<bool>, Value, Output) {
-        let output = self.command(setup, "doctor v0 --json").output().unwrap();
-        let document: Value =
-            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
-        (document["can_run"].as_bool(), document, output)
-    }
-
-    /// Starts the gateway; it runs, or it has ended with this log.
-    fn run(&self, setup: &Setup) -> Result<Running, String> {
-        let log = self.path("log");
-        let mut command = self.command(setup, &format!("run --interface v0 --pins {}", self.pins.display()));
-        let mut child = command.stderr(File::create(&log).unwrap()).spawn().unwrap();
-        let began = Instant::now();
-        loop {
-            let text = fs::read_to_string(&log).unwrap();
-            if text.contains("protecting v0") {
-                return Ok(Running { child, log: text });
-            }
-            if child.try_wait().unwrap().is_some() {
-                return Err(fs::read_to_string(&log).unwrap());
-            }
-            assert!(began.elapsed() < PATIENCE, "neither started nor ended: {text}");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.pins);
-    }
-}
-
-/// A gateway that runs; dropped, it is ended and takes its program off.
-struct Running {
-    child: Child,
-    log: String,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
-        let _ = self.child.wait();
-    }
-}
-
-/// What is special about a start.
-#[derive(Clone, Debug)]
-struct Setup {
-    /// Options of `unshare` beside those of every set-up.
-    namespaces: String,
-    /// What the shell does first.
-    prepare: String,
-    /// What stands before the gateway.
-    wrap: String,
-    arguments: String,
-}
-
-fn setup(prepare: &str, wrap: &str) -> Setup {
-    Setup {
-        namespaces: "--net".to_owned(),
-        prepare: format!("true {prepare}"),
-        wrap: wrap.to_owned(),
-        arguments: String::new(),
-    }
-}
+use place::{GATEWAY, Place, Setup, require_root_and_object, setup};
 
 /// Holds doctor's word against what happens; what each said.
 fn compare(name: &str, setup: &Setup, expected: Option<bool>) -> (Value, String) {
@@ -166,10 +39,9 @@ fn found(document: &Value, check: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn with_all_that_is_needed_it_runs() {
-    if !is_possible("with_all_that_is_needed_it_runs") {
-        return;
-    }
+    require_root_and_object();
     let (document, _) = compare("root", &setup("", ""), Some(true));
     let trial = found(&document, "trial");
     assert!(trial.contains("loaded on this kernel and let go again: maps, gateway ("), "{trial}");
@@ -178,10 +50,9 @@ fn with_all_that_is_needed_it_runs() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn without_a_capability_both_say_which() {
-    if !is_possible("without_a_capability_both_say_which") {
-        return;
-    }
+    require_root_and_object();
     for name in ["bpf", "net_admin", "perfmon"] {
         let setup = setup("", &format!("setpriv --bounding-set=-{name},-sys_admin"));
         let (document, log) = compare(name, &setup, Some(false));
@@ -197,10 +68,9 @@ fn without_a_capability_both_say_which() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn who_has_no_privilege_is_told_that_nothing_was_tried() {
-    if !is_possible("who_has_no_privilege_is_told_that_nothing_was_tried") {
-        return;
-    }
+    require_root_and_object();
     let nobody = setup("", "setpriv --reuid=65534 --regid=65534 --clear-groups");
     let (document, _) = compare("nobody", &nobody, None);
     assert!(found(&document, "trial").contains("not tried whether the gateway can run here"), "{document:#}");
@@ -210,10 +80,9 @@ fn who_has_no_privilege_is_told_that_nothing_was_tried() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn without_a_place_for_pins_it_does_not_start() {
-    if !is_possible("without_a_place_for_pins_it_does_not_start") {
-        return;
-    }
+    require_root_and_object();
     let (document, log) = compare("no bpffs", &setup("&& umount -l /sys/fs/bpf", ""), Some(false));
     assert!(found(&document, "bpffs").contains("mount -t bpf bpf /sys/fs/bpf"), "{document:#}");
     assert!(log.contains("mount -t bpf bpf /sys/fs/bpf"), "{log}");
@@ -222,12 +91,13 @@ fn without_a_place_for_pins_it_does_not_start() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn without_types_it_runs_and_says_what_is_off() {
-    if !is_possible("without_types_it_runs_and_says_what_is_off")
-        || !Path::new("/sys/kernel/btf/vmlinux").exists()
-    {
-        return;
-    }
+    require_root_and_object();
+    assert!(
+        Path::new("/sys/kernel/btf/vmlinux").exists(),
+        "this test needs a kernel that describes its types"
+    );
     let files = tempfile::tempdir().unwrap();
     let (empty, right) = (files.path().join("empty"), files.path().join("right.btf"));
     fs::create_dir(&empty).unwrap();
@@ -235,12 +105,25 @@ fn without_types_it_runs_and_says_what_is_off() {
     let hidden = setup(&format!("&& mount --bind {} /sys/kernel/btf", empty.display()), "");
     let (document, log) = compare("no types", &hidden, Some(true));
     let btf = found(&document, "btf");
-    for (feature, _) in gateway_user::kernel::btf::NEEDS_SOCKETS {
+    for (feature, _) in NEEDS_SOCKETS {
         assert!(
             btf.contains(&format!("\\n{feature}: ")) && log.contains(&format!("off: {feature}: ")),
             "{feature}: {log}"
         );
     }
+    let place = Place::new();
+    let running = place.run(&hidden).unwrap_or_else(|log| panic!("{log}"));
+    let status = running.inside(GATEWAY, &["status", "--json", "--config", &place.path("gateway.toml")]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(
+        (&status["sockets"]["asked"], &status["tls_gate"]["asks_host"]),
+        (&false.into(), &false.into())
+    );
+    assert_eq!(status["sockets"]["off"].as_array().unwrap().len(), NEEDS_SOCKETS.len(), "{status:#}");
+    let page = running.inside("curl", &["--silent", "http://127.0.0.1:9464/metrics"]);
+    assert!(String::from_utf8_lossy(&page.stdout).contains("\ngateway_sockets_asked 0\n"), "{page:?}");
+    drop(running);
+
     let named = |path: &Path| Setup { arguments: format!("--btf {}", path.display()), ..hidden.clone() };
     let (document, log) = compare("types from a file", &named(&right), Some(true));
     assert!(found(&document, "btf").contains("right.btf describes") && !log.contains("off: "), "{log}");
@@ -281,20 +164,16 @@ fn shifted(types: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_cgroup_with_too_little_memory_is_named() {
-    if !is_possible("a_cgroup_with_too_little_memory_is_named") {
-        return;
-    }
+    require_root_and_object();
     let name = format!("gwdoctor-{}", std::process::id());
-    let Some((cgroup, limit)) =
+    let (cgroup, limit) =
         [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
             .into_iter()
             .map(|(root, limit)| (Path::new(root).join(&name), limit))
             .find(|(path, limit)| fs::create_dir(path).is_ok() && path.join(limit).exists())
-    else {
-        eprintln!("skipped: no cgroup with a limit of memory can be made here");
-        return;
-    };
+            .expect("this test needs a cgroup of its own, with a limit of memory");
     fs::write(cgroup.join(limit), "50331648").unwrap();
     let inside = setup(&format!("&& echo $$ > {}/cgroup.procs", cgroup.display()), "");
     let (document, log) = compare("48 MiB of memory", &inside, Some(false));
@@ -306,17 +185,12 @@ fn a_cgroup_with_too_little_memory_is_named() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_gateway_that_runs_notices_nothing() {
-    if !is_possible("a_gateway_that_runs_notices_nothing") {
-        return;
-    }
+    require_root_and_object();
     let place = Place::new();
     let running = place.run(&setup("", "")).unwrap_or_else(|log| panic!("{log}"));
-    let inside = |program: &str, arguments: &[&str]| {
-        let mut command = Command::new("nsenter");
-        command.args(["--net", "--target", &running.child.id().to_string(), program]).args(arguments);
-        command.output().unwrap()
-    };
+    let inside = |program: &str, arguments: &[&str]| running.inside(program, arguments);
     let config = place.path("gateway.toml");
     let look = || {
         let status = inside(GATEWAY, &["status", "--json", "--config", &config]);

@@ -12,6 +12,8 @@ use crate::{ebpf, lab, setup};
 const CAPTURES: &str = "GATEWAY_CAPTURES";
 /// What the names of tests that want that folder start with.
 const OF_CAPTURES: &str = "outside::";
+/// What the names of tests start with that change the machine: the lane runs them in an emulated one.
+const OF_MACHINES: &str = "machine::";
 
 /// Sets up and runs the tests, those too that plain `cargo test` ignores. They are built as whoever calls, and run as root.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -35,6 +37,7 @@ fn all_of(arguments: &[String]) -> Vec<String> {
         None => (arguments, &[][..]),
     };
     let mut all = [of_cargo, &["--".into(), "--include-ignored".into()], of_tests].concat();
+    all.extend(["--skip".into(), OF_MACHINES.into()]);
     if env::var_os(CAPTURES).is_none() {
         println!("{CAPTURES} is not set: the tests with captures of others are left out");
         all.extend(["--skip".into(), OF_CAPTURES.into()]);
@@ -57,7 +60,7 @@ mod tests {
     fn what_is_for_the_tests_stays_behind_the_dashes() {
         let of = |arguments: &[&str]| {
             let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
-            all_of(&arguments).join(" ").replace(" --skip outside::", "")
+            all_of(&arguments).join(" ").replace(" --skip machine::", "").replace(" --skip outside::", "")
         };
         assert_eq!(of(&[]), "-- --include-ignored");
         assert_eq!(of(&["--test", "lab"]), "--test lab -- --include-ignored");

@@ -4,6 +4,7 @@
 //! Each command has a network namespace of its own with a veth, and a mount namespace of its own, so nothing of the machine is
 //! changed.
 
+mod machine;
 mod place;
 
 use std::fs::{self, File};

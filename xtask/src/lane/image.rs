@@ -15,9 +15,12 @@ use super::kernel::Kernel;
 use crate::command::{cargo, find, output, workspace};
 
 /// Programs that the tests start.
-const PROGRAMS: [&str; 8] = ["ip", "ethtool", "nginx", "curl", "openssl", "nft", "chrt", "setpriv"];
-/// Tests that run in the machine; `command` has the daemon built.
-const TESTS: [&str; 5] = ["kernel", "parity", "handshake", "adversary", "command"];
+const PROGRAMS: [&str; 12] = [
+    "ip", "ethtool", "nginx", "curl", "openssl", "nft", "chrt", "setpriv", "unshare", "nsenter", "mount",
+    "umount",
+];
+/// Tests that run in the machine; `command` and `doctor` have the daemon built.
+const TESTS: [&str; 6] = ["kernel", "parity", "handshake", "adversary", "command", "doctor"];
 /// Programs of the project that run there.
 const BINARIES: [&str; 3] = ["gateway", "soak", "parity"];
 /// Files that those read.
@@ -71,8 +74,8 @@ impl Image {
 
     /// The archive for a kernel: its modules and the plan behind what all have. The kernel unpacks one after the other
     /// (Documentation/driver-api/early-userspace/buffer-format.rst).
-    pub(super) fn with(&self, kernel: &Kernel, plan: &str) -> Result<PathBuf> {
-        let root = directory()?.join(format!("more-{}", kernel.release));
+    pub(super) fn with(&self, kernel: &Kernel, name: &str, plan: &str) -> Result<PathBuf> {
+        let root = directory()?.join(format!("more-{name}"));
         let _ = fs::remove_dir_all(&root);
         let tree = Tree { root, libraries: BTreeSet::new() };
         for (number, module) in kernel.modules.iter().enumerate() {
@@ -86,9 +89,9 @@ impl Image {
             }
         }
         tree.write("lane/plan.sh", plan, 0o755)?;
-        let more = directory()?.join(format!("more-{}.cpio", kernel.release));
+        let more = directory()?.join(format!("more-{name}.cpio"));
         pack(&tree.root, &more)?;
-        let all = directory()?.join(format!("initrd-{}.cpio", kernel.release));
+        let all = directory()?.join(format!("initrd-{name}.cpio"));
         let mut bytes = fs::read(&self.archive)?;
         bytes.extend(fs::read(&more)?);
         fs::write(&all, bytes)?;

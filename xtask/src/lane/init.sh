@@ -14,6 +14,7 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+echo +memory > /sys/fs/cgroup/cgroup.subtree_control
 mount -t securityfs securityfs /sys/kernel/security
 chmod 755 /
 chmod 1777 /tmp

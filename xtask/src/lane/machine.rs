@@ -33,7 +33,8 @@ pub(super) struct Outcome {
 /// # Errors
 /// When it does not start.
 pub(super) fn run(version: &str, kernel: &Kernel, image: &Image, plan: &Plan) -> Result<Outcome> {
-    let initrd = image.with(kernel, &plan.script(image)?)?;
+    let name = format!("{}{}", kernel.release, plan.name);
+    let initrd = image.with(kernel, &name, &plan.script(image)?)?;
     let mut command = Command::new("qemu-system-x86_64");
     command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-nographic", "-no-reboot", "-nodefaults"]);
     command.args(["-serial", "stdio", "-smp", &plan.cpus.to_string(), "-m", &plan.memory.to_string()]);
@@ -47,8 +48,8 @@ pub(super) fn run(version: &str, kernel: &Kernel, image: &Image, plan: &Plan) ->
             .spawn()
             .context("cannot start qemu")?,
     );
-    let log = directory()?.join(format!("{}.log", kernel.release));
-    println!("{version}: {}; its serial line goes to {}", kernel.release, log.display());
+    let log = directory()?.join(format!("{name}.log"));
+    println!("{version}: {name}; its serial line goes to {}", log.display());
     let mut log = File::create(log)?;
     let serial = machine.0.stdout.take().context("qemu without a serial line")?;
     let (sender, lines) = channel();

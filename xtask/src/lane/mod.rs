@@ -76,23 +76,28 @@ pub(crate) fn run(choice: Choice, length: Length, only: &[String]) -> Result<()>
     let image = Image::build()?;
     let mut bad = Vec::new();
     let kernels: Vec<_> = choice.kernels().iter().map(|&version| (version, Kernel::get(version))).collect();
-    let plan = plan::of(length, only);
+    let plans = plan::of(length, only);
     // Side by side: most of the time goes with waiting.
     let outcomes = thread::scope(|scope| {
         let start = |(version, kernel): (&'static str, Result<Kernel>)| {
-            let (image, plan) = (&image, &plan);
-            let run = move || machine::run(version, &kernel?, image, plan);
+            let (image, plans) = (&image, &plans);
+            let run = move || {
+                let kernel = kernel?;
+                plans.iter().map(|plan| machine::run(version, &kernel, image, plan)).collect()
+            };
             (version, scope.spawn(run))
         };
         let running: Vec<_> = kernels.into_iter().map(start).collect();
-        let wait = |(version, thread): (_, ScopedJoinHandle<'_, Result<Outcome>>)| {
+        let wait = |(version, thread): (_, ScopedJoinHandle<'_, Result<Vec<Outcome>>>)| {
             (version, thread.join().unwrap_or_else(|_| Err(anyhow!("the thread that watched it panicked"))))
         };
         running.into_iter().map(wait).collect::<Vec<_>>()
     });
     for (version, outcome) in outcomes {
         match outcome {
-            Ok(Outcome { passed, failed }) => {
+            Ok(outcomes) => {
+                let passed: usize = outcomes.iter().map(|outcome| outcome.passed).sum();
+                let failed: Vec<_> = outcomes.into_iter().flat_map(|outcome| outcome.failed).collect();
                 println!("Linux {version}: {passed} passed, {} failed", failed.len());
                 bad.extend(failed.into_iter().map(|name| format!("Linux {version}: {name} failed")));
             }

@@ -20,6 +20,8 @@ const CARDS: [(u8, u8); 4] = [(1, 1), (1, 2), (2, 1), (2, 2)];
 
 /// A machine, and what it does.
 pub(super) struct Plan {
+    /// What tells it from others of the same kernel.
+    pub(super) name: &'static str,
     pub(super) cpus: u32,
     /// MiB.
     pub(super) memory: u32,
@@ -88,31 +90,47 @@ impl Plan {
     }
 }
 
-/// The plan for a kernel; of it the steps whose names hold one of `only`, if there are any.
-pub(super) fn of(length: Length, only: &[String]) -> Plan {
-    let mut steps = vec![
+/// The machines for a kernel; of their steps those whose names hold one of `only`, if there are any.
+pub(super) fn of(length: Length, only: &[String]) -> Vec<Plan> {
+    let mut plans = vec![Plan { name: "", cpus: 2, memory: 3_072, steps: short() }];
+    if length == Length::Full {
+        plans[0].steps.extend(long());
+        plans.extend([
+            Plan { name: "-cpus-1", cpus: 1, memory: 3_072, steps: short() },
+            Plan { name: "-cpus-64", cpus: 64, memory: 6_144, steps: short() },
+        ]);
+    }
+    let is_wanted =
+        |step: &Step| only.is_empty() || only.iter().any(|name| step.name.contains(name.as_str()));
+    plans.iter_mut().for_each(|plan| plan.steps.retain(is_wanted));
+    plans.retain(|plan| !plan.steps.is_empty());
+    plans
+}
+
+/// What every change must pass.
+fn short() -> Vec<Step> {
+    vec![
         Step::tests("load", "kernel", "both_builds_pass_the_verifier_below_their_ceilings"),
         Step::program("smoke-veth", "bin/soak", "--short smoke", ""),
         Step::program("smoke-generic", "bin/soak", "--short smoke", "GATEWAY_LAB_DRIVER=generic"),
         Step::program("smoke-virtio", "bin/soak", "--short smoke", "GATEWAY_LAB_CABLES=cards"),
-    ];
-    if length == Length::Full {
-        steps.extend([
-            Step::tests("cases", "parity", "every_case_holds_in_the_kernel").within(600),
-            Step::program("parity", "bin/parity", "--frames 100000", "").within(1_800),
-            Step::tests("lists", "parity", "lists_say_the_same_in_the_kernel").within(1_800),
-            Step::tests("policies", "kernel", "no_frame_sees_a_mix_of_two_policies").within(600),
-            Step::tests("handshake", "handshake", "").within(1_800),
-            Step::tests("gate", "adversary", "").within(1_800),
-            Step::program(
-                "promises",
-                "bin/soak",
-                "--short https plaintext adoption reloads kill metrics bans quic-nonsense",
-                "",
-            )
-            .within(1_800),
-        ]);
-    }
-    steps.retain(|step| only.is_empty() || only.iter().any(|name| step.name.contains(name.as_str())));
-    Plan { cpus: 2, memory: 3_072, steps }
+    ]
+}
+
+/// What takes longer. The last step changes the machine.
+fn long() -> Vec<Step> {
+    const PROMISES: &str = "--short https plaintext adoption reloads kill metrics bans quic-nonsense";
+    const MACHINE: &str = "machine::its_word_holds_whatever_the_machine_allows";
+    vec![
+        Step::tests("cases", "parity", "every_case_holds_in_the_kernel").within(600),
+        Step::program("parity", "bin/parity", "--frames 100000", "").within(1_800),
+        Step::tests("lists", "parity", "lists_say_the_same_in_the_kernel").within(1_800),
+        Step::tests("policies", "kernel", "no_frame_sees_a_mix_of_two_policies").within(600),
+        Step::tests("handshake", "handshake", "").within(1_800),
+        Step::tests("gate", "adversary", "").within(1_800),
+        Step::program("promises", "bin/soak", PROMISES, "").within(1_800),
+        Step::program("doctor", "doctor", "--include-ignored --skip machine:: --test-threads 1", "")
+            .within(600),
+        Step { variables: "GATEWAY_OWN_MACHINE=1", ..Step::tests("machine", "doctor", MACHINE) },
+    ]
 }

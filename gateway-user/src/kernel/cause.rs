@@ -124,8 +124,8 @@ impl Surroundings {
             ["integrity", "confidentiality"].into_iter().find(|level| self.is_locked_down(level))
         {
             return Some(format!(
-                "the kernel is locked down ({level}), which some distributions extend to bpf(): boot without Secure Boot or \
-                 `lockdown=`"
+                "the kernel is locked down ({level}) and may forbid it for that: `lockdown` is set at boot, by its command line or \
+                 by Secure Boot"
             ));
         }
         let modules = self.modules.trim().split(',');

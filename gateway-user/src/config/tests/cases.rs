@@ -174,6 +174,7 @@ pub(super) const BAD: &[Bad] = &[
     bad("[ban]\nnever = [\"192.0.2.1/24\"]", (2, 10), "bits set", "192.0.2.0/24"),
     bad("[metrics]\nlisten = \"9464\"", (2, 10), "no address", "127.0.0.1:9464"),
     bad("[control]\nsocket = \"control.sock\"", (2, 10), "no absolute path", "starts with /"),
+    bad("[attach]\nbtf = \"vmlinux.btf\"", (2, 7), "no absolute path", "starts with /"),
     bad("[audit]\nretention = \"364d\"", (2, 13), "`364d` is shorter", "365d"),
     bad("[audit]\nretention = \"1y\"", (2, 13), "no duration", "400d"),
     // Columns are characters, not bytes.

@@ -115,6 +115,12 @@ fn the_example_has_the_defaults() {
 }
 
 #[test]
+fn the_kernels_types_may_be_named() {
+    let config = accepted("[attach]\nbtf = \"/etc/gateway/vmlinux.btf\"\n");
+    assert_eq!(config.attach.btf, Some("/etc/gateway/vmlinux.btf".into()));
+}
+
+#[test]
 fn the_example_needs_no_warning() {
     let warnings = example().warnings;
     assert!(warnings.problems.is_empty(), "{warnings}");

@@ -4,141 +4,17 @@
 //! Each command has a network namespace of its own with a veth, and a mount namespace of its own, so nothing of the machine is
 //! changed.
 
+mod machine;
+mod place;
+
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use gateway_user::kernel::btf::NEEDS_SOCKETS;
 use serde_json::Value;
-use tempfile::TempDir;
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
-/// How long a start may take, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Makes the interface. Its MTU takes the build for frames of one buffer.
-const VETH: &str =
-    "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up";
-
-/// Has a test fail where it cannot be run. Such a test says `#[ignore]`, so only who asks for it comes here.
-fn require_root() {
-    assert!(nix::unistd::geteuid().is_root(), "this test needs root (`cargo xtask test` asks for it)");
-    assert!(
-        gateway_user::kernel::embedded().is_some(),
-        "this test needs the eBPF object (`cargo xtask ebpf`)"
-    );
-}
-
-/// A place for a gateway: its files and its pins, which go with it.
-struct Place {
-    directory: TempDir,
-    pins: PathBuf,
-}
-
-impl Place {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().display();
-        let text = format!(
-            "[control]\nsocket = \"{path}/control.sock\"\n[audit]\ndatabase = \"{path}/audit.db\"\n\
-             [lists]\nblock = [\"198.51.100.0/24\", \"2001:db8:1::/48\"]\n"
-        );
-        fs::write(directory.path().join("gateway.toml"), text).unwrap();
-        // Whoever has no privilege reads it too.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(directory.path(), mode).unwrap();
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let pins = PathBuf::from(format!("/sys/fs/bpf/gwdoctor-{}-{number}", std::process::id()));
-        Self { directory, pins }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).display().to_string()
-    }
-
-    /// A shell with namespaces of its own that prepares them and becomes the gateway.
-    fn command(&self, setup: &Setup, verb: &str) -> Command {
-        let Setup { namespaces, prepare, wrap, arguments } = setup;
-        let config = self.path("gateway.toml");
-        let line =
-            format!("{VETH} && {prepare} && exec {wrap} {GATEWAY} {verb} --config {config} {arguments}");
-        let mut command = Command::new("unshare");
-        command.args(namespaces.split(' ')).args(["--mount", "sh", "-c", &line]).stdin(Stdio::null());
-        command
-    }
-
-    /// What doctor says: whether the gateway can run, and all of it.
-    fn doctor(&self, setup: &Setup) -> (Option<bool>, Value, Output) {
-        let output = self.command(setup, "doctor v0 --json").output().unwrap();
-        let document: Value =
-            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
-        (document["can_run"].as_bool(), document, output)
-    }
-
-    /// Starts the gateway; it runs, or it has ended with this log.
-    fn run(&self, setup: &Setup) -> Result<Running, String> {
-        let log = self.path("log");
-        let mut command = self.command(setup, &format!("run --interface v0 --pins {}", self.pins.display()));
-        let mut child = command.stderr(File::create(&log).unwrap()).spawn().unwrap();
-        let began = Instant::now();
-        loop {
-            let text = fs::read_to_string(&log).unwrap();
-            if text.contains("protecting v0") {
-                return Ok(Running { child, log: text });
-            }
-            if child.try_wait().unwrap().is_some() {
-                return Err(fs::read_to_string(&log).unwrap());
-            }
-            assert!(began.elapsed() < PATIENCE, "neither started nor ended: {text}");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.pins);
-    }
-}
-
-/// A gateway that runs; dropped, it is ended and takes its program off.
-struct Running {
-    child: Child,
-    log: String,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
-        let _ = self.child.wait();
-    }
-}
-
-/// What is special about a start.
-#[derive(Clone, Debug)]
-struct Setup {
-    /// Options of `unshare` beside those of every set-up.
-    namespaces: String,
-    /// What the shell does first.
-    prepare: String,
-    /// What stands before the gateway.
-    wrap: String,
-    arguments: String,
-}
-
-fn setup(prepare: &str, wrap: &str) -> Setup {
-    Setup {
-        namespaces: "--net".to_owned(),
-        prepare: format!("true {prepare}"),
-        wrap: wrap.to_owned(),
-        arguments: String::new(),
-    }
-}
+use place::{GATEWAY, Place, Setup, require_root_and_object, setup};
 
 /// Holds doctor's word against what happens; what each said.
 fn compare(name: &str, setup: &Setup, expected: Option<bool>) -> (Value, String) {
@@ -166,7 +42,7 @@ fn found(document: &Value, check: &str) -> String {
 #[test]
 #[ignore = "needs root: `cargo xtask test` runs it"]
 fn with_all_that_is_needed_it_runs() {
-    require_root();
+    require_root_and_object();
     let (document, _) = compare("root", &setup("", ""), Some(true));
     let trial = found(&document, "trial");
     assert!(trial.contains("loaded on this kernel and let go again: maps, gateway ("), "{trial}");
@@ -177,7 +53,7 @@ fn with_all_that_is_needed_it_runs() {
 #[test]
 #[ignore = "needs root: `cargo xtask test` runs it"]
 fn without_a_capability_both_say_which() {
-    require_root();
+    require_root_and_object();
     for name in ["bpf", "net_admin", "perfmon"] {
         let setup = setup("", &format!("setpriv --bounding-set=-{name},-sys_admin"));
         let (document, log) = compare(name, &setup, Some(false));
@@ -195,7 +71,7 @@ fn without_a_capability_both_say_which() {
 #[test]
 #[ignore = "needs root: `cargo xtask test` runs it"]
 fn who_has_no_privilege_is_told_that_nothing_was_tried() {
-    require_root();
+    require_root_and_object();
     let nobody = setup("", "setpriv --reuid=65534 --regid=65534 --clear-groups");
     let (document, _) = compare("nobody", &nobody, None);
     assert!(found(&document, "trial").contains("not tried whether the gateway can run here"), "{document:#}");
@@ -207,7 +83,7 @@ fn who_has_no_privilege_is_told_that_nothing_was_tried() {
 #[test]
 #[ignore = "needs root: `cargo xtask test` runs it"]
 fn without_a_place_for_pins_it_does_not_start() {
-    require_root();
+    require_root_and_object();
     let (document, log) = compare("no bpffs", &setup("&& umount -l /sys/fs/bpf", ""), Some(false));
     assert!(found(&document, "bpffs").contains("mount -t bpf bpf /sys/fs/bpf"), "{document:#}");
     assert!(log.contains("mount -t bpf bpf /sys/fs/bpf"), "{log}");
@@ -218,8 +94,11 @@ fn without_a_place_for_pins_it_does_not_start() {
 #[test]
 #[ignore = "needs root: `cargo xtask test` runs it"]
 fn without_types_it_runs_and_says_what_is_off() {
-    require_root();
-    assert!(Path::new("/sys/kernel/btf/vmlinux").exists(), "this kernel has no types to hide");
+    require_root_and_object();
+    assert!(
+        Path::new("/sys/kernel/btf/vmlinux").exists(),
+        "this test needs a kernel that describes its types"
+    );
     let files = tempfile::tempdir().unwrap();
     let (empty, right) = (files.path().join("empty"), files.path().join("right.btf"));
     fs::create_dir(&empty).unwrap();
@@ -227,12 +106,25 @@ fn without_types_it_runs_and_says_what_is_off() {
     let hidden = setup(&format!("&& mount --bind {} /sys/kernel/btf", empty.display()), "");
     let (document, log) = compare("no types", &hidden, Some(true));
     let btf = found(&document, "btf");
-    for (feature, _) in gateway_user::kernel::btf::NEEDS_SOCKETS {
+    for (feature, _) in NEEDS_SOCKETS {
         assert!(
             btf.contains(&format!("\\n{feature}: ")) && log.contains(&format!("off: {feature}: ")),
             "{feature}: {log}"
         );
     }
+    let place = Place::new();
+    let running = place.run(&hidden).unwrap_or_else(|log| panic!("{log}"));
+    let status = running.inside(GATEWAY, &["status", "--json", "--config", &place.path("gateway.toml")]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(
+        (&status["sockets"]["asked"], &status["tls_gate"]["asks_host"]),
+        (&false.into(), &false.into())
+    );
+    assert_eq!(status["sockets"]["off"].as_array().unwrap().len(), NEEDS_SOCKETS.len(), "{status:#}");
+    let page = running.inside("curl", &["--silent", "http://127.0.0.1:9464/metrics"]);
+    assert!(String::from_utf8_lossy(&page.stdout).contains("\ngateway_sockets_asked 0\n"), "{page:?}");
+    drop(running);
+
     let named = |path: &Path| Setup { arguments: format!("--btf {}", path.display()), ..hidden.clone() };
     let (document, log) = compare("types from a file", &named(&right), Some(true));
     assert!(found(&document, "btf").contains("right.btf describes") && !log.contains("off: "), "{log}");
@@ -275,14 +167,14 @@ fn shifted(types: &[u8]) -> Vec<u8> {
 #[test]
 #[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_cgroup_with_too_little_memory_is_named() {
-    require_root();
+    require_root_and_object();
     let name = format!("gwdoctor-{}", std::process::id());
     let (cgroup, limit) =
         [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
             .into_iter()
             .map(|(root, limit)| (Path::new(root).join(&name), limit))
             .find(|(path, limit)| fs::create_dir(path).is_ok() && path.join(limit).exists())
-            .expect("a cgroup with a limit of memory can be made");
+            .expect("this test needs a cgroup of its own, with a limit of memory");
     fs::write(cgroup.join(limit), "50331648").unwrap();
     let inside = setup(&format!("&& echo $$ > {}/cgroup.procs", cgroup.display()), "");
     let (document, log) = compare("48 MiB of memory", &inside, Some(false));
@@ -296,14 +188,10 @@ fn a_cgroup_with_too_little_memory_is_named() {
 #[test]
 #[ignore = "needs root: `cargo xtask test` runs it"]
 fn a_gateway_that_runs_notices_nothing() {
-    require_root();
+    require_root_and_object();
     let place = Place::new();
     let running = place.run(&setup("", "")).unwrap_or_else(|log| panic!("{log}"));
-    let inside = |program: &str, arguments: &[&str]| {
-        let mut command = Command::new("nsenter");
-        command.args(["--net", "--target", &running.child.id().to_string(), program]).args(arguments);
-        command.output().unwrap()
-    };
+    let inside = |program: &str, arguments: &[&str]| running.inside(program, arguments);
     let config = place.path("gateway.toml");
     let look = || {
         let status = inside(GATEWAY, &["status", "--json", "--config", &config]);
@@ -323,36 +211,4 @@ fn a_gateway_that_runs_notices_nothing() {
     assert_eq!(second.status.code(), Some(1), "{second:?}");
     assert!(String::from_utf8_lossy(&second.stderr).contains("another gateway is running"), "{second:?}");
     assert_eq!(look(), before);
-}
-
-/// Set-ups that change the machine, and not all of them back: for a machine that is there for this alone.
-mod machine {
-    use super::*;
-
-    const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
-
-    #[test]
-    #[ignore = "changes the machine: `cargo xtask test --kernel` runs it in an emulated one"]
-    fn its_word_holds_whatever_the_machine_allows() {
-        require_root();
-        assert!(std::env::var_os("GATEWAY_OWN_MACHINE").is_some(), "only in a machine of its own");
-        let plain = setup("", "");
-        // 1 cannot be taken back.
-        for level in ["0", "2", "1"] {
-            if fs::write("/proc/sys/kernel/unprivileged_bpf_disabled", level).is_ok() {
-                compare(&format!("kernel.unprivileged_bpf_disabled = {level}"), &plain, Some(true));
-            }
-        }
-        fs::write("/proc/sys/net/core/bpf_jit_enable", "0").unwrap();
-        let (document, log) = compare("net.core.bpf_jit_enable = 0", &plain, Some(false));
-        for said in [found(&document, "trial"), log] {
-            assert!(said.contains("net.core.bpf_jit_enable"), "{said}");
-        }
-        fs::write("/proc/sys/net/core/bpf_jit_enable", "1").unwrap();
-        compare("net.core.bpf_jit_enable = 1", &plain, Some(true));
-        for level in ["integrity", "confidentiality"] {
-            fs::write(LOCKDOWN, level).unwrap_or_else(|error| panic!("{LOCKDOWN}: {error}"));
-            compare(&format!("lockdown = {level}"), &plain, Some(true));
-        }
-    }
 }

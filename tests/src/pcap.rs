@@ -76,6 +76,13 @@ impl Capture {
         self
     }
 
+    /// Has only the first packets.
+    #[must_use]
+    pub fn first(mut self, packets: usize) -> Self {
+        self.packets.truncate(packets);
+        self
+    }
+
     /// How many packets there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -114,12 +114,13 @@ const KIND_V6: OfKinds = kinds(mask(SOURCE_V6, &[(38, 16)]), TRANSPORT_V6);
 /// The masks of one family: for TCP, for UDP, for ICMP.
 type OfKinds = [Words; 3];
 
-/// Adds destination port, length of the header and flags for TCP, destination port and length for UDP, type and code for ICMP.
+/// Adds destination port, length of the header and flags for TCP, destination port and length for UDP, type for ICMP. The code of an
+/// ICMP message matters only where it may have to come through, and such a message is never kept in mind.
 const fn kinds(network: Words, transport: usize) -> OfKinds {
     [
         mask(network, &[(transport + 2, 2), (transport + 12, 2)]),
         mask(network, &[(transport + 2, 4)]),
-        mask(network, &[(transport, 2)]),
+        mask(network, &[(transport, 1)]),
     ]
 }
 

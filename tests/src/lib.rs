@@ -9,6 +9,7 @@ pub mod kernel;
 pub mod lab;
 pub mod laws;
 pub mod options;
+pub mod pcap;
 pub mod twins;
 
 /// The bucket of a source in a table, as the budgets stage asks for it.

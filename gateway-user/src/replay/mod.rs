@@ -14,8 +14,6 @@ mod flow;
 mod link;
 mod output;
 mod policy;
-#[cfg(test)]
-mod tests;
 
 use std::borrow::Cow;
 

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use gateway_common::abi::mode;
 use gateway_common::env::{Receiver, Socket};
+use gateway_common::pipeline::Scratch;
 use gateway_common::rate::{INSTANT_SHIFT, Instant, SECOND};
 use gateway_common::verdict::{Action, Reason, Verdict};
 use gateway_user::host::{HostEnv, Sets, Stand};
@@ -201,13 +202,22 @@ impl Case {
     /// # Errors
     /// As [`Self::run`].
     pub fn run_on_host(&self) -> Result<HostEnv, Mismatch> {
+        self.run_with(&mut |env, frame| env.judge_on(frame, &mut Scratch::default()))
+    }
+
+    /// The same, by somebody who says on what record the host judges each frame.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_with(&self, judge: &mut dyn FnMut(&HostEnv, &[u8]) -> Verdict) -> Result<HostEnv, Mismatch> {
         let mut env = HostEnv::new(self.stand.clone());
         self.run(&mut |step| {
             let (socket, receiver) = (step.socket, step.receiver);
             env.set_sockets(move |_| socket);
             env.set_cookies(step.cookies);
             env.set_receivers(move |_, _| receiver);
-            env.judge(&step.frame, step.now)
+            env.set_now(step.now);
+            judge(&env, &step.frame)
         })?;
         Ok(env)
     }

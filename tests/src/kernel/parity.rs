@@ -20,9 +20,8 @@ use super::Judge;
 use super::counts::Counts;
 use super::tables::{compare_tables, compare_unused};
 use crate::lab::{THIS_THREAD, pin};
-use crate::laws::frames;
 use forgetful::Forgetful;
-use traffic::Traffic;
+use traffic::{Seeds, Traffic};
 
 pub use lists::run as run_lists;
 
@@ -46,7 +45,7 @@ pub fn run(count: u64, seed: u64) -> Result<Counts> {
     // Each CPU has a record of its own, and there is one on the host.
     pin(THIS_THREAD, 0)?;
     let mut random = StdRng::seed_from_u64(seed);
-    let seeds = frames();
+    let seeds = Seeds::new();
     let mut sides = Vec::new();
     for (sets, forgets) in [(roomy(), true), (TINY, false)] {
         sides.push(Side::new(sets, Key(random.random()), forgets)?);
@@ -57,8 +56,8 @@ pub fn run(count: u64, seed: u64) -> Result<Counts> {
             break;
         }
         let frames = left.min(ROUND);
-        let side = &mut sides[round % 2];
-        side.round(policies::stand(round / 2), frames, Traffic::new(&seeds, &mut random))
+        let side = &mut sides[usize::from(round % 4 == 3)];
+        side.round(frames, Traffic::new(&seeds, &mut random))
             .with_context(|| format!("seed {seed}, round {round}"))?;
         left -= frames;
     }
@@ -87,9 +86,9 @@ impl Side {
         Ok(Self { judge, cpu, forgetful, sets, key, generation: 0, counted })
     }
 
-    fn round(&mut self, stand: Stand, count: u64, mut traffic: Traffic<'_, impl Rng>) -> Result<()> {
+    fn round(&mut self, count: u64, mut traffic: Traffic<'_, impl Rng>) -> Result<()> {
+        let mut stand = Stand { sets: self.sets, key: self.key, ..policies::stand(self.generation) };
         self.generation += 1;
-        let mut stand = Stand { sets: self.sets, key: self.key, ..stand };
         stand.settings.generation = self.generation;
         if let Some(forgetful) = &mut self.forgetful {
             forgetful.lay(&stand);

@@ -252,7 +252,10 @@ fn page(path: &str) -> Result<String> {
 }
 
 /// The daemon's program: beside the test's own, and built there where it is missing.
-fn program() -> Result<PathBuf> {
+///
+/// # Errors
+/// Where it cannot be built.
+pub fn program() -> Result<PathBuf> {
     let own = env::current_exe().context("this program has no path")?;
     let directory = own
         .ancestors()

@@ -48,7 +48,7 @@ use cable::{Cable, cables};
 pub use client::{Https, Outcome, TlsVersion};
 pub use counters::{Counters, Interface, Meter};
 pub use flood::{Flood, FloodReport, Flooding, Pace};
-pub use gateway::Gateway;
+pub use gateway::{Gateway, program};
 pub use listener::{Delivered, PlainListener};
 pub use metrics::Metrics;
 pub use namespace::Namespace;

@@ -10,13 +10,13 @@ use crate::laws::{reading_stand, rich_stand};
 
 /// The policies in turn: every limit there is, the same in monitor mode and with a clock that is read for each packet, gates that
 /// no limit hides, and limits, lists and bans that no other hides.
-pub(super) fn stand(turn: usize) -> Stand {
+pub(super) fn stand(turn: u64) -> Stand {
     let gates = Stand::new().serve(Offer::tls(443)).serve(Offer::udp(53));
     match turn % 12 {
         0 => rich_stand(),
-        1 => rich_stand().mode(mode::MONITOR),
-        2 => gates,
-        3 => gates.list("192.0.2.0/24", listing::ALLOW, 0).live("2001:db8::/32", 0, FOREVER),
+        1 => kinds(),
+        2 => blocked(),
+        3 => banned(),
         4 => [Dimension::Syn, Dimension::Icmp]
             .into_iter()
             .fold(gates, |stand, dimension| stand.each(dimension, small(dimension)))
@@ -26,15 +26,15 @@ pub(super) fn stand(turn: usize) -> Stand {
             .into_iter()
             .fold(gates, |stand, dimension| stand.neighbours(dimension, small(dimension))),
         6 => totals(),
-        7 => blocked(),
-        8 => banned(),
-        9 => kinds(),
-        10 => {
+        7 => rich_stand().mode(mode::MONITOR),
+        8 => reading_stand().each(Dimension::Packets, small(Dimension::Packets)),
+        9 => gates,
+        10 => gates.list("192.0.2.0/24", listing::ALLOW, 0).live("2001:db8::/32", 0, FOREVER),
+        _ => {
             let mut stand = kinds();
             stand.settings.flags |= policy::CLOCK_PER_PACKET;
             stand
         }
-        _ => reading_stand().each(Dimension::Packets, small(Dimension::Packets)),
     }
 }
 
@@ -69,7 +69,7 @@ fn banned() -> Stand {
         .serve(Offer::tls(443))
 }
 
-/// Each source has few of each kind, and fewer to a service at one address of each family.
+/// Each source has few of each kind: of ICMP, and of others to a service at one address of each family.
 fn kinds() -> Stand {
     let few = |kind| limit(kind, 4, 4);
     let there = |offer: Offer, kind| offer.on(SERVER).on(SERVER_V6).own(kind, few(kind));
@@ -77,7 +77,7 @@ fn kinds() -> Stand {
         .serve(there(Offer::udp(53), Dimension::Udp))
         .serve(there(Offer::tcp(22), Dimension::Syn))
         .serve(there(Offer::tls(443), Dimension::Syn));
-    [Dimension::Syn, Dimension::Udp, Dimension::Icmp]
+    [(Dimension::Syn, 200), (Dimension::Udp, 200), (Dimension::Icmp, 4)]
         .into_iter()
-        .fold(stand, |stand, kind| stand.each(kind, limit(kind, 8, 8)))
+        .fold(stand, |stand, (kind, amount)| stand.each(kind, limit(kind, amount, amount)))
 }

@@ -1,0 +1,55 @@
+//! What the frames before have left in a CPU's record changes nothing: each case of the table on what every other has left.
+
+use std::collections::HashSet;
+
+use gateway_common::abi::SERVICES;
+use gateway_common::pipeline::Scratch;
+use gateway_common::verdict::Verdict;
+use gateway_tests::cases::{self, Case};
+use gateway_user::host::HostEnv;
+
+/// What a case's frames leave, each judged on what the one before has left.
+fn left_by(case: &Case) -> Scratch {
+    let mut record = Scratch::default();
+    let ran = case.run_with(&mut |env, frame| env.judge_on(frame, &mut record));
+    ran.unwrap_or_else(|mismatch| panic!("on its own record: {mismatch}"));
+    record
+}
+
+/// The verdicts of a case, each once.
+fn verdicts(case: &Case) -> Vec<Verdict> {
+    let mut seen = HashSet::new();
+    let verdicts = case.steps.iter().map(|step| step.expected);
+    verdicts.filter(|verdict| seen.insert((verdict.action as u8, verdict.reason as u8))).collect()
+}
+
+/// How often each service was counted for each of these.
+fn of_services(env: &HostEnv, verdicts: &[Verdict]) -> Vec<u64> {
+    let of = |verdict: &Verdict| {
+        let Verdict { action, reason } = *verdict;
+        (1..SERVICES as u32).map(move |service| env.counters().service(service, action, reason))
+    };
+    verdicts.iter().flat_map(of).collect()
+}
+
+#[test]
+fn what_others_have_left_changes_no_verdict() {
+    let cases = cases::all();
+    let left: Vec<Scratch> = cases.iter().map(left_by).collect();
+    let mut failures = Vec::new();
+    for case in &cases {
+        let verdicts = verdicts(case);
+        let env = case.run_on_host().unwrap_or_else(|mismatch| panic!("{mismatch}"));
+        let wanted = of_services(&env, &verdicts);
+        for (other, record) in cases.iter().zip(&left) {
+            let wrong = match case.run_with(&mut |env, frame| env.judge_on(frame, &mut record.clone())) {
+                Ok(env) if of_services(&env, &verdicts) == wanted => continue,
+                Ok(_) => format!("{}: another service was counted", case.name),
+                Err(mismatch) => mismatch.to_string(),
+            };
+            failures.push(format!("{wrong}, on what {} has left", other.name));
+        }
+    }
+    let shown: Vec<&str> = failures.iter().take(20).map(String::as_str).collect();
+    assert!(failures.is_empty(), "{} failures, the first:\n{}", failures.len(), shown.join("\n"));
+}

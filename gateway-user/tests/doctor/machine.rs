@@ -31,3 +31,16 @@ fn its_word_holds_whatever_the_machine_allows() {
         compare(&format!("lockdown = {level}"), &plain, Some(true));
     }
 }
+
+/// Debian 11's kernel: the program's newest helpers are not there.
+#[test]
+#[ignore = "of an older kernel: `cargo xtask test --kernel 5.10` runs it in an emulated machine"]
+fn what_an_older_kernel_lacks_is_told() {
+    require_root_and_object();
+    let (document, log) = compare("an older kernel", &setup("", ""), Some(false));
+    let trial = found(&document, "trial");
+    println!("{trial}\n{log}");
+    for said in [trial, log] {
+        assert!(said.contains("this kernel has no helper") && said.contains("Linux 6.1"), "{said}");
+    }
+}

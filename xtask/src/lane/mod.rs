@@ -76,14 +76,16 @@ pub(crate) fn run(choice: Choice, length: Length, only: &[String]) -> Result<()>
     let image = Image::build()?;
     let mut bad = Vec::new();
     let kernels: Vec<_> = choice.kernels().iter().map(|&version| (version, Kernel::get(version))).collect();
-    let plans = plan::of(length, only);
     // Side by side: most of the time goes with waiting.
     let outcomes = thread::scope(|scope| {
         let start = |(version, kernel): (&'static str, Result<Kernel>)| {
-            let (image, plans) = (&image, &plans);
+            let image = &image;
             let run = move || {
                 let kernel = kernel?;
-                plans.iter().map(|plan| machine::run(version, &kernel, image, plan)).collect()
+                plan::of(version, length, only)
+                    .iter()
+                    .map(|plan| machine::run(version, &kernel, image, plan))
+                    .collect()
             };
             (version, scope.spawn(run))
         };

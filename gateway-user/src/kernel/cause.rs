@@ -2,6 +2,7 @@
 //!
 //! What was not seen is not told: without a finding there is no cause, and the error stands by itself.
 
+mod helpers;
 mod memory;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,8 @@ pub(crate) struct Surroundings {
     pub(crate) locked: Option<u64>,
     /// The cgroup that leaves the least memory.
     pub(crate) memory: Option<Memory>,
+    /// Helpers that the program calls and this kernel does not have; looked for once it has refused the program.
+    pub(crate) helpers: Vec<String>,
 }
 
 impl Surroundings {
@@ -58,7 +61,13 @@ impl Surroundings {
             release: read("/proc/sys/kernel/osrelease"),
             locked: locked.filter(|&bytes| bytes != RLIM_INFINITY),
             memory: Memory::tightest(&read("/proc/self/cgroup"), &read("/proc/self/mounts")),
+            helpers: Vec::new(),
         }
+    }
+
+    /// Looks at what may have the kernel refuse the program, too.
+    pub(crate) fn look_for_helpers() -> Self {
+        Self { helpers: helpers::missing(), ..Self::look() }
     }
 
     /// What stands in the way of a call that failed with this error, after the verifier said this, if anything.
@@ -80,13 +89,24 @@ impl Surroundings {
             Errno::ENOMEM => self.memory.as_ref().map(Memory::told),
             Errno::ENOSYS => Some(match self.is_filtered() {
                 true => FILTERED.into(),
-                false => "this kernel is built without CONFIG_BPF_SYSCALL: boot a kernel of a distribution".into(),
+                false => {
+                    "this kernel is built without CONFIG_BPF_SYSCALL: boot a kernel of a distribution".into()
+                }
             }),
-            Errno::EINVAL | Errno::EACCES if !verifier.is_empty() => Some(self.lack().unwrap_or_else(|| {
-                "this kernel's verifier does not follow the program: docs/kernels.md names kernels that take it".into()
-            })),
+            Errno::EINVAL | Errno::EACCES if !verifier.is_empty() => {
+                Some(self.lack().unwrap_or_else(|| self.not_followed()))
+            }
             _ => None,
         }
+    }
+
+    /// What the verifier has against a program of somebody who may load one.
+    fn not_followed(&self) -> String {
+        if self.helpers.is_empty() {
+            return "this kernel's verifier does not follow the program: docs/kernels.md names kernels that take it".into();
+        }
+        let helpers = self.helpers.join(", ");
+        format!("this kernel has no helper {helpers}: boot Linux 6.1 or later, which has all of them")
     }
 
     fn no_jit(&self) -> String {

@@ -49,17 +49,18 @@ pub(crate) enum Choice {
     /// Debian 13's
     #[value(name = "6.12")]
     V6_12,
-    /// All on which the gateway starts
+    /// All on which the gateway starts; with --full, Debian 11's too
     All,
 }
 
 impl Choice {
-    fn kernels(self) -> &'static [&'static str] {
-        match self {
-            Self::V5_10 => &["5.10"],
-            Self::V6_1 => &["6.1"],
-            Self::V6_12 => &["6.12"],
-            Self::All => &["6.1", "6.12"],
+    fn kernels(self, length: Length) -> &'static [&'static str] {
+        match (self, length) {
+            (Self::V5_10, _) => &["5.10"],
+            (Self::V6_1, _) => &["6.1"],
+            (Self::V6_12, _) => &["6.12"],
+            (Self::All, Length::Short) => &["6.1", "6.12"],
+            (Self::All, Length::Full) => &["6.1", "6.12", "5.10"],
         }
     }
 }
@@ -75,7 +76,8 @@ pub(crate) fn run(choice: Choice, length: Length, only: &[String]) -> Result<()>
     ebpf::build(&toolchain)?;
     let image = Image::build()?;
     let mut bad = Vec::new();
-    let kernels: Vec<_> = choice.kernels().iter().map(|&version| (version, Kernel::get(version))).collect();
+    let kernels: Vec<_> =
+        choice.kernels(length).iter().map(|&version| (version, Kernel::get(version))).collect();
     // Side by side: most of the time goes with waiting.
     let outcomes = thread::scope(|scope| {
         let start = |(version, kernel): (&'static str, Result<Kernel>)| {

@@ -17,6 +17,7 @@ fn free() -> Surroundings {
         release: "6.12.1-amd64\n".into(),
         locked: Some(8 << 20),
         memory: None,
+        helpers: Vec::new(),
     }
 }
 
@@ -120,4 +121,16 @@ fn the_tightest_cgroup_is_told() {
     });
     assert!(host.cause(Errno::ENOMEM, "").unwrap().starts_with("the cgroup /g allows 1 MiB"));
     assert_eq!(host.cause(Errno::EPERM, ""), None);
+}
+
+#[test]
+fn helpers_that_are_not_there_are_named() {
+    let older =
+        with(|host| host.helpers = vec!["bpf_loop (Linux 5.17)".into(), "another (Linux 5.18)".into()]);
+    let cause = older.cause(Errno::EINVAL, "invalid func unknown#181").unwrap();
+    assert!(
+        cause.starts_with("this kernel has no helper bpf_loop (Linux 5.17), another (Linux 5.18): boot "),
+        "{cause}"
+    );
+    assert!(!free().cause(Errno::EINVAL, "invalid func unknown#181").unwrap().contains("helper"));
 }

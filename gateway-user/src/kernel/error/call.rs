@@ -58,7 +58,7 @@ impl Refused {
     /// From the error of the call and all that the verifier said.
     pub(crate) fn new(program: &'static str, error: &io::Error, log: &str) -> Self {
         let (errno, verifier) = (errno(error), verifier::end(log));
-        let cause = Surroundings::look().cause(errno, &verifier.join("\n"));
+        let cause = Surroundings::look_for_helpers().cause(errno, &verifier.join("\n"));
         Self { program, errno, verifier, cause }
     }
 

@@ -71,6 +71,8 @@ pub const HANDSHAKE_ANSWERED: usize = 2;
 pub const HANDSHAKE_STRAYS: usize = 3;
 /// TAT of the answers by cookies.
 pub const HANDSHAKE_ANSWERS: usize = 4;
+/// Word of that slot, of what is for no service: TAT of path-MTU messages that pass.
+pub const PATH_MTU_TAT: usize = 5;
 /// First of the two slots that say which addresses and ports of the service end on this host.
 pub const ENDS_SLOT: usize = 2;
 const _: () = assert!(ENDS_SLOT + 2 == WAYS);

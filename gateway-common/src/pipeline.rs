@@ -148,6 +148,8 @@ pub enum Stage {
     Settle,
     /// [`DropCache::learn`].
     Learn,
+    /// [`essential::check`].
+    Essential,
     /// [`handshake::check`].
     Handshake,
     /// [`handshake::ask`].
@@ -197,6 +199,7 @@ impl Stage {
         match self {
             Self::Settle => scratch.drop_counter.settle(context),
             Self::Learn => DropCache::learn(frame, context, scratch),
+            Self::Essential => essential::check(frame, context, scratch),
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
@@ -321,7 +324,9 @@ fn recognise<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     parse::transport(frame, &scratch.network, &mut scratch.packet)?;
     context.env.read_again(scratch);
     sanity::check(&scratch.packet)?;
-    essential::check(frame, &scratch.packet)?;
+    if essential::concerns(&scratch.packet) {
+        context.env.apart(Stage::Essential, frame, context, scratch)?;
+    }
     service::find(context.settings, scratch);
     context.env.read_again(scratch);
     if handshake::concerns(scratch) && !handshake::is_known(context, scratch) {

@@ -145,7 +145,7 @@ reasons! {
     Land "land" Drop "sanity" "Source and destination are the same address."
     TcpFlags "tcp_flags" Drop "sanity" "TCP flags that no TCP sends: none, SYN with FIN or RST, FIN with RST, FIN or data without ACK."
     NeighbourDiscovery "neighbour_discovery" Pass "essential" "IPv6 neighbour discovery from the link itself (RFC 4861); no limit holds it."
-    PathMtu "path_mtu" Pass "essential" "A path-MTU message that quotes a packet of ours (RFC 1191, RFC 8201); no limit holds it."
+    PathMtu "path_mtu" Pass "essential" "A path-MTU message that quotes a packet of ours (RFC 1191, RFC 8201), one of the first 1,000 in a second."
     TotalPackets "total_packets" Drop "budgets" "The total of packets is used up, the service's or that of what is for none."
     TotalBytes "total_bytes" Drop "budgets" "The total of bytes is used up, the service's or that of what is for none."
     TotalSyn "total_syn" Drop "budgets" "The total of SYNs is used up, the service's or that of what is for none."

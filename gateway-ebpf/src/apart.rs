@@ -61,6 +61,7 @@ macro_rules! apart {
 apart! {
     Settle settle settle_frags
     Learn learn learn_frags
+    Essential essential essential_frags
     Handshake handshake handshake_frags
     Ask ask ask_frags
     Answer answer answer_frags

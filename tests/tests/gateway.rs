@@ -111,3 +111,9 @@ fn what_is_no_quic_does_not_reach_a_quic_service() -> Result<()> {
 fn only_answers_that_were_asked_for_come_through() -> Result<()> {
     run(bars::reflection)
 }
+
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn path_mtu_messages_have_a_limit() -> Result<()> {
+    run(bars::path_mtu)
+}

@@ -1,8 +1,13 @@
 //! What must come through whatever the limits say: without it a host falls off its link, or connections stall.
 
 use crate::{
+    abi::{HANDSHAKE_SLOT, PATH_MTU_TAT, Settings},
+    env::{Env, Slots, Table, Words},
     frame::Frame,
     packet::{Address, Fragment, Packet},
+    pipeline::{Context, Scratch},
+    rate::{Limit, Reading, SECOND},
+    stage::budgets::key,
     verdict::{Reason, Step, pass},
 };
 
@@ -27,27 +32,60 @@ pub const fn concerns(packet: &Packet) -> bool {
     }
 }
 
-/// Neighbour discovery, and path-MTU messages that quote a packet which the addressed host may have sent.
+/// Path-MTU messages of all senders together that pass in a second, whatever they quote. A path changes now and then; a flood of
+/// such messages would otherwise be the one that nothing holds.
+const PATH_MTU: Limit = Limit { cost: SECOND / 1_000, burst: SECOND };
+
+/// Judges what [`concerns`] this stage: neighbour discovery passes, and so do path-MTU messages that quote a packet which the
+/// addressed host may have sent.
+///
+/// Above [`PATH_MTU`] such a message goes on as any other ICMP error: `reflection` asks for the socket that has sent what is quoted. It
+/// then counts for the peer that the quoted packet was sent to, and not for its own source, which may be forged: so a flood that quotes one
+/// connection keeps no message about another from coming through.
 #[inline(always)]
-pub fn check<F: Frame>(frame: &F, packet: &Packet) -> Step {
-    if !packet.is_icmp() || !matches!(packet.fragment, Fragment::Whole) {
+pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Scratch { packet, role, clock, .. } = scratch;
+    if !matches!(packet.fragment, Fragment::Whole) {
         return Step::Continue(());
     }
-    let quoted = if packet.ipv6 {
+    let ends = if packet.ipv6 {
         if matches!(packet.icmp_type, NDP_FIRST..=NDP_LAST) && packet.hops == NDP_HOPS {
             return pass(Reason::NeighbourDiscovery);
         }
         if packet.icmp_type != PACKET_TOO_BIG || packet.payload_length < 40 {
             return Step::Continue(());
         }
-        frame.bytes(packet.payload + 8).map(Address::v6)
+        let quoted = |at| frame.bytes(packet.payload + at).map(Address::v6);
+        quoted(8).zip(quoted(24))
     } else {
         let fragmentation_needed =
             packet.icmp_type == UNREACHABLE && packet.icmp_code == FRAGMENTATION_NEEDED;
         if !fragmentation_needed || packet.payload_length < 20 {
             return Step::Continue(());
         }
-        frame.bytes(packet.payload + 12).map(Address::v4)
+        let quoted = |at| frame.bytes(packet.payload + at).map(Address::v4);
+        quoted(12).zip(quoted(16))
     };
-    if quoted == Some(packet.destination) { pass(Reason::PathMtu) } else { Step::Continue(()) }
+    match ends {
+        Some((source, peer)) if source == packet.destination => {
+            if is_left(context, *clock) {
+                return pass(Reason::PathMtu);
+            }
+            let Settings { source_mask_v4, source_mask_v6, .. } = context.settings;
+            let peer = Packet { source: peer, ipv6: packet.ipv6, ..Packet::default() };
+            role.shared = key(&peer, *source_mask_v4, *source_mask_v6);
+            Step::Continue(())
+        }
+        _ => Step::Continue(()),
+    }
+}
+
+/// Whether there is room for one more path-MTU message; then it is counted. One that another CPU counts in the same moment is not
+/// left.
+#[inline(always)]
+fn is_left<E: Env>(context: &Context<'_, E>, clock: Reading) -> bool {
+    let Some(set) = context.env.buckets(Table::Totals, 0) else { return false };
+    let words = set.slot(HANDSHAKE_SLOT);
+    let tat = words.load(PATH_MTU_TAT);
+    PATH_MTU.admit(tat, clock, PATH_MTU.cost).is_some_and(|next| words.replace(PATH_MTU_TAT, tat, next))
 }

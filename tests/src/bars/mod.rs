@@ -15,6 +15,7 @@ mod lasting;
 mod limits;
 mod lists;
 mod live;
+mod path_mtu;
 mod protect;
 mod reflection;
 mod smoke;
@@ -42,6 +43,7 @@ pub use lasting::crowd;
 pub use limits::exactness;
 pub use lists::reload_million;
 pub use live::{limit_set, reloads};
+pub use path_mtu::path_mtu;
 pub use protect::{kill_and_restart, metrics};
 pub use reflection::reflection;
 pub use smoke::smoke;
@@ -103,7 +105,7 @@ impl Scale {
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 17] = [
+pub const BARS: [(&str, Bar); 18] = [
     ("smoke", smoke),
     ("https", https),
     ("few-stacks", few_stacks),
@@ -116,6 +118,7 @@ pub const BARS: [(&str, Bar); 17] = [
     ("reloads", reloads),
     ("kill", kill_and_restart),
     ("metrics", metrics),
+    ("path-mtu", path_mtu),
     ("quic-nonsense", nonsense),
     ("bans", bans),
     ("escalation", escalation),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gateway_common::env::Receiver;
 use gateway_common::rate::Dimension;
 use gateway_common::verdict::Reason;
 use gateway_user::host::Stand;
@@ -23,7 +24,7 @@ fn exhausted(name: &str, frame: Frame, reason: Reason) -> Case {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    [neighbour_discovery(), path_mtu(), path_mtu_v6()].concat()
+    [neighbour_discovery(), path_mtu(), path_mtu_v6(), path_mtu_flood()].concat()
 }
 
 fn neighbour_discovery() -> Vec<Case> {
@@ -70,6 +71,35 @@ fn path_mtu() -> Vec<Case> {
         ),
         exhausted("another ICMP error quotes us", unreachable, Reason::LimitIcmp),
     ]
+}
+
+/// What is above the first thousand counts for the peer that is quoted, if it quotes what a socket has sent.
+fn path_mtu_flood() -> Vec<Case> {
+    let families = [(SERVER, CLIENT, "203.0.113.9", 28), (SERVER_V6, CLIENT_V6, "2001:db8:9::9", 60)];
+    let case = |(server, peer, other, length): (&'static str, &'static str, &'static str, usize)| {
+        let quoting = move |peer| {
+            let quote = ip(server, peer).tcp(443, 40_000).packet();
+            let message =
+                if length == 28 { v4().icmp(3, 4, [0, 0, 5, 0]) } else { v6().icmp(2, 0, [0, 0, 5, 0]) };
+            message.payload(&quote[..length])
+        };
+        let stand = Stand::new().each(Dimension::Icmp, limit(Dimension::Icmp, 1, 1)).local(server);
+        let mut case =
+            Case::under(format!("a flood of path MTU to {server}"), stand).receiver(Receiver::Nobody);
+        for _ in 0..1_000 {
+            case = case.gets(quoting(peer), Reason::PathMtu);
+        }
+        case.gets(quoting(peer), Reason::IcmpError)
+            .receiver(Receiver::Socket)
+            .gets(quoting(peer), Reason::Ok)
+            .gets(quoting(peer), Reason::LimitIcmp)
+            .gets(quoting(other), Reason::Ok)
+            .after(Duration::from_millis(2))
+            .gets(quoting(peer), Reason::PathMtu)
+            .gets(quoting(peer), Reason::PathMtu)
+            .gets(quoting(peer), Reason::LimitIcmp)
+    };
+    families.map(case).into()
 }
 
 fn path_mtu_v6() -> Vec<Case> {

@@ -6,7 +6,7 @@
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 10;
+pub const ABI_VERSION: u32 = 11;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;
@@ -25,7 +25,7 @@ pub const SERVICE_REGIONS: usize = 16;
 /// Words of a set of ports, a bit each.
 pub const PORT_WORDS: usize = 65_536 / 64;
 /// Addresses of this host that the gateway knows as such.
-pub const LOCALS: usize = 16;
+pub const LOCALS: usize = 256;
 /// Interfaces that one gateway protects.
 pub const INTERFACES: usize = 16;
 /// Length of the table from interface index to counter row; protected interfaces differ in their index modulo this.
@@ -119,10 +119,10 @@ impl Active {
     /// IPv6 sources are banned.
     pub const BANS_V6: u64 = 1 << 35;
 
-    /// Whether the table of banned sources can have the source.
+    /// Whether the table of banned sources can have the source. An IPv6 source may stand for an IPv4 host.
     #[inline(always)]
     pub const fn has_bans(self, ipv6: bool) -> bool {
-        self.0 & if ipv6 { Self::BANS_V6 } else { Self::BANS_V4 } != 0
+        self.0 & if ipv6 { Self::BANS_V4 | Self::BANS_V6 } else { Self::BANS_V4 } != 0
     }
 
     /// Whether a live entry can match.
@@ -203,7 +203,7 @@ map_values! {
     }
 
     /// One policy but for its prefixes.
-    pub struct Settings (200_624) {
+    pub struct Settings (204_456) {
         /// Counts policies; for people.
         pub generation: u64,
         /// One of [`mode`].
@@ -232,10 +232,8 @@ map_values! {
         pub group_by_port: [[u8; 65_536]; 2],
         /// Bit for each UDP port that reflectors answer from: bit `port % 64` of word `port / 64`.
         pub reflectors: [u64; PORT_WORDS],
-        /// Addresses of this host as [`crate::packet::Address`].
+        /// Addresses of this host as [`crate::packet::Address`], sorted; all ones behind the last.
         pub locals: [[u64; 2]; LOCALS],
-        /// How many of them count.
-        pub local_count: u64,
     }
 
     /// What configuration says of a prefix, covering prefixes included.

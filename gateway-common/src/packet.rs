@@ -11,6 +11,8 @@ pub struct Address {
     pub low: u64,
 }
 
+/// The upper half of 64:ff9b::/96.
+const TRANSLATED: u64 = 0x0064_ff9b << 32;
 /// What precedes an IPv4 address in [`Address::low`].
 const V4_MAPPED: u64 = 0xffff << 32;
 
@@ -28,7 +30,14 @@ impl Address {
         Self { high: (all >> 64) as u64, low: all as u64 }
     }
 
-    /// The IPv4 address in the lower 32 bits; of an IPv6 address it means nothing.
+    /// Whether an IPv6 address stands for the IPv4 host in its lower 32 bits: one that comes through a translator by the well-known
+    /// prefix 64:ff9b::/96 (RFC 6052 section 2.1).
+    #[inline(always)]
+    pub const fn embeds_v4(&self) -> bool {
+        (self.high ^ TRANSLATED) | (self.low >> 32) == 0
+    }
+
+    /// The IPv4 address in the lower 32 bits; of an IPv6 address it means nothing, unless [`Self::embeds_v4`].
     #[inline(always)]
     pub const fn as_v4(&self) -> u32 {
         self.low as u32
@@ -84,6 +93,8 @@ pub struct Packet {
     pub destination_port: u16,
     /// IPv6, or IPv4.
     pub ipv6: bool,
+    /// Its source is an IPv4 host, perhaps behind a translator ([`Address::embeds_v4`]).
+    pub from_v4: bool,
     /// The IP protocol number after all extension headers.
     pub protocol: u8,
     /// TTL or hop limit.

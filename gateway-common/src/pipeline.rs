@@ -48,6 +48,8 @@ pub struct Scratch {
     pub places: Places,
     /// What the host's TCP says of it.
     pub asked: Asked,
+    /// The packet whose socket `reflection` asks for: the one at hand, or one that it quotes, as it would be answered.
+    pub asked_about: Packet,
     /// How it begins a connection, or belongs to one.
     pub handshake: handshake::Findings,
     /// Of a SYN to a service that requires TLS, and of no other packet: it is known that connections to its address and port end
@@ -158,6 +160,8 @@ pub enum Stage {
     Answer,
     /// [`reflection::check`].
     Reflection,
+    /// [`reflection::unasked`].
+    Unasked,
     /// [`quic::check`].
     Quic,
     /// [`quic::keep`].
@@ -204,6 +208,7 @@ impl Stage {
             Self::Ask => handshake::ask(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
             Self::Reflection => reflection::check(frame, context, scratch),
+            Self::Unasked => reflection::unasked(context, scratch),
             Self::Quic => quic::check(frame, context, scratch),
             Self::Keep => quic::keep(context, scratch),
             Self::Total => budgets::charge_total(frame, context, scratch),

@@ -66,6 +66,7 @@ apart! {
     Ask ask ask_frags
     Answer answer answer_frags
     Reflection reflection reflection_frags
+    Unasked unasked unasked_frags
     Quic quic quic_frags
     Keep keep keep_frags
     Total total total_frags

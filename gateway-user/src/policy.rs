@@ -8,7 +8,7 @@ use std::{
 
 use gateway_common::{
     abi::{
-        ADDRESSES, CLASSES, Class as ClassValue, LOCALS, Limits as LimitsValue, Listing, NAMES, PORT_GROUPS,
+        ADDRESSES, CLASSES, Class as ClassValue, Limits as LimitsValue, Listing, NAMES, PORT_GROUPS,
         PORT_WORDS, SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, cookies,
         gate, listing, mode, policy,
     },
@@ -176,11 +176,11 @@ fn reflectors(ports: &mut [u64; PORT_WORDS], section: &Reflection) -> u32 {
 
 /// Writes down the addresses of this host, as many as there is room for; tells how many there was none for.
 pub fn set_locals(settings: &mut Settings, addresses: &[IpAddr]) -> usize {
-    for (value, address) in settings.locals.iter_mut().zip(addresses) {
-        *value = words(address);
-    }
-    settings.local_count = addresses.len().min(LOCALS) as u64;
-    addresses.len().saturating_sub(LOCALS)
+    let address = |address: &IpAddr| {
+        let [high, low] = words(address);
+        Address { high, low }
+    };
+    reflection::set_locals(settings, addresses.iter().map(address))
 }
 
 fn words(address: &IpAddr) -> [u64; 2] {

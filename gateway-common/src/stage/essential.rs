@@ -72,7 +72,8 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
                 return pass(Reason::PathMtu);
             }
             let Settings { source_mask_v4, source_mask_v6, .. } = context.settings;
-            let peer = Packet { source: peer, ipv6: packet.ipv6, ..Packet::default() };
+            let from_v4 = !packet.ipv6 || peer.embeds_v4();
+            let peer = Packet { source: peer, from_v4, ..Packet::default() };
             role.shared = key(&peer, *source_mask_v4, *source_mask_v6);
             Step::Continue(())
         }

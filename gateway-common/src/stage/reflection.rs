@@ -12,11 +12,11 @@
 use network_types::ip::IpProto;
 
 use crate::{
-    abi::{PORT_WORDS, Settings, policy},
+    abi::{LOCALS, PORT_WORDS, Settings, policy},
     env::{Env, Receiver},
     frame::Frame,
     packet::{Address, Fragment, Packet},
-    pipeline::{Context, Scratch},
+    pipeline::{Context, Scratch, Stage},
     verdict::{Reason, Step, drop},
 };
 
@@ -100,7 +100,8 @@ pub fn concerns(settings: &Settings, scratch: &Scratch) -> bool {
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let packet = &scratch.packet;
     if packet.is_udp() {
-        return if is_for_nobody(context, packet) { drop(Reason::Reflection) } else { Step::Continue(()) };
+        scratch.asked_about = *packet;
+        return context.env.apart(Stage::Unasked, frame, context, scratch);
     }
     let shortest = if packet.ipv6 { HEADER_V6 } else { HEADER_V4 };
     if packet.payload_length < shortest {
@@ -114,10 +115,20 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         return drop(Reason::IcmpError);
     }
     let has_ports = quote.destination_port != 0;
-    if has_ports && asks(context.settings) && is_for_nobody(context, &quote) {
-        return drop(Reason::IcmpError);
+    if has_ports && asks(context.settings) {
+        scratch.asked_about = quote;
+        context.env.apart(Stage::Unasked, frame, context, scratch)?;
     }
     Step::Continue(())
+}
+
+/// Drops a packet if what it is about is for no socket of this host.
+#[inline(always)]
+pub fn unasked<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Step {
+    if !is_for_nobody(context, &scratch.asked_about) {
+        return Step::Continue(());
+    }
+    drop(if scratch.packet.is_udp() { Reason::Reflection } else { Reason::IcmpError })
 }
 
 /// Whether the host's sockets are to be asked.
@@ -151,22 +162,60 @@ fn is_error(packet: &Packet) -> bool {
 #[inline(always)]
 fn is_for_nobody<E: Env>(context: &Context<'_, E>, packet: &Packet) -> bool {
     let forwarding = context.settings.flags & policy::REFLECTION_FORWARDING != 0;
-    is_local(context.settings, packet.destination)
+    is_local::<E>(context.settings, packet.destination)
         && context.env.receiver(packet, forwarding) == Receiver::Nobody
 }
 
+/// Whether an address is one of this host's: a binary search, of as many steps wherever it ends.
 #[inline(always)]
-fn is_local(settings: &Settings, address: Address) -> bool {
-    for (position, &[high, low]) in settings.locals.iter().enumerate() {
-        if position as u64 >= settings.local_count {
-            return false;
-        }
-        if address == (Address { high, low }) {
-            return true;
+fn is_local<E: Env>(settings: &Settings, Address { high, low }: Address) -> bool {
+    let at = |place: u64| settings.locals[place as usize & (LOCALS - 1)];
+    // How many are not above it.
+    let mut count = 0_u64;
+    let mut step = LOCALS as u64 / 2;
+    while step != 0 {
+        let [other_high, other_low] = at(count + step - 1);
+        let is_above = borrow(high, other_high, borrow(low, other_low, 0));
+        // The verifier would go through what follows once for each number that there can be.
+        count = E::opaque(count + step * (1 - is_above));
+        step /= 2;
+    }
+    [count.wrapping_sub(1), count].into_iter().any(|place| at(place) == [high, low])
+}
+
+/// What is borrowed by `a - b - lent`: 1 where `a` is less than `b + lent`, else 0. Without a branch: the verifier would go through
+/// both ways at each step, with what it learns there of the numbers.
+#[inline(always)]
+const fn borrow(a: u64, b: u64, lent: u64) -> u64 {
+    let difference = a.wrapping_sub(b).wrapping_sub(lent);
+    ((!a & b) | ((!a | b) & difference)) >> 63
+}
+
+/// Lays down the addresses of this host as [`is_local`] looks for them, as many as there is room for; tells how many there was
+/// none for.
+pub fn set_locals(settings: &mut Settings, addresses: impl IntoIterator<Item = Address>) -> usize {
+    settings.locals = [NOBODY; LOCALS];
+    let mut left_out = 0;
+    let mut places = settings.locals.iter_mut();
+    for Address { high, low } in addresses {
+        match places.next() {
+            Some(place) => *place = [high, low],
+            None => left_out += 1,
         }
     }
-    false
+    settings.locals.sort_unstable();
+    left_out
 }
+
+/// Adds one address of this host.
+pub fn add_local(settings: &mut Settings, address: Address) {
+    let known = settings.locals.into_iter().filter(|other| *other != NOBODY && *other != [0, 0]);
+    let known = known.map(|[high, low]| Address { high, low });
+    set_locals(settings, known.chain([address]));
+}
+
+/// What no host's address is: IPv6 multicast.
+const NOBODY: [u64; 2] = [u64::MAX; 2];
 
 /// The answer that the quoted packet would get: its ends are exchanged. Without ports where they are not quoted.
 #[inline(always)]
@@ -214,11 +263,22 @@ fn add_ports<F: Frame>(frame: &F, packet: &Packet, header: u32, quote: &mut Pack
 
 #[cfg(test)]
 mod tests {
-    use super::{PORT_WORDS, REFLECTORS, add, holds, remove};
+    use super::{PORT_WORDS, REFLECTORS, add, borrow, holds, remove};
 
     #[test]
     fn ports_are_sorted_and_each_there_once() {
         assert!(REFLECTORS.is_sorted_by(|one, next| one < next));
+    }
+
+    #[test]
+    fn what_is_borrowed() {
+        let ends = [0, 1, 2, u64::MAX / 2, u64::MAX / 2 + 1, u64::MAX - 1, u64::MAX];
+        for (a, b) in ends.into_iter().flat_map(|a| ends.map(|b| (a, b))) {
+            for lent in [0, 1] {
+                let is_less = u128::from(a) < u128::from(b) + u128::from(lent);
+                assert_eq!(borrow(a, b, lent), u64::from(is_less), "{a} {b} {lent}");
+            }
+        }
     }
 
     #[test]

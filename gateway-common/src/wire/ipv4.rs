@@ -40,6 +40,7 @@ pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network, packet: &m
         source: Address::v4([s0, s1, s2, s3]),
         destination: Address::v4([d0, d1, d2, d3]),
         length: frame.length(),
+        from_v4: true,
         protocol,
         hops: ttl,
         fragment,

@@ -45,11 +45,13 @@ pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network, packet: &m
     if version >> 4 != 6 || transport + length > frame.length() {
         return drop(Reason::Ipv6Malformed);
     }
+    let source = Address::v6(source);
     *packet = Packet {
-        source: Address::v6(source),
+        source,
         destination: Address::v6(destination),
         length: frame.length(),
         ipv6: true,
+        from_v4: source.embeds_v4(),
         protocol: next,
         hops,
         ..Packet::default()

@@ -81,7 +81,7 @@ impl Gateway {
             reloads_ok: 0,
             reloads_failed: 0,
             applied_at: 0,
-            addresses: addresses(),
+            addresses: addresses(interfaces.iter().map(|interface| interface.name.as_str())),
             host: cookies::Host::default(),
             has_defaults: super::is_missing(&arguments.1),
             arguments,

@@ -3,7 +3,10 @@
 use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::Result;
-use gateway_common::{abi::Listing, hash::Key};
+use gateway_common::{
+    abi::{LOCALS, Listing},
+    hash::Key,
+};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
@@ -64,12 +67,7 @@ impl Gateway {
         cookies::set(&self.config);
         let host = cookies::Host::read();
         host.fit(&mut settings);
-        let left_out = policy::set_locals(&mut settings, &self.addresses);
-        if left_out != 0 {
-            log::warn!(
-                "{left_out} of this host's addresses find no room: what nobody asked for is dropped on the others alone"
-            );
-        }
+        policy::set_locals(&mut settings, &self.addresses);
         self.kernel.switch(&PolicySet::new(settings, Arc::clone(&self.prefixes)))?;
         self.host = host;
         self.generation += 1;
@@ -171,7 +169,8 @@ impl Gateway {
 
     /// Looks whether this host has other addresses or settings now.
     pub(super) fn follow_host(&mut self) {
-        let (addresses, host) = (addresses(), cookies::Host::read());
+        let names = self.attached.iter().map(|attached| attached.name.as_str());
+        let (addresses, host) = (addresses(names), cookies::Host::read());
         if addresses != self.addresses || host != self.host {
             self.addresses = addresses;
             if let Err(error) = self.apply() {
@@ -232,6 +231,13 @@ impl Gateway {
     pub(super) fn all_warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.clone();
         warnings.extend(sockets::warning(&self.kernel));
+        let left_out = self.addresses.len().saturating_sub(LOCALS);
+        if left_out != 0 {
+            warnings.push(format!(
+                "{left_out} of this host's {} addresses find no room: what nobody asked for is dropped on the others alone",
+                self.addresses.len()
+            ));
+        }
         if self.has_defaults {
             warnings.push(format!("there is no {}: the defaults hold", self.config_path()));
         }
@@ -262,9 +268,9 @@ pub(super) fn monotonic() -> u64 {
         .map_or(0, |now| now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
 }
 
-/// Where this host can be reached. Of addresses that it does not know the gateway asks no sockets.
-pub(super) fn addresses() -> Vec<IpAddr> {
-    net::addresses().unwrap_or_else(|error| {
+/// Where this host can be reached, first by these interfaces. Of addresses that it does not know the gateway asks no sockets.
+pub(super) fn addresses<'a>(interfaces: impl Iterator<Item = &'a str>) -> Vec<IpAddr> {
+    net::addresses(interfaces).unwrap_or_else(|error| {
         log::warn!(
             "cannot read this host's addresses ({error}): what nobody asked for is held by limits alone"
         );

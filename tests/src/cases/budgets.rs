@@ -6,10 +6,10 @@ use gateway_common::rate::{Dimension, Limit};
 use gateway_common::verdict::{Reason, Scope};
 use gateway_user::host::Stand;
 
-use super::frames::{PORT, ping, v4};
+use super::frames::{PORT, SERVER, SERVER_V6, ping, v4};
 use super::{Case, Draft, Offer, limit};
 use crate::builder::quic::{V1, initial};
-use crate::builder::{Frame, flags};
+use crate::builder::{Frame, flags, ip};
 
 /// Bytes of the frames that use up bytes; so many at once are a burst, so many a second the rate.
 const FRAME: u64 = 1_000;
@@ -55,8 +55,19 @@ fn walk(name: &str, stand: Stand, frame: Frame, over: Reason) -> Case {
         .gets(frame, over)
 }
 
+/// Hosts behind one translator are held apart, and each together with itself over IPv4.
+fn translated() -> Case {
+    let from = |host: &str| ip(&format!("64:ff9b::{host}"), SERVER_V6).udp(PORT, 443);
+    let stand = Stand::new().each(Dimension::Udp, limit(Dimension::Udp, 1, 2));
+    Case::under("a limit of hosts behind a translator", stand)
+        .gets(from("192.0.2.77"), Reason::Ok)
+        .gets(ip("192.0.2.77", SERVER).udp(PORT, 443), Reason::Ok)
+        .gets(from("192.0.2.77"), Reason::LimitUdp)
+        .gets(from("192.0.2.78"), Reason::Ok)
+}
+
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
+    let mut cases = vec![translated()];
     for dimension in Dimension::OF_SOURCES.into_iter().chain([Dimension::Initial]) {
         let (frame, edge) = edge(dimension);
         let name = |scope: &str| format!("{scope}: {}", dimension.name());

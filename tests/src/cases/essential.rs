@@ -84,12 +84,9 @@ fn path_mtu_flood() -> Vec<Case> {
             message.payload(&quote[..length])
         };
         let stand = Stand::new().each(Dimension::Icmp, limit(Dimension::Icmp, 1, 1)).local(server);
-        let mut case =
-            Case::under(format!("a flood of path MTU to {server}"), stand).receiver(Receiver::Nobody);
-        for _ in 0..1_000 {
-            case = case.gets(quoting(peer), Reason::PathMtu);
-        }
-        case.gets(quoting(peer), Reason::IcmpError)
+        let case = Case::under(format!("a flood of path MTU to {server}"), stand).receiver(Receiver::Nobody);
+        case.times(1_000, quoting(peer), Reason::PathMtu)
+            .gets(quoting(peer), Reason::IcmpError)
             .receiver(Receiver::Socket)
             .gets(quoting(peer), Reason::Ok)
             .gets(quoting(peer), Reason::LimitIcmp)

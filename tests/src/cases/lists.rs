@@ -90,6 +90,11 @@ fn live() -> Vec<Case> {
 fn banned() -> Vec<Case> {
     let (minute, until) = (Duration::from_secs(60), START + 60 * SECOND);
     vec![
+        Case::under("a ban of a host behind a translator", Stand::new().ban("192.0.2.9", FOREVER))
+            .gets(ip("64:ff9b::192.0.2.9", SERVER_V6).udp(1, 53), Reason::Banned)
+            .gets(ip("64:ff9b::192.0.2.10", SERVER_V6).udp(1, 53), Reason::Ok)
+            .gets(ip("64:ff9b::1:c000:209", SERVER_V6).udp(1, 53), Reason::Ok)
+            .gets(ip("64:ff9c::192.0.2.9", SERVER_V6).udp(1, 53), Reason::Ok),
         Case::under("a ban of one source", Stand::new().ban("192.0.2.9", until))
             .gets(datagram(), Reason::Banned)
             .gets(from("192.0.2.10"), Reason::Ok)

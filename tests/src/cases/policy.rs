@@ -120,10 +120,7 @@ impl Draft for Stand {
     fn local(mut self, address: &str) -> Self {
         let address = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
         let settings = &mut self.settings;
-        let place = settings.local_count as usize;
-        let Address { high, low } = packet_address(address);
-        settings.locals[place] = [high, low];
-        settings.local_count += 1;
+        reflection::add_local(settings, packet_address(address));
         settings.flags |= policy::REFLECTION;
         REFLECTORS.into_iter().for_each(|port| reflection::add(&mut settings.reflectors, port));
         self

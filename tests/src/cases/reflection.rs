@@ -45,6 +45,7 @@ fn datagrams() -> Vec<Case> {
             .gets(answer(54), Reason::Ok)
             .gets(answer(65_535), Reason::Ok)
             .gets(answer(0), Reason::Ok),
+        many(),
         asked("reflectors: a socket asked", Receiver::Socket)
             .gets(answer(53), Reason::Ok)
             .gets(answer_v6(123), Reason::Ok),
@@ -66,6 +67,19 @@ fn datagrams() -> Vec<Case> {
         .gets(answer(53), Reason::Ok)
         .gets(answer(53), Reason::LimitUdp),
     ]
+}
+
+/// A host of 60 addresses.
+fn many() -> Case {
+    let addresses = || (1..=60).map(|host| format!("198.51.100.{}", host * 3));
+    let stand = addresses().fold(host(), |stand, address| stand.local(&address));
+    let answer = |address: &str| ip(CLIENT, address).udp(53, 40_000).payload(b"an answer");
+    let case = Case::under("reflectors: nobody asked, of 60 addresses", stand).receiver(Receiver::Nobody);
+    addresses()
+        .fold(case, |case, address| case.gets(answer(&address), Reason::Reflection))
+        .gets(answer("198.51.100.2"), Reason::Ok)
+        .gets(answer("198.51.100.181"), Reason::Ok)
+        .gets(answer_v6(53), Reason::Reflection)
 }
 
 fn passed() -> Vec<Case> {

@@ -129,7 +129,7 @@ fn short() -> Vec<Step> {
 
 /// What takes longer. The last step changes the machine.
 fn long() -> Vec<Step> {
-    const PROMISES: &str = "--short https plaintext adoption reloads kill metrics bans quic-nonsense";
+    const PROMISES: &str = "--short https plaintext adoption reloads kill bans quic-nonsense";
     const MACHINE: &str = "machine::its_word_holds_whatever_the_machine_allows";
     vec![
         Step::tests("cases", "parity", "every_case_holds_in_the_kernel").within(600),

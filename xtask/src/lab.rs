@@ -60,10 +60,11 @@ pub(crate) fn setup_soak() -> Result<()> {
     run(as_root("mv", &[])?.arg(&part).arg(&directory))
 }
 
-/// Installs the packages of those programs that are missing, and says for what.
+/// Installs the packages (one or more, separated by spaces) of those programs that are missing, and says for what.
 pub(crate) fn install(what: &str, programs: &[(&str, &str)]) -> Result<()> {
     let missing = programs.iter().filter(|(program, _)| find(program).is_none());
-    let packages: Vec<String> = missing.map(|(_, package)| (*package).to_owned()).collect();
+    let packages: Vec<String> =
+        missing.flat_map(|(_, packages)| packages.split(' ')).map(str::to_owned).collect();
     if packages.is_empty() {
         println!("{what}: all programs are here.");
         return Ok(());

@@ -1,6 +1,8 @@
 //! The project's commands. `cargo xtask help` lists them; each verb is a file of this crate.
 
+mod aarch64;
 mod command;
+mod debian;
 mod ebpf;
 mod lab;
 mod lane;
@@ -48,6 +50,9 @@ enum Verb {
         /// Run them under another kernel instead, in an emulated machine
         #[arg(long, value_name = "VERSION")]
         kernel: Option<lane::Choice>,
+        /// Build the host's tests for another architecture instead, and run them with its CPU emulated
+        #[arg(long, value_name = "ARCH", value_parser = ["aarch64"], conflicts_with = "kernel")]
+        arch: Option<String>,
         /// With --kernel: all that a long run has time for
         #[arg(long, requires = "kernel")]
         full: bool,
@@ -81,7 +86,8 @@ fn main() -> Result<()> {
         Verb::Demo(rest) => program::run("demo", &rest.arguments),
         Verb::Bench(rest) => program::run("bench", &rest.arguments),
         Verb::Soak(rest) => program::soak(&rest.arguments),
-        Verb::Test { kernel: Some(kernel), full, arguments } => {
+        Verb::Test { arch: Some(_), arguments, .. } => aarch64::test(&arguments),
+        Verb::Test { kernel: Some(kernel), full, arguments, .. } => {
             lane::run(kernel, if full { lane::Length::Full } else { lane::Length::Short }, &arguments)
         }
         Verb::Test { arguments, .. } => test::run(&arguments),

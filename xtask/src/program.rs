@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::command::{as_root, become_it, cargo, workspace};
-use crate::{ebpf, lab, lane, setup};
+use crate::{aarch64, ebpf, lab, lane, setup};
 
 /// The long runs, with what each is given: ten million frames in kernel and host, ten minutes of fuzzing, a flood of forged
 /// sources simulated, and every promise in the lab at full length.
@@ -22,7 +22,7 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Result<()> {
     Err(become_it(program(name)?.args(arguments)))
 }
 
-/// Without arguments every long run, one after the other, then all of the lane; with arguments the lab's alone, as they say.
+/// Without arguments every long run, one after the other, then the tests of the other architecture and all of the lane; with arguments the lab's alone, as they say.
 pub(crate) fn soak(arguments: &[String]) -> Result<()> {
     lab::setup_soak()?;
     if !arguments.is_empty() {
@@ -32,6 +32,7 @@ pub(crate) fn soak(arguments: &[String]) -> Result<()> {
     for (name, arguments) in SOAK {
         crate::command::run(program(name)?.args(arguments))?;
     }
+    aarch64::test(&[])?;
     lane::run(lane::Choice::All, lane::Length::Full, &[])
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::directory;
 use crate::command::output;
+use crate::debian::Source;
 
 /// Modules that the tests need, with all that they depend on.
 const MODULES: [&str; 8] =
@@ -33,13 +34,16 @@ impl Kernel {
     /// # Errors
     /// When there is none, or it cannot be downloaded or unpacked.
     pub(super) fn get(version: &str) -> Result<Self> {
-        let source = Source::of(version)?;
-        let package = source.newest(version)?;
+        let known = RELEASES.iter().find(|(known, _)| *known == version);
+        let (_, release) =
+            known.with_context(|| format!("no Debian release is known for Linux {version}"))?;
+        let architecture = output(Command::new("dpkg").arg("--print-architecture"))?;
+        let source = Source::of(release, &architecture)?;
+        let suffix = format!("-cloud-{architecture}");
+        let package = source.newest(&format!("linux-image-{version}."), &suffix)?;
         let root = directory()?.join(&package);
-        if !root.join("done").exists() {
-            source.fetch(&package, &root)?;
-        }
         let release = package.trim_start_matches("linux-image-").to_owned();
+        source.unpack(&[&package], &root, |part| list_modules(part, &release))?;
         let image = root.join("boot").join(format!("vmlinuz-{release}"));
         ensure!(image.exists(), "{} has no {}", package, image.display());
         let modules = modules(&root, &release)?;
@@ -47,91 +51,13 @@ impl Kernel {
     }
 }
 
-/// apt with lists of its own: of a Debian release that this machine need not have among its sources.
-struct Source {
-    directory: PathBuf,
-}
-
-impl Source {
-    /// The lists of the release that has a version, fetched once.
-    fn of(version: &str) -> Result<Self> {
-        let known = RELEASES.iter().find(|(known, _)| *known == version);
-        let (_, release) =
-            known.with_context(|| format!("no Debian release is known for Linux {version}"))?;
-        let directory = directory()?.join(release);
-        let source = Self { directory };
-        if !source.directory.join("lists/done").exists() {
-            for part in ["lists/partial", "archives/partial"] {
-                fs::create_dir_all(source.directory.join(part))?;
-            }
-            let line = format!("deb {} {release} main\n", mirror()?);
-            fs::write(source.directory.join("sources.list"), line)?;
-            output(source.apt("apt-get").arg("update"))
-                .with_context(|| format!("cannot fetch the lists of {release}"))?;
-            fs::write(source.directory.join("lists/done"), "")?;
-        }
-        Ok(source)
+/// Has the modules listed with what they depend on.
+fn list_modules(root: &Path, release: &str) -> Result<()> {
+    // Debian 13 has modules below /usr alone.
+    if !root.join("lib/modules").exists() {
+        fs::rename(root.join("usr/lib"), root.join("lib"))?;
     }
-
-    fn apt(&self, program: &str) -> Command {
-        let directory = self.directory.display();
-        let mut command = Command::new(program);
-        command.args(["--quiet", "-o", &format!("Dir::Etc::SourceList={directory}/sources.list")]);
-        command.args(["-o", "Dir::Etc::SourceParts=/dev/null"]);
-        command.args(["-o", &format!("Dir::State::Lists={directory}/lists")]);
-        command.args(["-o", &format!("Dir::Cache={directory}")]);
-        command
-    }
-
-    /// The package with the highest number after this version.
-    fn newest(&self, version: &str) -> Result<String> {
-        let architecture = output(Command::new("dpkg").arg("--print-architecture"))?;
-        let (prefix, suffix) = (format!("linux-image-{version}."), format!("-cloud-{architecture}"));
-        let names = output(self.apt("apt-cache").args(["pkgnames", &prefix]))?;
-        let found = names.lines().filter(|name| name.ends_with(&suffix)).max_by_key(|name| numbers(name));
-        found.map(str::to_owned).with_context(|| format!("Debian has no {prefix}*{suffix}"))
-    }
-
-    /// Downloads a package and unpacks it; it is not installed.
-    fn fetch(&self, package: &str, root: &Path) -> Result<()> {
-        println!("Fetching {package}; it is unpacked into {}, and not installed.", root.display());
-        let part = root.with_extension("part");
-        let _ = fs::remove_dir_all(&part);
-        fs::create_dir_all(&part)?;
-        output(self.apt("apt-get").args(["download", package]).current_dir(&part))?;
-        let file = fs::read_dir(&part)?
-            .flatten()
-            .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .context("apt-get has downloaded no package")?;
-        output(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(&part))?;
-        fs::remove_file(file)?;
-        // Debian 13 has modules below /usr alone.
-        if !part.join("lib/modules").exists() {
-            fs::rename(part.join("usr/lib"), part.join("lib"))?;
-        }
-        let release = package.trim_start_matches("linux-image-");
-        output(Command::new("depmod").arg("-b").arg(&part).arg(release))?;
-        fs::write(part.join("done"), "")?;
-        let _ = fs::remove_dir_all(root);
-        Ok(fs::rename(part, root)?)
-    }
-}
-
-/// Where this machine gets Debian's security updates from: the same place has those of other releases.
-fn mirror() -> Result<String> {
-    let mut command = Command::new("apt-get");
-    command.args(["indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"]);
-    let lines = output(&mut command)?;
-    let found = lines.lines().filter_map(|line| line.split_once(' '));
-    let found =
-        found.into_iter().find(|(_, name)| name.ends_with("-security")).map(|(uri, _)| uri.to_owned());
-    found.context("apt has no source of Debian's security updates, which the kernels are taken from")
-}
-
-/// All numbers in a name, which sort as versions do.
-fn numbers(name: &str) -> Vec<u64> {
-    name.split(|letter: char| !letter.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+    output(Command::new("depmod").arg("-b").arg(root).arg(release)).map(drop)
 }
 
 /// The files of all modules, each after those that it depends on. What is built into the kernel, or not there, is left out.

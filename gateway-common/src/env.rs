@@ -134,7 +134,7 @@ pub enum Found {
     Nothing,
     /// A listener.
     Listener,
-    /// One in TIME-WAIT: only a SYN makes something of it.
+    /// One in TIME-WAIT: only a SYN makes something of it, or a reset and a SYN cookie (RFC 1337).
     Waiting,
     /// A handshake under way.
     Request,
@@ -147,7 +147,8 @@ pub enum Found {
 pub struct Asked {
     /// The socket.
     pub found: Found,
-    /// Of a listener: the packet brings back a SYN cookie of its own.
+    /// The packet brings back a SYN cookie of this host that is still good, for its own sequence number or one to three less or more:
+    /// so many segment sizes a cookie can stand for. Once there is no connection of its addresses and ports it makes one.
     pub has_cookie: bool,
     /// Of a connection: by how many bits this host scales its windows; 0: it does not.
     pub scale: u8,
@@ -182,7 +183,7 @@ impl Asked {
     /// Neither a connection nor what a packet other than a SYN makes one of.
     #[inline(always)]
     pub const fn starts_nothing(&self) -> bool {
-        matches!(self.found, Found::Waiting) || self.is_refused()
+        matches!(self.found, Found::Waiting | Found::Listener) && !self.has_cookie
     }
 
     /// A listener, to which the packet brings nothing that makes a connection.

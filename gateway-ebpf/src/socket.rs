@@ -9,8 +9,8 @@ use aya_ebpf::{
     Global,
     bindings::{bpf_sock, tcphdr},
     helpers::{
-        bpf_sk_release, bpf_skc_to_tcp_request_sock, bpf_skc_to_tcp_sock, bpf_tcp_check_syncookie,
-        bpf_tcp_gen_syncookie, bpf_xdp_load_bytes,
+        bpf_sk_release, bpf_skc_to_tcp_request_sock, bpf_skc_to_tcp_sock, bpf_tcp_gen_syncookie,
+        bpf_tcp_raw_check_syncookie_ipv4, bpf_tcp_raw_check_syncookie_ipv6, bpf_xdp_load_bytes,
     },
     programs::XdpContext,
 };
@@ -30,7 +30,7 @@ const TCP_TIME_WAIT: u32 = 6;
 pub(crate) const TCP_LISTEN: u32 = 10;
 const TCP_NEW_SYN_RECV: u32 = 12;
 
-/// Asks for the socket of a TCP packet; a listener also for the SYN cookie in it.
+/// Asks for the socket of a TCP packet, and for the SYN cookie in it.
 #[inline(always)]
 pub(crate) fn ask(context: &XdpContext, packet: &Packet, transport: u32, asked: &mut Asked) {
     let mut ends = Ends::of(packet);
@@ -43,13 +43,17 @@ pub(crate) fn ask(context: &XdpContext, packet: &Packet, transport: u32, asked: 
     // In place: headers are in the first buffer of any frame.
     let frame = XdpFrame::<false>(context);
     let tcp = frame.at(transport).and_then(|at| frame.address::<{ TCP_HEADER as usize }>(at));
-    if may_have
-        && matches!(asked.found, Found::Listener)
-        && let Some(tcp) = tcp
-    {
-        let (ip, tcp) = (ends.ip().cast(), tcp as *mut tcphdr);
-        // SAFETY: the socket is not yet released, and both headers have these lengths.
-        let check = unsafe { bpf_tcp_check_syncookie(socket.cast(), ip, Ends::IP_LENGTH, tcp, TCP_HEADER) };
+    if may_have && let Some(tcp) = tcp {
+        let (ip, tcp) = (ends.ip(), tcp as *mut tcphdr);
+        // Whatever the socket is: by the time that the host's TCP has the packet it can be gone, and a listener takes the cookie.
+        // SAFETY: both headers have the lengths that the helpers read.
+        let check = unsafe {
+            if packet.ipv6 {
+                bpf_tcp_raw_check_syncookie_ipv6(ip.cast(), tcp)
+            } else {
+                bpf_tcp_raw_check_syncookie_ipv4(ip.cast(), tcp)
+            }
+        };
         asked.has_cookie = check == 0;
     }
     // SAFETY: the reference is from bpf_skc_lookup_tcp, and is not used after this.

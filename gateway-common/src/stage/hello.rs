@@ -43,8 +43,12 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     if !stream.is_ours && scratch.gate.known.is_unknown() {
         return unseen(frame, scratch);
     }
-    let Scratch { gate, .. } = scratch;
+    let Scratch { packet, gate, asked, .. } = scratch;
     let Stream { base, received, is_old, .. } = stream;
+    if stream.is_open && received != 0 && asked.has_cookie && stream_sequence(packet) == base {
+        // The SYN cookie that made the connection, once more: should this one be about to end, it makes the next.
+        return drop(Reason::HelloGap);
+    }
     let known = gate.known;
     gate.link = known.of_stream(base, now);
     if received == 0 && !is_old {

@@ -9,7 +9,7 @@ use crate::kernel::cause::Surroundings;
 
 /// From here on kernels have all that the program uses, by their documentation: frames of several buffers came last.
 /// docs/kernels.md has the rest. Whether it runs is found by trying; this explains.
-const KERNEL: (u32, u32) = (5, 18);
+const KERNEL: (u32, u32) = (6, 0);
 /// The oldest kernel that it was tried on.
 const TRIED: &str = "6.1";
 /// Where the BPF file system belongs.

@@ -35,7 +35,7 @@ enum End {
 }
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    [reused(), forged(), probes(), late()].into_iter().flatten().collect()
+    [reused(), forged(), probes(), late(), twice()].into_iter().flatten().collect()
 }
 
 /// A connection that has shown a hello; gives its length.
@@ -239,4 +239,54 @@ fn late() -> Vec<Scenario> {
         ));
     }
     all
+}
+
+/// A SYN cookie that is used for a second connection, or a second cookie, while the gate still hears of the first connection: the
+/// end of that and what begins the next come at once.
+fn twice() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for has_two in [false, true] {
+        for how in [End::Reset, End::Server] {
+            for is_bare in [false, true] {
+                let name = format!(
+                    "{} SYN cookie, {how:?} and plaintext at once{}",
+                    if has_two { "a second" } else { "the same" },
+                    if is_bare { " behind an ACK" } else { "" }
+                );
+                all.push(Scenario::new(name, move |tcp, site| {
+                    let (second, ack) = if has_two { second_cookie(tcp)? } else { (0, None) };
+                    let length = proven(tcp)?;
+                    let ack = ack.unwrap_or(tcp.ack);
+                    if matches!(how, End::Server) {
+                        end(tcp, site, length, how)?;
+                    }
+                    let position = length + i32::from(matches!(how, End::Server));
+                    tcp.send(&tcp.at(position, &[]).flags(flags::RST))?;
+                    if is_bare {
+                        tcp.send(&tcp.at(second, &[]).ack(ack))?;
+                        // An acknowledgment that is a little old counts (RFC 5961 section 5.2), and shows no cookie.
+                        tcp.send(&tcp.at(second, PLAIN).ack(ack.wrapping_sub(1)))?;
+                    }
+                    tcp.send(&tcp.at(second, PLAIN).ack(ack))?;
+                    thread::sleep(PAUSE);
+                    tcp.send(&tcp.at(second, PLAIN).ack(ack))?;
+                    Ok(Lawful)
+                }));
+            }
+        }
+    }
+    all
+}
+
+/// Has the server answer another SYN first: where the second stream would begin, and what would acknowledge the answer. A server
+/// that keeps no state for it answers the next one too.
+fn second_cookie(tcp: &ByHand<'_>) -> Result<(i32, Option<u32>)> {
+    tcp.forget()?;
+    tcp.send(&tcp.syn().seq(tcp.isn.wrapping_add(NEXT)))?;
+    let expected = tcp.isn.wrapping_add(NEXT + 1);
+    let answer = tcp.answer(PAUSE * 10, |answer| answer.flags & flags::SYN != 0 && answer.ack == expected)?;
+    // Without cookies the first SYN's handshake is under way: it is given up.
+    tcp.send(&tcp.syn().seq(tcp.isn.wrapping_add(NEXT + 1)).flags(flags::RST))?;
+    thread::sleep(PAUSE);
+    Ok((NEXT as i32, answer.map(|answer| answer.sequence.wrapping_add(1))))
 }

@@ -110,7 +110,12 @@ fn before() -> Vec<Scenario> {
         for (name, parts, read) in [
             ("a hello's bytes, plaintext behind", vec![hello_before()], Lawful),
             ("zeros, plaintext behind", vec![zeros_before()], Lawful),
-            ("zeros, a hello behind", vec![honest_behind], All(stream.clone())),
+            // So near before its start it can be another SYN cookie, for which the zeros would be the first bytes.
+            (
+                "zeros, a hello behind",
+                vec![honest_behind],
+                if ahead <= 3 { Lawful } else { All(stream.clone()) },
+            ),
             ("zeros, after half a hello", vec![(0, stream[..3].to_vec()), zeros_before()], Lawful),
             ("a hello's bytes, after half a hello", vec![(0, stream[..3].to_vec()), hello_before()], Lawful),
         ] {

@@ -44,11 +44,13 @@ pub enum Condition {
     LateGatewayCookies,
     /// The same where the gate reads the whole hello.
     LateReading,
+    /// And with SYN cookies.
+    LateReadingCookies,
 }
 
 impl Condition {
     /// All of them; the late ones last, because they leave a thread behind that receives.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Usual,
         Self::Wrapping,
         Self::FastOpen,
@@ -63,10 +65,16 @@ impl Condition {
         Self::LateSynCookies,
         Self::LateGatewayCookies,
         Self::LateReading,
+        Self::LateReadingCookies,
     ];
 
     const fn is_late(self) -> bool {
-        matches!(self, Self::Late | Self::LateSynCookies | Self::LateGatewayCookies | Self::LateReading)
+        matches!(self, Self::Late | Self::LateSynCookies | Self::LateGatewayCookies)
+            || self.is_late_and_read()
+    }
+
+    const fn is_late_and_read(self) -> bool {
+        matches!(self, Self::LateReading | Self::LateReadingCookies)
     }
 
     /// Whether the server is another host.
@@ -81,6 +89,7 @@ impl Condition {
             self,
             Self::Reading
                 | Self::LateReading
+                | Self::LateReadingCookies
                 | Self::Proxied
                 | Self::LateSynCookies
                 | Self::LateGatewayCookies
@@ -99,7 +108,8 @@ impl Condition {
 
     /// `tcp_syncookies`: 1 when the queue is full, 2 always.
     const fn syn_cookies(self) -> &'static str {
-        if matches!(self, Self::SynCookies | Self::LateSynCookies) || self.is_answered() { "2" } else { "1" }
+        let of_the_host = matches!(self, Self::SynCookies | Self::LateSynCookies | Self::LateReadingCookies);
+        if of_the_host || self.is_answered() { "2" } else { "1" }
     }
 
     /// Whether the gateway answers SYNs.
@@ -110,7 +120,7 @@ impl Condition {
     /// The listener's port: the gate reads hellos from [`READING`] on.
     const fn port(self) -> u16 {
         let first = match self {
-            Self::Reading | Self::LateReading => READING,
+            Self::Reading | Self::LateReading | Self::LateReadingCookies => READING,
             Self::Proxied => PROXIED,
             Self::GatewayCookies | Self::LateGatewayCookies => ANSWERED,
             _ => PORTS,

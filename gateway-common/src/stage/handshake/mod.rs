@@ -191,6 +191,7 @@ fn belongs<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut 
             learn(context, scratch, asked.scale);
             Step::Continue(())
         }
+        Found::Waiting if asked.has_cookie => Step::Continue(()),
         Found::Waiting => {
             // Nothing is delivered, unless a SYN is on its way that makes a connection of it.
             scratch.handshake.is_ended = !is_fresh;

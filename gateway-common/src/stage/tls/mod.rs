@@ -10,6 +10,7 @@
 
 mod stream;
 
+use stream::may_follow;
 pub use stream::{Stream, stream, stream_sequence, touches};
 
 use crate::{
@@ -48,7 +49,7 @@ pub fn is_settled<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> bool {
         && known.is_proven()
         && !known.is_stale(context.now)
         && packet.tcp_flags & TOLD_APART == 0
-        && (packet.payload_length == 0 || !touches(packet, known.base, PROXY_MAX + PREFIX))
+        && !touches(packet, known.base, PROXY_MAX + PREFIX)
 }
 
 /// Judges a packet to a service that requires TLS.
@@ -137,9 +138,26 @@ fn bare<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     }
     let Scratch { packet, gate, .. } = &*scratch;
     let (known, is_fresh) = (gate.known, gate.known.is_fresh(context.now));
-    let is_expected = known.is_proven() || (is_fresh && known.base == packet.sequence);
-    if is_expected || !matches!(handshake::socket(frame, context, scratch), Socket::Listening) {
+    let is_expected = if known.is_proven() {
+        // What is at its start can be a SYN cookie that is used once more.
+        !touches(packet, known.base, PREFIX)
+    } else {
+        is_fresh && known.base == packet.sequence
+    };
+    if is_expected {
         return Step::Continue(());
+    }
+    match handshake::socket(frame, context, scratch) {
+        Socket::Listening => {}
+        // A SYN cookie for another connection, or that is used once more. Should this one be about to end, it makes the next.
+        Socket::Open { base, received }
+            if scratch.asked.has_cookie
+                && (!may_follow(&scratch.packet, base)
+                    || (received != 0 && scratch.packet.sequence == base)) =>
+        {
+            return drop(Reason::TcpSequence);
+        }
+        _ => return Step::Continue(()),
     }
     if scratch.asked.starts_nothing() {
         return Step::Continue(());
@@ -169,7 +187,7 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     } else {
         stream(frame, context, scratch, PREFIX)?
     };
-    let Scratch { gate, .. } = scratch;
+    let Scratch { gate, asked, .. } = scratch;
     let known = gate.known;
     if !is_ours {
         if known.is_proven() {
@@ -180,7 +198,21 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
             return unseen(frame, scratch);
         }
     }
-    if received >= u64::from(PREFIX) {
+    let is_taken = received >= u64::from(PREFIX);
+    gate.link = known.of_stream(base, now);
+    // With a SYN cookie the start is judged again, though the host's TCP has it: it may be about to see the end of the connection, and
+    // the cookie that is used once more makes a new one of this segment.
+    if !is_taken || asked.has_cookie {
+        let judged = env.apart(Stage::Prefix, frame, context, scratch);
+        if judged.is_break() {
+            if !is_taken {
+                refuse(frame, context, scratch, is_old);
+            }
+            return judged;
+        }
+    }
+    let Scratch { gate, .. } = scratch;
+    if is_taken {
         if is_old {
             return Step::Continue(());
         }
@@ -192,13 +224,6 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
             adopt(frame, context, scratch, base);
             return Step::Continue(());
         }
-    }
-    gate.link = known.of_stream(base, now);
-    let judged = env.apart(Stage::Prefix, frame, context, scratch);
-    let Scratch { gate, .. } = scratch;
-    if judged.is_break() {
-        refuse(frame, context, scratch, is_old);
-        return judged;
     }
     if is_ours {
         // Once TCP has taken the prefix it says so, and the connection is proven.

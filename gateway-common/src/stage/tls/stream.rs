@@ -1,6 +1,7 @@
 //! Which stream a segment with data belongs to, and where it lies in it.
 
 use crate::{
+    connection::{Link, Phase},
     env::{Env, Socket},
     frame::Frame,
     packet::Packet,
@@ -46,6 +47,17 @@ pub fn stream<F: Frame, E: Env>(
     let socket = handshake::socket(frame, context, scratch);
     let Scratch { packet, gate, asked, .. } = scratch;
     match socket {
+        Socket::Open { base, .. } if asked.has_cookie && !may_follow(packet, base) => {
+            // Two SYN cookies can be used one after the other. The host's TCP may be about to see the end of the connection that it
+            // knows, and then makes another of this segment: it must be the start of a stream, and no part of the other's start.
+            if sequence.wrapping_sub(base).wrapping_add(SIZES) < SIZES || touches(packet, base, start) {
+                return drop(Reason::TcpSequence);
+            }
+            if !known.is_doubtful(now) {
+                gate.known = Link::new(sequence, Phase::Opening, now).in_doubt();
+            }
+            Step::Continue(Stream { base: sequence, is_ours: true, ..Stream::default() })
+        }
         Socket::Open { base, received } => {
             let agrees = !known.is_unknown() && known.base == base;
             let is_old = !agrees && known.is_fresh(now);
@@ -98,7 +110,18 @@ pub fn stream<F: Frame, E: Env>(
     }
 }
 
-/// Whether a segment has bytes of the first `start` of a stream.
+/// A cookie is good for as many sequence numbers in a row as it can stand for segment sizes (`msstab` in net/ipv4/syncookies.c);
+/// one less than that.
+const SIZES: u32 = 3;
+
+/// Whether a segment with a SYN cookie can belong to the connection that starts at `base`, which may have been made by a neighbour of
+/// that cookie.
+#[inline(always)]
+pub(super) const fn may_follow(packet: &Packet, base: u32) -> bool {
+    stream_sequence(packet).wrapping_sub(base) <= SIZES
+}
+
+/// Whether a segment has bytes of the first `start` of a stream, or starts there.
 #[inline(always)]
 pub const fn touches(packet: &Packet, base: u32, start: u32) -> bool {
     let ahead = stream_sequence(packet).wrapping_sub(base);

@@ -8,7 +8,10 @@ use crate::{
     pipeline::{Context, Scratch, Stage},
     rate::{Instant, Reading},
     verdict::{Action, Reason, Step},
-    wire::synack::{Cookie, SynAck},
+    wire::{
+        multipath::Change,
+        synack::{Cookie, SynAck},
+    },
 };
 
 /// The tables of buckets.
@@ -266,6 +269,8 @@ pub trait Env {
     /// Makes the frame an answer to itself, with these headers from offset `at` on. False where that cannot be; then the frame
     /// is as it was.
     fn reply(&self, at: u32, answer: &SynAck) -> bool;
+    /// Changes bytes of the frame, that were read before.
+    fn change(&self, changes: [Change; 2]);
 
     /// Has what was written to scratch memory read from there, where the kernel's program would keep it in registers: the verifier
     /// forgets what it knew of it, and goes through what follows once and not for every way through what was before. On a host

@@ -20,7 +20,9 @@ use crate::{
     frame::Frame,
     packet::Packet,
     rate::{Instant, Reading},
-    stage::{budgets, essential, handshake, hello, lists, parse, quic, reflection, sanity, service, tls},
+    stage::{
+        budgets, essential, fallback, handshake, hello, lists, parse, quic, reflection, sanity, service, tls,
+    },
     strike,
     table::{Bill, Place, drops::DropCounter},
     verdict::{Action, Reason, Step, Verdict, pass},
@@ -186,6 +188,8 @@ pub enum Stage {
     Read,
     /// [`hello::verify`].
     Verify,
+    /// [`fallback::check`].
+    Fallback,
     /// [`connection::remember`]: the packet's link; a drop where there is no room for it.
     Remember,
     /// [`connection::update`]: the packet's link.
@@ -221,6 +225,7 @@ impl Stage {
             Self::Hello => hello::check(frame, context, scratch),
             Self::Read => hello::read(frame, scratch),
             Self::Verify => hello::verify(frame, context, scratch),
+            Self::Fallback => fallback::check(frame, context, scratch),
             Self::Remember => connection::remember(context, scratch),
             Self::Update => connection::update(context, &scratch.gate),
             Self::Meet => clients::meet(context, scratch),
@@ -356,6 +361,9 @@ fn gate<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     context.env.apart(Stage::Tls, frame, context, scratch)?;
     if scratch.gate.must_read {
         context.env.apart(Stage::Hello, frame, context, scratch)?;
+    }
+    if fallback::concerns(scratch) {
+        context.env.apart(Stage::Fallback, frame, context, scratch)?;
     }
     if scratch.gate.goes_on {
         context.env.apart(Stage::Meet, frame, context, scratch)?;

@@ -79,6 +79,7 @@ apart! {
     Hello hello hello_frags
     Read read read_frags
     Verify verify verify_frags
+    Fallback fallback fallback_frags
     Remember remember remember_frags
     Update update update_frags
     Meet meet meet_frags

@@ -17,11 +17,15 @@ use gateway_common::{
     prefixes::{self, CHUNKS},
     rate::{INSTANT_SHIFT, Instant, Reading},
     verdict::{Action, COLUMNS, Reason, Step, Verdict, column},
-    wire::synack::{Cookie, SynAck},
+    wire::{
+        multipath::Change,
+        synack::{Cookie, SynAck},
+    },
 };
 
 use crate::{
     apart, constants,
+    frame::{XdpFrame, put8},
     maps::{self, Cpu, CpuClock, LiveCell},
     receiver, reply, socket,
     words::MapWords,
@@ -290,6 +294,17 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     #[inline(always)]
     fn reply(&self, at: u32, answer: &SynAck) -> bool {
         reply::write::<FRAGS>(self.context, at, answer)
+    }
+
+    #[inline(always)]
+    fn change(&self, changes: [Change; 2]) {
+        let frame = XdpFrame::<FRAGS>(self.context);
+        for Change { at, byte } in changes {
+            if let Some(address) = frame.at(at).and_then(|at| frame.address::<1>(at)) {
+                // SAFETY: the byte is there.
+                unsafe { put8(address, byte) };
+            }
+        }
     }
 
     #[inline(always)]

@@ -137,6 +137,16 @@ pub(crate) unsafe fn put16(at: usize, word: u16) {
     unsafe { asm!("*(u16 *)({0} + 0) = {1}", in(reg) at, in(reg) u64::from(word), options(nostack)) };
 }
 
+/// The same of a byte.
+///
+/// # Safety
+/// `at` is the address of a byte of packet memory.
+#[inline(always)]
+pub(crate) unsafe fn put8(at: usize, byte: u8) {
+    // SAFETY: as in put32.
+    unsafe { asm!("*(u8 *)({0} + 0) = {1}", in(reg) at, in(reg) u64::from(byte), options(nostack)) };
+}
+
 /// What a step needs.
 struct Turn<'a, F, T> {
     frame: &'a F,

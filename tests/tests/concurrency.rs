@@ -13,6 +13,7 @@ use gateway_common::pipeline::{self, Context, Scratch, Stage};
 use gateway_common::rate::{Dimension, Instant, Reading};
 use gateway_common::table::{Bill, bit};
 use gateway_common::verdict::{Action, Reason, Step};
+use gateway_common::wire::multipath::Change;
 use gateway_common::wire::synack::{Cookie, SynAck};
 use gateway_tests::builder;
 use gateway_tests::cases::{CLIENT, Draft, SERVER, START, limit};
@@ -232,6 +233,9 @@ impl<'a> Env for Losing<'a> {
     }
     fn reply(&self, at: u32, answer: &SynAck) -> bool {
         Env::reply(&self.0, at, answer)
+    }
+    fn change(&self, changes: [Change; 2]) {
+        Env::change(&self.0, changes);
     }
     fn read_again(&self, _: &mut Scratch) {}
     fn apart<F: Frame>(

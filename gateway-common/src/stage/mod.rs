@@ -2,6 +2,7 @@
 
 pub mod budgets;
 pub mod essential;
+pub mod fallback;
 pub mod handshake;
 pub mod hello;
 pub mod lists;

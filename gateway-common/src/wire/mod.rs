@@ -5,6 +5,7 @@ pub mod hello;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod multipath;
 pub mod options;
 pub mod proxy;
 pub mod quic;

@@ -11,6 +11,7 @@ use gateway_common::packet::Packet;
 use gateway_common::pipeline::{Context, Scratch, Stage};
 use gateway_common::rate::{Instant, Reading, SECOND};
 use gateway_common::verdict::{Action, Reason, Step};
+use gateway_common::wire::multipath::Change;
 use gateway_common::wire::synack::{Cookie, SynAck};
 
 use super::{HostEnv, LiveEntry, Words};
@@ -102,6 +103,8 @@ impl<'a> Env for &'a HostEnv {
     fn reply(&self, _: u32, _: &SynAck) -> bool {
         true
     }
+
+    fn change(&self, _: [Change; 2]) {}
 
     fn strikes(&self, index: u32) -> Option<Self::Links> {
         link_set(&self.strikes, STRIKE_SETS + 1, index)

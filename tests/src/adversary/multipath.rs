@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Condition, DECIDING, PLAIN, Read, Scenario, honest};
+use super::{DECIDING, PLAIN, Read, Scenario, honest};
 use crate::builder::Frame;
 use crate::lab::ByHand;
 use Read::{All, Lawful};
@@ -24,16 +24,14 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             send(tcp, 0, 1_000, &head())?;
             send(tcp, DECIDING, 0, PLAIN)?;
             Ok(Lawful)
-        })
-        .best_effort_when(Condition::Multipath),
+        }),
         Scenario::new("Multipath TCP: a hello, then plaintext mapped into its place", move |tcp, _| {
             connect(tcp)?;
             send(tcp, 0, 20, &head())?;
             send(tcp, DECIDING, 31, PLAIN)?;
             send(tcp, DECIDING + PLAIN.len() as i32, 0, PLAIN)?;
             Ok(Lawful)
-        })
-        .best_effort_when(Condition::Multipath),
+        }),
         Scenario::new("Multipath TCP: a hello", |tcp, _| {
             connect(tcp)?;
             send(tcp, 0, 0, &honest())?;

@@ -36,6 +36,8 @@ pub enum Condition {
     Proxied,
     /// The server speaks Multipath TCP too.
     Multipath,
+    /// The same with SYN cookies.
+    MultipathCookies,
     /// Several packets pass the gate before the server's TCP sees the first of them, as in a batch of a busy interface.
     Late,
     /// The same with SYN cookies.
@@ -50,7 +52,7 @@ pub enum Condition {
 
 impl Condition {
     /// All of them; the late ones last, because they leave a thread behind that receives.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Usual,
         Self::Wrapping,
         Self::FastOpen,
@@ -61,6 +63,7 @@ impl Condition {
         Self::Reading,
         Self::Proxied,
         Self::Multipath,
+        Self::MultipathCookies,
         Self::Late,
         Self::LateSynCookies,
         Self::LateGatewayCookies,
@@ -108,7 +111,10 @@ impl Condition {
 
     /// `tcp_syncookies`: 1 when the queue is full, 2 always.
     const fn syn_cookies(self) -> &'static str {
-        let of_the_host = matches!(self, Self::SynCookies | Self::LateSynCookies | Self::LateReadingCookies);
+        let of_the_host = matches!(
+            self,
+            Self::SynCookies | Self::LateSynCookies | Self::LateReadingCookies | Self::MultipathCookies
+        );
         if of_the_host || self.is_answered() { "2" } else { "1" }
     }
 
@@ -215,7 +221,7 @@ pub fn play(lab: &Lab, condition: Condition, scenarios: &[Scenario]) -> Result<V
             .then(|| PlainListener::start(&lab.server, beside))
             .transpose()?;
         let listener = match condition {
-            Condition::Multipath => PlainListener::multipath(space, remote)?,
+            Condition::Multipath | Condition::MultipathCookies => PlainListener::multipath(space, remote)?,
             _ => PlainListener::start(space, remote)?,
         };
         if condition.is_answered() {

@@ -187,18 +187,17 @@ fn belongs<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut 
     let _ = context.env.apart(Stage::Ask, frame, context, scratch);
     let asked = scratch.asked;
     match asked.found {
+        Found::Waiting | Found::Listener if asked.has_cookie => Step::Continue(()),
         Found::Connection => {
             learn(context, scratch, asked.scale);
             Step::Continue(())
         }
-        Found::Waiting if asked.has_cookie => Step::Continue(()),
         Found::Waiting => {
             // Nothing is delivered, unless a SYN is on its way that makes a connection of it.
             scratch.handshake.is_ended = !is_fresh;
             Step::Continue(())
         }
         Found::NotAsked | Found::Request => Step::Continue(()),
-        Found::Listener if asked.has_cookie => Step::Continue(()),
         // What came just before may have made a connection, and not have reached the host's TCP yet: the gate judges it.
         Found::Listener | Found::Nothing if is_fresh => Step::Continue(()),
         Found::Listener | Found::Nothing if ends_here(context, scratch).is_none() => Step::Continue(()),

@@ -198,6 +198,8 @@ pub enum Stage {
     Meet,
     /// [`strike::count`].
     Strike,
+    /// [`strike::write_down`].
+    StrikeNote,
 }
 
 impl Stage {
@@ -229,7 +231,8 @@ impl Stage {
             Self::Remember => connection::remember(context, scratch),
             Self::Update => connection::update(context, &scratch.gate),
             Self::Meet => clients::meet(context, scratch),
-            Self::Strike => strike::count(context, scratch),
+            Self::StrikeNote => strike::write_down(frame, context, scratch),
+            Self::Strike => strike::count(frame, context, scratch),
         }
     }
 }

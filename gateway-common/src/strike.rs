@@ -2,7 +2,8 @@
 //!
 //! A strike is a segment that the gate refused for what it says, of a connection whose handshake the host's TCP has
 //! completed, at a sequence number near the stream's start. Who sends it has answered our SYN-ACK from that address, and
-//! who has not would have to guess the port and the sequence number. Nothing else is one: forged packets can bring about
+//! who has not would have to guess the port and the sequence number. A connection is one strike, however often TCP sends again what was
+//! refused: else a page with images of such an address would have its readers banned. Nothing else is one: forged packets can bring about
 //! every other drop under anybody's address, drops for a limit too, because they use up the limit of who is honest.
 //!
 //! So a source has an entry here only once it has proved itself, and forged sources push nobody out.
@@ -10,8 +11,9 @@
 use crate::{
     abi::{LINK_WAYS, LINK_WORDS, STRIKE_SETS},
     env::{Env, Words},
+    frame::Frame,
     hash,
-    pipeline::{Context, Scratch},
+    pipeline::{Context, Gate, Scratch, Stage},
     rate::{Instant, SEEN_SHIFT},
     stage::{budgets, tls::touches},
     verdict::{Reason, Step},
@@ -39,16 +41,31 @@ pub const fn can_be(reason: Reason, scratch: &Scratch) -> bool {
         && scratch.gate.is_open
         && !scratch.role.trusted
         && touches(&scratch.packet, scratch.gate.link.base, SPAN)
+        && !scratch.gate.known.is_struck(scratch.gate.link.base)
 }
 
 /// Counts a strike, if the handshake of the packet's connection is complete.
 #[inline(always)]
-pub fn count<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+pub fn count<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let (env, packet) = (context.env, &scratch.packet);
     if env.is_established(packet) {
         let settings = context.settings;
         let source = budgets::key(packet, settings.source_mask_v4, settings.source_mask_v6);
         add(env, source, context.now);
+        env.apart(Stage::StrikeNote, frame, context, scratch)?;
+    }
+    Step::Continue(())
+}
+
+/// Writes down that a strike was counted for the connection: in what the gate has just written of it, or what it knew before. Of a
+/// connection that has no entry any more the next refusal is another strike.
+#[inline(always)]
+pub fn write_down<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Gate { known, link, .. } = scratch.gate;
+    for before in [link, known] {
+        scratch.gate.known = before;
+        scratch.gate.link = before.struck();
+        context.env.apart(Stage::Update, frame, context, scratch)?;
     }
     Step::Continue(())
 }

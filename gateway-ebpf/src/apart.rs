@@ -84,6 +84,7 @@ apart! {
     Update update update_frags
     Meet meet meet_frags
     Strike strike strike_frags
+    StrikeNote strike_note strike_note_frags
 }
 
 #[inline(always)]

@@ -128,7 +128,7 @@ fn strikes(env: &HostEnv, frames: &[(Frame, Reason)]) -> u32 {
 }
 
 #[test]
-fn what_is_refused_of_a_complete_handshake_is_a_strike() {
+fn a_connection_that_is_refused_is_one_strike() {
     let env = gate(open(0), true);
     assert_eq!(
         strikes(
@@ -141,9 +141,11 @@ fn what_is_refused_of_a_complete_handshake_is_a_strike() {
                 (data(0, &hello::tls13("api.example.org")), Reason::Ok),
             ]
         ),
-        4
+        1
     );
-    assert_eq!(env.strikes().collect::<Vec<_>>(), [(source(CLIENT), 4)]);
+    let another = || ip(CLIENT, SERVER).tcp(40_001, 443).flags(flags::ACK).seq(BASE).payload(HTTP);
+    assert_eq!(strikes(&env, &[(another(), Reason::PlaintextHttp), (another(), Reason::PlaintextHttp)]), 2);
+    assert_eq!(env.strikes().collect::<Vec<_>>(), [(source(CLIENT), 2)]);
 }
 
 #[test]
@@ -183,13 +185,16 @@ fn who_is_trusted_gets_no_strikes() {
 #[test]
 fn a_full_table_of_strikes_forgets_the_quiet() {
     let env = gate(open(0), true);
-    let loud = data(0, HTTP);
+    let loud = |turn: u32| {
+        // A connection each, so that each is a strike.
+        ip(CLIENT, SERVER).tcp(1_024 + (turn % 60_000) as u16, 443).flags(flags::ACK).seq(BASE).payload(HTTP)
+    };
     let others = STRIKE_SETS * 8;
     for other in 0..others {
         let now = START + u64::from(other) * SECOND / 100;
         let from = Ipv4Addr::from(0x0a00_0000 + other).to_string();
         let _ = env.judge(&tcp(&from, flags::ACK | flags::PSH, 0, HTTP).build(), now);
-        let _ = env.judge(&loud.build(), now);
+        let _ = env.judge(&loud(other).build(), now);
     }
     let all: Vec<(u64, u32)> = env.strikes().collect();
     assert!(all.contains(&(source(CLIENT), others)), "the loud one was forgotten");

@@ -27,7 +27,7 @@ pub struct Link {
     pub base: u32,
     /// How far the gate is.
     pub phase: Phase,
-    /// What was seen of the lengths at the stream's start: bits of [`crate::wire::tls::shown`].
+    /// What was seen of the lengths at the stream's start: bits of [`crate::wire::tls::shown`], and [`STRUCK`].
     pub shown: u32,
     /// How many of the stream's first bytes passed, without a gap; at most [`PREFIX`], or more: [`SETTLED`] or [`PAST`].
     pub passed: u32,
@@ -38,14 +38,16 @@ pub struct Link {
     doubtful: bool,
     /// The stream that lived when a SYN came had shown all that it had to.
     pub accepted: bool,
-    /// When it was last written, for one in doubt since when; in units of [`SEEN_SHIFT`], wraps after 19 hours. The bits above
+    /// When it was last written, for one in doubt since when; in units of [`SEEN_SHIFT`], wraps after 9 hours. The bits above
     /// [`SEEN_MASK`] are not kept with it: [`PASSES_THROUGH`] and [`NEWS`].
     seen: u32,
 }
 
-const SEEN_MASK: u32 = 0xffff;
-const PASSES_THROUGH: u32 = 1 << 16;
-const NEWS: u32 = 1 << 17;
+const SEEN_MASK: u32 = 0x7fff;
+const PASSES_THROUGH: u32 = 1 << 15;
+const NEWS: u32 = 1 << 16;
+/// A strike was counted for the stream ([`crate::strike`]).
+const STRUCK: u32 = 1 << 7;
 /// A link is written again when it was last seen this many units ago: often enough to choose the oldest by.
 pub(super) const TOUCH_AFTER: u32 = 16;
 /// Longer than packets wait between the gate and the host's TCP, in units of [`SEEN_SHIFT`].
@@ -62,11 +64,11 @@ const PAST: u32 = PREFIX + 2;
 /// place of what no longer matters.
 const PHASE: u32 = 32;
 const SHOWN: u32 = 34;
-const PASSED: u32 = 41;
-const REFUSED: u32 = 45;
-const DOUBTFUL: u32 = 46;
-const ACCEPTED: u32 = 47;
-const SEEN: u32 = 48;
+const PASSED: u32 = 42;
+const REFUSED: u32 = 46;
+const DOUBTFUL: u32 = 47;
+const ACCEPTED: u32 = 48;
+const SEEN: u32 = 49;
 const IDENTITY: u32 = SHOWN;
 const IDENTITY_MASK: u64 = (1 << (SEEN - SHOWN)) - 1;
 
@@ -145,6 +147,18 @@ impl Link {
         Self { passed: PAST, ..self }
     }
 
+    /// The same, after a strike.
+    #[inline(always)]
+    pub const fn struck(self) -> Self {
+        Self { shown: self.shown | STRUCK, ..self }
+    }
+
+    /// Whether a strike was counted for the stream that starts at `base`.
+    #[inline(always)]
+    pub const fn is_struck(self, base: u32) -> bool {
+        self.shown & STRUCK != 0 && self.base == base
+    }
+
     /// The same, after it was heard of again.
     #[inline(always)]
     pub(super) const fn settled(self) -> Self {
@@ -169,7 +183,8 @@ impl Link {
         if !self.is_unknown() && self.base == base {
             self
         } else if self.doubtful {
-            Self { base, phase: Phase::Opening, passed: 0, refused: false, ..self }
+            let shown = self.shown & !STRUCK;
+            Self { base, phase: Phase::Opening, passed: 0, shown, refused: false, ..self }
         } else {
             Self::new(base, Phase::Opening, now)
         }
@@ -192,7 +207,7 @@ impl Link {
     #[inline(always)]
     pub const fn doubted(self, base: u32, now: Instant) -> Self {
         let accepted = self.accepted || matches!(self.phase, Phase::Forwarded | Phase::Proven);
-        Self { doubtful: true, accepted, shown: self.shown, ..Self::new(base, Phase::Opening, now) }
+        Self { doubtful: true, accepted, shown: self.shown & !STRUCK, ..Self::new(base, Phase::Opening, now) }
     }
 
     /// What another stream of the same addresses and ports has shown counts for this one too.
@@ -219,7 +234,7 @@ impl Link {
         let rest = if self.is_proven() {
             (identity >> 1 & IDENTITY_MASK) << IDENTITY
         } else {
-            (self.shown as u64 & 0x7f) << SHOWN
+            (self.shown as u64 & 0xff) << SHOWN
                 | (self.passed as u64 & 15) << PASSED
                 | (self.refused as u64) << REFUSED
                 | (self.doubtful as u64) << DOUBTFUL
@@ -247,7 +262,7 @@ impl Link {
             };
         }
         Self {
-            shown: (word >> SHOWN) as u32 & 0x7f,
+            shown: (word >> SHOWN) as u32 & 0xff,
             passed: (word >> PASSED) as u32 & 15,
             refused: (word >> REFUSED) & 1 != 0,
             doubtful: (word >> DOUBTFUL) & 1 != 0,

@@ -93,6 +93,8 @@ impl Task for Search {
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
 
     /// The options after all changes, a byte before them so that no offset is 0; and their number.

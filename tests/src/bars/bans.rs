@@ -52,6 +52,7 @@ const fn server() -> SocketAddr {
 pub fn bans(scale: &Scale) -> Result<()> {
     let lab = Lab::new()?;
     let listener = PlainListener::start(&lab.server, server())?;
+    page(&lab)?;
     let gateway = Gateway::start(&lab, &config())?;
     forged(scale, &lab, &gateway, &listener)?;
     never(&lab, &gateway)?;
@@ -149,6 +150,30 @@ fn never(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
     Ok(())
 }
 
+/// A page with 64 images at `http://` of a port that takes TLS alone: its reader's TCP sends each request again and again, and is not
+/// banned at the README's numbers.
+fn page(lab: &Lab) -> Result<()> {
+    const IMAGES: u64 = 64;
+    let rule =
+        config().replace("strikes = 5", "strikes = 100").replace("within = \"60s\"", "within = \"10s\"");
+    let gateway = Gateway::start(lab, &rule)?;
+    let mut streams = Vec::new();
+    for _ in 0..IMAGES {
+        let mut stream = connect(&lab.client)?;
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+        stream.write_all(HTTP)?;
+        streams.push(stream);
+    }
+    let refused =
+        || Ok::<_, anyhow::Error>(gateway.metrics()?.packets(lab.client_side(), "drop", "plaintext_http"));
+    await_that("requests are sent again", || Ok(refused()? >= 4 * IMAGES))?;
+    // Whatever had been counted would have been judged by now.
+    thread::sleep(Duration::from_secs(1));
+    ensure!(row_of(&gateway, CLIENT_V4)?.is_none(), "a page with {IMAGES} images banned its reader");
+    println!("bans: {IMAGES} refused connections at once, {} refused segments, no ban", refused()?);
+    Ok(())
+}
+
 /// Plaintext until there is a ban; its row.
 fn offend(lab: &Lab, gateway: &Gateway<'_>) -> Result<Value> {
     let mut row = None;
@@ -161,13 +186,12 @@ fn offend(lab: &Lab, gateway: &Gateway<'_>) -> Result<Value> {
     row.context("no ban")
 }
 
-/// A connection that sends plaintext, and stays until it was sent again at least once. Reset then: else the client's TCP would go
-/// on sending it, and earn a ban of its own.
+/// A connection that sends plaintext. Reset then: else the client's TCP would go on sending it.
 fn plaintext(namespace: &Namespace) -> Result<()> {
     let mut stream = connect(namespace)?;
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     stream.write_all(HTTP)?;
-    thread::sleep(Duration::from_millis(500));
+    thread::sleep(Duration::from_millis(100));
     Ok(())
 }
 

@@ -100,7 +100,7 @@ fn only_tls(reader: &mut Reader<'_>, item: &Item<'_>, require: Option<Require>) 
     tls
 }
 
-/// A host name as a ClientHello carries it (RFC 6066 section 3, RFC 1035 section 2.3.4), or `*.` and one.
+/// A host name as a ClientHello carries it (RFC 6066 section 3, RFC 1035 section 2.3.4), or `*.` and one; a dot at its end is left out.
 fn server_name(text: &str) -> Result<String, Wrong> {
     let wrong = |help: &str| Err(Wrong::new(format!("{} is no server name", quoted(text)), help));
     if !text.is_ascii() {
@@ -109,6 +109,7 @@ fn server_name(text: &str) -> Result<String, Wrong> {
     if text.parse::<IpAddr>().is_ok() {
         return wrong("TLS has no server name for an address; leave it out");
     }
+    let text = text.strip_suffix('.').unwrap_or(text);
     let host = text.strip_prefix("*.").unwrap_or(text);
     if host.contains('*') {
         return wrong("the star can only be the whole first label: *.example.com");
@@ -121,7 +122,7 @@ fn server_name(text: &str) -> Result<String, Wrong> {
             && !label.ends_with('-')
     };
     if host.len() > 253 || !host.split('.').all(label) {
-        return wrong("write a host name without a dot at its end: api.example.com or *.example.com");
+        return wrong("write a host name: api.example.com or *.example.com");
     }
     Ok(text.to_ascii_lowercase())
 }

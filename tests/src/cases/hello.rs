@@ -75,7 +75,11 @@ fn names() -> Vec<Case> {
         asked("one.two.example.com", Reason::ServerName),
         asked(".example.com", Reason::ServerName),
         asked("example.org", Reason::ServerName),
-        asked("api.example.org.", Reason::ServerName),
+        asked("api.example.org.", Reason::Ok),
+        asked("one.example.com.", Reason::Ok),
+        asked("api.example.org..", Reason::ServerName),
+        asked("example.com.", Reason::ServerName),
+        asked(".", Reason::ServerName),
         asked("xapi.example.org", Reason::ServerName),
         asked("192.0.2.1", Reason::ServerName),
         opened("server_names: none is asked for", Offer::tls(443).named(&NAMES))

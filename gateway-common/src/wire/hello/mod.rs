@@ -205,8 +205,12 @@ impl Reader {
         }
         if self.field == Field::Name {
             let byte = byte.to_ascii_lowercase();
-            self.name.push(self.key, byte);
-            if byte == b'.' || self.parent.0 != 0 {
+            // A dot behind a whole name says what goes without saying, that it is complete; servers leave it out too.
+            let is_last_dot = byte == b'.' && self.left == 1 && self.name.0 != 0;
+            if !is_last_dot {
+                self.name.push(self.key, byte);
+            }
+            if !is_last_dot && (byte == b'.' || self.parent.0 != 0) {
                 self.parent.push(self.key, byte);
             }
         } else {

@@ -145,6 +145,7 @@ pub(super) const BAD: &[Bad] = &[
     bad(tcp!("require = \"tls\"\nmin_tls = \"1.4\""), (6, 11), "`1.4`", "`1.2`, `1.3`"),
     bad(tcp!("require = \"tls\"\nmin_tls = 1.2"), (6, 11), "not a float", "\"1.0\""),
     bad(tcp!("require = \"tls\"\nserver_names = [\"a.*.example\"]"), (6, 17), "no server name", "*.example.com"),
+    bad(tcp!("require = \"tls\"\nserver_names = [\"a.example..\"]"), (6, 17), "no server name", "host name"),
     bad(tcp!("require = \"tls\"\nserver_names = [\"192.0.2.1\"]"), (6, 17), "no server name", "address"),
     bad(tcp!("require = \"tls\"\nserver_names = [\"b\u{fc}cher.example\"]"), (6, 17), "server name", "xn--"),
     bad(udp!("syn_cookies = \"off\""), (5, 1), "no SYN", "leave"),

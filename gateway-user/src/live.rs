@@ -62,6 +62,9 @@ pub struct Live {
     pub allow: BTreeMap<Prefix, Entry>,
     /// Counter rows of services.
     pub rows: BTreeMap<String, u8>,
+    /// Settings of the host that the daemon has changed, as `sysctl` names them, and what they were.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
 }
 
 /// Unix seconds.

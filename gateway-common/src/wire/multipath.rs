@@ -114,7 +114,7 @@ mod tests {
     fn sum(bytes: &[u8]) -> u32 {
         let words =
             bytes.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0)));
-        words.fold(0, |sum, word| (sum + word & 0xffff) + (sum + word >> 16))
+        words.fold(0, |sum, word| ((sum + word) & 0xffff) + ((sum + word) >> 16))
     }
 
     #[test]

@@ -148,7 +148,7 @@ pub struct Attach {
     pub driver: Driver,
     /// What happens at the end.
     pub on_exit: OnExit,
-    /// Whether the daemon sets what SYN cookies need: net.ipv4.tcp_syncookies and net.ipv4.tcp_timestamps to 2.
+    /// Whether the daemon sets what SYN cookies need, while they are needed: net.ipv4.tcp_syncookies and net.ipv4.tcp_timestamps to 2.
     pub set_sysctls: bool,
     /// What describes this kernel's types where /sys/kernel/btf/vmlinux is not to be had; whether it exists is not checked.
     pub btf: Option<PathBuf>,

@@ -5,18 +5,24 @@
 //! not made. The client's window scale and SACK are kept in the timestamp of the answer, and the kernel takes a random
 //! offset off what comes back before it looks for them, but at net.ipv4.tcp_timestamps = 2 (`cookie_v4_check` in
 //! net/ipv4/syncookies.c, `secure_tcp_ts_off` in net/core/secure_seq.c): at any other value none of them is offered.
+//!
+//! At 2 both cost every listener of the host something: Fast Open, the window scale of clients without timestamps, and segments that are
+//! longer than a cookie can say. So with `attach.set_sysctls` the daemon sets them while a SYN flood is under way, and sets them back.
 
 #[cfg(test)]
 mod tests;
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 
-use gateway_common::abi::{Settings, cookies, policy};
+use gateway_common::{
+    abi::{HANDSHAKE_ANSWERED, HANDSHAKE_UNTIL, Live, Settings, cookies, policy},
+    rate::{Instant, SECOND},
+};
 
-use super::attach::Attached;
+use super::{attach::Attached, state::Gateway};
 use crate::{
     config::{Config, Protocol, SynCookies},
-    kernel::attach::Driver,
+    kernel::{KernelError, attach::Driver},
     net,
 };
 
@@ -33,12 +39,19 @@ pub(super) struct Host {
     syncookies: Option<String>,
     timestamps: Option<String>,
     sack: Option<String>,
+    /// The daemon sets the first two when they are needed.
+    is_set: bool,
 }
 
 impl Host {
     /// What they say now.
-    pub(super) fn read() -> Self {
-        Self { syncookies: read(SYNCOOKIES), timestamps: read(TIMESTAMPS), sack: read(SACK) }
+    pub(super) fn read(config: &Config) -> Self {
+        Self {
+            syncookies: read(SYNCOOKIES),
+            timestamps: read(TIMESTAMPS),
+            sack: read(SACK),
+            is_set: config.attach.set_sysctls && [SYNCOOKIES, TIMESTAMPS].into_iter().all(is_writable),
+        }
     }
 
     /// Tells the program what the host's TCP does with cookies, and takes back what it cannot do.
@@ -46,7 +59,7 @@ impl Host {
         let bit = |is_set, bit| if is_set { bit } else { 0 };
         settings.flags |= bit(is_best(&self.timestamps), policy::COOKIE_OPTIONS);
         settings.flags |= bit(self.sack.as_deref() != Some("0"), policy::SACK);
-        if !is_best(&self.syncookies) {
+        if !is_best(&self.syncookies) && !self.is_set {
             let automatic = settings.services.iter_mut().filter(|service| service.cookies == cookies::AUTO);
             automatic.for_each(|service| service.cookies = cookies::OFF);
         }
@@ -55,6 +68,9 @@ impl Host {
     /// What services lack of cookies, and what to do about it.
     fn lacks(&self, config: &Config) -> Vec<String> {
         let mut lacks = Vec::new();
+        if self.is_set {
+            return lacks;
+        }
         if !is_best(&self.syncookies) {
             let value = self.syncookies.as_deref().unwrap_or("not to be read");
             let remedy = remedy(SYNCOOKIES);
@@ -95,18 +111,81 @@ fn are_wanted(config: &Config) -> bool {
     wants(config, SynCookies::Auto) || wants(config, SynCookies::Always)
 }
 
-/// Changes the host's settings if the configuration says so; what goes wrong is told in [`warnings`].
-pub(super) fn set(config: &Config) {
-    if !config.attach.set_sysctls || !are_wanted(config) {
-        return;
+/// For how long after the last answer the settings stay: longer than a cookie is good for (`MAX_SYNCOOKIE_AGE` in include/net/tcp.h).
+const STAY: Instant = 130 * SECOND;
+
+impl Gateway {
+    /// Whether a SYN flood is under way, or cookies of one may still come back.
+    pub(super) fn has_surge(&mut self) -> Result<bool, KernelError> {
+        let now = self.clock();
+        let rows: Vec<u8> = self.rows.0.values().copied().collect();
+        for row in rows {
+            let words = self.kernel.handshakes(row)?;
+            let (until, answered) = (words[HANDSHAKE_UNTIL], words[HANDSHAKE_ANSWERED]);
+            if Live::holds(until, now) || (answered != 0 && now.saturating_sub(answered) < STAY) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
-    for path in [SYNCOOKIES, TIMESTAMPS] {
-        if !is_best(&read(path)) {
+
+    /// Looks whether a SYN flood begins or is over, and changes the host's settings for as long as it lasts.
+    pub(super) fn follow_surge(&mut self) {
+        match self.has_surge() {
+            Ok(surge) if surge != self.surge => {
+                self.surge = surge;
+                self.follow_host();
+            }
+            Ok(_) => {}
+            Err(error) => log::error!("cannot look whether a SYN flood is under way: {error}"),
+        }
+    }
+
+    /// Whether [`Self::follow_surge`] has anything to do.
+    pub(super) fn follows_surges(&self) -> bool {
+        self.config.attach.set_sysctls && wants(&self.config, SynCookies::Auto)
+    }
+
+    /// Gives the host the settings that cookies want while they may be needed, and takes that back when they are not.
+    pub(super) fn tend_sysctls(&mut self) {
+        let is_due =
+            wants(&self.config, SynCookies::Always) || (wants(&self.config, SynCookies::Auto) && self.surge);
+        if self.config.attach.set_sysctls && is_due {
+            self.set_sysctls();
+        } else {
+            self.restore_sysctls();
+        }
+    }
+
+    /// What was there before is written down first: a daemon that is killed leaves it to the next one.
+    fn set_sysctls(&mut self) {
+        for path in [SYNCOOKIES, TIMESTAMPS] {
+            let Some(old) = read(path).filter(|value| value != BEST) else { continue };
+            self.live.sysctls.entry(name(path)).or_insert(old);
+            self.save();
             match fs::write(path, BEST) {
-                Ok(()) => log::info!("{} set to {BEST}, as attach.set_sysctls says", name(path)),
+                Ok(()) => log::info!("{} set to {BEST} while SYN cookies are needed", name(path)),
                 Err(error) => log::warn!("cannot write {path}: {error}"),
             }
         }
+    }
+
+    /// Puts back what was there before, unless somebody has changed it since.
+    pub(super) fn restore_sysctls(&mut self) {
+        if self.live.sysctls.is_empty() {
+            return;
+        }
+        for path in [SYNCOOKIES, TIMESTAMPS] {
+            let Some(old) = self.live.sysctls.remove(&name(path)) else { continue };
+            if read(path).as_deref() != Some(BEST) {
+                continue;
+            }
+            match fs::write(path, &old) {
+                Ok(()) => log::info!("{} set back to {old}", name(path)),
+                Err(error) => log::warn!("cannot write {path}: {error}"),
+            }
+        }
+        self.save();
     }
 }
 
@@ -139,6 +218,11 @@ fn is_best(value: &Option<String>) -> bool {
 
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
+}
+
+/// Whether a setting can be changed: it is opened, and left as it is. In a container /proc/sys can be read-only.
+fn is_writable(path: &str) -> bool {
+    OpenOptions::new().write(true).open(path).is_ok()
 }
 
 /// The setting as `sysctl` names it.

@@ -83,6 +83,7 @@ impl Gateway {
             applied_at: 0,
             addresses: addresses(interfaces.iter().map(|interface| interface.name.as_str())),
             host: cookies::Host::default(),
+            surge: false,
             has_defaults: super::is_missing(&arguments.1),
             arguments,
             rows,
@@ -91,6 +92,7 @@ impl Gateway {
             pins,
         };
         gateway.restore_bans()?;
+        gateway.surge = gateway.has_surge()?;
         gateway.apply()?;
         gateway.apply_live()?;
         gateway.lift_never()?;
@@ -134,6 +136,7 @@ impl Gateway {
             log::info!("ended; the attached program goes on protecting");
             return Ok(());
         }
+        self.restore_sysctls();
         for attached in self.attached.drain(..) {
             attached.attachment.detach()?;
         }

@@ -117,6 +117,8 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
     let mut pressure = interval(LOOK);
     pressure.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look = interval(HOST_EVERY);
+    let mut surge = interval(SURGE_EVERY);
+    surge.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let keep = loop {
         let expiry = gateway.next_expiry().map(|at| at.saturating_sub(live::now()));
         let wake = Instant::now() + Duration::from_secs(expiry.unwrap_or(3_600).min(3_600));
@@ -137,6 +139,7 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
             _ = interrupt.recv() => break gateway.keeps(),
             () = sleep_until(wake) => gateway.expire(),
             _ = look.tick() => gateway.follow_host(),
+            _ = surge.tick(), if gateway.follows_surges() => gateway.follow_surge(),
             () = sleep(SETTLE_AFTER), if gateway.is_unsettled() => gateway.settle(),
         }
     };
@@ -164,6 +167,8 @@ fn answer_scrape(gateway: &Gateway, scrape: Scrape) {
 
 /// How often this host's addresses and settings are looked at: a lease or a privacy address of IPv6 changes within hours.
 const HOST_EVERY: Duration = Duration::from_secs(30);
+/// How often it is looked whether a SYN flood begins: until then the service's SYN budget holds it.
+const SURGE_EVERY: Duration = Duration::from_millis(250);
 /// After a change the answer to it goes first.
 const SETTLE_AFTER: Duration = Duration::from_millis(1);
 /// How often the program's log is looked at: it is for people who wait for a line.

@@ -41,6 +41,8 @@ pub(super) struct Gateway {
     pub(super) addresses: Vec<IpAddr>,
     /// What its TCP does with SYN cookies, as the policy in force has it.
     pub(super) host: cookies::Host,
+    /// A SYN flood is under way, or was a moment ago.
+    pub(super) surge: bool,
     pub(super) arguments: (RunArgs, Global),
     /// There was no file at the default place.
     pub(super) has_defaults: bool,
@@ -64,8 +66,8 @@ impl Gateway {
         let key = Key(self.kernel.identity().key);
         let mut settings =
             policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
-        cookies::set(&self.config);
-        let host = cookies::Host::read();
+        self.tend_sysctls();
+        let host = cookies::Host::read(&self.config);
         host.fit(&mut settings);
         policy::set_locals(&mut settings, &self.addresses);
         self.kernel.switch(&PolicySet::new(settings, Arc::clone(&self.prefixes)))?;
@@ -124,7 +126,9 @@ impl Gateway {
         let old = (std::mem::replace(&mut self.config, config), prefixes, self.live.clone());
         self.live.renew();
         if let Err(error) = self.apply() {
+            let sysctls = std::mem::take(&mut self.live.sysctls);
             (self.config, self.prefixes, self.live) = old;
+            self.live.sysctls = sysctls;
             return Err(ReloadError::Policy(error));
         }
         self.has_defaults = has_defaults;
@@ -170,7 +174,9 @@ impl Gateway {
     /// Looks whether this host has other addresses or settings now.
     pub(super) fn follow_host(&mut self) {
         let names = self.attached.iter().map(|attached| attached.name.as_str());
-        let (addresses, host) = (addresses(names), cookies::Host::read());
+        let addresses = addresses(names);
+        self.tend_sysctls();
+        let host = cookies::Host::read(&self.config);
         if addresses != self.addresses || host != self.host {
             self.addresses = addresses;
             if let Err(error) = self.apply() {

@@ -193,7 +193,7 @@ pub(super) fn syncookies(value: &str) -> Finding {
             "net.ipv4.tcp_syncookies is {value}: the kernel {made}, and syn_cookies = \"auto\" counts as off"
         ),
     )
-    .remedy("`sysctl -w net.ipv4.tcp_syncookies=2` and `gateway reload`, or attach.set_sysctls = true")
+    .remedy("attach.set_sysctls = true sets it while a SYN flood lasts; or `sysctl -w net.ipv4.tcp_syncookies=2` and `gateway reload`")
 }
 
 /// Whether the kernel finds a client's options again in the timestamp of a cookie: it first takes a random offset off.
@@ -207,7 +207,9 @@ pub(super) fn timestamps(value: &str) -> Finding {
                 "net.ipv4.tcp_timestamps is {value}: connections that a SYN cookie makes go without window scale and SACK"
             ),
         )
-        .remedy("`sysctl -w net.ipv4.tcp_timestamps=2`, or attach.set_sysctls = true; peers then see the uptime"),
+        .remedy(
+            "attach.set_sysctls = true sets it while a SYN flood lasts; or `sysctl -w net.ipv4.tcp_timestamps=2`: peers then see the uptime",
+        ),
     }
 }
 

@@ -11,14 +11,28 @@ use std::{
 use aya::{Ebpf, maps::Map};
 use gateway_common::{
     abi::{
-        LINK_SET_WORDS, LINK_WAYS, LINK_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_COUNTS, SLOT_KEY,
-        SLOT_WORDS, WAYS,
+        HANDSHAKE_SLOT, LINK_SET_WORDS, LINK_WAYS, LINK_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS,
+        SLOT_COUNTS, SLOT_KEY, SLOT_WORDS, WAYS,
     },
     env::Table,
 };
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::KernelError;
+use super::{Kernel, KernelError};
+
+/// What the program keeps of how connections to a service begin: the words `HANDSHAKE_…` of [`gateway_common::abi`].
+pub type Handshakes = [u64; SLOT_WORDS];
+
+impl Kernel {
+    /// What it keeps of them for the service of a row.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn handshakes(&mut self, row: u8) -> Result<Handshakes, KernelError> {
+        let totals: [u64; SET_WORDS] = self.array(Table::Totals.name())?.get(&row.into(), 0)?;
+        Ok(totals.as_chunks().0[HANDSHAKE_SLOT])
+    }
+}
 
 /// How many slots each table has; rounded up so that its sets are a power of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -47,7 +47,7 @@ impl Step {
         arguments: &str,
         variables: &'static str,
     ) -> Self {
-        let limit = Duration::from_secs(180);
+        let limit = Duration::from_secs(400);
         Self { name, limit, variables, executable, arguments: arguments.to_owned() }
     }
 

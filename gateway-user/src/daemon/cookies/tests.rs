@@ -30,7 +30,7 @@ fn compiled(config: &Config, host: &Host) -> Box<Settings> {
 
 fn host(syncookies: &str, timestamps: &str, sack: &str) -> Host {
     let [syncookies, timestamps, sack] = [syncookies, timestamps, sack].map(|value| Some(value.to_owned()));
-    Host { syncookies, timestamps, sack }
+    Host { syncookies, timestamps, sack, is_set: false }
 }
 
 #[test]
@@ -44,6 +44,16 @@ fn auto_counts_as_off_where_the_kernel_makes_no_cookie_for_every_syn() {
     for unfit in [host("1", "2", "1"), host("0", "2", "1"), Host::default()] {
         assert_eq!(seen(&unfit), [cookies::OFF, cookies::OFF, cookies::ALWAYS], "{unfit:?}");
     }
+}
+
+/// They are 2 by the time that a cookie is made.
+#[test]
+fn auto_holds_where_the_daemon_sets_what_it_needs() {
+    let host = Host { is_set: true, ..host("1", "1", "1") };
+    assert_eq!(compiled(&config(&["auto"]), &host).services[1].cookies, cookies::AUTO);
+    assert_eq!(host.lacks(&config(&["auto", "always"])), Vec::<String>::new());
+    // Options only from then on.
+    assert_eq!(compiled(&config(&["auto"]), &host).flags & policy::COOKIE_OPTIONS, 0);
 }
 
 #[test]

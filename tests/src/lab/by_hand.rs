@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::port::Port;
 use super::{ATTACK_MACS, FAR, Lab};
@@ -16,6 +16,9 @@ use crate::builder::{self, Frame, IpProto, flags};
 
 /// How long the server may take to answer, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a SYN is sent at most, and how long an answer to it is waited for (RFC 6298 section 2.1).
+const SYNS: u32 = 10;
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long a round of sending again waits.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Bytes of Ethernet's, of IPv6's and of TCP's header.
@@ -158,11 +161,15 @@ impl<'a> ByHand<'a> {
     /// Where the server does not answer.
     pub fn ask(&mut self, syn: &Frame) -> Result<Answer> {
         self.forget()?;
-        self.send(syn)?;
-        let answer = self.answer(PATIENCE, |answer| answer.flags & flags::SYN != 0)?;
-        let answer = answer.with_context(|| format!("{} does not answer {}", self.remote, self.local))?;
-        self.ack = answer.sequence.wrapping_add(1);
-        Ok(answer)
+        // As TCP does: a slow machine loses one now and then.
+        for _ in 0..SYNS {
+            self.send(syn)?;
+            if let Some(answer) = self.answer(AGAIN, |answer| answer.flags & flags::SYN != 0)? {
+                self.ack = answer.sequence.wrapping_add(1);
+                return Ok(answer);
+            }
+        }
+        bail!("{} does not answer {}", self.remote, self.local)
     }
 
     /// Passes over what has come so far.

@@ -8,7 +8,9 @@ use aya::{
 };
 use gateway_common::abi::Identity;
 
-use super::{KernelError, LoadOptions, Program, btf::SocketFields, error::Refused, load::Constants, object};
+use super::{
+    KernelError, LoadOptions, Program, btf::SocketFields, constants::Constants, error::Refused, object,
+};
 
 /// What the object was given, but for its pins.
 pub(super) struct Given {

@@ -8,6 +8,7 @@ mod bans;
 pub mod btf;
 pub(crate) mod cause;
 mod chunks;
+mod constants;
 mod counters;
 mod error;
 mod given;

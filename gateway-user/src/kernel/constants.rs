@@ -1,0 +1,129 @@
+//! What the object is given when it is loaded: values of its constants, sizes of its maps, and which of them are pinned.
+
+use std::path::PathBuf;
+
+use aya::EbpfLoader;
+use gateway_common::{
+    abi::{
+        BAN_FILTER_WORDS, BAN_SETS, INTERFACE_PLACES, INTERFACES, Identity, SERVICE_REGIONS, STRIKE_SETS,
+        Tally, WAYS,
+    },
+    env::{Note, Table},
+    rate::{INSTANT_SHIFT, Instant},
+    verdict::COLUMNS,
+};
+use nix::{
+    sys::time::TimeValLike as _,
+    time::{ClockId, clock_getres},
+};
+
+use super::{LoadOptions, TableSizes, btf::SocketFields, pins::Shape};
+use crate::policy::TICK_MAX;
+
+/// The maps that outlive a daemon, and what they must look like.
+pub(super) fn pinned(tables: &TableSizes) -> Vec<(&'static str, Shape)> {
+    let set = (size_of::<u64>() * gateway_common::abi::SET_WORDS) as u32;
+    let array = |value: u32, entries: u32| Shape { key: 4, value, entries };
+    vec![
+        ("identity", array(size_of::<Identity>() as u32, 1)),
+        ("sources", array(set, tables.sets(Table::Sources))),
+        ("service_sources", array(set, tables.sets(Table::ServiceSources) * SERVICE_REGIONS as u32)),
+        ("neighbours", array(set, tables.sets(Table::Neighbours))),
+        ("totals", array(set, gateway_common::abi::SERVICES as u32)),
+        ("connections", array(64, tables.sets(Table::Connections))),
+        ("hellos", array(set, tables.sets(Table::Hellos))),
+        ("bans", array(64, BAN_SETS)),
+        ("ban_filter", array(8, BAN_FILTER_WORDS)),
+        ("strikes", array(64, STRIKE_SETS + 1)),
+        ("tuples", array(64, tables.sets(Table::Tuples))),
+        ("clients", array(64, tables.sets(Table::Clients))),
+        ("counters", array((size_of::<Tally>() * COLUMNS) as u32, INTERFACES as u32)),
+        ("service_counts", array((size_of::<u64>() * COLUMNS) as u32, gateway_common::abi::SERVICES as u32)),
+        ("notes", array(8, (Table::COUNT * Note::COUNT) as u32)),
+    ]
+}
+
+/// What an object is given when it is loaded: values of its constants, sizes of its maps, and where these are pinned.
+pub(super) struct Constants {
+    identity: Identity,
+    tick: Instant,
+    rows: [u8; INTERFACE_PLACES as usize],
+    debug_log: u32,
+    testing: u32,
+    fields: SocketFields,
+    /// Tables whose size is told, with the program's name for it.
+    sets: [(&'static str, Table, u32); 7],
+    pins: Vec<(&'static str, PathBuf)>,
+}
+
+impl Constants {
+    pub(super) fn of(options: &LoadOptions, identity: Identity, fields: SocketFields) -> Self {
+        let tables = &options.tables;
+        let sets = [
+            ("SETS_SOURCES", Table::Sources),
+            ("SETS_SERVICE_SOURCES", Table::ServiceSources),
+            ("SETS_NEIGHBOURS", Table::Neighbours),
+            ("SETS_CONNECTIONS", Table::Connections),
+            ("SETS_HELLOS", Table::Hellos),
+            ("SETS_TUPLES", Table::Tuples),
+            ("SETS_CLIENTS", Table::Clients),
+        ]
+        .map(|(name, table)| (name, table, tables.sets(table)));
+        debug_assert!(sets.iter().all(|(_, _, sets)| sets.is_power_of_two()) && WAYS > 0);
+        let pins = options.pins.iter();
+        let pins = pins.flat_map(|pins| pinned(tables).into_iter().map(|(name, _)| (name, pins.map(name))));
+        Self {
+            identity,
+            tick: tick(),
+            rows: interface_rows(&options.interfaces),
+            debug_log: options.debug_log.into(),
+            testing: options.testing.into(),
+            fields,
+            sets,
+            pins: pins.collect(),
+        }
+    }
+
+    /// Gives all of it to a loader.
+    pub(super) fn give<'loader, 'constants>(
+        &'constants self,
+        loader: &'loader mut EbpfLoader<'constants>,
+    ) -> &'loader mut EbpfLoader<'constants> {
+        let Self { identity, fields, .. } = self;
+        for (name, table, sets) in &self.sets {
+            let regions = if *table == Table::ServiceSources { SERVICE_REGIONS as u32 } else { 1 };
+            loader.override_global(name, sets, true).map_max_entries(table.name(), sets * regions);
+        }
+        for (name, path) in &self.pins {
+            loader.map_pin_path(name, path.as_path());
+        }
+        loader
+            .override_global("KEY_0", &identity.key[0], true)
+            .override_global("KEY_1", &identity.key[1], true)
+            .override_global("EPOCH", &identity.epoch, true)
+            .override_global("TICK", &self.tick, true)
+            .override_global("INTERFACE_ROWS", &self.rows, true)
+            .override_global("DEBUG_LOG", &self.debug_log, true)
+            .override_global("TESTING", &self.testing, true)
+            .override_global("TCP_SOCK_RCV_NXT", &fields.rcv_nxt, true)
+            .override_global("TCP_SOCK_BYTES_RECEIVED", &fields.bytes_received, true)
+            .override_global("TCP_REQUEST_SOCK_RCV_ISN", &fields.rcv_isn, true)
+            .override_global("TCP_SOCK_RCV_WSCALE", &fields.rcv_wscale, true)
+            .override_global("TCP_SOCK_RCV_WSCALE_SHIFT", &fields.rcv_wscale_shift, true)
+    }
+}
+
+/// The counter row of every interface, by its index.
+fn interface_rows(interfaces: &[u32]) -> [u8; INTERFACE_PLACES as usize] {
+    let mut rows = [0; INTERFACE_PLACES as usize];
+    for (row, &index) in (0..).zip(interfaces) {
+        rows[(index % INTERFACE_PLACES) as usize] = row;
+    }
+    rows
+}
+
+/// From one tick of the kernel to the next: what the coarse clock tells apart (`TICK_NSEC`).
+fn tick() -> Instant {
+    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)
+        .map_or(TICK_MAX, |tick| tick.num_nanoseconds().unsigned_abs() << INSTANT_SHIFT)
+}

@@ -174,13 +174,13 @@ fn reflectors(ports: &mut [u64; PORT_WORDS], section: &Reflection) -> u32 {
     }
 }
 
-/// Writes down the addresses of this host, as many as there is room for; tells how many there was none for.
-pub fn set_locals(settings: &mut Settings, addresses: &[IpAddr]) -> usize {
+/// Writes down the addresses of this host, as many as there is room for.
+pub fn set_locals(settings: &mut Settings, addresses: &[IpAddr]) {
     let address = |address: &IpAddr| {
         let [high, low] = words(address);
         Address { high, low }
     };
-    reflection::set_locals(settings, addresses.iter().map(address))
+    reflection::set_locals(settings, addresses.iter().map(address));
 }
 
 fn words(address: &IpAddr) -> [u64; 2] {

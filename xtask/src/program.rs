@@ -22,7 +22,8 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Result<()> {
     Err(become_it(program(name)?.args(arguments)))
 }
 
-/// Without arguments every long run, one after the other, then the tests of the other architecture and all of the lane; with arguments the lab's alone, as they say.
+/// Without arguments every long run, one after the other, then the tests of the other architecture and all of the lane; with arguments
+/// the lab's alone, as they say.
 pub(crate) fn soak(arguments: &[String]) -> Result<()> {
     lab::setup_soak()?;
     if !arguments.is_empty() {

@@ -191,20 +191,13 @@ const fn borrow(a: u64, b: u64, lent: u64) -> u64 {
     ((!a & b) | ((!a | b) & difference)) >> 63
 }
 
-/// Lays down the addresses of this host as [`is_local`] looks for them, as many as there is room for; tells how many there was
-/// none for.
-pub fn set_locals(settings: &mut Settings, addresses: impl IntoIterator<Item = Address>) -> usize {
+/// Lays down the addresses of this host as [`is_local`] looks for them, as many as there is room for.
+pub fn set_locals(settings: &mut Settings, addresses: impl IntoIterator<Item = Address>) {
     settings.locals = [NOBODY; LOCALS];
-    let mut left_out = 0;
-    let mut places = settings.locals.iter_mut();
-    for Address { high, low } in addresses {
-        match places.next() {
-            Some(place) => *place = [high, low],
-            None => left_out += 1,
-        }
+    for (place, Address { high, low }) in settings.locals.iter_mut().zip(addresses) {
+        *place = [high, low];
     }
     settings.locals.sort_unstable();
-    left_out
 }
 
 /// Adds one address of this host.

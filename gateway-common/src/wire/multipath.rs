@@ -5,10 +5,7 @@
 
 use core::ops::ControlFlow;
 
-use super::options::{
-    OPTIONS_MAX,
-    kind::{END, NOP},
-};
+use super::options::{OPTIONS_MAX, option};
 use crate::frame::{Frame, Task};
 
 /// The option's kind, and the highest first byte behind kind and length of the subtypes MP_CAPABLE and MP_JOIN: the subtype is its upper
@@ -68,18 +65,8 @@ impl Task for Search {
     fn step<F: Frame>(&mut self, _: u32, frame: &F) -> ControlFlow<()> {
         let at = self.position;
         // As in the kernel, a list that contradicts itself ends there (`mptcp_get_options` in net/mptcp/options.c).
-        let Some(left) = self.end.checked_sub(at).filter(|left| *left > 1) else {
-            return ControlFlow::Break(());
-        };
-        let Some([kind, length]) = frame.bytes(at) else { return ControlFlow::Break(()) };
-        if kind == NOP {
-            self.position = at + 1;
-            return ControlFlow::Continue(());
-        }
-        if kind == END || length < 2 || u32::from(length) > left {
-            return ControlFlow::Break(());
-        }
-        self.position = at + u32::from(length);
+        let Some((kind, length)) = option(frame, at, self.end) else { return ControlFlow::Break(()) };
+        self.position = at + length;
         if kind == MULTIPATH
             && length > 2
             && let Some(subtype) = frame.u8(at + 2).filter(|subtype| *subtype <= JOIN_MAX)

@@ -89,21 +89,7 @@ impl Options {
     #[inline(always)]
     fn take<F: Frame>(&mut self, frame: &F) -> Option<()> {
         let at = self.position;
-        if at >= self.end {
-            return None;
-        }
-        let kind = frame.u8(at)?;
-        if kind == kind::END {
-            return None;
-        }
-        if kind == kind::NOP {
-            self.position = at + 1;
-            return Some(());
-        }
-        let length = u32::from(frame.u8(at + 1)?);
-        if length < 2 || length > self.end - at {
-            return None;
-        }
+        let (kind, length) = option(frame, at, self.end)?;
         self.position = at + length;
         match (kind, length) {
             (kind::SCALE, 3) => {
@@ -120,6 +106,24 @@ impl Options {
         }
         Some(())
     }
+}
+
+/// Kind and length of the option at an offset of a frame, in a header that ends at another; nothing behind the last, and where the list
+/// contradicts itself.
+#[inline(always)]
+pub(super) fn option<F: Frame>(frame: &F, at: u32, end: u32) -> Option<(u8, u32)> {
+    if at >= end {
+        return None;
+    }
+    let kind = frame.u8(at)?;
+    if kind == kind::END {
+        return None;
+    }
+    if kind == kind::NOP {
+        return Some((kind, 1));
+    }
+    let length = u32::from(frame.u8(at + 1)?);
+    if length < 2 || length > end - at { None } else { Some((kind, length)) }
 }
 
 impl Task for Options {

@@ -45,7 +45,7 @@ pub(super) struct Host {
 
 impl Host {
     /// What they say now.
-    pub(super) fn read(config: &Config) -> Self {
+    fn read(config: &Config) -> Self {
         Self {
             syncookies: read(SYNCOOKIES),
             timestamps: read(TIMESTAMPS),
@@ -146,8 +146,9 @@ impl Gateway {
         self.config.attach.set_sysctls && wants(&self.config, SynCookies::Auto)
     }
 
-    /// Gives the host the settings that cookies want while they may be needed, and takes that back when they are not.
-    pub(super) fn tend_sysctls(&mut self) {
+    /// Gives the host the settings that cookies want while they may be needed, and takes that back when they are not; tells what they
+    /// are then.
+    pub(super) fn tend_host(&mut self) -> Host {
         let is_due =
             wants(&self.config, SynCookies::Always) || (wants(&self.config, SynCookies::Auto) && self.surge);
         if self.config.attach.set_sysctls && is_due {
@@ -155,6 +156,7 @@ impl Gateway {
         } else {
             self.restore_sysctls();
         }
+        Host::read(&self.config)
     }
 
     /// What was there before is written down first: a daemon that is killed leaves it to the next one.

@@ -66,8 +66,7 @@ impl Gateway {
         let key = Key(self.kernel.identity().key);
         let mut settings =
             policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
-        self.tend_sysctls();
-        let host = cookies::Host::read(&self.config);
+        let host = self.tend_host();
         host.fit(&mut settings);
         policy::set_locals(&mut settings, &self.addresses);
         self.kernel.switch(&PolicySet::new(settings, Arc::clone(&self.prefixes)))?;
@@ -175,8 +174,7 @@ impl Gateway {
     pub(super) fn follow_host(&mut self) {
         let names = self.attached.iter().map(|attached| attached.name.as_str());
         let addresses = addresses(names);
-        self.tend_sysctls();
-        let host = cookies::Host::read(&self.config);
+        let host = self.tend_host();
         if addresses != self.addresses || host != self.host {
             self.addresses = addresses;
             if let Err(error) = self.apply() {

@@ -72,12 +72,14 @@ impl Condition {
     ];
 
     const fn is_late(self) -> bool {
-        matches!(self, Self::Late | Self::LateSynCookies | Self::LateGatewayCookies)
-            || self.is_late_and_read()
-    }
-
-    const fn is_late_and_read(self) -> bool {
-        matches!(self, Self::LateReading | Self::LateReadingCookies)
+        matches!(
+            self,
+            Self::Late
+                | Self::LateSynCookies
+                | Self::LateGatewayCookies
+                | Self::LateReading
+                | Self::LateReadingCookies
+        )
     }
 
     /// Whether the server is another host.

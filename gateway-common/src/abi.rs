@@ -6,7 +6,7 @@
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 11;
+pub const ABI_VERSION: u32 = 12;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;
@@ -198,8 +198,8 @@ map_values! {
         pub answers: Limit,
         /// 1: a part of the total is kept for known clients, and strangers may have less; else 0.
         pub reserves: u32,
-        /// Keeps the size a multiple of eight.
-        pub padding: u32,
+        /// One of [`refuse`].
+        pub refuse: u32,
     }
 
     /// One policy but for its prefixes.
@@ -264,6 +264,27 @@ map_values! {
         pub packets: u64,
         /// Bytes of whole frames.
         pub bytes: u64,
+    }
+
+    /// A connection to this host whose opening the gate refused, for user space to end.
+    #[derive(Hash)]
+    pub struct Refusal (56) {
+        /// The client's address as [`crate::packet::Address`].
+        pub client: [u64; 2],
+        /// This host's.
+        pub server: [u64; 2],
+        /// Bytes of the client's stream before the segment that was refused.
+        pub received: u64,
+        /// The client's port.
+        pub client_port: u16,
+        /// This host's.
+        pub server_port: u16,
+        /// 1: IPv6; 0: IPv4.
+        pub ipv6: u32,
+        /// Index of the service.
+        pub service: u32,
+        /// Index of the interface that it comes in by.
+        pub interface: u32,
     }
 
     /// What must stay the same for as long as the tables live, across restarts of the daemon.
@@ -361,6 +382,14 @@ pub mod cookies {
     pub const AUTO: u32 = 1;
     /// All are.
     pub const ALWAYS: u32 = 2;
+}
+
+/// Values of [`Service::refuse`].
+pub mod refuse {
+    /// A segment of a refused opening is dropped.
+    pub const DROP: u32 = 0;
+    /// It is dropped, and user space is told of its connection, to end it.
+    pub const RESET: u32 = 1;
 }
 
 /// Bits of [`Listing::flags`].

@@ -1,7 +1,7 @@
 //! How the stages meet the world.
 
 use crate::{
-    abi::{Active, Listing, Live, Settings},
+    abi::{Active, Listing, Live, Refusal, Settings},
     frame::Frame,
     hash::Key,
     packet::Packet,
@@ -10,6 +10,7 @@ use crate::{
     verdict::{Action, Reason, Step},
     wire::{
         multipath::Change,
+        options::Options,
         synack::{Cookie, SynAck},
     },
 };
@@ -258,6 +259,11 @@ pub trait Env {
 
     /// Asks the host's TCP for a packet's connection; `transport` is the offset of its TCP header.
     fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked);
+    /// Whether the host's TCP would take a segment that starts where it waits for the next byte: by what its header says of the other
+    /// direction (RFC 9293 section 3.10.7.4), and by its timestamp, if it has one (RFC 7323 section 5).
+    fn would_take(&self, packet: &Packet, acknowledgment: u32, options: &Options) -> bool;
+    /// Tells user space of a connection that is to be ended. What finds no room is not told.
+    fn tell(&self, refusal: &Refusal);
     /// Whether the host's TCP has completed the handshake of a packet's connection.
     fn is_established(&self, packet: &Packet) -> bool;
     /// Whom on this host a TCP or UDP packet is for; `forwarding`: also while the host forwards. Without sockets: elsewhere.

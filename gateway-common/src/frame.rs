@@ -59,6 +59,11 @@ pub trait Frame {
     /// The `N` bytes at a bounded offset, or nothing where the frame ends before.
     fn load<const N: usize>(&self, offset: Offset<'_>) -> Option<[u8; N]>;
 
+    /// A copy of the first `length` of `N` bytes at any offset, zeros behind them; nothing where the frame ends before, and for no bytes or
+    /// more than `N`, a power of two. Unlike [`Self::load`] it also reads what lies behind the first buffer of a frame in several, for the
+    /// price of a call.
+    fn copy<const N: usize>(&self, offset: u32, length: u32) -> Option<[u8; N]>;
+
     /// A number that is at most [`OFFSET_MAX`], made so that the kernel's verifier sees that it is at most [`OFFSET_MASK`].
     fn masked(offset: u32) -> u32;
 
@@ -111,6 +116,13 @@ impl Frame for &[u8] {
 
     fn load<const N: usize>(&self, offset: Offset<'_>) -> Option<[u8; N]> {
         self.get(offset.get() as usize..)?.first_chunk().copied()
+    }
+
+    fn copy<const N: usize>(&self, offset: u32, length: u32) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        let there = self.get(offset as usize..)?.get(..length as usize)?;
+        bytes.get_mut(..there.len()).filter(|_| length != 0)?.copy_from_slice(there);
+        Some(bytes)
     }
 
     fn masked(offset: u32) -> u32 {

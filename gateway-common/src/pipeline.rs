@@ -21,7 +21,8 @@ use crate::{
     packet::Packet,
     rate::{Instant, Reading},
     stage::{
-        budgets, essential, fallback, handshake, hello, lists, parse, quic, reflection, sanity, service, tls,
+        budgets, essential, fallback, handshake, hello, lists, parse, quic, reflection, refusal, sanity, service,
+        tls,
     },
     strike,
     table::{Bill, Place, drops::DropCounter},
@@ -196,6 +197,8 @@ pub enum Stage {
     Update,
     /// [`clients::meet`].
     Meet,
+    /// [`refusal::tell`].
+    Refusal,
     /// [`strike::count`].
     Strike,
     /// [`strike::write_down`].
@@ -231,6 +234,7 @@ impl Stage {
             Self::Remember => connection::remember(context, scratch),
             Self::Update => connection::update(context, &scratch.gate),
             Self::Meet => clients::meet(context, scratch),
+            Self::Refusal => refusal::tell(frame, context, scratch),
             Self::StrikeNote => strike::write_down(frame, context, scratch),
             Self::Strike => strike::count(frame, context, scratch),
         }
@@ -316,6 +320,9 @@ fn admit<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Sc
     let gated = gate(frame, context, scratch);
     if let ControlFlow::Break(reason) = gated {
         budgets::count_drop(context, scratch);
+        if reason.refuses_opening() {
+            context.env.apart(Stage::Refusal, frame, context, scratch)?;
+        }
         if strike::can_be(reason, scratch) {
             context.env.apart(Stage::Strike, frame, context, scratch)?;
         }

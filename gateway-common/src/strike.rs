@@ -27,17 +27,7 @@ const TRIES: usize = 4;
 /// Whether a drop by the gate may be a strike: what the host's TCP must still be asked.
 #[inline(always)]
 pub const fn can_be(reason: Reason, scratch: &Scratch) -> bool {
-    let says_it = matches!(
-        reason,
-        Reason::PlaintextHttp
-            | Reason::NotTls
-            | Reason::Ssl2Hello
-            | Reason::TlsVersion
-            | Reason::ServerName
-            | Reason::ProxyHeader
-            | Reason::HelloMalformed
-    );
-    says_it
+    reason.refuses_opening()
         && scratch.gate.is_open
         && !scratch.role.trusted
         && touches(&scratch.packet, scratch.gate.link.base, SPAN)

@@ -205,6 +205,21 @@ impl Reason {
             && !matches!(self, Self::Off | Self::Unconfigured)
     }
 
+    /// Whether it says that the start of a stream is not what its service asks for.
+    #[inline(always)]
+    pub const fn refuses_opening(self) -> bool {
+        matches!(
+            self,
+            Self::PlaintextHttp
+                | Self::NotTls
+                | Self::Ssl2Hello
+                | Self::TlsVersion
+                | Self::ServerName
+                | Self::ProxyHeader
+                | Self::HelloMalformed
+        )
+    }
+
     /// A drop that is neither a flood's nor a list's, so worth a line in a debugging log.
     #[inline(always)]
     pub const fn is_rare(self) -> bool {

@@ -83,6 +83,7 @@ apart! {
     Remember remember remember_frags
     Update update update_frags
     Meet meet meet_frags
+    Refusal refusal refusal_frags
     Strike strike strike_frags
     StrikeNote strike_note strike_note_frags
 }

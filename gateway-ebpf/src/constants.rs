@@ -48,6 +48,16 @@ constants! {
     TCP_SOCK_RCV_WSCALE: u32 = 0;
     /// Bits of that byte below it.
     TCP_SOCK_RCV_WSCALE_SHIFT: u32 = 0;
+    /// Offset of `snd_una` in `struct tcp_sock`.
+    TCP_SOCK_SND_UNA: u32 = 0;
+    /// Offset of `snd_nxt` in `struct tcp_sock`.
+    TCP_SOCK_SND_NXT: u32 = 0;
+    /// Offset of `rx_opt.ts_recent` in `struct tcp_sock`.
+    TCP_SOCK_TS_RECENT: u32 = 0;
+    /// Offset of `snt_isn` in `struct tcp_request_sock`.
+    TCP_REQUEST_SOCK_SNT_ISN: u32 = 0;
+    /// Offset of `req.req.ts_recent` in `struct tcp_request_sock`.
+    REQUEST_SOCK_TS_RECENT: u32 = 0;
 }
 
 /// Constants by number. The verifier knows that of a number that it knows, and of others nothing: that is one way, where a search

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use gateway_common::{
-    abi::{Active, LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, Settings},
+    abi::{Active, LINK_SET_WORDS, Listing, Live, Refusal, SERVICES, SET_WORDS, Settings},
     env::{Asked, Env, Note, Receiver, Said, Socket, Table, Words as _},
     frame::Frame,
     hash::Key,
@@ -19,6 +19,7 @@ use gateway_common::{
     verdict::{Action, COLUMNS, Reason, Step, Verdict, column},
     wire::{
         multipath::Change,
+        options::Options,
         synack::{Cookie, SynAck},
     },
 };
@@ -217,6 +218,19 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     #[inline(always)]
     fn is_established(&self, packet: &Packet) -> bool {
         constants::TCP_SOCK_RCV_NXT.load() != 0 && socket::is_established(self.context, packet)
+    }
+
+    #[inline(always)]
+    fn would_take(&self, packet: &Packet, acknowledgment: u32, options: &Options) -> bool {
+        constants::TCP_SOCK_RCV_NXT.load() != 0
+            && socket::would_take(self.context, packet, acknowledgment, options)
+    }
+
+    #[inline(always)]
+    fn tell(&self, refusal: &Refusal) {
+        // One that finds no room is one that is not ended.
+        let interface = self.context.ingress_ifindex() as u32;
+        let _ = maps::REFUSALS.output::<Refusal>(Refusal { interface, ..*refusal }, 0);
     }
 
     #[inline(always)]

@@ -3,11 +3,12 @@
 use core::{
     arch::asm,
     ffi::{c_long, c_void},
+    hint,
     intrinsics::is_val_statically_known,
 };
 
 use aya_ebpf::{
-    helpers::{bpf_loop, bpf_xdp_get_buff_len},
+    helpers::{bpf_loop, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
 use gateway_common::frame::{Frame, OFFSET_MASK, Offset, Task};
@@ -51,6 +52,20 @@ impl<const FRAGS: bool> Frame for XdpFrame<'_, FRAGS> {
     fn load<const N: usize>(&self, offset: Offset<'_>) -> Option<[u8; N]> {
         // SAFETY: N bytes are there.
         self.address::<N>(offset).map(|start| unsafe { words(start) })
+    }
+
+    #[inline(always)]
+    fn copy<const N: usize>(&self, offset: u32, length: u32) -> Option<[u8; N]> {
+        const { assert!(N.is_power_of_two()) };
+        if length == 0 || length > N as u32 {
+            return None;
+        }
+        // Bounded where it is used, by what the compiler cannot leave out.
+        let length = (hint::black_box(length - 1) & (N as u32 - 1)) + 1;
+        let mut bytes = [0_u8; N];
+        // SAFETY: there is room for N bytes.
+        let read = unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, bytes.as_mut_ptr().cast(), length) };
+        (read == 0).then_some(bytes)
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use aya_ebpf::{
     },
     btf_maps::ArrayOfMaps,
     macros::{btf_map, map},
-    maps::{Array, LpmTrie, PerCpuArray, lpm_trie::Key},
+    maps::{Array, LpmTrie, PerCpuArray, RingBuf, lpm_trie::Key},
 };
 use gateway_common::{
     abi::{
@@ -165,6 +165,13 @@ pub(crate) struct CpuClock {
 /// Each CPU's own. Writer: this program.
 #[map(name = "cpu")]
 pub(crate) static CPU: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
+
+/// Bytes of [`REFUSALS`]: room for 4,096.
+const REFUSALS_BYTES: u32 = 1 << 18;
+
+/// Connections whose opening was refused ([`gateway_common::abi::Refusal`]). Writer: this program; user space reads, and ends them.
+#[map(name = "refusals")]
+pub(crate) static REFUSALS: RingBuf = RingBuf::with_byte_size(REFUSALS_BYTES, 0);
 
 /// For tests: the clock, and by how much readings of it are late where they may be; then action and reason of the last frame.
 #[map(name = "testimony")]

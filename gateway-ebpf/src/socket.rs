@@ -18,6 +18,7 @@ use gateway_common::{
     env::{Asked, Found},
     frame::Frame as _,
     packet::{Packet, flags},
+    wire::options::Options,
 };
 
 use crate::{constants, ends::Ends, frame::XdpFrame, words::zeroed};
@@ -106,6 +107,57 @@ pub(crate) fn is_established(context: &XdpContext, packet: &Packet) -> bool {
     // SAFETY: the reference is from bpf_skc_lookup_tcp, and is not used after this.
     unsafe { bpf_sk_release(socket.cast()) };
     state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT
+}
+
+/// Whether TCP would take a segment that starts where it waits for the next byte: it acknowledges nothing that was not sent, and its
+/// timestamp is no older than the last that was taken (`tcp_validate_incoming` and `tcp_ack` in net/ipv4/tcp_input.c, `tcp_check_req` in
+/// net/ipv4/tcp_minisocks.c). In doubt it would not.
+#[inline(always)]
+pub(crate) fn would_take(
+    context: &XdpContext,
+    packet: &Packet,
+    acknowledgment: u32,
+    options: &Options,
+) -> bool {
+    let socket = Ends::of(packet).tcp(context);
+    if socket.is_null() {
+        return false;
+    }
+    let is_taken = |oldest: u32, next: u32, last: u32| {
+        let is_sent = acknowledgment.wrapping_sub(oldest) <= next.wrapping_sub(oldest);
+        is_sent && (!options.has_timestamps || options.timestamp.wrapping_sub(last) as i32 >= 0)
+    };
+    // SAFETY: a socket that the look-up gave, not yet released.
+    let state = unsafe { (*socket).state };
+    let answer = match state {
+        TCP_LISTEN | TCP_TIME_WAIT => false,
+        TCP_NEW_SYN_RECV => {
+            // SAFETY: as above; the helper checks the kind of socket.
+            let request: *const u8 = unsafe { bpf_skc_to_tcp_request_sock(socket.cast()) }.cast();
+            match (
+                field::<u32>(request, &constants::TCP_REQUEST_SOCK_SNT_ISN),
+                field::<u32>(request, &constants::REQUEST_SOCK_TS_RECENT),
+            ) {
+                (Some(isn), Some(last)) => is_taken(isn.wrapping_add(1), isn.wrapping_add(1), last),
+                _ => false,
+            }
+        }
+        _ => {
+            // SAFETY: as above.
+            let tcp: *const u8 = unsafe { bpf_skc_to_tcp_sock(socket.cast()) }.cast();
+            match (
+                field::<u32>(tcp, &constants::TCP_SOCK_SND_UNA),
+                field::<u32>(tcp, &constants::TCP_SOCK_SND_NXT),
+                field::<u32>(tcp, &constants::TCP_SOCK_TS_RECENT),
+            ) {
+                (Some(oldest), Some(next), Some(last)) => is_taken(oldest, next, last),
+                _ => false,
+            }
+        }
+    };
+    // SAFETY: the reference is from bpf_skc_lookup_tcp, and is not used after this.
+    unsafe { bpf_sk_release(socket.cast()) };
+    answer
 }
 
 #[inline(always)]

@@ -10,7 +10,7 @@ use gateway_common::{
     abi::{
         ADDRESSES, CLASSES, Class as ClassValue, Limits as LimitsValue, Listing, NAMES, PORT_GROUPS,
         PORT_WORDS, SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, cookies,
-        gate, listing, mode, policy,
+        gate, listing, mode, policy, refuse,
     },
     hash::{Key, Running},
     packet::Address,
@@ -24,8 +24,8 @@ use zerocopy::FromZeros;
 
 use crate::{
     config::{
-        Class, Config, DropUnasked, Mode, Protocol, Quotas, Reflection, Require, Service, SynCookies,
-        TlsVersion,
+        Class, Config, DropUnasked, Mode, Protocol, Quotas, Refuse, Reflection, Require, Service,
+        SynCookies, TlsVersion,
     },
     control::words::Place,
     host::zeroed_settings,
@@ -292,7 +292,10 @@ fn service_value(service: &Service, total: &Quotas, key: Key) -> ServiceValue {
         surge: surge(total.of(Dimension::Syn)),
         answers: service.syn_answers.map_or(Limit::NONE, |quota| quota.limit()),
         reserves: u32::from(reserves),
-        padding: 0,
+        refuse: match service.refuse {
+            Refuse::Reset if service.require == Require::Tls => refuse::RESET,
+            Refuse::Reset | Refuse::Drop => refuse::DROP,
+        },
     }
 }
 

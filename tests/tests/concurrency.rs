@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use gateway_common::abi::{Active, Limits, Listing, Settings};
+use gateway_common::abi::{Active, Limits, Listing, Refusal, Settings};
 use gateway_common::env::{self, Asked, Env, Note, Receiver, Slots, Table};
 use gateway_common::frame::Frame;
 use gateway_common::hash::Key;
@@ -14,6 +14,7 @@ use gateway_common::rate::{Dimension, Instant, Reading};
 use gateway_common::table::{Bill, bit};
 use gateway_common::verdict::{Action, Reason, Step};
 use gateway_common::wire::multipath::Change;
+use gateway_common::wire::options::Options;
 use gateway_common::wire::synack::{Cookie, SynAck};
 use gateway_tests::builder;
 use gateway_tests::cases::{CLIENT, Draft, SERVER, START, limit};
@@ -233,6 +234,12 @@ impl<'a> Env for Losing<'a> {
     }
     fn reply(&self, at: u32, answer: &SynAck) -> bool {
         Env::reply(&self.0, at, answer)
+    }
+    fn would_take(&self, packet: &Packet, acknowledgment: u32, options: &Options) -> bool {
+        Env::would_take(&self.0, packet, acknowledgment, options)
+    }
+    fn tell(&self, refusal: &Refusal) {
+        Env::tell(&self.0, refusal);
     }
     fn change(&self, changes: [Change; 2]) {
         Env::change(&self.0, changes);

@@ -9,6 +9,7 @@ pub mod lists;
 pub mod parse;
 pub mod quic;
 pub mod reflection;
+pub mod refusal;
 pub mod sanity;
 pub mod service;
 pub mod tls;

@@ -1,5 +1,6 @@
 //! One protocol a file: what its header must look like, and what of it goes into a [`crate::packet::Packet`].
 
+pub mod checksum;
 pub mod eth;
 pub mod hello;
 pub mod icmp;

@@ -1,4 +1,5 @@
-//! TCP options of a SYN (RFC 9293 section 3.1, RFC 7323, RFC 2018): what a SYN cookie must keep.
+//! TCP options (RFC 9293 section 3.1, RFC 7323, RFC 2018): what a SYN cookie must keep of a SYN, and by what a connection's segment is told
+//! from a stale or signed one.
 
 use core::ops::ControlFlow;
 
@@ -23,9 +24,13 @@ pub mod kind {
     pub const SACK: u8 = 4;
     /// Timestamps.
     pub const TIMESTAMPS: u8 = 8;
+    /// A signature by MD5 (RFC 2385).
+    pub const MD5: u8 = 19;
+    /// A signature (TCP-AO, RFC 5925).
+    pub const AO: u8 = 29;
 }
 
-/// What a SYN offers. Read option by option: a list that contradicts itself ends there, as in the kernel.
+/// What a segment says in its options. Read option by option: a list that contradicts itself ends there, as in the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Where the next option is.
@@ -42,6 +47,8 @@ pub struct Options {
     pub has_timestamps: bool,
     /// The timestamp.
     pub timestamp: u32,
+    /// It is signed.
+    pub is_signed: bool,
 }
 
 impl Options {
@@ -102,6 +109,7 @@ impl Options {
                 self.timestamp = u32::from_be_bytes(frame.bytes(at + 2)?);
                 self.has_timestamps = true;
             }
+            (kind::MD5 | kind::AO, _) => self.is_signed = true,
             _ => {}
         }
         Some(())

@@ -10,6 +10,11 @@ use crate::{
 /// The header without options.
 pub const HEADER_MIN: u32 = network_types::tcp::TcpHdr::LEN as u32;
 
+/// Offset of the acknowledgment number.
+pub const ACKNOWLEDGMENT: u32 = 8;
+/// Offset of the checksum.
+pub const CHECKSUM: u32 = 16;
+
 /// Parses the header.
 #[inline(always)]
 pub fn parse<F: Frame>(frame: &F, network: Network, packet: &mut Packet) -> Step {

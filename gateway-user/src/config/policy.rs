@@ -141,6 +141,18 @@ words! {
     }
 }
 
+words! {
+    /// What becomes of a connection whose opening was refused.
+    #[derive(Default)]
+    Refuse {
+        /// The host's TCP resets it.
+        #[default]
+        Reset = "reset",
+        /// Its segments are dropped, and it stays open until an application gives it up.
+        Drop = "drop",
+    }
+}
+
 /// A set of ports with requirements and limits of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -160,6 +172,8 @@ pub struct Service {
     pub server_names: Vec<String>,
     /// A PROXY protocol header comes before the first TLS record.
     pub proxy_protocol: bool,
+    /// What becomes of connections that do not start as required.
+    pub refuse: Refuse,
     /// When SYN cookies answer.
     pub syn_cookies: SynCookies,
     /// How many SYNs they answer, of all sources together; nothing: all.

@@ -89,6 +89,11 @@ fn tls_details<'t>(
             only_tls(reader, &item, require);
         }
     }
+    if let Some(item) = section.get("refuse")
+        && only_tls(reader, &item, require)
+    {
+        service.refuse = reader.word(&item).unwrap_or_default();
+    }
 }
 
 fn only_tls(reader: &mut Reader<'_>, item: &Item<'_>, require: Option<Require>) -> bool {

@@ -7,7 +7,7 @@ use gateway_common::rate::Dimension;
 use toml::de::DeValue;
 
 use super::limits::{prefixes, quotas};
-use super::policy::{Class, Protocol, Require, Service, SynCookies};
+use super::policy::{Class, Protocol, Refuse, Require, Service, SynCookies};
 use super::problem::{Wrong, quoted};
 use super::quota::Quotas;
 use super::reader::{Item, Reader, Section};
@@ -103,6 +103,7 @@ fn service<'t>(reader: &mut Reader<'t>, mut section: Section<'t>) -> ServiceAt {
         min_tls: None,
         server_names: Vec::new(),
         proxy_protocol: false,
+        refuse: Refuse::default(),
         syn_cookies: SynCookies::default(),
         syn_answers: Service::default_answers(),
         total: Quotas::NONE,

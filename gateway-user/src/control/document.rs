@@ -93,8 +93,20 @@ pub struct Status {
     /// Neighbourhoods whose sources share one budget.
     #[serde(default)]
     pub escalated: Escalated,
+    /// Connections that were refused and therefore reset, by service; none where that is off.
+    #[serde(default)]
+    pub refused_reset: Vec<ResetRow>,
     /// What the operator should know, a sentence each.
     pub warnings: Vec<String>,
+}
+
+/// Connections of a service that were reset because their opening was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResetRow {
+    /// The service's name.
+    pub service: String,
+    /// Connections, since the daemon began.
+    pub connections: u64,
 }
 
 /// How the TLS gate knows where a connection stands.

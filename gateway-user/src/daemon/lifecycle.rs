@@ -90,6 +90,7 @@ impl Gateway {
             state,
             saved: None,
             pins,
+            ender: None,
         };
         gateway.restore_bans()?;
         gateway.surge = gateway.has_surge()?;
@@ -101,6 +102,7 @@ impl Gateway {
         for warning in &gateway.all_warnings() {
             log::warn!("{warning}");
         }
+        gateway.follow_refusals();
         for off in sockets::row(&gateway.kernel).off {
             log::warn!("off: {}: {}", off.feature, off.instead);
         }

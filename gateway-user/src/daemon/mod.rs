@@ -11,6 +11,7 @@ mod escalation;
 mod lifecycle;
 mod lists;
 mod open_files;
+mod refusals;
 mod report;
 mod sockets;
 mod state;

@@ -15,9 +15,11 @@ use ipnet::IpNet;
 
 use crate::{
     bans::table::prefix_of,
+    config::Require,
     control::{
         document::{
-            Budget, Escalated, InterfaceRow, ServiceRow, SourceRow, Status, TableRow, TlsGate, TrafficRow,
+            Budget, Escalated, InterfaceRow, ResetRow, ServiceRow, SourceRow, Status, TableRow, TlsGate,
+            TrafficRow,
         },
         words::{Order, Prefix},
     },
@@ -50,6 +52,7 @@ impl Gateway {
             services: self.service_rows()?,
             tables: self.table_rows()?,
             escalated: self.escalated(),
+            refused_reset: self.reset_rows(),
             warnings: self.all_warnings(),
         })
     }
@@ -65,6 +68,7 @@ impl Gateway {
             tables: self.table_rows()?,
             bans: self.bans.all.counts().map(|(origin, bans)| (origin.to_string(), bans as u64)).collect(),
             escalated: self.escalated(),
+            refused_reset: self.reset_rows(),
             asks_sockets: self.kernel.sockets_missing().is_none(),
             events_lost: 0,
             reloads_ok: self.reloads_ok,
@@ -76,6 +80,17 @@ impl Gateway {
     fn escalated(&self) -> Escalated {
         let [ipv4, ipv6] = self.pressure.watch.counts();
         Escalated { ipv4, ipv6 }
+    }
+
+    fn reset_rows(&self) -> Vec<ResetRow> {
+        let Some(ender) = &self.ender else { return Vec::new() };
+        let gated = self.config.services.iter().filter(|service| service.require == Require::Tls);
+        gated
+            .filter_map(|service| {
+                let row = *self.rows().0.get(&service.name)?;
+                Some(ResetRow { service: service.name.clone(), connections: ender.ended(row) })
+            })
+            .collect()
     }
 
     fn interface_rows(&self) -> Vec<InterfaceRow> {

@@ -18,7 +18,14 @@ use crate::{
     policy::{self, Overrides, Rows},
 };
 
-use super::{attach::Attached, bans::BanState, cookies, escalation::Pressure, sockets};
+use super::{
+    attach::Attached,
+    bans::BanState,
+    cookies,
+    escalation::Pressure,
+    refusals::{Ender, are_ended},
+    sockets,
+};
 
 /// A running gateway.
 pub(super) struct Gateway {
@@ -51,6 +58,8 @@ pub(super) struct Gateway {
     /// What was written to it last.
     pub(super) saved: Option<Vec<u8>>,
     pub(super) pins: Pins,
+    /// Ends connections that were refused; nothing: they stay open.
+    pub(super) ender: Option<Ender>,
 }
 
 impl Gateway {
@@ -131,6 +140,7 @@ impl Gateway {
             return Err(ReloadError::Policy(error));
         }
         self.has_defaults = has_defaults;
+        self.follow_refusals();
         self.save();
         if let Err(error) = self.lift_never() {
             log::error!("cannot take bans back: {error:#}");
@@ -218,6 +228,19 @@ impl Gateway {
         if !self.warnings.contains(&warning) {
             log::warn!("{warning}");
             self.warnings.push(warning);
+        }
+    }
+
+    /// Begins to end connections that are refused, unless no service asks for it yet.
+    pub(super) fn follow_refusals(&mut self) {
+        if self.ender.is_some() || !are_ended(&self.config) || self.kernel.sockets_missing().is_some() {
+            return;
+        }
+        match Ender::start(&mut self.kernel) {
+            Ok(ender) => self.ender = Some(ender),
+            Err(error) => self.warn(format!(
+                "refuse = \"reset\" counts as \"drop\": {error:#}; connections that are refused stay open until the server gives them up"
+            )),
         }
     }
 

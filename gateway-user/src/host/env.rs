@@ -1,9 +1,9 @@
 //! [`Env`] by memory.
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gateway_common::abi::{Active, FIRST_SYN_SETS, LINK_SET_WORDS, Listing, STRIKE_SETS, Settings};
+use gateway_common::abi::{Active, FIRST_SYN_SETS, LINK_SET_WORDS, Listing, Refusal, STRIKE_SETS, Settings};
 use gateway_common::env::{Asked, Env, Found, Note, Receiver, Table};
 use gateway_common::frame::Frame;
 use gateway_common::hash::Key;
@@ -12,6 +12,7 @@ use gateway_common::pipeline::{Context, Scratch, Stage};
 use gateway_common::rate::{Instant, Reading, SECOND};
 use gateway_common::verdict::{Action, Reason, Step};
 use gateway_common::wire::multipath::Change;
+use gateway_common::wire::options::Options;
 use gateway_common::wire::synack::{Cookie, SynAck};
 
 use super::{HostEnv, LiveEntry, Words};
@@ -105,6 +106,14 @@ impl<'a> Env for &'a HostEnv {
     }
 
     fn change(&self, _: [Change; 2]) {}
+
+    fn would_take(&self, packet: &Packet, acknowledgment: u32, options: &Options) -> bool {
+        (self.takers)(packet, acknowledgment, options)
+    }
+
+    fn tell(&self, refusal: &Refusal) {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(*refusal);
+    }
 
     fn strikes(&self, index: u32) -> Option<Self::Links> {
         link_set(&self.strikes, STRIKE_SETS + 1, index)

@@ -15,16 +15,17 @@ mod tables;
 mod tests;
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gateway_common::abi::{LINK_SET_WORDS, LINK_WORDS, STRIKE_SETS};
+use gateway_common::abi::{LINK_SET_WORDS, LINK_WORDS, Refusal, STRIKE_SETS};
 use gateway_common::ban::State;
 use gateway_common::env::{Receiver, Socket};
 use gateway_common::packet::Packet;
 use gateway_common::pipeline::{self, Scratch};
 use gateway_common::rate::Instant;
 use gateway_common::verdict::Verdict;
+use gateway_common::wire::options::Options;
 
 use crate::bans::table::strikes_of;
 
@@ -43,6 +44,8 @@ type Sockets = Box<dyn Fn(&Packet) -> Socket + Send + Sync>;
 /// Whether the host's TCP has completed a handshake.
 type Established = Box<dyn Fn(&Packet) -> bool + Send + Sync>;
 
+/// Whether the host's TCP would take a segment, by its acknowledgment and timestamp.
+type Takers = Box<dyn Fn(&Packet, u32, &Options) -> bool + Send + Sync>;
 /// Answers for the host's sockets.
 type Receivers = Box<dyn Fn(&Packet, bool) -> Receiver + Send + Sync>;
 
@@ -61,6 +64,8 @@ pub struct HostEnv {
     strikes: OnceLock<Box<[AtomicU64]>>,
     first_syns: OnceLock<Box<[AtomicU64]>>,
     receivers: Receivers,
+    takers: Takers,
+    refusals: Mutex<Vec<Refusal>>,
 }
 
 impl HostEnv {
@@ -80,6 +85,8 @@ impl HostEnv {
             strikes: OnceLock::new(),
             first_syns: OnceLock::new(),
             receivers: Box::new(|_, _| Receiver::Elsewhere),
+            takers: Box::new(|_, _, _| true),
+            refusals: Mutex::default(),
         }
     }
 
@@ -137,6 +144,16 @@ impl HostEnv {
     /// Changes the answers to whom packets are for.
     pub fn set_receivers(&mut self, receivers: impl Fn(&Packet, bool) -> Receiver + Send + Sync + 'static) {
         self.receivers = Box::new(receivers);
+    }
+
+    /// Changes which segments the host's TCP would take; at first it takes all.
+    pub fn set_takers(&mut self, takers: impl Fn(&Packet, u32, &Options) -> bool + Send + Sync + 'static) {
+        self.takers = Box::new(takers);
+    }
+
+    /// Takes the connections that were to be ended since the last call.
+    pub fn take_refusals(&self) -> Vec<Refusal> {
+        std::mem::take(&mut *self.refusals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Sets the clock, forward or back.

@@ -20,9 +20,10 @@ pub const REMEDY: &str = "boot a kernel that describes its types (CONFIG_DEBUG_I
                           does and only hides them, name them with --btf or attach.btf";
 
 /// What the gateway goes without where it cannot ask the host's sockets: a word for programs, and what that means.
-pub const NEEDS_SOCKETS: [(&str, &str); 6] = [
+pub const NEEDS_SOCKETS: [(&str, &str); 7] = [
     ("syn_cookies", "no SYN cookie answers: a service's SYN budget alone holds a flood"),
     ("out_of_state", "packets that belong to no connection are held by limits alone"),
+    ("refuse", "connections that are refused stay open until the server gives them up"),
     ("strikes", "no strikes are counted, so nobody is banned for them"),
     ("reflection", "answers and ICMP errors that nobody here asked for are held by limits alone"),
     ("known_clients", "of a service's total nothing is kept for who has connected before"),
@@ -91,6 +92,16 @@ pub(super) struct SocketFields {
     pub(super) rcv_wscale: u32,
     /// How many bits of that byte lie below it.
     pub(super) rcv_wscale_shift: u32,
+    /// `tcp_sock.snd_una`.
+    pub(super) snd_una: u32,
+    /// `tcp_sock.snd_nxt`.
+    pub(super) snd_nxt: u32,
+    /// `tcp_sock.rx_opt.ts_recent`.
+    pub(super) ts_recent: u32,
+    /// `tcp_request_sock.snt_isn`.
+    pub(super) snt_isn: u32,
+    /// `tcp_request_sock.req.req.ts_recent`: both structures begin with the one in them.
+    pub(super) request_ts_recent: u32,
 }
 
 impl SocketFields {
@@ -122,13 +133,19 @@ impl SocketFields {
             btf.bits(structure, field).ok_or_else(missing)
         };
         let offset = |structure: &str, field: &str| bits(structure, field).map(|bits| bits / 8);
-        let scale = bits("tcp_sock", "rx_opt")? + bits("tcp_options_received", "rcv_wscale")?;
+        let options = bits("tcp_sock", "rx_opt")?;
+        let scale = options + bits("tcp_options_received", "rcv_wscale")?;
         Ok(Self {
             rcv_nxt: offset("tcp_sock", "rcv_nxt")?,
             bytes_received: offset("tcp_sock", "bytes_received")?,
             rcv_isn: offset("tcp_request_sock", "rcv_isn")?,
             rcv_wscale: scale / 8,
             rcv_wscale_shift: scale % 8,
+            snd_una: offset("tcp_sock", "snd_una")?,
+            snd_nxt: offset("tcp_sock", "snd_nxt")?,
+            ts_recent: options / 8 + offset("tcp_options_received", "ts_recent")?,
+            snt_isn: offset("tcp_request_sock", "snt_isn")?,
+            request_ts_recent: offset("request_sock", "ts_recent")?,
         })
     }
 }

@@ -110,6 +110,11 @@ impl Constants {
             .override_global("TCP_REQUEST_SOCK_RCV_ISN", &fields.rcv_isn, true)
             .override_global("TCP_SOCK_RCV_WSCALE", &fields.rcv_wscale, true)
             .override_global("TCP_SOCK_RCV_WSCALE_SHIFT", &fields.rcv_wscale_shift, true)
+            .override_global("TCP_SOCK_SND_UNA", &fields.snd_una, true)
+            .override_global("TCP_SOCK_SND_NXT", &fields.snd_nxt, true)
+            .override_global("TCP_SOCK_TS_RECENT", &fields.ts_recent, true)
+            .override_global("TCP_REQUEST_SOCK_SNT_ISN", &fields.snt_isn, true)
+            .override_global("REQUEST_SOCK_TS_RECENT", &fields.request_ts_recent, true)
     }
 }
 

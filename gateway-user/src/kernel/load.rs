@@ -29,6 +29,7 @@ use super::{
     object,
     pins::Pins,
     policy::PolicyMaps,
+    refusals::Refusals,
     tables::Tables,
     value::Value,
 };
@@ -134,6 +135,7 @@ pub struct Kernel {
     pub(super) counters: PerCpuArray<MapData, Value<[Tally; COLUMNS]>>,
     pub(super) service_counters: PerCpuArray<MapData, [u64; COLUMNS]>,
     pub(super) notes: PerCpuArray<MapData, u64>,
+    refusals: Option<Refusals>,
     /// Why sockets are not asked, if they should have been.
     sockets_missing: Option<String>,
     /// What the object was given, to give it again.
@@ -183,6 +185,7 @@ impl Kernel {
             counters: take(&mut ebpf, "counters")?,
             service_counters: take(&mut ebpf, "service_counts")?,
             notes: take(&mut ebpf, "notes")?,
+            refusals: Some(Refusals::take(&mut ebpf)?),
             sockets_missing,
             given,
             resumed,
@@ -254,6 +257,11 @@ impl Kernel {
     pub fn log(&mut self) -> Result<EbpfLogger<VerdictLog>, KernelError> {
         EbpfLogger::init_with_logger(self.object.here()?, VerdictLog)
             .map_err(|error| KernelError::Log(error.to_string()))
+    }
+
+    /// The connections that are to be ended: once, for they go to one reader.
+    pub const fn take_refusals(&mut self) -> Option<Refusals> {
+        self.refusals.take()
     }
 
     /// An array that stays with the object: the program needs it when it is loaded.

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::control::document::{Escalated, InterfaceRow, ServiceRow, TableRow, TrafficRow};
+use crate::control::document::{Escalated, InterfaceRow, ResetRow, ServiceRow, TableRow, TrafficRow};
 
 pub use page::render;
 
@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub bans: Vec<(String, u64)>,
     /// Neighbourhoods whose sources share one budget.
     pub escalated: Escalated,
+    /// Connections that were refused and therefore reset, by service.
+    pub refused_reset: Vec<ResetRow>,
     /// Whether the program asks this host's sockets.
     pub asks_sockets: bool,
     /// Events that found the ring full.

@@ -72,7 +72,7 @@ fn tables(snapshot: &Snapshot) -> [MetricFamily; 3] {
     ]
 }
 
-fn daemon(snapshot: &Snapshot) -> [MetricFamily; 8] {
+fn daemon(snapshot: &Snapshot) -> [MetricFamily; 9] {
     let reloads = [("ok", snapshot.reloads_ok), ("failed", snapshot.reloads_failed)];
     let abi = snapshot.abi.to_string();
     [
@@ -86,6 +86,14 @@ fn daemon(snapshot: &Snapshot) -> [MetricFamily; 8] {
             "Neighbourhoods whose sources share one budget, by family.",
             [("ipv4", snapshot.escalated.ipv4), ("ipv6", snapshot.escalated.ipv6)]
                 .map(|(family, count)| (pairs(["family"], [family]), count)),
+        ),
+        counters(
+            "gateway_refused_reset_total",
+            "Connections that were reset because their opening was refused, by service.",
+            snapshot
+                .refused_reset
+                .iter()
+                .map(|row| (pairs(["service"], [row.service.as_str()]), row.connections)),
         ),
         counters(
             "gateway_events_lost_total",

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::{Readiness, Scrape, Snapshot, bind, render, serve};
-use crate::control::document::{Escalated, InterfaceRow, ServiceRow, TableRow, TrafficRow};
+use crate::control::document::{Escalated, InterfaceRow, ResetRow, ServiceRow, TableRow, TrafficRow};
 use crate::control::words::Outcome;
 
 fn snapshot() -> Snapshot {
@@ -43,6 +43,7 @@ fn snapshot() -> Snapshot {
         tables: vec![TableRow { table: "sources".into(), entries: 5, capacity: 4_096, full_total: 1 }],
         bans: vec![("operator".into(), 2), ("strikes".into(), 0)],
         escalated: Escalated { ipv4: 2, ipv6: 1 },
+        refused_reset: vec![ResetRow { service: "api".into(), connections: 1_234 }],
         asks_sockets: true,
         events_lost: 4,
         reloads_ok: 3,
@@ -74,6 +75,7 @@ fn the_page_has_every_family_with_its_labels() {
         (r#"gateway_escalated_neighbourhoods{family="ipv6"}"#, 1.0),
         ("gateway_sockets_asked", 1.0),
         ("gateway_events_lost_total", 4.0),
+        ("gateway_refused_reset_total{service=\"api\"}", 1_234.0),
         (r#"gateway_config_reloads_total{result="ok"}"#, 3.0),
         (r#"gateway_config_reloads_total{result="failed"}"#, 1.0),
         ("gateway_config_last_reload_timestamp_seconds", 1.7e9),

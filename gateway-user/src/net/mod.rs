@@ -3,6 +3,7 @@
 //! * [`interface`], [`interfaces`]: route netlink, for anybody
 //! * [`addresses`]: where this host can be reached, for anybody
 //! * [`detach_xdp`]: takes a program off that was attached without a BPF link; needs `CAP_NET_ADMIN`
+//! * [`Connections`]: TCP sockets, which can be ended; needs `CAP_NET_ADMIN`
 //! * [`features`]: what the driver says that it can do with XDP (Linux 6.3)
 //!
 //! All of them speak of the network namespace of the calling thread, and wait for the kernel's answer, which comes at
@@ -13,6 +14,7 @@ mod error;
 mod features;
 mod link;
 mod socket;
+mod tcp;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +27,7 @@ use nix::libc;
 pub use addresses::addresses;
 pub use error::NetError;
 pub use features::{Features, features};
+pub use tcp::{Connection, Connections};
 
 use socket::{Failure, Netlink, bytes};
 

@@ -6,7 +6,7 @@ use gateway_common::hash::Key;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
-    config::{Config, Mode, Protocol, Quotas, Require, Service, SynCookies},
+    config::{Config, Mode, Protocol, Quotas, Refuse, Require, Service, SynCookies},
     host::{Sets, Stand},
     kernel::PolicySet,
     policy::{self, PolicyError, Rows},
@@ -92,6 +92,7 @@ impl PolicyChoice {
             min_tls: None,
             server_names: Vec::new(),
             proxy_protocol: false,
+            refuse: Refuse::Drop,
             syn_cookies: SynCookies::Off,
             syn_answers: Service::default_answers(),
             total: Quotas::NONE,

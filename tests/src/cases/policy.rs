@@ -1,6 +1,6 @@
 //! Policies of the table, written down in a few words.
 
-use gateway_common::abi::{ALL, Class, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy};
+use gateway_common::abi::{ALL, Class, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy, refuse};
 use gateway_common::env::Said as _;
 use gateway_common::hash::{Key, Running};
 use gateway_common::packet::Address;
@@ -271,8 +271,8 @@ impl Offer {
         for (value, name) in service.names.iter_mut().zip(&self.names) {
             *value = Running::of(key, name.as_bytes()).0;
         }
-        // Marks the place as used, and is of no meaning to the packet path.
-        service.padding = 1;
+        // Marks the place as used, too.
+        service.refuse = refuse::RESET;
         service.address_count = self.addresses.len() as u32;
         for (place, Address { high, low }) in service.addresses.iter_mut().zip(self.addresses) {
             *place = [high, low];
@@ -294,7 +294,7 @@ impl Offer {
 }
 
 fn is_used(service: &Service) -> bool {
-    service.padding != 0
+    service.refuse != 0
 }
 
 /// Adds a service to those of a port.

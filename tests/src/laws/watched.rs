@@ -34,6 +34,10 @@ impl Frame for Watched<'_> {
         offset
     }
 
+    fn copy<const N: usize>(&self, offset: u32, length: u32) -> Option<[u8; N]> {
+        self.frame.copy(offset, length)
+    }
+
     fn load<const N: usize>(&self, offset: Offset<'_>) -> Option<[u8; N]> {
         let offset = offset.get();
         let data_end = FENCE + self.frame.len();

@@ -1,6 +1,7 @@
 //! SYN cookies and out-of-state packets with the real daemon, nginx and the host's own TCP.
 
 mod multipath;
+mod refusals;
 mod settings;
 
 use std::io::{Read as _, Write as _};

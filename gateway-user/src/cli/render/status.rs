@@ -57,6 +57,12 @@ fn head(text: &mut String, status: &Status, now: u64) -> std::fmt::Result {
         let what = "the sources of each share one limit";
         writeln!(text, "Escalated {ipv4} networks of IPv4 and {ipv6} of IPv6: {what}")?;
     }
+    let reset: Vec<_> = status.refused_reset.iter().filter(|row| row.connections != 0).collect();
+    for (place, row) in reset.iter().enumerate() {
+        let title = if place == 0 { "Reset" } else { "" };
+        let (count, service) = (thousands(row.connections), clean(&row.service));
+        writeln!(text, "{title:<8} {count} connections to {service} that were refused")?;
+    }
     let (version, pid) = (clean(&status.version), status.pid);
     writeln!(text, "Gateway  {version}, process {pid}, up {}", duration(status.uptime_seconds))
 }

@@ -50,6 +50,7 @@ fn document() -> Status {
         ],
         tables: vec![TableRow { table: "sources".into(), entries: 41, capacity: 1_048_576, full_total: 0 }],
         escalated: Escalated { ipv4: 2, ipv6: 1 },
+        refused_reset: vec![ResetRow { service: "api".into(), connections: 1_234 }],
         warnings: vec!["eth1 is down\u{1b}[2J".into(), "generic mode is slow".into()],
     }
 }
@@ -62,6 +63,7 @@ Mode     monitor: deciding and counting, dropping nothing
 Policy   /etc/gateway/gateway.toml, change 3
 TLS gate asks this host's TCP
 Escalated 2 networks of IPv4 and 1 of IPv6: the sources of each share one limit
+Reset    1,234 connections to api that were refused
 Gateway  0.1.0, process 4711, up 1day 2h
 
 INTERFACE  DRIVER   STATE

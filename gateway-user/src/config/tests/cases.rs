@@ -148,6 +148,8 @@ pub(super) const BAD: &[Bad] = &[
     bad(tcp!("require = \"tls\"\nserver_names = [\"a.example..\"]"), (6, 17), "no server name", "host name"),
     bad(tcp!("require = \"tls\"\nserver_names = [\"192.0.2.1\"]"), (6, 17), "no server name", "address"),
     bad(tcp!("require = \"tls\"\nserver_names = [\"b\u{fc}cher.example\"]"), (6, 17), "server name", "xn--"),
+    bad(tcp!("refuse = \"drop\""), (5, 1), "requires TLS", "require = \"tls\""),
+    bad(tcp!("require = \"tls\"\nrefuse = \"rst\""), (6, 10), "`rst`", "reset"),
     bad(udp!("syn_cookies = \"off\""), (5, 1), "no SYN", "leave"),
     bad(udp!("syn_answers = \"none\""), (5, 1), "no SYN", "leave `syn_answers`"),
     bad(tcp!("syn_answers = 5"), (5, 15), "must be a table", "syn_answers = { rate = "),

@@ -78,6 +78,7 @@ fn the_services_of_the_example() {
         min_tls: Some(TlsVersion::V1_2),
         server_names: Vec::new(),
         proxy_protocol: false,
+        refuse: Refuse::Reset,
         syn_cookies: SynCookies::Auto,
         syn_answers: Some(quota(Dimension::Syn, "100k/s", Some("20k"))),
         total: quotas([quota(Dimension::Syn, "50k/s", None)]),
@@ -126,10 +127,11 @@ fn the_example_needs_no_warning() {
     assert!(warnings.problems.is_empty(), "{warnings}");
     let more = "[[service]]\nname = \"a\"\nprotocol = \"tcp\"\nports = [443]\nrequire = \"tls\"\n\
                 server_names = [\"API.example.com\", \"*.example.org\"]\nproxy_protocol = true\nsyn_cookies = \"always\"\n\
-                syn_answers = { rate = \"10k/s\" }\n";
+                syn_answers = { rate = \"10k/s\" }\nrefuse = \"drop\"\n";
     let config = accepted(more);
     assert_eq!(config.services[0].server_names, ["api.example.com", "*.example.org"]);
     assert_eq!(config.services[0].syn_cookies, SynCookies::Always);
+    assert_eq!(config.services[0].refuse, Refuse::Drop);
     assert_eq!(config.services[0].syn_answers, Some(quota(Dimension::Syn, "10k/s", None)));
     assert!(config.warnings.is_empty(), "{}", config.warnings);
 }

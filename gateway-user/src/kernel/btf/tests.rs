@@ -31,10 +31,16 @@ fn btf(structures: &[(&str, &[(&str, u32)])]) -> Vec<u8> {
     header.into_iter().chain(types).flat_map(u32::to_ne_bytes).chain(strings.0).collect()
 }
 
-const TCP: (&str, &[(&str, u32)]) =
-    ("tcp_sock", &[("rcv_nxt", 800), ("bytes_received", 1_600), ("rx_opt", 2_400)]);
-const OPTIONS: (&str, &[(&str, u32)]) = ("tcp_options_received", &[("rcv_wscale", 0x0400_0000 | 68)]);
-const REQUEST: (&str, &[(&str, u32)]) = ("tcp_request_sock", &[("rcv_isn", 960)]);
+type Structure = (&'static str, &'static [(&'static str, u32)]);
+
+const TCP: Structure = (
+    "tcp_sock",
+    &[("rcv_nxt", 800), ("bytes_received", 1_600), ("rx_opt", 2_400), ("snd_una", 840), ("snd_nxt", 848)],
+);
+const OPTIONS: Structure =
+    ("tcp_options_received", &[("ts_recent", 32), ("rcv_wscale", 0x0400_0000 | 68)]);
+const REQUEST: Structure = ("tcp_request_sock", &[("rcv_isn", 960), ("snt_isn", 992)]);
+const ANY_REQUEST: Structure = ("request_sock", &[("ts_recent", 480)]);
 
 fn parse(bytes: &[u8]) -> Result<SocketFields, BtfError> {
     SocketFields::parse(Path::new("f"), bytes)
@@ -48,13 +54,18 @@ fn offsets_are_found() {
         rcv_isn: 120,
         rcv_wscale: 308,
         rcv_wscale_shift: 4,
+        snd_una: 105,
+        snd_nxt: 106,
+        ts_recent: 304,
+        snt_isn: 124,
+        request_ts_recent: 60,
     };
-    assert_eq!(parse(&btf(&[REQUEST, OPTIONS, TCP])).unwrap(), expected);
+    assert_eq!(parse(&btf(&[ANY_REQUEST, REQUEST, OPTIONS, TCP])).unwrap(), expected);
 }
 
 #[test]
 fn what_is_no_description_is_told_by_what_it_is() {
-    let whole = btf(&[REQUEST, OPTIONS, TCP]);
+    let whole = btf(&[ANY_REQUEST, REQUEST, OPTIONS, TCP]);
     let mut other_order = whole.clone();
     other_order.swap(0, 1);
     for (bytes, expected) in [
@@ -83,7 +94,7 @@ fn a_file_must_be_there_and_agree_with_the_kernel() {
     let path = directory.path().join("types.btf");
     assert!(matches!(look(Some(&path)), Err(BtfError::Unreadable { .. })));
     assert!(matches!(look(Some(directory.path())), Err(BtfError::Unreadable { .. })));
-    fs::write(&path, btf(&[REQUEST, OPTIONS, TCP])).unwrap();
+    fs::write(&path, btf(&[ANY_REQUEST, REQUEST, OPTIONS, TCP])).unwrap();
     match fs::read(VMLINUX) {
         // Without a word of the kernel's the file's is taken.
         Err(_) => assert!(look(Some(&path)).is_ok()),

@@ -1,0 +1,130 @@
+//! The TCP sockets of this host, by `sock_diag` (net/ipv4/inet_diag.c): what `ss` reads, and ends with `ss -K`.
+//!
+//! To look at a socket's signatures and to end it needs `CAP_NET_ADMIN`.
+
+use std::net::SocketAddr;
+
+use netlink_packet_core::{NLM_F_DUMP, Parseable as _};
+use netlink_packet_sock_diag::{
+    AF_INET, AF_INET6, INET_DIAG_MD5SIG, IPPROTO_TCP, SOCK_DESTROY, SOCK_DIAG_BY_FAMILY, TCP_LISTEN,
+    TCP_SYN_RECV, TCP_TIME_WAIT,
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
+};
+use nix::libc;
+
+use super::{
+    NetError,
+    socket::{Failure, Netlink, bytes},
+};
+
+/// No cookie: whichever socket has the addresses and ports (`INET_DIAG_NOCOOKIE`).
+const ANY: [u8; 8] = [0xff; 8];
+
+/// A connection of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    family: u8,
+    /// With the cookie, by which the kernel tells it from a later one of the same addresses and ports.
+    id: SocketId,
+    /// Bytes of the client's stream that TCP has taken.
+    pub received: u64,
+    /// Its segments are signed (RFC 2385).
+    pub is_signed: bool,
+}
+
+/// Finds connections, and ends them.
+pub struct Connections {
+    netlink: Netlink,
+}
+
+impl Connections {
+    /// Begins to ask the kernel.
+    ///
+    /// # Errors
+    /// Where it does not end connections (`CONFIG_INET_DIAG_DESTROY`), or not for this process.
+    pub fn open() -> Result<Self, NetError> {
+        let mut netlink = Netlink::open(libc::NETLINK_SOCK_DIAG)?;
+        // Of no state, and with a cookie that none has: an answer without sockets says that there is somebody to answer.
+        let nobody = request(AF_INET, SocketId::new_v4());
+        netlink
+            .ask(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, &bytes(&nobody))
+            .map_err(|failure| failure.into_error("tell of TCP sockets"))?;
+        let mut connections = Self { netlink };
+        connections.destroy(AF_INET, &SocketId::new_v4())?;
+        Ok(connections)
+    }
+
+    /// The connection between a client and an address of this host that comes in by an interface; nothing where there is none, or its
+    /// handshake is not complete.
+    ///
+    /// # Errors
+    /// Whatever keeps the kernel from answering.
+    pub fn find(
+        &mut self,
+        client: SocketAddr,
+        server: SocketAddr,
+        interface: u32,
+    ) -> Result<Option<Connection>, NetError> {
+        let family = if server.is_ipv4() { AF_INET } else { AF_INET6 };
+        let mut question = request(
+            family,
+            SocketId {
+                source_port: server.port(),
+                destination_port: client.port(),
+                source_address: server.ip(),
+                destination_address: client.ip(),
+                interface_id: interface,
+                cookie: ANY,
+            },
+        );
+        question.extensions = ExtensionFlags::INFO;
+        let answers = match self.netlink.ask(SOCK_DIAG_BY_FAMILY, 0, &bytes(&question)) {
+            Err(Failure::Refused { code: libc::ENOENT, .. }) => return Ok(None),
+            other => other.map_err(|failure| failure.into_error("tell of a TCP socket"))?,
+        };
+        let Some(answer) = answers.first() else { return Ok(None) };
+        let InetResponse { header, nlas } =
+            InetResponse::parse(answer.as_slice()).map_err(|error| NetError::Answer(error.to_string()))?;
+        // Without a connection of these addresses and ports the kernel tells of the listener.
+        if matches!(header.state, TCP_LISTEN | TCP_TIME_WAIT | TCP_SYN_RECV)
+            || header.socket_id.destination_port != client.port()
+        {
+            return Ok(None);
+        }
+        let received = nlas.iter().find_map(|nla| match nla {
+            Nla::TcpInfo(info) => Some(info.bytes_received),
+            _ => None,
+        });
+        let is_signed = nlas.iter().any(|nla| {
+            matches!(nla, Nla::Other(other) if netlink_packet_core::Nla::kind(other) == INET_DIAG_MD5SIG)
+        });
+        Ok(received.map(|received| Connection { family: header.family, id: header.socket_id, received, is_signed }))
+    }
+
+    /// Ends a connection as a reset would: its application gets an error, its client a reset. Whether it was there still.
+    ///
+    /// # Errors
+    /// Whatever keeps the kernel from it.
+    pub fn end(&mut self, connection: &Connection) -> Result<bool, NetError> {
+        self.destroy(connection.family, &connection.id)
+    }
+
+    fn destroy(&mut self, family: u8, id: &SocketId) -> Result<bool, NetError> {
+        match self.netlink.ask(SOCK_DESTROY, 0, &bytes(&request(family, id.clone()))) {
+            Ok(_) => Ok(true),
+            // Another one has its place, or nobody.
+            Err(Failure::Refused { code: libc::ENOENT | libc::ESTALE, .. }) => Ok(false),
+            Err(failure) => Err(failure.into_error("end a TCP connection")),
+        }
+    }
+}
+
+fn request(family: u8, socket_id: SocketId) -> InetRequest {
+    InetRequest {
+        family,
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::empty(),
+        socket_id,
+    }
+}

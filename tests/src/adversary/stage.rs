@@ -38,6 +38,8 @@ pub enum Condition {
     Multipath,
     /// The same with SYN cookies.
     MultipathCookies,
+    /// Connections whose opening is refused are reset.
+    Resets,
     /// Several packets pass the gate before the server's TCP sees the first of them, as in a batch of a busy interface.
     Late,
     /// The same with SYN cookies.
@@ -52,7 +54,7 @@ pub enum Condition {
 
 impl Condition {
     /// All of them; the late ones last, because they leave a thread behind that receives.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Usual,
         Self::Wrapping,
         Self::FastOpen,
@@ -64,6 +66,7 @@ impl Condition {
         Self::Proxied,
         Self::Multipath,
         Self::MultipathCookies,
+        Self::Resets,
         Self::Late,
         Self::LateSynCookies,
         Self::LateGatewayCookies,
@@ -131,6 +134,7 @@ impl Condition {
             Self::Reading | Self::LateReading | Self::LateReadingCookies => READING,
             Self::Proxied => PROXIED,
             Self::GatewayCookies | Self::LateGatewayCookies => ANSWERED,
+            Self::Resets => RESET,
             _ => PORTS,
         };
         first + self as u16
@@ -177,15 +181,18 @@ const PROXIED: u16 = 9_200;
 const PROXY: &[u8] = b"PROXY TCP4 192.0.2.9 198.51.100.1 40000 443\r\n";
 /// And those whose SYNs the gateway answers.
 const ANSWERED: u16 = 9_300;
+/// And those whose connections are reset when they are refused. All others stay open, so that a scenario can go on.
+const RESET: u16 = 9_400;
 /// The configuration that scenarios are played under: TLS alone on all ports that they go to.
 pub const CONFIG: &str = "mode = \"enforce\"\n[limits]\nsyn = \"none\"\n[limits.neighbours]\nsyn = \"none\"\n\
-    [[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [\"9000-9099\"]\nrequire = \"tls\"\n\
-    [[service]]\nname = \"named\"\nprotocol = \"tcp\"\nports = [\"9100-9199\"]\nrequire = \"tls\"\n\
+    [[service]]\nname = \"web\"\nprotocol = \"tcp\"\nports = [\"9000-9099\"]\nrequire = \"tls\"\nrefuse = \"drop\"\n\
+    [[service]]\nname = \"named\"\nprotocol = \"tcp\"\nports = [\"9100-9199\"]\nrequire = \"tls\"\nrefuse = \"drop\"\n\
     min_tls = \"1.2\"\nserver_names = [\"api.example.org\"]\n\
-    [[service]]\nname = \"proxied\"\nprotocol = \"tcp\"\nports = [\"9200-9299\"]\nrequire = \"tls\"\n\
+    [[service]]\nname = \"proxied\"\nprotocol = \"tcp\"\nports = [\"9200-9299\"]\nrequire = \"tls\"\nrefuse = \"drop\"\n\
     proxy_protocol = true\n\
-    [[service]]\nname = \"answered\"\nprotocol = \"tcp\"\nports = [\"9300-9399\"]\nrequire = \"tls\"\n\
-    syn_cookies = \"always\"\n";
+    [[service]]\nname = \"answered\"\nprotocol = \"tcp\"\nports = [\"9300-9399\"]\nrequire = \"tls\"\nrefuse = \"drop\"\n\
+    syn_cookies = \"always\"\n\
+    [[service]]\nname = \"reset\"\nprotocol = \"tcp\"\nports = [\"9400-9499\"]\nrequire = \"tls\"\n";
 /// The CPU that late packets wait for.
 const CPU: usize = 0;
 /// How long packets may be under way after the last script, and how long they are on a busy machine.

@@ -26,7 +26,7 @@ pub const SERVICE_REGIONS: usize = 16;
 pub const PORT_WORDS: usize = 65_536 / 64;
 /// Addresses of this host that the gateway knows as such.
 pub const LOCALS: usize = 256;
-/// Interfaces that one gateway protects.
+/// Interfaces that one gateway protects; a power of two.
 pub const INTERFACES: usize = 16;
 /// Length of the table from interface index to counter row; protected interfaces differ in their index modulo this.
 pub const INTERFACE_PLACES: u32 = 1_024;
@@ -203,7 +203,7 @@ map_values! {
     }
 
     /// One policy but for its prefixes.
-    pub struct Settings (204_456) {
+    pub struct Settings (204_520) {
         /// Counts policies; for people.
         pub generation: u64,
         /// One of [`mode`].
@@ -234,6 +234,8 @@ map_values! {
         pub reflectors: [u64; PORT_WORDS],
         /// Addresses of this host as [`crate::packet::Address`], sorted; all ones behind the last.
         pub locals: [[u64; 2]; LOCALS],
+        /// The maximum segment size of TCP over IPv4, and over IPv6, that this host takes by the interface of a counter row; 0: not known.
+        pub segments: [[u16; 2]; INTERFACES],
     }
 
     /// What configuration says of a prefix, covering prefixes included.

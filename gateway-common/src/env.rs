@@ -8,11 +8,7 @@ use crate::{
     pipeline::{Context, Scratch, Stage},
     rate::{Instant, Reading},
     verdict::{Action, Reason, Step},
-    wire::{
-        multipath::Change,
-        options::Options,
-        synack::{Cookie, SynAck},
-    },
+    wire::{multipath::Change, options::Options, synack::SynAck},
 };
 
 /// The tables of buckets.
@@ -269,7 +265,9 @@ pub trait Env {
     /// Whom on this host a TCP or UDP packet is for; `forwarding`: also while the host forwards. Without sockets: elsewhere.
     fn receiver(&self, packet: &Packet, forwarding: bool) -> Receiver;
     /// Of a SYN, where there is a listener that answers with SYN cookies (net.ipv4.tcp_syncookies): one of its own.
-    fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<Cookie>;
+    fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<u32>;
+    /// Which counter row is that of the interface that the frame came in by.
+    fn interface(&self) -> u32;
     /// The clock of the host's TCP timestamps at an instant, in ms.
     fn tcp_clock(&self, now: Instant) -> u32;
     /// Makes the frame an answer to itself, with these headers from offset `at` on. False where that cannot be; then the frame

@@ -21,8 +21,8 @@ use crate::{
     packet::Packet,
     rate::{Instant, Reading},
     stage::{
-        budgets, essential, fallback, handshake, hello, lists, parse, quic, reflection, refusal, sanity, service,
-        tls,
+        budgets, essential, fallback, handshake, hello, lists, parse, quic, reflection, refusal, sanity,
+        service, tls,
     },
     strike,
     table::{Bill, Place, drops::DropCounter},

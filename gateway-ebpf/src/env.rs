@@ -17,11 +17,7 @@ use gateway_common::{
     prefixes::{self, CHUNKS},
     rate::{INSTANT_SHIFT, Instant, Reading},
     verdict::{Action, COLUMNS, Reason, Step, Verdict, column},
-    wire::{
-        multipath::Change,
-        options::Options,
-        synack::{Cookie, SynAck},
-    },
+    wire::{multipath::Change, options::Options, synack::SynAck},
 };
 
 use crate::{
@@ -63,12 +59,6 @@ impl<'a, const FRAGS: bool> KernelEnv<'a, FRAGS> {
     #[inline(always)]
     fn reading(latest: Instant, late: Instant) -> Reading {
         Reading { latest: Self::opaque(latest), late: Self::opaque(late) }
-    }
-
-    /// The counter row of the interface that the frame came in by.
-    #[inline(always)]
-    fn interface(&self) -> u32 {
-        constants::INTERFACE_ROWS.load_at(self.context.ingress_ifindex()).into()
     }
 }
 
@@ -290,13 +280,18 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     }
 
     #[inline(always)]
-    fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<Cookie> {
+    fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<u32> {
         if constants::TCP_SOCK_RCV_NXT.load() == 0 {
             return None;
         }
         let made = socket::cookie(self.context, packet, transport);
         // What is no cookie is a negative error number.
-        (made >= 0).then_some(Cookie { sequence: made as u32, mss: (made >> 32) as u16 })
+        (made >= 0).then_some(made as u32)
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        constants::INTERFACE_ROWS.load_at(self.context.ingress_ifindex()).into()
     }
 
     #[inline(always)]

@@ -61,8 +61,8 @@ pub(crate) fn ask(context: &XdpContext, packet: &Packet, transport: u32, asked: 
     unsafe { bpf_sk_release(socket.cast()) };
 }
 
-/// Asks the listener that a SYN is for, if there is one, for a SYN cookie: the sequence number, and the segment size in the next
-/// 16 bits. Negative where there is none. A function of its own: its stack is added to its caller's alone.
+/// Asks the listener that a SYN is for, if there is one, for a SYN cookie: the sequence number, and what is kept of the client's
+/// segment size in the next 16 bits. Negative where there is none. A function of its own: its stack is added to its caller's alone.
 #[inline(never)]
 pub(crate) fn cookie(context: &XdpContext, packet: &Packet, transport: u32) -> i64 {
     let mut ends = Ends::of(packet);

@@ -24,8 +24,8 @@ use zerocopy::FromZeros;
 
 use crate::{
     config::{
-        Class, Config, DropUnasked, Mode, Protocol, Quotas, Refuse, Reflection, Require, Service,
-        SynCookies, TlsVersion,
+        Class, Config, DropUnasked, Mode, Protocol, Quotas, Reflection, Refuse, Require, Service, SynCookies,
+        TlsVersion,
     },
     control::words::Place,
     host::zeroed_settings,
@@ -181,6 +181,13 @@ pub fn set_locals(settings: &mut Settings, addresses: &[IpAddr]) {
         Address { high, low }
     };
     reflection::set_locals(settings, addresses.iter().map(address));
+}
+
+/// Writes down which segments this host takes by the interfaces of counter rows.
+pub fn set_segments(settings: &mut Settings, segments: &[[u16; 2]]) {
+    for (place, segments) in settings.segments.iter_mut().zip(segments) {
+        *place = *segments;
+    }
 }
 
 fn words(address: &IpAddr) -> [u64; 2] {

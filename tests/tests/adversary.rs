@@ -39,7 +39,8 @@ fn without_the_gate_applications_read_anything() -> Result<()> {
     let _alone = alone();
     let lab = Lab::new()?;
     let _gateway = Gateway::start(&lab, &CONFIG.replace("enforce", "monitor"))?;
-    let scenarios = scenarios();
+    // Some of each kind: who is honest there waits long for what another has taken the place of.
+    let scenarios: Vec<_> = scenarios().into_iter().step_by(8).collect();
     let played = play(&lab, Condition::Usual, &scenarios)?;
     let breaches = played.iter().filter(|one| one.breach.is_some()).count();
     println!("without the gate {breaches} of {} break the law", played.len());

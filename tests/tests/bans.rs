@@ -1,8 +1,8 @@
-//! Bans and strikes: who is dropped until when, what is a strike, and what can never be one.
+//! What follows when a packet is refused: who is banned until when, what is a strike, what ends a connection, and what never does.
 
 use std::net::Ipv4Addr;
 
-use gateway_common::abi::{FOREVER, STRIKE_SETS, listing};
+use gateway_common::abi::{FOREVER, Refusal, STRIKE_SETS, listing, mode, refuse};
 use gateway_common::env::Socket;
 use gateway_common::packet::{Packet, flags};
 use gateway_common::rate::{Dimension, SECOND};
@@ -200,4 +200,97 @@ fn a_full_table_of_strikes_forgets_the_quiet() {
     assert!(all.contains(&(source(CLIENT), others)), "the loud one was forgotten");
     assert_eq!(all.len() as u64 + env.strikes_evicted(), u64::from(others) + 1);
     assert!(all.iter().all(|(key, _)| key >> 32 == KEY_V4 >> 32));
+}
+
+/// What was to be ended after a frame.
+fn ends(env: &HostEnv, frame: &[u8]) -> Vec<Refusal> {
+    let _ = env.judge(frame, START);
+    env.take_refusals()
+}
+
+/// Bytes before the TCP header.
+const HEADERS: [usize; 2] = [14 + 20, 14 + 40];
+
+#[test]
+fn a_segment_ends_its_connection_unless_a_bit_of_it_is_wrong() {
+    let env = gate(open(0), true);
+    let text = HTTP.repeat(20);
+    for (from, to, header) in [(CLIENT, SERVER, HEADERS[0]), ("2001:db8::7", "2001:db8:ff::1", HEADERS[1])] {
+        // Shorter, as long as, and longer than what is added at once, with every remainder.
+        for length in (3..140).chain([300]) {
+            let segment = ip(from, to).tcp(40_000, 443).flags(flags::ACK).seq(BASE).payload(&text[..length]);
+            let whole = segment.build();
+            let told = ends(&env, &whole);
+            assert_eq!(told.len(), 1, "{length} bytes from {from}");
+            assert_eq!((told[0].client_port, told[0].server_port, told[0].received), (40_000, 443, 0));
+            for bit in 0..8 * (whole.len() - header) {
+                let mut other = whole.clone();
+                other[header + bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(ends(&env, &other), [], "{length} bytes from {from}, bit {bit}");
+            }
+        }
+    }
+}
+
+/// The sum of a pseudo header alone, which a sender leaves to its network card.
+#[test]
+fn a_checksum_that_a_card_would_finish_is_right() {
+    let env = gate(open(0), true);
+    for (from, to, header) in [(CLIENT, SERVER, HEADERS[0]), ("2001:db8::7", "2001:db8:ff::1", HEADERS[1])] {
+        let segment = ip(from, to).tcp(40_000, 443).flags(flags::ACK).seq(BASE).payload(HTTP);
+        let mut frame = segment.build();
+        let addresses = &frame[if header == HEADERS[0] { 26 } else { 22 }..header];
+        let words = addresses.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
+        let sum = words.sum::<u32>() + 6 + (frame.len() - header) as u32;
+        let folded = ((sum >> 16) + (sum & 0xffff)) as u16;
+        frame[header + 16..header + 18].copy_from_slice(&folded.to_be_bytes());
+        assert_eq!(ends(&env, &frame).len(), 1, "{from}");
+    }
+}
+
+#[test]
+fn what_tcp_would_not_take_ends_nothing() {
+    let stamps = |stamp: u8| [1, 1, 8, 10, 0, 0, 0, stamp, 0, 0, 0, 0];
+    let of = |position: u32| data(position, HTTP).ack(70);
+    for (frame, received, expected) in [
+        (of(0), 0, 1),
+        (of(0).ack(71), 0, 0),
+        (of(0).tcp_options(&stamps(9)), 0, 1),
+        (of(0).tcp_options(&stamps(8)), 0, 0),
+        (of(1), 0, 0),
+        (of(u32::MAX), 0, 0),
+        (of(0).flags(flags::PSH), 0, 0),
+        (of(0).flags(flags::ACK | flags::FIN), 0, 1),
+        (of(0).tcp_options(&[[19, 18].as_slice(), &[7; 16], &[1, 1]].concat()), 0, 0),
+        (of(0).tcp_options(&[29, 16, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 0, 0),
+        // The start of a hello came before, and TCP has it.
+        (of(3), 3, 1),
+        (of(2), 3, 0),
+    ] {
+        let mut env = gate(open(received), true);
+        env.set_takers(|_, acknowledgment, options| {
+            acknowledgment == 70 && (!options.has_timestamps || options.timestamp >= 9)
+        });
+        if received != 0 {
+            assert_eq!(ends(&env, &data(0, &hello::tls13("a.test")[..3]).build()), []);
+        }
+        assert_eq!(ends(&env, &frame.build()).len(), expected, "{frame:?}, {received} bytes received");
+    }
+    for socket in [Socket::Unknown, Socket::Listening] {
+        let mut env = gate(socket, true);
+        env.set_cookies(false);
+        assert_eq!(ends(&env, &of(0).build()), [], "{socket:?}");
+    }
+}
+
+#[test]
+fn only_enforce_mode_ends_connections_and_only_where_it_is_asked_for() {
+    let mut env = gate(open(0), true);
+    env.stand_mut().settings.mode = mode::MONITOR;
+    assert_eq!(ends(&env, &data(0, HTTP).build()), []);
+    env.stand_mut().settings.mode = mode::ENFORCE;
+    env.stand_mut().settings.services[1].refuse = refuse::DROP;
+    assert_eq!(ends(&env, &data(0, HTTP).build()), []);
+    env.stand_mut().settings.services[1].refuse = refuse::RESET;
+    assert_eq!(ends(&env, &data(0, HTTP).build()).len(), 1);
 }

@@ -15,7 +15,7 @@ use gateway_common::table::{Bill, bit};
 use gateway_common::verdict::{Action, Reason, Step};
 use gateway_common::wire::multipath::Change;
 use gateway_common::wire::options::Options;
-use gateway_common::wire::synack::{Cookie, SynAck};
+use gateway_common::wire::synack::SynAck;
 use gateway_tests::builder;
 use gateway_tests::cases::{CLIENT, Draft, SERVER, START, limit};
 use gateway_user::host::{HostEnv, LiveEntry, Stand, Words};
@@ -226,8 +226,11 @@ impl<'a> Env for Losing<'a> {
     fn receiver(&self, packet: &Packet, forwarding: bool) -> Receiver {
         Env::receiver(&self.0, packet, forwarding)
     }
-    fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<Cookie> {
+    fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<u32> {
         Env::syn_cookie(&self.0, packet, transport)
+    }
+    fn interface(&self) -> u32 {
+        Env::interface(&self.0)
     }
     fn tcp_clock(&self, now: Instant) -> u32 {
         Env::tcp_clock(&self.0, now)

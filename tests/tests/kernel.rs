@@ -37,22 +37,22 @@ const CEILINGS: [Ceiling; 3] = [
         testing: false,
         debug_log: false,
         sockets: true,
-        verified: [88_500, 65_000, 82_500],
-        loaded: 23_000,
+        verified: [91_000, 70_500, 88_000],
+        loaded: 23_600,
     },
     Ceiling {
         testing: true,
         debug_log: false,
         sockets: false,
-        verified: [68_500, 57_000, 73_500],
-        loaded: 20_000,
+        verified: [71_000, 61_500, 77_500],
+        loaded: 20_600,
     },
     Ceiling {
         testing: false,
         debug_log: true,
         sockets: true,
-        verified: [101_000, 76_000, 92_500],
-        loaded: 23_300,
+        verified: [105_000, 82_000, 99_500],
+        loaded: 23_900,
     },
 ];
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -100,6 +100,20 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{}` ended with {status}", typed(command));
     }
     Ok(())
+}
+
+/// The same; what it complained of is shown when it has ended, and handed on.
+pub(crate) fn run_and_read(command: &mut Command) -> Result<String> {
+    println!("+ {}", typed(command));
+    let child = command.stderr(Stdio::piped()).spawn();
+    let ended = child.and_then(Child::wait_with_output);
+    let ended = ended.with_context(|| format!("cannot start `{}`", typed(command)))?;
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    eprint!("{said}");
+    if !ended.status.success() {
+        bail!("`{}` ended with {}", typed(command), ended.status);
+    }
+    Ok(said)
 }
 
 /// Prints a command and becomes it; returns only when that fails.

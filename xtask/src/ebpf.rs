@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use object::build::elf::{Builder, SectionData};
 use object::elf::SHT_STRTAB;
 
-use crate::command::{cargo, clean, run, workspace};
+use crate::command::{cargo, clean, run, run_and_read, workspace};
 use crate::setup::builds_core;
 use crate::toolchain::{TARGET, Toolchain};
 
@@ -21,7 +21,19 @@ const DIRECTORY: &str = "target/bpf";
 /// Builds the objects, and puts them without their DWARF at `target/bpf/NAME.bpf.o` when they have changed: gateway-user
 /// embeds one, and a new time of modification alone would build it again.
 pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
-    run(cargo_bpf(toolchain, &[]).args(["build", "--quiet"]).args(package(toolchain)))?;
+    run(&mut build_command(toolchain))?;
+    place()
+}
+
+/// The same, with any warning an error. By what the compiler says: with a flag for it all would be compiled once more.
+pub(crate) fn build_without_warnings(toolchain: &Toolchain) -> Result<()> {
+    let said = run_and_read(&mut build_command(toolchain))?;
+    ensure!(!said.lines().any(|line| line.starts_with("warning")), "the compiler warns of gateway-ebpf");
+    place()
+}
+
+/// Puts the objects where they are found.
+fn place() -> Result<()> {
     for program in PROGRAMS {
         let built = workspace().join(DIRECTORY).join(TARGET).join("bpf").join(program);
         let object = fs::read(&built).with_context(|| format!("no object at {}", built.display()))?;
@@ -31,42 +43,32 @@ pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-/// Checks gateway-ebpf with all warnings as errors.
-pub(crate) fn check(toolchain: &Toolchain) -> Result<()> {
-    run(cargo_bpf(toolchain, &["-Dwarnings"]).args(["check", "--quiet"]).args(package(toolchain)))
-}
-
 /// Where the object of a program is found.
 fn object_path(program: &str) -> PathBuf {
     workspace().join(DIRECTORY).join(format!("{program}.bpf.o"))
 }
 
-/// cargo with the compiler and flags for the kernel. BTF is made from debug information; v3 instructions are in Linux 5.1.
-fn cargo_bpf(toolchain: &Toolchain, more: &[&str]) -> Command {
-    let mut flags = vec![
+/// What builds them, with the compiler and flags for the kernel. BTF is made from debug information; v3 instructions are in Linux 5.1.
+fn build_command(toolchain: &Toolchain) -> Command {
+    let flags = [
         format!("--cfg=bpf_target_arch=\"{ARCH}\""),
         "-Cdebuginfo=2".to_owned(),
         format!("-Clinker={}", toolchain.linker.display()),
         "-Clink-arg=--btf".to_owned(),
         "-Ctarget-cpu=v3".to_owned(),
     ];
-    flags.extend(more.iter().map(|&flag| flag.to_owned()));
     let mut command = cargo();
     clean(&mut command)
         .env("RUSTC", &toolchain.compiler.rustc)
         .env("RUSTC_BOOTSTRAP", "1")
         // Separated by a character that no path holds.
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
-    command
-}
-
-fn package(toolchain: &Toolchain) -> Vec<&'static str> {
-    let mut arguments = vec!["--package", "gateway-ebpf", "--profile", "bpf"];
-    arguments.extend(["--target", TARGET, "--target-dir", DIRECTORY]);
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .args(["build", "--quiet", "--package", "gateway-ebpf", "--profile", "bpf"])
+        .args(["--target", TARGET, "--target-dir", DIRECTORY]);
     if builds_core(toolchain) {
-        arguments.extend(["-Z", "build-std=core"]);
+        command.args(["-Z", "build-std=core"]);
     }
-    arguments
+    command
 }
 
 /// Takes away what no loader reads: DWARF, of which BTF with its line numbers was made, and relocations of BTF, which has

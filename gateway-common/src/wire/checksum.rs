@@ -67,10 +67,7 @@ fn pseudo(packet: &Packet, length: u32) -> u64 {
 
 #[inline(always)]
 fn words(Address { high, low }: Address) -> u64 {
-    (high.to_be() >> 32)
-        + (high.to_be() & 0xffff_ffff)
-        + (low.to_be() >> 32)
-        + (low.to_be() & 0xffff_ffff)
+    (high.to_be() >> 32) + (high.to_be() & 0xffff_ffff) + (low.to_be() >> 32) + (low.to_be() & 0xffff_ffff)
 }
 
 /// The sum of the 16-bit words in a sum of larger ones, as one such word.

@@ -28,20 +28,13 @@ pub const TCP_WORDS: usize = 6;
 /// Of TCP with all options.
 pub const TCP_WORDS_ALL: usize = 10;
 
-/// What the cookie says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cookie {
-    /// The sequence number of the answer.
-    pub sequence: u32,
-    /// The maximum segment size that is kept in it.
-    pub mss: u16,
-}
-
 /// What this host answers with, and offers a client that offers all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// What the connection begins with.
-    pub cookie: Cookie,
+    /// The sequence number that the connection begins with.
+    pub cookie: u32,
+    /// The maximum segment size that this host takes (RFC 9293 section 3.7.1). The client's is kept in the cookie.
+    pub mss: u16,
     /// The clock of the host's TCP timestamps, in ms.
     pub clock: u32,
     /// The host's TCP finds options in them again.
@@ -83,11 +76,11 @@ impl SynAck {
         let has_all = terms.keeps && options.has_timestamps;
         let words = if has_all { TCP_WORDS_ALL } else { TCP_WORDS };
         tcp[0] = join(syn.destination_port, syn.source_port);
-        tcp[1] = terms.cookie.sequence;
+        tcp[1] = terms.cookie;
         tcp[2] = syn.sequence.wrapping_add(1);
         tcp[3] = (words as u32) << 28 | u32::from(flags::SYN | flags::ACK) << 16 | u32::from(WINDOW);
         tcp[4] = 0;
-        tcp[5] = bytes([kind::MSS, 4, 0, 0]) | u32::from(terms.cookie.mss);
+        tcp[5] = bytes([kind::MSS, 4, 0, 0]) | u32::from(terms.mss);
         self.tcp_words = words as u32;
         let mut sum = sum_of(&tcp[..TCP_WORDS]);
         if has_all {

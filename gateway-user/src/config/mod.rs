@@ -29,7 +29,9 @@ mod units;
 mod words;
 
 pub use lists::parse_prefix;
-pub use policy::{Ban, Class, Limits, Lists, Neighbours, Protocol, Refuse, Require, Service, SynCookies, TlsVersion};
+pub use policy::{
+    Ban, Class, Limits, Lists, Neighbours, Protocol, Refuse, Require, Service, SynCookies, TlsVersion,
+};
 pub use problem::{Place, Problem, Related, Report, Severity};
 pub use quota::{Quota, Quotas};
 pub use reflection::{DropUnasked, Reflection};

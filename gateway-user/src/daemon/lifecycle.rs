@@ -20,7 +20,7 @@ use super::{
     cookies,
     escalation::Pressure,
     sockets,
-    state::{Gateway, addresses, monotonic},
+    state::{Gateway, addresses, monotonic, segments},
 };
 
 /// What is there before the program is: read while the kernel is asked for its types.
@@ -82,6 +82,7 @@ impl Gateway {
             reloads_failed: 0,
             applied_at: 0,
             addresses: addresses(interfaces.iter().map(|interface| interface.name.as_str())),
+            segments: segments(&interfaces),
             host: cookies::Host::default(),
             surge: false,
             has_defaults: super::is_missing(&arguments.1),

@@ -57,10 +57,10 @@ impl Ender {
         let connections = Connections::open()?;
         let (stopped, stop) = pipe()?;
         let ended = Arc::new([const { AtomicU64::new(0) }; SERVICES]);
-        let work = Work { connections, ended: Arc::clone(&ended), watched: Watched::default(), has_failed: false };
-        let thread = thread::Builder::new()
-            .name("refusals".into())
-            .spawn(move || work.run(refusals, &stopped))?;
+        let work =
+            Work { connections, ended: Arc::clone(&ended), watched: Watched::default(), has_failed: false };
+        let thread =
+            thread::Builder::new().name("refusals".into()).spawn(move || work.run(refusals, &stopped))?;
         Ok(Self { ended, stop: Some(stop), thread: Some(thread) })
     }
 

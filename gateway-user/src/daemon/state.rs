@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Mode, Quota, Report},
     kernel::{Kernel, PolicySet, Prefixes, VerdictLog, pins::Pins},
     live::{self, Clock, Live},
-    net,
+    net::{self, Interface},
     policy::{self, Overrides, Rows},
 };
 
@@ -46,6 +46,8 @@ pub(super) struct Gateway {
     pub(super) applied_at: u64,
     /// Where this host can be reached.
     pub(super) addresses: Vec<IpAddr>,
+    /// Which segments its TCP takes by each of the interfaces, over IPv4 and over IPv6.
+    pub(super) segments: Vec<[u16; 2]>,
     /// What its TCP does with SYN cookies, as the policy in force has it.
     pub(super) host: cookies::Host,
     /// A SYN flood is under way, or was a moment ago.
@@ -78,6 +80,7 @@ impl Gateway {
         let host = self.tend_host();
         host.fit(&mut settings);
         policy::set_locals(&mut settings, &self.addresses);
+        policy::set_segments(&mut settings, &self.segments);
         self.kernel.switch(&PolicySet::new(settings, Arc::clone(&self.prefixes)))?;
         self.host = host;
         self.generation += 1;
@@ -133,6 +136,7 @@ impl Gateway {
         let prefixes = std::mem::replace(&mut self.prefixes, policy::prefixes(&config));
         let old = (std::mem::replace(&mut self.config, config), prefixes, self.live.clone());
         self.live.renew();
+        self.segments = self.segments_now();
         if let Err(error) = self.apply() {
             let sysctls = std::mem::take(&mut self.live.sysctls);
             (self.config, self.prefixes, self.live) = old;
@@ -184,13 +188,20 @@ impl Gateway {
     pub(super) fn follow_host(&mut self) {
         let names = self.attached.iter().map(|attached| attached.name.as_str());
         let addresses = addresses(names);
+        let segments = self.segments_now();
         let host = self.tend_host();
-        if addresses != self.addresses || host != self.host {
-            self.addresses = addresses;
+        if addresses != self.addresses || segments != self.segments || host != self.host {
+            (self.addresses, self.segments) = (addresses, segments);
             if let Err(error) = self.apply() {
                 log::error!("cannot go on to this host's new addresses and settings: {error:#}");
             }
         }
+    }
+
+    /// Which segments this host's TCP takes now; while an interface is gone, what it took.
+    fn segments_now(&self) -> Vec<[u16; 2]> {
+        let interfaces = self.attached.iter().map(|attached| net::interface(&attached.name));
+        interfaces.collect::<Result<Vec<_>, _>>().map_or_else(|_| self.segments.clone(), |now| segments(&now))
     }
 
     /// Takes back what is over.
@@ -293,6 +304,20 @@ pub(super) enum ReloadError {
 pub(super) fn monotonic() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC)
         .map_or(0, |now| now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
+}
+
+/// Which segments this host's TCP takes by each of the interfaces, over IPv4 and over IPv6, as it says itself in its SYNs.
+pub(super) fn segments(interfaces: &[Interface]) -> Vec<[u16; 2]> {
+    let of = |interface: &Interface, family| {
+        net::segment(interface, family).unwrap_or_else(|error| {
+            log::warn!("cannot read the route by {}: {error}", interface.name);
+            0
+        })
+    };
+    interfaces
+        .iter()
+        .map(|interface| [net::Family::V4, net::Family::V6].map(|family| of(interface, family)))
+        .collect()
 }
 
 /// Where this host can be reached, first by these interfaces. Of addresses that it does not know the gateway asks no sockets.

@@ -1,7 +1,7 @@
 //! [`Env`] by memory.
 
-use std::sync::{OnceLock, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{OnceLock, PoisonError};
 
 use gateway_common::abi::{Active, FIRST_SYN_SETS, LINK_SET_WORDS, Listing, Refusal, STRIKE_SETS, Settings};
 use gateway_common::env::{Asked, Env, Found, Note, Receiver, Table};
@@ -13,7 +13,7 @@ use gateway_common::rate::{Instant, Reading, SECOND};
 use gateway_common::verdict::{Action, Reason, Step};
 use gateway_common::wire::multipath::Change;
 use gateway_common::wire::options::Options;
-use gateway_common::wire::synack::{Cookie, SynAck};
+use gateway_common::wire::synack::SynAck;
 
 use super::{HostEnv, LiveEntry, Words};
 
@@ -89,12 +89,15 @@ impl<'a> Env for &'a HostEnv {
         asked.has_cookie = asked.found == Found::Listener && self.has_cookies;
     }
 
-    fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<Cookie> {
+    fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<u32> {
         let mut asked = Asked::default();
         self.ask(packet, transport, &mut asked);
         // Any number does.
-        (asked.found == Found::Listener && self.has_cookies)
-            .then(|| Cookie { sequence: packet.sequence.rotate_left(16), mss: 1_460 })
+        (asked.found == Found::Listener && self.has_cookies).then(|| packet.sequence.rotate_left(16))
+    }
+
+    fn interface(&self) -> u32 {
+        0
     }
 
     fn tcp_clock(&self, now: Instant) -> u32 {

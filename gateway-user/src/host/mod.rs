@@ -15,8 +15,8 @@ mod tables;
 mod tests;
 
 use std::fmt;
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use gateway_common::abi::{LINK_SET_WORDS, LINK_WORDS, Refusal, STRIKE_SETS};
 use gateway_common::ban::State;

@@ -2,6 +2,7 @@
 //!
 //! * [`interface`], [`interfaces`]: route netlink, for anybody
 //! * [`addresses`]: where this host can be reached, for anybody
+//! * [`segment`]: which segments TCP takes by an interface, for anybody
 //! * [`detach_xdp`]: takes a program off that was attached without a BPF link; needs `CAP_NET_ADMIN`
 //! * [`Connections`]: TCP sockets, which can be ended; needs `CAP_NET_ADMIN`
 //! * [`features`]: what the driver says that it can do with XDP (Linux 6.3)
@@ -13,6 +14,7 @@ mod addresses;
 mod error;
 mod features;
 mod link;
+mod route;
 mod socket;
 mod tcp;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use nix::libc;
 pub use addresses::addresses;
 pub use error::NetError;
 pub use features::{Features, features};
+pub use route::{Family, segment};
 pub use tcp::{Connection, Connections};
 
 use socket::{Failure, Netlink, bytes};

@@ -98,7 +98,12 @@ impl Connections {
         let is_signed = nlas.iter().any(|nla| {
             matches!(nla, Nla::Other(other) if netlink_packet_core::Nla::kind(other) == INET_DIAG_MD5SIG)
         });
-        Ok(received.map(|received| Connection { family: header.family, id: header.socket_id, received, is_signed }))
+        Ok(received.map(|received| Connection {
+            family: header.family,
+            id: header.socket_id,
+            received,
+            is_signed,
+        }))
     }
 
     /// Ends a connection as a reset would: its application gets an error, its client a reset. Whether it was there still.

@@ -1,6 +1,8 @@
 //! Policies of the table, written down in a few words.
 
-use gateway_common::abi::{ALL, Class, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy, refuse};
+use gateway_common::abi::{
+    ALL, Class, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy, refuse,
+};
 use gateway_common::env::Said as _;
 use gateway_common::hash::{Key, Running};
 use gateway_common::packet::Address;

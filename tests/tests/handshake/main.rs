@@ -2,6 +2,7 @@
 
 mod multipath;
 mod refusals;
+mod segments;
 mod settings;
 
 use std::io::{Read as _, Write as _};

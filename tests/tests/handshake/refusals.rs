@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use gateway_tests::builder::{Frame, between, flags, hello};
 use gateway_tests::lab::{
-    ByHand, Counters, FLOOD_V4, FLOOD_V6, Gateway, Lab, PlainListener, SERVER_V4, SERVER_V6, Wire,
-    alone, require_lab,
+    ByHand, Counters, FLOOD_V4, FLOOD_V6, Gateway, Lab, PlainListener, SERVER_V4, SERVER_V6, Wire, alone,
+    require_lab,
 };
 
 use super::PATIENCE;
@@ -74,7 +74,10 @@ fn a_refused_connection_is_reset_before_it_sends_again() -> Result<()> {
                 let took = start.elapsed();
                 let again = Counters::read(&lab.client)?.since(&before).get("TcpRetransSegs");
                 println!("{server}, offload {offload}: {read:?} after {took:?}, {again} sent again");
-                ensure!(read.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset), "{server}: no reset");
+                ensure!(
+                    read.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset),
+                    "{server}: no reset"
+                );
                 ensure!(again == 0, "{server}: {again} segments were sent again");
                 let peer = stream.local_addr()?;
                 until(|| closed(&listener, peer) == Some(true), "the server's socket stays open")?;
@@ -104,7 +107,10 @@ fn where_it_is_not_wanted_nothing_ends() -> Result<()> {
         stream.set_read_timeout(Some(2 * A_WHILE))?;
         stream.write_all(PLAINTEXT)?;
         let read = stream.read(&mut [0; 16]);
-        ensure!(read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{server} in {mode} mode ended");
+        ensure!(
+            read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+            "{server} in {mode} mode ended"
+        );
         let delivered = listener.has(stream.local_addr()?, PLAINTEXT);
         ensure!(delivered == (mode == "monitor"), "{server} in {mode} mode: delivered {delivered}");
     }
@@ -135,9 +141,7 @@ const HARMLESS: [(&str, Sent); 11] = [
     ("one byte too early", |hand| vec![plaintext(hand, -1)]),
     ("one byte too late", |hand| vec![plaintext(hand, 1)]),
     ("a checksum that is wrong", |hand| vec![plaintext(hand, 0).poke_transport(16, &[0x12, 0x34])]),
-    ("a timestamp that is stale", |hand| {
-        vec![hand.at(0, PLAINTEXT).tcp_options(&stamps(STAMP - 1))]
-    }),
+    ("a timestamp that is stale", |hand| vec![hand.at(0, PLAINTEXT).tcp_options(&stamps(STAMP - 1))]),
     ("an acknowledgment of what was not sent", |hand| vec![plaintext(hand, 0).ack(hand.ack.wrapping_add(1))]),
     ("an acknowledgment of what was before", |hand| vec![plaintext(hand, 0).ack(hand.ack.wrapping_sub(1))]),
     ("no acknowledgment", |hand| vec![plaintext(hand, 0).flags(flags::PSH)]),
@@ -176,10 +180,12 @@ fn nobody_ends_a_connection_who_could_not_reset_it() -> Result<()> {
     let _gateway = Gateway::start(&lab, CONFIG)?;
     let wire = Wire::open(&lab)?;
     let mut port = 20_000;
-    for (local, address) in [(IpAddr::from(FLOOD_V4), IpAddr::from(SERVER_V4)), (FLOOD_V6.into(), SERVER_V6.into())] {
+    for (local, address) in
+        [(IpAddr::from(FLOOD_V4), IpAddr::from(SERVER_V4)), (FLOOD_V6.into(), SERVER_V6.into())]
+    {
         let server = SocketAddr::new(address, RESET);
         let listener = PlainListener::start(&lab.server, server)?;
-                for (name, sent) in HARMLESS {
+        for (name, sent) in HARMLESS {
             port += 1;
             let mut hand = ByHand::new(&wire, SocketAddr::new(local, port), server, 7_000);
             hand.ask(&hand.syn().tcp_options(&syn_options(STAMP)))?;
@@ -189,10 +195,16 @@ fn nobody_ends_a_connection_who_could_not_reset_it() -> Result<()> {
                 hand.send(&frame)?;
             }
             thread::sleep(A_WHILE);
-            ensure!(closed(&listener, hand.local) == Some(false), "{name}: it has ended the connection to {server}");
+            ensure!(
+                closed(&listener, hand.local) == Some(false),
+                "{name}: it has ended the connection to {server}"
+            );
             let whole = hello::tls13("gateway.test");
             hand.send(&hand.at(0, &whole).tcp_options(&stamps(STAMP + 9)))?;
-            until(|| listener.has(hand.local, &whole), &format!("{name}: no hello gets through to {server}"))?;
+            until(
+                || listener.has(hand.local, &whole),
+                &format!("{name}: no hello gets through to {server}"),
+            )?;
         }
         // The same with nothing wrong.
         port += 1;

@@ -18,8 +18,8 @@ use ends::{ends_here, learn};
 
 use crate::{
     abi::{
-        HANDSHAKE_ANSWERED, HANDSHAKE_SLOT, HANDSHAKE_STRAYS, HANDSHAKE_SURGE, HANDSHAKE_UNTIL, Live,
-        Service, cookies, mode, policy,
+        HANDSHAKE_ANSWERED, HANDSHAKE_SLOT, HANDSHAKE_STRAYS, HANDSHAKE_SURGE, HANDSHAKE_UNTIL, INTERFACES,
+        Live, Service, cookies, mode, policy,
     },
     connection::{self, Link},
     env::{Env, Found, Slots, Socket, Table, Words},
@@ -280,6 +280,7 @@ pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     let is_told = |bit| context.settings.flags & bit != 0;
     let terms = Terms {
         cookie,
+        mss: segment(context, packet.ipv6),
         clock: context.env.tcp_clock(context.now),
         keeps: is_told(policy::COOKIE_OPTIONS),
         sack: is_told(policy::SACK),
@@ -296,6 +297,20 @@ pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
         return Step::Continue(());
     }
     ControlFlow::Break(Reason::SynCookie)
+}
+
+/// The maximum segment size that this host takes by the interface that a SYN came in by; where it is not known, what every host takes (RFC
+/// 9293 section 3.7.1).
+#[inline(always)]
+fn segment<E: Env>(context: &Context<'_, E>, ipv6: bool) -> u16 {
+    // The mask is for the verifier: rows are below the number of interfaces.
+    let [v4, v6] = context.settings.segments[context.env.interface() as usize & (INTERFACES - 1)];
+    match (ipv6, v4, v6) {
+        (false, 0, _) => 536,
+        (true, _, 0) => 1_220,
+        (false, v4, _) => v4,
+        (true, _, v6) => v6,
+    }
 }
 
 /// Writes down that a cookie is out. It is no state of a source's; but what is known of an older connection of the same

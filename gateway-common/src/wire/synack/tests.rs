@@ -3,8 +3,8 @@ use std::vec::Vec;
 use super::*;
 use crate::packet::Address;
 
-const COOKIE: Cookie = Cookie { sequence: 0xdead_beef, mss: 1_460 };
-const LINUX: Terms = Terms { cookie: COOKIE, clock: 1_000_000, keeps: true, sack: true, scale: 7 };
+const LINUX: Terms =
+    Terms { cookie: 0xdead_beef, mss: 1_460, clock: 1_000_000, keeps: true, sack: true, scale: 7 };
 
 fn syn(ipv6: bool) -> Packet {
     let (source, destination) = if ipv6 {

@@ -37,8 +37,7 @@ const TCP: Structure = (
     "tcp_sock",
     &[("rcv_nxt", 800), ("bytes_received", 1_600), ("rx_opt", 2_400), ("snd_una", 840), ("snd_nxt", 848)],
 );
-const OPTIONS: Structure =
-    ("tcp_options_received", &[("ts_recent", 32), ("rcv_wscale", 0x0400_0000 | 68)]);
+const OPTIONS: Structure = ("tcp_options_received", &[("ts_recent", 32), ("rcv_wscale", 0x0400_0000 | 68)]);
 const REQUEST: Structure = ("tcp_request_sock", &[("rcv_isn", 960), ("snt_isn", 992)]);
 const ANY_REQUEST: Structure = ("request_sock", &[("ts_recent", 480)]);
 

@@ -88,6 +88,15 @@ pub trait Frame {
         self.bytes::<1>(offset).map(|[byte]| byte)
     }
 
+    /// One byte at any offset, behind the first buffer too.
+    #[inline(always)]
+    fn far(&self, offset: u32) -> Option<u8> {
+        match self.u8(offset) {
+            None => self.copy::<1>(offset, 1).map(|[byte]| byte),
+            near => near,
+        }
+    }
+
     /// Two bytes in network order.
     #[inline(always)]
     fn be16(&self, offset: u32) -> Option<u16> {

@@ -7,6 +7,7 @@ pub mod control;
 pub mod daemon;
 pub mod doctor;
 pub mod escalation;
+pub mod exposure;
 pub mod host;
 pub mod kernel;
 pub mod live;

@@ -162,7 +162,8 @@ impl Gateway {
     /// What was there before is written down first: a daemon that is killed leaves it to the next one.
     fn set_sysctls(&mut self) {
         for path in [SYNCOOKIES, TIMESTAMPS] {
-            let Some(old) = read(path).filter(|value| value != BEST) else { continue };
+            // Where they may not be written, status says what is lacking.
+            let Some(old) = read(path).filter(|value| value != BEST && is_writable(path)) else { continue };
             self.live.sysctls.entry(name(path)).or_insert(old);
             self.save();
             match fs::write(path, BEST) {

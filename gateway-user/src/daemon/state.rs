@@ -12,6 +12,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::{
     cli::args::{Global, RunArgs},
     config::{Config, Mode, Quota, Report},
+    exposure,
     kernel::{Kernel, PolicySet, Prefixes, VerdictLog, pins::Pins},
     live::{self, Clock, Live},
     net::{self, Interface},
@@ -278,6 +279,10 @@ impl Gateway {
         }
         if self.has_defaults {
             warnings.push(format!("there is no {}: the defaults hold", self.config_path()));
+        }
+        match exposure::gaps(&self.config, &self.addresses) {
+            Ok(gaps) => warnings.extend(gaps),
+            Err(error) => warnings.push(format!("cannot look which servers listen: {error}")),
         }
         warnings.extend(cookies::warnings(&self.config, &self.host, &self.attached));
         warnings

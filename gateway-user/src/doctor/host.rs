@@ -4,8 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use super::{Finding, Own};
+use crate::config::Config;
+use crate::exposure;
 use crate::kernel::btf::{BtfError, NEEDS_SOCKETS, REMEDY, look};
 use crate::kernel::cause::Surroundings;
+use crate::net::{self, Connections, NetError};
 
 /// From here on kernels have all that the program uses, by their documentation: frames of several buffers came last.
 /// docs/kernels.md has the rest. Whether it runs is found by trying; this explains.
@@ -29,8 +32,20 @@ pub(super) fn examine(own: &Own<'_>, types: Option<&Path>) -> Vec<Finding> {
     ];
     findings.extend(read("/proc/sys/net/ipv4/tcp_syncookies").map(|text| syncookies(&text)));
     findings.extend(read("/proc/sys/net/ipv4/tcp_timestamps").map(|text| timestamps(&text)));
+    findings.push(resets(Connections::open().err().as_ref()));
     findings.extend(read("/proc/sys/net/netfilter/nf_conntrack_tcp_loose").map(|text| loose(&text)));
     findings
+}
+
+/// Servers that stay open beside a gate.
+pub(super) fn gaps(config: &Config) -> Vec<Finding> {
+    const CHECK: &str = "addresses";
+    let names = config.attach.interfaces.iter().map(String::as_str);
+    let addresses = net::addresses(names).unwrap_or_default();
+    match exposure::gaps(config, &addresses) {
+        Ok(gaps) => gaps.into_iter().map(|gap| Finding::warning(CHECK, gap)).collect(),
+        Err(error) => vec![Finding::warning(CHECK, format!("cannot look which servers listen: {error}"))],
+    }
 }
 
 /// The CPUs that run; 1 where that cannot be read.
@@ -210,6 +225,19 @@ pub(super) fn timestamps(value: &str) -> Finding {
         .remedy(
             "attach.set_sysctls = true sets it while a SYN flood lasts; or `sysctl -w net.ipv4.tcp_timestamps=2`: peers then see the uptime",
         ),
+    }
+}
+
+/// Whether connections that are refused can be ended.
+pub(super) fn resets(error: Option<&NetError>) -> Finding {
+    const CHECK: &str = "refuse";
+    match error {
+        None => Finding::ok(CHECK, "connections that are refused can be reset"),
+        Some(error) => Finding::warning(
+            CHECK,
+            format!("refuse = \"reset\" counts as \"drop\": {error}; connections that are refused stay open until the server gives them up"),
+        )
+        .remedy("give the service CAP_NET_ADMIN, and boot a kernel with CONFIG_INET_DIAG_DESTROY=y, as distributions build it"),
     }
 }
 

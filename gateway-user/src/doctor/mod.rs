@@ -152,6 +152,8 @@ pub fn run(args: &DoctorArgs, global: &Global, own: &Own<'_>) -> Result<(), CliE
     let mut findings = vec![finding];
     findings.extend(tried);
     findings.extend(examine(&interfaces, own, &config.attach));
+    config.attach.interfaces.clone_from(&interfaces);
+    findings.extend(host::gaps(&config));
     let document = Document::of(&findings, trial);
     if args.output.json {
         print_json(&document)?;

@@ -136,6 +136,8 @@ impl<'a> Env for &'a HostEnv {
 
     fn read_again(&self, _: &mut Scratch) {}
 
+    // Once for all callers: what each of them needs of it would take a minute to compile.
+    #[inline(never)]
     fn apart<F: Frame>(
         &self,
         stage: Stage,

@@ -2,6 +2,7 @@
 //!
 //! * [`interface`], [`interfaces`]: route netlink, for anybody
 //! * [`addresses`]: where this host can be reached, for anybody
+//! * [`listeners`]: servers that wait for TCP connections, for anybody
 //! * [`segment`]: which segments TCP takes by an interface, for anybody
 //! * [`detach_xdp`]: takes a program off that was attached without a BPF link; needs `CAP_NET_ADMIN`
 //! * [`Connections`]: TCP sockets, which can be ended; needs `CAP_NET_ADMIN`
@@ -30,7 +31,7 @@ pub use addresses::addresses;
 pub use error::NetError;
 pub use features::{Features, features};
 pub use route::{Family, segment};
-pub use tcp::{Connection, Connections};
+pub use tcp::{Connection, Connections, Listener, listeners};
 
 use socket::{Failure, Netlink, bytes};
 

@@ -2,12 +2,12 @@
 //!
 //! To look at a socket's signatures and to end it needs `CAP_NET_ADMIN`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use netlink_packet_core::{NLM_F_DUMP, Parseable as _};
+use netlink_packet_core::{DefaultNla, NLM_F_DUMP, Parseable as _};
 use netlink_packet_sock_diag::{
-    AF_INET, AF_INET6, INET_DIAG_MD5SIG, IPPROTO_TCP, SOCK_DESTROY, SOCK_DIAG_BY_FAMILY, TCP_LISTEN,
-    TCP_SYN_RECV, TCP_TIME_WAIT,
+    AF_INET, AF_INET6, INET_DIAG_MD5SIG, INET_DIAG_SKV6ONLY, IPPROTO_TCP, SOCK_DESTROY, SOCK_DIAG_BY_FAMILY,
+    TCP_LISTEN, TCP_SYN_RECV, TCP_TIME_WAIT,
     inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
 };
 use nix::libc;
@@ -30,6 +30,63 @@ pub struct Connection {
     pub received: u64,
     /// Its segments are signed (RFC 2385).
     pub is_signed: bool,
+}
+
+/// A server that waits for connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub address: SocketAddr,
+    /// On all addresses of IPv6, and on none of IPv4.
+    pub is_v6_only: bool,
+}
+
+impl Listener {
+    /// Whether it takes connections to an address of this host.
+    #[must_use]
+    pub fn serves(&self, address: &IpAddr) -> bool {
+        let own = self.address.ip();
+        if own.is_unspecified() {
+            own.is_ipv4() == address.is_ipv4() || (own.is_ipv6() && !self.is_v6_only)
+        } else {
+            own.to_canonical() == *address
+        }
+    }
+}
+
+/// The servers of this host, for anybody.
+///
+/// # Errors
+/// Whatever keeps the kernel from answering.
+pub fn listeners() -> Result<Vec<Listener>, NetError> {
+    let mut netlink = Netlink::open(libc::NETLINK_SOCK_DIAG)?;
+    let mut found = Vec::new();
+    for (family, id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+        let question = InetRequest { states: StateFlags::LISTEN, ..request(family, id) };
+        let answers = netlink
+            .ask(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, &bytes(&question))
+            .map_err(|failure| failure.into_error("list TCP sockets"))?;
+        for answer in answers {
+            let InetResponse { header, nlas } = InetResponse::parse(answer.as_slice())
+                .map_err(|error| NetError::Answer(error.to_string()))?;
+            let is_v6_only = nlas.iter().any(|nla| match nla {
+                Nla::Other(other) => {
+                    netlink_packet_core::Nla::kind(other) == INET_DIAG_SKV6ONLY && value_of(other) != [0]
+                }
+                _ => false,
+            });
+            let address = SocketAddr::new(header.socket_id.source_address, header.socket_id.source_port);
+            found.push(Listener { address, is_v6_only });
+        }
+    }
+    Ok(found)
+}
+
+/// The bytes of an attribute.
+fn value_of(nla: &DefaultNla) -> Vec<u8> {
+    let mut value = vec![0; netlink_packet_core::Nla::value_len(nla)];
+    netlink_packet_core::Nla::emit_value(nla, &mut value);
+    value
 }
 
 /// Finds connections, and ends them.

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a plaintext client sends.
 const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: api.example.org\r\n\r\n";
 /// Seconds of the first ban, and how many times as long each further one is.
-const FIRST: u64 = 3;
+const FIRST: u64 = 4;
 const FACTOR: u64 = 3;
 /// The longest ban: two are tried, and another one where the machine was too slow for the first.
 const LEVELS: u32 = 3;
@@ -156,6 +156,8 @@ fn page(lab: &Lab) -> Result<()> {
     const IMAGES: u64 = 64;
     let rule =
         config().replace("strikes = 5", "strikes = 100").replace("within = \"60s\"", "within = \"10s\"");
+    // A connection that is reset sends nothing again.
+    let rule = rule.replace("require = \"tls\"\n", "require = \"tls\"\nrefuse = \"drop\"\n");
     let gateway = Gateway::start(lab, &rule)?;
     let mut streams = Vec::new();
     for _ in 0..IMAGES {

@@ -121,11 +121,16 @@ fn plaintext(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
         ensure!(connect(&lab.attacker, address).is_err(), "{attacker} is banned, and connects");
         let bytes: u64 = listener.delivered().iter().map(|one| one.total).sum();
         ensure!(bytes == 0, "{bytes} bytes of plaintext reached the socket");
+        await_that("a refused connection is over at the server", || {
+            Ok(listener.delivered().iter().any(|one| one.closed))
+        })?;
         drop(streams);
         gateway.done(&["block", "del", &attacker])?;
         await_that("it connects again", || Ok(connect(&lab.attacker, address).is_ok()))?;
     }
-    println!("smoke: plaintext does not reach the socket, and its sender is banned");
+    println!(
+        "smoke: plaintext does not reach the socket, its connections are reset, and its sender is banned"
+    );
     Ok(())
 }
 

@@ -10,13 +10,14 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use gateway_tests::bars::{
     BARS, Bar, Scale, cookies, downloads, floods, floods_at_full_rate, forged, http3, random_sources,
-    reload_million, share_at_full_rate, stacks, strangers, victim,
+    refused, reload_million, share_at_full_rate, stacks, strangers, victim,
 };
 use gateway_tests::lab::missing;
 
 /// Measurements that no test makes: they want more programs, or what they give depends on the machine.
-const LONG: [(&str, Bar); 12] = [
+const LONG: [(&str, Bar); 13] = [
     ("stacks", stacks),
+    ("refused", refused),
     ("http3", http3),
     ("forged", forged),
     ("cookies", cookies),

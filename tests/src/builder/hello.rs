@@ -1,12 +1,28 @@
-//! ClientHellos as clients send them: one TLS record with one handshake message (RFC 8446 section 4.1.2).
+//! ClientHellos as clients send them: one handshake message (RFC 8446 section 4.1.2) in one TLS record, if it has room there.
 
 /// Bytes that a ClientHello's record starts with, up to the handshake type.
 pub const PREFIX: usize = 6;
+/// The longest record (RFC 8446 section 5.1).
+const RECORD_MAX: usize = 1 << 14;
 
 /// What a client of today offers: TLS 1.3 and 1.2, a key share, ALPN, a server name.
 #[must_use]
 pub fn tls13(server: &str) -> Vec<u8> {
-    let mut extensions = common(server);
+    long(server, None)
+}
+
+/// The same with so many bytes of padding (RFC 7685) before all other extensions, as tickets and key shares make hellos long.
+#[must_use]
+pub fn padded(server: &str, padding: u16) -> Vec<u8> {
+    long(server, Some(padding))
+}
+
+fn long(server: &str, padding: Option<u16>) -> Vec<u8> {
+    let mut extensions = Vec::new();
+    if let Some(padding) = padding {
+        extension(&mut extensions, 21, &vec![0; padding.into()]);
+    }
+    extensions.extend(common(server));
     // supported_versions: 1.3, 1.2.
     extension(&mut extensions, 43, &[4, 3, 4, 3, 3]);
     // psk_key_exchange_modes: with (EC)DHE.
@@ -14,13 +30,13 @@ pub fn tls13(server: &str) -> Vec<u8> {
     let mut share = vec![0, 36, 0, 29, 0, 32];
     share.extend((0..32).map(|byte| byte * 7 + 3));
     extension(&mut extensions, 51, &share);
-    record(&[0x13, 0x01, 0x13, 0x02, 0x13, 0x03, 0xc0, 0x2b, 0xc0, 0x2f], 32, &extensions)
+    records(&[0x13, 0x01, 0x13, 0x02, 0x13, 0x03, 0xc0, 0x2b, 0xc0, 0x2f], 32, &extensions)
 }
 
 /// What a client of ten years ago offers: TLS 1.2 at most.
 #[must_use]
 pub fn tls12(server: &str) -> Vec<u8> {
-    record(&[0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x2c, 0xc0, 0x30, 0x00, 0x9c], 0, &common(server))
+    records(&[0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x2c, 0xc0, 0x30, 0x00, 0x9c], 0, &common(server))
 }
 
 /// What both offer.
@@ -48,7 +64,7 @@ fn extension(to: &mut Vec<u8>, kind: u16, body: &[u8]) {
     to.extend(body);
 }
 
-fn record(suites: &[u8], session: u8, extensions: &[u8]) -> Vec<u8> {
+fn records(suites: &[u8], session: u8, extensions: &[u8]) -> Vec<u8> {
     // legacy_version 1.2, then the random.
     let mut message = vec![3, 3];
     message.extend((0..32).map(|byte: u8| byte.wrapping_mul(37) ^ 0x5a));
@@ -61,10 +77,7 @@ fn record(suites: &[u8], session: u8, extensions: &[u8]) -> Vec<u8> {
     message.extend((extensions.len() as u16).to_be_bytes());
     message.extend(extensions);
     let length = (message.len() as u32).to_be_bytes();
-    let mut record = vec![22, 3, 1];
-    record.extend(((message.len() + 4) as u16).to_be_bytes());
-    record.push(1);
-    record.extend(&length[1..]);
-    record.extend(message);
-    record
+    let message = [&[1], &length[1..], message.as_slice()].concat();
+    let record = |part: &[u8]| [&[22, 3, 1], (part.len() as u16).to_be_bytes().as_slice(), part].concat();
+    message.chunks(RECORD_MAX).flat_map(record).collect()
 }

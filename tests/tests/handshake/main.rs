@@ -1,5 +1,6 @@
 //! SYN cookies and out-of-state packets with the real daemon, nginx and the host's own TCP.
 
+mod jumbo;
 mod multipath;
 mod refusals;
 mod segments;

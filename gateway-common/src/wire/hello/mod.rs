@@ -249,7 +249,7 @@ impl Task for Reader {
             self.pass_over();
             return ControlFlow::Continue(());
         }
-        let Some(byte) = frame.u8(self.cursor) else {
+        let Some(byte) = frame.far(self.cursor) else {
             self.end_as(Outcome::BadHello);
             return ControlFlow::Break(());
         };

@@ -1,0 +1,139 @@
+//! What of this host stays open although a policy looks as if it were closed: servers behind a gate that is for some of the host's addresses
+//! alone.
+
+use std::{fs, net::IpAddr};
+
+use crate::{
+    config::{Config, Protocol, Require, Service},
+    net::{self, Listener, NetError},
+};
+
+/// Looks at this host; `addresses` are its own. A sentence for each gap, and what to do about it.
+///
+/// # Errors
+/// Whatever keeps the kernel from telling which servers listen.
+pub fn gaps(config: &Config, addresses: &[IpAddr]) -> Result<Vec<String>, NetError> {
+    if !gated(config).any(|service| !service.addresses.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let mut gaps = beside(config, addresses, &net::listeners()?);
+    let accepts = |of: &str| {
+        fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{of}/accept_source_route"))
+            .is_ok_and(|text| text.trim() != "0")
+    };
+    gaps.extend(source_routed(&config.attach.interfaces, accepts));
+    Ok(gaps)
+}
+
+/// Services that require TLS.
+fn gated(config: &Config) -> impl Iterator<Item = &Service> {
+    config
+        .services
+        .iter()
+        .filter(|service| service.protocol == Protocol::Tcp && service.require == Require::Tls)
+}
+
+/// Servers that listen on a gated port on addresses that no service names.
+fn beside(config: &Config, addresses: &[IpAddr], listeners: &[Listener]) -> Vec<String> {
+    // Whoever names an address for a service without a gate means it.
+    let is_named = |address: &IpAddr, port: u16| {
+        let services = config.services.iter().filter(|service| service.protocol == Protocol::Tcp);
+        let mut on_port = services.filter(|service| service.ports.iter().any(|ports| ports.contains(&port)));
+        on_port.any(|service| service.addresses.is_empty() || service.addresses.contains(address))
+    };
+    let mut gaps = Vec::new();
+    for service in gated(config) {
+        let on_ports = listeners
+            .iter()
+            .filter(|listener| service.ports.iter().any(|ports| ports.contains(&listener.address.port())));
+        for listener in on_ports {
+            let port = listener.address.port();
+            let open: Vec<String> = addresses
+                .iter()
+                .filter(|address| listener.serves(address) && !is_named(address, port))
+                .map(IpAddr::to_string)
+                .collect();
+            let gap = format!(
+                "a server listens on {} and so on {}, which no service has among its `addresses`: what comes there is not \
+                 judged; leave `addresses` of {} out, add them, or have the server listen on those of the service alone",
+                listener.address,
+                open.join(", "),
+                service.name
+            );
+            if !open.is_empty() && !gaps.contains(&gap) {
+                gaps.push(gap);
+            }
+        }
+    }
+    gaps
+}
+
+/// Interfaces by which a packet names the next of the host's addresses itself (RFC 791, loose source and record route).
+fn source_routed(interfaces: &[String], accepts: impl Fn(&str) -> bool) -> Option<String> {
+    let names: Vec<&str> = interfaces.iter().map(String::as_str).filter(|name| accepts(name)).collect();
+    (accepts("all") && !names.is_empty()).then(|| {
+        format!(
+            "this host accepts source routes by {}: a packet to an address that no service names is led on to one that is gated, past the \
+             gate; `sysctl -w net.ipv4.conf.all.accept_source_route=0`",
+            names.join(", ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(services: &str) -> Config {
+        Config::parse("f", services).unwrap()
+    }
+
+    fn listener(address: &str, is_v6_only: bool) -> Listener {
+        Listener { address: address.parse().unwrap(), is_v6_only }
+    }
+
+    fn addresses() -> Vec<IpAddr> {
+        ["192.0.2.1", "192.0.2.7", "2001:db8::1"].map(|address| address.parse().unwrap()).to_vec()
+    }
+
+    const ONE: &str = "[[service]]\nname = \"api\"\nprotocol = \"tcp\"\nports = [443]\nrequire = \"tls\"\naddresses = [\"192.0.2.1\"]\n";
+
+    #[test]
+    fn a_server_on_all_addresses_behind_a_gate_for_one_is_told() {
+        for (listener, open) in [
+            (listener("0.0.0.0:443", false), Some("192.0.2.7")),
+            (listener("[::]:443", false), Some("192.0.2.7, 2001:db8::1")),
+            (listener("[::]:443", true), Some("2001:db8::1")),
+            (listener("192.0.2.7:443", false), Some("192.0.2.7")),
+            (listener("192.0.2.1:443", false), None),
+            (listener("0.0.0.0:80", false), None),
+            (listener("127.0.0.1:443", false), None),
+        ] {
+            let gaps = beside(&config(ONE), &addresses(), &[listener]);
+            match open {
+                Some(open) => {
+                    assert!(gaps.len() == 1 && gaps[0].contains(&format!("so on {open},")), "{gaps:?}");
+                }
+                None => assert!(gaps.is_empty(), "{gaps:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_another_service_names_is_no_gap() {
+        for require in ["tls", "any"] {
+            let other =
+                format!("name = \"other\"\nprotocol = \"tcp\"\nports = [443]\nrequire = \"{require}\"\n");
+            let both = format!("{ONE}[[service]]\n{other}addresses = [\"192.0.2.7\", \"2001:db8::1\"]\n");
+            assert_eq!(beside(&config(&both), &addresses(), &[listener("[::]:443", false)]), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn source_routes_count_where_both_settings_allow_them() {
+        let interfaces = ["eth0".to_owned(), "eth1".to_owned()];
+        let told = |on: &[&str]| source_routed(&interfaces, |name| on.contains(&name));
+        assert!(told(&["all", "eth1"]).is_some_and(|gap| gap.contains("by eth1:")));
+        assert_eq!((told(&["all"]), told(&["eth0"])), (None, None));
+    }
+}

@@ -53,8 +53,8 @@ pub(super) struct Ender {
 impl Ender {
     /// Begins to end what the program refuses.
     pub(super) fn start(kernel: &mut Kernel) -> Result<Self> {
-        let refusals = kernel.take_refusals().context("they are read already")?;
         let connections = Connections::open()?;
+        let refusals = kernel.take_refusals().context("another thread reads what is refused")?;
         let (stopped, stop) = pipe()?;
         let ended = Arc::new([const { AtomicU64::new(0) }; SERVICES]);
         let work =

@@ -81,13 +81,8 @@ fn metrics(index: u32, family: Family) -> Result<(Option<u32>, Option<u32>), Net
     question.attributes = vec![RouteAttribute::Destination(address), RouteAttribute::Oif(index)];
     let mut netlink = Netlink::open(libc::NETLINK_ROUTE)?;
     let answers = match netlink.ask(libc::RTM_GETROUTE, 0, &bytes(&question)) {
-        // Nothing leads there, or nothing of this family.
-        Err(Failure::Refused {
-            code: libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EAFNOSUPPORT | libc::ENODEV,
-            ..
-        }) => {
-            return Ok((None, None));
-        }
+        // Nothing leads there, or no further.
+        Err(Failure::Refused { .. }) => return Ok((None, None)),
         other => other.map_err(|failure| failure.into_error("tell of a route"))?,
     };
     let mut metrics = (None, None);

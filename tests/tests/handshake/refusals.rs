@@ -18,19 +18,22 @@ const RESET: u16 = 9_000;
 const DROP: u16 = 9_001;
 const COOKIES: u16 = 9_002;
 const NAMED: u16 = 9_003;
+const DUAL: u16 = 9_004;
 const CONFIG: &str = "mode = \"enforce\"\n[attach]\nset_sysctls = true\n[limits]\nsyn = \"none\"\n[limits.neighbours]\nsyn = \"none\"\n\
     [ban]\nstrikes = 10000\n\
     [[service]]\nname = \"reset\"\nprotocol = \"tcp\"\nports = [9000]\nrequire = \"tls\"\nsyn_cookies = \"off\"\n\
     [[service]]\nname = \"drop\"\nprotocol = \"tcp\"\nports = [9001]\nrequire = \"tls\"\nsyn_cookies = \"off\"\nrefuse = \"drop\"\n\
     [[service]]\nname = \"cookies\"\nprotocol = \"tcp\"\nports = [9002]\nrequire = \"tls\"\nsyn_cookies = \"always\"\n\
-    [[service]]\nname = \"named\"\nprotocol = \"tcp\"\nports = [9003]\nrequire = \"tls\"\nserver_names = [\"gateway.test\"]\nsyn_cookies = \"off\"\n";
+    [[service]]\nname = \"named\"\nprotocol = \"tcp\"\nports = [9003]\nrequire = \"tls\"\nserver_names = [\"gateway.test\"]\nsyn_cookies = \"off\"\n\
+    [[service]]\nname = \"dual\"\nprotocol = \"tcp\"\nports = [9004]\nrequire = \"tls\"\nsyn_cookies = \"off\"\n";
 const PLAINTEXT: &[u8] = b"GET / HTTP/1.1\r\nHost: gateway.test\r\n\r\n";
 /// Longer than the daemon waits before it ends a connection, on a busy machine too.
 const A_WHILE: Duration = Duration::from_millis(150);
 
 /// Whether the server's connection with a peer is over; nothing: it has none.
 fn closed(listener: &PlainListener, peer: SocketAddr) -> Option<bool> {
-    listener.delivered().iter().rfind(|one| one.peer == peer).map(|one| one.closed)
+    let is_it = |one: &SocketAddr| one.ip().to_canonical() == peer.ip() && one.port() == peer.port();
+    listener.delivered().iter().rfind(|one| is_it(&one.peer)).map(|one| one.closed)
 }
 
 fn until(mut is_so: impl FnMut() -> bool, what: &str) -> Result<()> {
@@ -59,9 +62,13 @@ fn a_refused_connection_is_reset_before_it_sends_again() -> Result<()> {
                 (RESET, [&hello::tls13("gateway.test")[..3], b"no hello"].concat()),
                 (NAMED, hello::tls13("another.test")),
                 (COOKIES, PLAINTEXT.to_vec()),
+                (DUAL, PLAINTEXT.to_vec()),
             ] {
                 let server = SocketAddr::new(address, port);
-                let listener = PlainListener::start(&lab.server, server)?;
+                // One socket for both families has the addresses of IPv4 in those of IPv6.
+                let own =
+                    if port == DUAL { SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), DUAL) } else { server };
+                let listener = PlainListener::start(&lab.server, own)?;
                 // Before it is known that connections end here, no cookie answers.
                 let warm = lab.client.enter(|| TcpStream::connect(server))??;
                 drop(warm);
@@ -79,8 +86,8 @@ fn a_refused_connection_is_reset_before_it_sends_again() -> Result<()> {
                     "{server}: no reset"
                 );
                 ensure!(again == 0, "{server}: {again} segments were sent again");
-                let peer = stream.local_addr()?;
-                until(|| closed(&listener, peer) == Some(true), "the server's socket stays open")?;
+                let own = stream.local_addr()?;
+                until(|| closed(&listener, own) == Some(true), "the server's socket stays open")?;
                 ended += u64::from(port == RESET);
             }
         }

@@ -2,15 +2,17 @@
 //!
 //! [`pipeline`] is the file to open first: it names the stages in their order. The same code runs in the kernel as XDP, on
 //! the host in tests and fuzzing, and over captures. It reads a frame through [`frame::Frame`] and meets the world (clock,
-//! settings, tables, counters) through [`env::Env`] alone, so nothing in here is unsafe, allocates, or knows of BPF.
-#![no_std]
+//! settings, tables, counters) through [`env::Env`] alone, so nothing in here is unsafe or knows of BPF, and nothing allocates but `host`.
+#![cfg_attr(not(feature = "host"), no_std)]
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "host")))]
 extern crate std;
 
 pub mod abi;
 pub mod ban;
+#[cfg(feature = "host")]
+pub mod ban_table;
 pub mod choice;
 pub mod clients;
 pub mod connection;
@@ -18,12 +20,15 @@ pub mod drop_cache;
 pub mod env;
 pub mod frame;
 pub mod hash;
+#[cfg(feature = "host")]
+pub mod host;
 pub mod image;
 pub mod opening;
 pub mod packet;
 pub mod pipeline;
 pub mod prefixes;
 pub mod rate;
+pub mod sizes;
 pub mod stage;
 pub mod strike;
 pub mod table;

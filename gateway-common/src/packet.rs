@@ -44,6 +44,15 @@ impl Address {
     }
 }
 
+/// An IP version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
 /// How a packet relates to IP fragmentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Fragment {

@@ -1,5 +1,7 @@
 //! The controller: everything of the gateway that is not the packet's way.
 
+pub use gateway_common::host;
+
 pub mod bans;
 pub mod cli;
 pub mod config;
@@ -8,7 +10,6 @@ pub mod daemon;
 pub mod doctor;
 pub mod escalation;
 pub mod exposure;
-pub mod host;
 pub mod kernel;
 pub mod live;
 pub mod metrics;

@@ -12,9 +12,10 @@ use gateway_common::abi::{ABI_VERSION, Identity, LINK_WAYS, WAYS};
 use gateway_common::env::Said as _;
 use gateway_common::hash::Key;
 use gateway_common::rate::Instant;
+use gateway_common::sizes::TableSizes;
 use gateway_common::verdict::{Action, Reason, Verdict};
 use gateway_user::host::{self, Sets, Stand};
-use gateway_user::kernel::{Kernel, LoadOptions, PolicySet, Prefixes, TableSizes};
+use gateway_user::kernel::{Kernel, LoadOptions, PolicySet, Prefixes};
 use ipnet::IpNet;
 
 pub use runner::Runner;

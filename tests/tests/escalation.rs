@@ -5,13 +5,14 @@ use std::time::Duration;
 use gateway_common::abi::{SLOT_TATS, SLOT_WORDS};
 use gateway_common::env::Table;
 use gateway_common::rate::{Dimension, SECOND};
+use gateway_common::sizes::TableSizes;
 use gateway_common::stage::budgets::KEY_V4;
 use gateway_tests::cases::{Draft as _, START, limit};
 use gateway_tests::kernel::options;
 use gateway_tests::lab::require_lab;
 use gateway_user::escalation::{LOOK, Readings, Watch, is_over};
 use gateway_user::host::Stand;
-use gateway_user::kernel::{Kernel, LoadOptions, TableSizes};
+use gateway_user::kernel::{Kernel, LoadOptions};
 use nix::time::{ClockId, clock_gettime};
 
 /// Slots of a table that is larger than any that the daemon makes.

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use gateway_common::abi::mode;
 use gateway_common::packet::Packet;
 use gateway_common::stage::parse;
-use gateway_common::verdict::{Action, Reason};
+use gateway_common::verdict::{Action, Reason, Verdict};
 use gateway_tests::cases::{Draft, START};
 use gateway_tests::laws::{Watched, frames, judge_watched, mutate, rich_stand};
-use gateway_user::host::HostEnv;
+use gateway_user::host::{HostEnv, Stand};
 use proptest::prelude::*;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -86,4 +86,14 @@ proptest! {
         let verdict = judge_watched(&HostEnv::new(rich_stand()), &frame[..cut], START);
         prop_assert!(cut >= 14 || verdict.reason == Reason::FrameTruncated);
     }
+}
+
+#[test]
+fn before_the_first_policy_everything_passes() {
+    let mut stand = Stand::new();
+    stand.settings.generation = 0;
+    let env = HostEnv::new(stand);
+    let verdict = env.judge(&[0; 60], 0);
+    assert_eq!(verdict, Verdict::from(Reason::Unconfigured));
+    assert_eq!(env.counters().tally(verdict.action, verdict.reason).bytes, 60);
 }

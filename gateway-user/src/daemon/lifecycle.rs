@@ -4,11 +4,12 @@ use std::{panic::resume_unwind, path::PathBuf, thread, time::Instant};
 
 use anyhow::{Context as _, Result};
 use gateway_common::abi::{ABI_VERSION, INTERFACE_PLACES, INTERFACES, Identity};
+use gateway_common::sizes::TableSizes;
 
 use crate::{
     cli::args::{Global, RunArgs},
     config::{Config, OnExit},
-    kernel::{Groundwork, Kernel, LoadOptions, TableSizes, pins::Pins},
+    kernel::{Groundwork, Kernel, LoadOptions, pins::Pins},
     live::{self, Clock, Live},
     net::{self, Interface},
     policy::{self, Rows},

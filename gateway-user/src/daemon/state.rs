@@ -6,6 +6,7 @@ use anyhow::Result;
 use gateway_common::{
     abi::{LOCALS, Listing},
     hash::Key,
+    packet::Family,
 };
 use nix::time::{ClockId, clock_gettime};
 
@@ -319,10 +320,7 @@ pub(super) fn segments(interfaces: &[Interface]) -> Vec<[u16; 2]> {
             0
         })
     };
-    interfaces
-        .iter()
-        .map(|interface| [net::Family::V4, net::Family::V6].map(|family| of(interface, family)))
-        .collect()
+    interfaces.iter().map(|interface| [Family::V4, Family::V6].map(|family| of(interface, family))).collect()
 }
 
 /// Where this host can be reached, first by these interfaces. Of addresses that it does not know the gateway asks no sockets.

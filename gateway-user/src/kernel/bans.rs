@@ -14,13 +14,14 @@ use std::{
 use aya::{Ebpf, maps::Map};
 use gateway_common::{
     abi::{Active, BAN_FILTER_WORDS, BAN_SETS, LINK_SET_WORDS, LINK_WORDS, STRIKE_SETS},
+    ban_table::{BanTable, family_of, strikes_of},
     hash::Key,
+    packet::Family,
     rate::Instant,
 };
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::{Family, Kernel, KernelError};
-use crate::bans::table::{BanTable, family_of};
+use super::{Kernel, KernelError};
 
 /// A map of words in this process's memory.
 pub(super) struct Words {
@@ -106,7 +107,7 @@ impl Kernel {
     /// Sources with strikes, and how many they have had.
     pub fn strikes(&self) -> impl Iterator<Item = (u64, u32)> {
         let words = &self.bans.strikes.as_ref()[..STRIKE_SETS as usize * LINK_SET_WORDS];
-        words.chunks_exact(LINK_WORDS).filter_map(crate::bans::table::strikes_of)
+        words.chunks_exact(LINK_WORDS).filter_map(strikes_of)
     }
 
     /// Sources whose strikes were forgotten because others took their place.

@@ -10,6 +10,7 @@ use gateway_common::{
     },
     env::{Note, Table},
     rate::{INSTANT_SHIFT, Instant},
+    sizes::TableSizes,
     verdict::COLUMNS,
 };
 use nix::{
@@ -17,7 +18,7 @@ use nix::{
     time::{ClockId, clock_getres},
 };
 
-use super::{LoadOptions, TableSizes, btf::SocketFields, pins::Shape};
+use super::{LoadOptions, btf::SocketFields, pins::Shape};
 use crate::policy::TICK_MAX;
 
 /// The maps that outlive a daemon, and what they must look like.

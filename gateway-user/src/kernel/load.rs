@@ -15,11 +15,12 @@ use aya_log::EbpfLogger;
 use gateway_common::{
     abi::{Identity, Settings, Tally},
     hash::Key,
+    sizes::TableSizes,
     verdict::COLUMNS,
 };
 
 use super::{
-    KernelError, TableSizes,
+    KernelError,
     bans::BanMaps,
     btf::{BtfError, SocketFields},
     constants::{Constants, pinned},

@@ -27,6 +27,5 @@ pub use error::{Failed, KernelError, Refused};
 pub use load::{Groundwork, Kernel, LoadOptions, Program};
 pub use log::VerdictLog;
 pub use object::embedded;
-pub use policy::{Family, PolicySet, Prefixes};
+pub use policy::{PolicySet, Prefixes};
 pub use refusals::Refusals;
-pub use tables::TableSizes;

@@ -31,15 +31,6 @@ use super::{
 /// BPF_F_NO_PREALLOC, without which the kernel makes no trie.
 const NO_PREALLOC: u32 = 1;
 
-/// An IP version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
 /// Prefixes with what is said of each, covering ones included: address bytes in network order, length in bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefixes<V> {

@@ -11,10 +11,11 @@ use std::{
 use aya::{Ebpf, maps::Map};
 use gateway_common::{
     abi::{
-        HANDSHAKE_SLOT, LINK_SET_WORDS, LINK_WAYS, LINK_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS,
-        SLOT_COUNTS, SLOT_KEY, SLOT_WORDS, WAYS,
+        HANDSHAKE_SLOT, LINK_SET_WORDS, LINK_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_COUNTS,
+        SLOT_KEY, SLOT_WORDS,
     },
     env::Table,
+    sizes::TableSizes,
 };
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -31,58 +32,6 @@ impl Kernel {
     pub fn handshakes(&mut self, row: u8) -> Result<Handshakes, KernelError> {
         let totals: [u64; SET_WORDS] = self.array(Table::Totals.name())?.get(&row.into(), 0)?;
         Ok(totals.as_chunks().0[HANDSHAKE_SLOT])
-    }
-}
-
-/// How many slots each table has; rounded up so that its sets are a power of two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableSizes {
-    /// Sources: 64 bytes each.
-    pub sources: u32,
-    /// Sources towards one service, for each of 16 services: 64 bytes each.
-    pub service_sources: u32,
-    /// Neighbourhoods: 64 bytes each.
-    pub neighbours: u32,
-    /// Connections of gated services: 16 bytes each.
-    pub connections: u32,
-    /// First messages of which a part has come: 64 bytes each.
-    pub hellos: u32,
-    /// Who has opened QUIC connections: 16 bytes each.
-    pub tuples: u32,
-    /// Known clients of gated services: 16 bytes each.
-    pub clients: u32,
-}
-
-impl Default for TableSizes {
-    /// 28 MiB in all. Why these: docs/architecture.md.
-    fn default() -> Self {
-        Self {
-            sources: 131_072,
-            service_sources: 8_192,
-            neighbours: 16_384,
-            connections: 262_144,
-            hellos: 32_768,
-            tuples: 262_144,
-            clients: 65_536,
-        }
-    }
-}
-
-impl TableSizes {
-    /// Sets of a table, of one region of it for service sources.
-    pub const fn sets(&self, table: Table) -> u32 {
-        let slots = match table {
-            Table::Sources => self.sources,
-            Table::ServiceSources => self.service_sources,
-            Table::Neighbours => self.neighbours,
-            Table::Totals => return SERVICES as u32,
-            Table::Connections => self.connections,
-            Table::Hellos => self.hellos,
-            Table::Tuples => self.tuples,
-            Table::Clients => self.clients,
-        };
-        let ways = if table.is_of_links() { LINK_WAYS } else { WAYS };
-        (slots / ways as u32).next_power_of_two()
     }
 }
 

@@ -30,7 +30,7 @@ use nix::libc;
 pub use addresses::addresses;
 pub use error::NetError;
 pub use features::{Features, features};
-pub use route::{Family, segment};
+pub use route::segment;
 pub use tcp::{Connection, Connections, Listener, listeners};
 
 use socket::{Failure, Netlink, bytes};

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use gateway_common::packet::Family;
 use netlink_packet_core::NlasIterator;
 use netlink_packet_route::{
     AddressFamily,
@@ -25,38 +26,21 @@ const TCP_HEADER: u32 = 20;
 const LEAST_V4: u32 = 256;
 const LEAST_V6: u32 = 1_220;
 
-/// A version of IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
+/// Bytes of the IP header.
+const fn ip_header(family: Family) -> u32 {
+    match family {
+        Family::V4 => 20,
+        Family::V6 => 40,
+    }
 }
 
-impl Family {
-    const fn ip_header(self) -> u32 {
-        match self {
-            Self::V4 => 20,
-            Self::V6 => 40,
-        }
-    }
-
-    const fn least(self) -> u32 {
-        match self {
-            Self::V4 => LEAST_V4,
-            Self::V6 => LEAST_V6,
-        }
-    }
-
-    /// An address for documentation, to which no route leads but the default one (RFC 5737, RFC 3849).
-    fn far_away(self) -> (AddressFamily, u8, RouteAddress) {
-        match self {
-            Self::V4 => (AddressFamily::Inet, 32, RouteAddress::Inet(Ipv4Addr::new(192, 0, 2, 250))),
-            Self::V6 => {
-                let far = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0xfa);
-                (AddressFamily::Inet6, 128, RouteAddress::Inet6(far))
-            }
+/// An address for documentation, to which no route leads but the default one (RFC 5737, RFC 3849).
+fn far_away(family: Family) -> (AddressFamily, u8, RouteAddress) {
+    match family {
+        Family::V4 => (AddressFamily::Inet, 32, RouteAddress::Inet(Ipv4Addr::new(192, 0, 2, 250))),
+        Family::V6 => {
+            let far = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0xfa);
+            (AddressFamily::Inet6, 128, RouteAddress::Inet6(far))
         }
     }
 }
@@ -69,14 +53,15 @@ impl Family {
 pub fn segment(interface: &Interface, family: Family) -> Result<u16, NetError> {
     let (mtu, advertised) = metrics(interface.index, family)?;
     let mtu = mtu.map_or(interface.mtu, |mtu| mtu.min(interface.mtu));
-    let by_mtu = mtu.saturating_sub(family.ip_header() + TCP_HEADER).max(family.least());
+    let least = if family == Family::V4 { LEAST_V4 } else { LEAST_V6 };
+    let by_mtu = mtu.saturating_sub(ip_header(family) + TCP_HEADER).max(least);
     Ok(u16::try_from(advertised.map_or(by_mtu, |advertised| advertised.min(by_mtu))).unwrap_or(u16::MAX))
 }
 
 /// MTU and segment size of the route that leads far away by an interface.
 fn metrics(index: u32, family: Family) -> Result<(Option<u32>, Option<u32>), NetError> {
     let mut question = RouteMessage::default();
-    let (address_family, length, address) = family.far_away();
+    let (address_family, length, address) = far_away(family);
     (question.header.address_family, question.header.destination_prefix_length) = (address_family, length);
     question.attributes = vec![RouteAttribute::Destination(address), RouteAttribute::Oif(index)];
     let mut netlink = Netlink::open(libc::NETLINK_ROUTE)?;

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
+use gateway_common::sizes::TableSizes;
 use gateway_common::verdict::Reason;
 use serde_json::{Value, json};
 
@@ -20,7 +21,6 @@ use crate::{
     },
     config::Config,
     host::Sets,
-    kernel::TableSizes,
 };
 
 /// What to give it.

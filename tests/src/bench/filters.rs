@@ -5,12 +5,13 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use gateway_common::abi::listing;
 use gateway_common::rate::Dimension;
+use gateway_common::sizes::TableSizes;
 use gateway_tests::cases::{Draft as _, Offer, limit};
 use gateway_tests::kernel::apply;
 use gateway_tests::lab::{Attached, FLOOD_V4, Lab, Program};
 use gateway_user::host::Stand;
 use gateway_user::kernel::attach::{Attachment, Driver};
-use gateway_user::kernel::{Kernel, Program as Build, TableSizes};
+use gateway_user::kernel::{Kernel, Program as Build};
 use nix::net::if_::if_nametoindex;
 
 use crate::subject::sized;

@@ -10,12 +10,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use aya::sys::{Stats, enable_stats};
 use gateway_common::rate::{Dimension, Limit, Rate};
+use gateway_common::sizes::TableSizes;
 use gateway_tests::builder::{Frame, between, flags, hello, ip};
 use gateway_tests::cases::{Draft as _, Offer, SERVER, limit};
 use gateway_tests::kernel::apply;
 use gateway_tests::lab::{Flood, Lab, Program, ProgramClock, RECEIVER, SENDER, SERVER_V4, Sources, Template};
 use gateway_user::host::Stand;
-use gateway_user::kernel::TableSizes;
 use serde_json::{Value, json};
 
 use crate::filters::{Standing, drop_passed, passed};

@@ -8,10 +8,11 @@ use anyhow::{Context as _, Result};
 use aya::programs::{TestRun as _, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, TestRunOptions};
 use gateway_common::abi::Identity;
+use gateway_common::sizes::TableSizes;
 use gateway_tests::kernel::options;
 use gateway_tests::lab::Namespace;
 use gateway_user::host::Stand;
-use gateway_user::kernel::{Kernel, LoadOptions, Program, TableSizes};
+use gateway_user::kernel::{Kernel, LoadOptions, Program};
 
 /// Loads the program as the daemon would, with the real clock.
 pub(crate) fn gateway(interfaces: Vec<u32>) -> Result<Kernel> {

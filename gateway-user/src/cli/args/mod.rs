@@ -10,8 +10,8 @@ pub use live::{AllowVerb, BlockVerb, LimitVerb, ModeArgs};
 
 use crate::config::{Driver, Mode, OnExit};
 use crate::control::words::Order;
-use crate::kernel::TableSizes;
 use crate::replay::{AllPorts, PolicyChoice};
+use gateway_common::sizes::TableSizes;
 
 /// Where the configuration is unless said otherwise.
 pub const CONFIG: &str = "/etc/gateway/gateway.toml";

@@ -1,4 +1,4 @@
-//! The packet's way on the host: [`HostEnv`] is to [`gateway_common::pipeline`] what the kernel's maps are.
+//! The packet's way on the host: [`HostEnv`] is to [`crate::pipeline`] what the kernel's maps are.
 //!
 //! A [`Stand`] holds what user space would write into the maps; [`HostEnv`] adds clock, tables and counters. Both ends are
 //! exact: given the same stand, frames and times, a kernel program and a [`HostEnv`] come to the same verdicts. Everything
@@ -18,16 +18,16 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use gateway_common::abi::{LINK_SET_WORDS, LINK_WORDS, Refusal, STRIKE_SETS};
-use gateway_common::ban::State;
-use gateway_common::env::{Receiver, Socket};
-use gateway_common::packet::Packet;
-use gateway_common::pipeline::{self, Scratch};
-use gateway_common::rate::Instant;
-use gateway_common::verdict::Verdict;
-use gateway_common::wire::options::Options;
+use crate::abi::{LINK_SET_WORDS, LINK_WORDS, Refusal, STRIKE_SETS};
+use crate::ban::State;
+use crate::env::{Receiver, Socket};
+use crate::packet::Packet;
+use crate::pipeline::{self, Scratch};
+use crate::rate::Instant;
+use crate::verdict::Verdict;
+use crate::wire::options::Options;
 
-use crate::bans::table::strikes_of;
+use crate::ban_table::strikes_of;
 
 use bans::Bans;
 pub use counters::Counters;

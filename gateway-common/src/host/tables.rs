@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gateway_common::abi::{LINK_SET_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_WORDS, WAYS};
-use gateway_common::env::{self, Slots, Table};
+use crate::abi::{LINK_SET_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_WORDS, WAYS};
+use crate::env::{self, Slots, Table};
 
-use crate::kernel::TableSizes;
+use crate::sizes::TableSizes;
 
 /// How many sets the tables have; powers of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gateway_common::abi::{SERVICES, Tally};
-use gateway_common::env::{Note, Table};
-use gateway_common::verdict::{Action, COLUMNS, Reason, column};
+use crate::abi::{SERVICES, Tally};
+use crate::env::{Note, Table};
+use crate::verdict::{Action, COLUMNS, Reason, column};
 
 /// What a [`super::HostEnv`] counted.
 #[derive(Debug)]

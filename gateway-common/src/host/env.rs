@@ -3,17 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, PoisonError};
 
-use gateway_common::abi::{Active, FIRST_SYN_SETS, LINK_SET_WORDS, Listing, Refusal, STRIKE_SETS, Settings};
-use gateway_common::env::{Asked, Env, Found, Note, Receiver, Table};
-use gateway_common::frame::Frame;
-use gateway_common::hash::Key;
-use gateway_common::packet::Packet;
-use gateway_common::pipeline::{Context, Scratch, Stage};
-use gateway_common::rate::{Instant, Reading, SECOND};
-use gateway_common::verdict::{Action, Reason, Step};
-use gateway_common::wire::multipath::Change;
-use gateway_common::wire::options::Options;
-use gateway_common::wire::synack::SynAck;
+use crate::abi::{Active, FIRST_SYN_SETS, LINK_SET_WORDS, Listing, Refusal, STRIKE_SETS, Settings};
+use crate::env::{Asked, Env, Found, Note, Receiver, Table};
+use crate::frame::Frame;
+use crate::hash::Key;
+use crate::packet::Packet;
+use crate::pipeline::{Context, Scratch, Stage};
+use crate::rate::{Instant, Reading, SECOND};
+use crate::verdict::{Action, Reason, Step};
+use crate::wire::multipath::Change;
+use crate::wire::options::Options;
+use crate::wire::synack::SynAck;
 
 use super::{HostEnv, LiveEntry, Words};
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use gateway_common::packet::Address;
+use crate::packet::Address;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Values by prefix. The longest prefix answers alone: whoever fills the set lets it say what the covering ones say.

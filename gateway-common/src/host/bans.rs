@@ -2,13 +2,13 @@
 
 use std::sync::atomic::AtomicU64;
 
-use gateway_common::abi::{Active, BAN_FILTER_WORDS, BAN_SETS, LINK_SET_WORDS};
-use gateway_common::ban::State;
-use gateway_common::hash::Key;
-use gateway_common::rate::Instant;
+use crate::abi::{Active, BAN_FILTER_WORDS, BAN_SETS, LINK_SET_WORDS};
+use crate::ban::State;
+use crate::hash::Key;
+use crate::rate::Instant;
 
-use crate::bans::table::BanTable;
-use crate::kernel::Family;
+use crate::ban_table::BanTable;
+use crate::packet::Family;
 
 /// The table, which has its 34 MiB only once there is a ban. Until then no packet looks for one.
 #[derive(Debug)]

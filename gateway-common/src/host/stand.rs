@@ -1,8 +1,8 @@
 //! What is laid down before the first packet.
 
-use gateway_common::abi::{Active, Listing, Settings, mode};
-use gateway_common::hash::Key;
-use gateway_common::rate::Instant;
+use crate::abi::{Active, Listing, Settings, mode};
+use crate::hash::Key;
+use crate::rate::Instant;
 use zerocopy::FromZeros as _;
 
 use super::{LiveEntry, Prefixes, Sets};
@@ -16,7 +16,7 @@ pub struct Stand {
     pub listings: Prefixes<Listing>,
     /// Live entries.
     pub live: Prefixes<LiveEntry>,
-    /// Banned sources, as keys of [`gateway_common::ban`], and until when. Later ones are [`super::HostEnv::ban`]'s.
+    /// Banned sources, as keys of [`crate::ban`], and until when. Later ones are [`super::HostEnv::ban`]'s.
     pub bans: Vec<(u64, Instant)>,
     /// The key of the tables.
     pub key: Key,

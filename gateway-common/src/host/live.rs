@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gateway_common::abi::Live;
-use gateway_common::env::Said;
+use crate::abi::Live;
+use crate::env::Said;
 
 /// A live entry, with the packets that its ban has dropped.
 #[derive(Debug)]

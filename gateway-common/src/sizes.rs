@@ -1,0 +1,58 @@
+//! How large the tables are.
+
+use crate::{
+    abi::{LINK_WAYS, SERVICES, WAYS},
+    env::Table,
+};
+
+/// How many slots each table has; rounded up so that its sets are a power of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSizes {
+    /// Sources: 64 bytes each.
+    pub sources: u32,
+    /// Sources towards one service, for each of 16 services: 64 bytes each.
+    pub service_sources: u32,
+    /// Neighbourhoods: 64 bytes each.
+    pub neighbours: u32,
+    /// Connections of gated services: 16 bytes each.
+    pub connections: u32,
+    /// First messages of which a part has come: 64 bytes each.
+    pub hellos: u32,
+    /// Who has opened QUIC connections: 16 bytes each.
+    pub tuples: u32,
+    /// Known clients of gated services: 16 bytes each.
+    pub clients: u32,
+}
+
+impl Default for TableSizes {
+    /// 28 MiB in all. Why these: docs/architecture.md.
+    fn default() -> Self {
+        Self {
+            sources: 131_072,
+            service_sources: 8_192,
+            neighbours: 16_384,
+            connections: 262_144,
+            hellos: 32_768,
+            tuples: 262_144,
+            clients: 65_536,
+        }
+    }
+}
+
+impl TableSizes {
+    /// Sets of a table, of one region of it for service sources.
+    pub const fn sets(&self, table: Table) -> u32 {
+        let slots = match table {
+            Table::Sources => self.sources,
+            Table::ServiceSources => self.service_sources,
+            Table::Neighbours => self.neighbours,
+            Table::Totals => return SERVICES as u32,
+            Table::Connections => self.connections,
+            Table::Hellos => self.hellos,
+            Table::Tuples => self.tuples,
+            Table::Clients => self.clients,
+        };
+        let ways = if table.is_of_links() { LINK_WAYS } else { WAYS };
+        (slots / ways as u32).next_power_of_two()
+    }
+}

@@ -3,6 +3,10 @@
 //! No `bool`, `enum`, `usize` or `Option` in a map value. A change of any layout or meaning raises [`ABI_VERSION`], which
 //! names the pin directory, so that no program ever meets the maps of another version.
 
+mod values;
+
+pub use values::{cookies, gate, listing, mode, policy, refuse};
+
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
@@ -346,70 +350,4 @@ impl Live {
     pub const fn holds(until: Instant, now: Instant) -> bool {
         until != 0 && (until == FOREVER || (until.wrapping_sub(now) as i64) > 0)
     }
-}
-
-/// Values of [`Settings::mode`].
-pub mod mode {
-    /// Counts only.
-    pub const OFF: u32 = 0;
-    /// Decides and counts, and passes.
-    pub const MONITOR: u32 = 1;
-    /// Drops.
-    pub const ENFORCE: u32 = 2;
-}
-
-/// Bits of [`Settings::flags`].
-pub mod policy {
-    /// The IPv4 prefix set has entries.
-    pub const LISTS_V4: u32 = 1;
-    /// The IPv6 prefix set has entries.
-    pub const LISTS_V6: u32 = 2;
-    /// The host's TCP finds the client's options in the timestamp of a cookie (net.ipv4.tcp_timestamps is 2).
-    pub const COOKIE_OPTIONS: u32 = 4;
-    /// It takes SACK (net.ipv4.tcp_sack is not 0).
-    pub const SACK: u32 = 8;
-    /// Some limit is so fine that every packet needs a reading of the clock of its own.
-    pub const CLOCK_PER_PACKET: u32 = 16;
-    /// The host is asked who asked for what comes from reflectors, while it forwards nothing.
-    pub const REFLECTION: u32 = 1 << 8;
-    /// It is asked even while it forwards.
-    pub const REFLECTION_FORWARDING: u32 = 1 << 9;
-}
-
-/// Values of [`Service::cookies`].
-pub mod cookies {
-    /// No SYN is answered.
-    pub const OFF: u32 = 0;
-    /// SYNs are answered while there are more than [`super::Service::surge`].
-    pub const AUTO: u32 = 1;
-    /// All are.
-    pub const ALWAYS: u32 = 2;
-}
-
-/// Values of [`Service::refuse`].
-pub mod refuse {
-    /// A segment of a refused opening is dropped.
-    pub const DROP: u32 = 0;
-    /// It is dropped, and user space is told of its connection, to end it.
-    pub const RESET: u32 = 1;
-}
-
-/// Bits of [`Listing::flags`].
-pub mod listing {
-    /// Trusted.
-    pub const ALLOW: u32 = 1;
-    /// Blocked.
-    pub const BLOCK: u32 = 2;
-    /// Never banned.
-    pub const NEVER: u32 = 4;
-}
-
-/// Values of [`Service::gate`].
-pub mod gate {
-    /// Anything may come.
-    pub const ANY: u32 = 0;
-    /// Every connection starts with a ClientHello.
-    pub const TLS: u32 = 1;
-    /// Every connection starts with an Initial.
-    pub const QUIC: u32 = 2;
 }

@@ -1,10 +1,6 @@
 //! How the kernel's table of banned sources is written: [`crate::ban`] says how it is read.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    vec,
-    vec::Vec,
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
     abi::{BAN_FILTER_WORDS, BANS_MAX, LINK_SET_WORDS, LINK_WAYS, LINK_WORDS},

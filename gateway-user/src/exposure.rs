@@ -4,7 +4,7 @@
 use std::{fs, net::IpAddr};
 
 use crate::{
-    config::{Config, Protocol, Require, Service},
+    config::{Config, Protocol},
     net::{self, Listener, NetError},
 };
 
@@ -13,7 +13,7 @@ use crate::{
 /// # Errors
 /// Whatever keeps the kernel from telling which servers listen.
 pub fn gaps(config: &Config, addresses: &[IpAddr]) -> Result<Vec<String>, NetError> {
-    if !gated(config).any(|service| !service.addresses.is_empty()) {
+    if !config.gated().any(|service| !service.addresses.is_empty()) {
         return Ok(Vec::new());
     }
     let mut gaps = beside(config, addresses, &net::listeners()?);
@@ -25,14 +25,6 @@ pub fn gaps(config: &Config, addresses: &[IpAddr]) -> Result<Vec<String>, NetErr
     Ok(gaps)
 }
 
-/// Services that require TLS.
-fn gated(config: &Config) -> impl Iterator<Item = &Service> {
-    config
-        .services
-        .iter()
-        .filter(|service| service.protocol == Protocol::Tcp && service.require == Require::Tls)
-}
-
 /// Servers that listen on a gated port on addresses that no service names.
 fn beside(config: &Config, addresses: &[IpAddr], listeners: &[Listener]) -> Vec<String> {
     // Whoever names an address for a service without a gate means it.
@@ -42,7 +34,7 @@ fn beside(config: &Config, addresses: &[IpAddr], listeners: &[Listener]) -> Vec<
         on_port.any(|service| service.addresses.is_empty() || service.addresses.contains(address))
     };
     let mut gaps = Vec::new();
-    for service in gated(config) {
+    for service in config.gated() {
         let on_ports = listeners
             .iter()
             .filter(|listener| service.ports.iter().any(|ports| ports.contains(&listener.address.port())));

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::abi::{LINK_SET_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_WORDS, WAYS};
 use crate::env::{self, Slots, Table};
-
 use crate::sizes::TableSizes;
 
 /// How many sets the tables have; powers of two.

@@ -99,6 +99,11 @@ impl Config {
         })?;
         Self::parse(&name, &text)
     }
+
+    /// The services that require TLS.
+    pub fn gated(&self) -> impl Iterator<Item = &Service> {
+        self.services.iter().filter(|service| service.require == Require::Tls)
+    }
 }
 
 words::words! {

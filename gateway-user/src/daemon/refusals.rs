@@ -25,7 +25,7 @@ use nix::{
 };
 
 use crate::{
-    config::{Config, Refuse, Require},
+    config::{Config, Refuse},
     kernel::{Kernel, Refusals},
     net::{Connections, NetError},
 };
@@ -81,8 +81,7 @@ impl Drop for Ender {
 
 /// Whether any service asks for it.
 pub(super) fn are_ended(config: &Config) -> bool {
-    let mut gated = config.services.iter().filter(|service| service.require == Require::Tls);
-    gated.any(|service| service.refuse == Refuse::Reset)
+    config.gated().any(|service| service.refuse == Refuse::Reset)
 }
 
 /// What the thread has.

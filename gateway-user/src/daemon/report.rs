@@ -15,7 +15,6 @@ use ipnet::IpNet;
 
 use crate::{
     bans::table::prefix_of,
-    config::Require,
     control::{
         document::{
             Budget, Escalated, InterfaceRow, ResetRow, ServiceRow, SourceRow, Status, TableRow, TlsGate,
@@ -84,8 +83,8 @@ impl Gateway {
 
     fn reset_rows(&self) -> Vec<ResetRow> {
         let Some(ender) = &self.ender else { return Vec::new() };
-        let gated = self.config.services.iter().filter(|service| service.require == Require::Tls);
-        gated
+        self.config
+            .gated()
             .filter_map(|service| {
                 let row = *self.rows().0.get(&service.name)?;
                 Some(ResetRow { service: service.name.clone(), connections: ender.ended(row) })

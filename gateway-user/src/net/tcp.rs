@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use netlink_packet_core::{DefaultNla, NLM_F_DUMP, Parseable as _};
+use netlink_packet_core::{NLM_F_DUMP, Nla as _, Parseable as _};
 use netlink_packet_sock_diag::{
     AF_INET, AF_INET6, INET_DIAG_MD5SIG, INET_DIAG_SKV6ONLY, IPPROTO_TCP, SOCK_DESTROY, SOCK_DIAG_BY_FAMILY,
     TCP_LISTEN, TCP_SYN_RECV, TCP_TIME_WAIT,
@@ -69,12 +69,10 @@ pub fn listeners() -> Result<Vec<Listener>, NetError> {
         for answer in answers {
             let InetResponse { header, nlas } = InetResponse::parse(answer.as_slice())
                 .map_err(|error| NetError::Answer(error.to_string()))?;
-            let is_v6_only = nlas.iter().any(|nla| match nla {
-                Nla::Other(other) => {
-                    netlink_packet_core::Nla::kind(other) == INET_DIAG_SKV6ONLY && value_of(other) != [0]
-                }
-                _ => false,
-            });
+            let is_v6_only = nlas
+                .iter()
+                .find_map(|nla| value_of(nla, INET_DIAG_SKV6ONLY))
+                .is_some_and(|value| value != [0]);
             let address = SocketAddr::new(header.socket_id.source_address, header.socket_id.source_port);
             found.push(Listener { address, is_v6_only });
         }
@@ -82,11 +80,14 @@ pub fn listeners() -> Result<Vec<Listener>, NetError> {
     Ok(found)
 }
 
-/// The bytes of an attribute.
-fn value_of(nla: &DefaultNla) -> Vec<u8> {
-    let mut value = vec![0; netlink_packet_core::Nla::value_len(nla)];
-    netlink_packet_core::Nla::emit_value(nla, &mut value);
-    value
+/// The bytes of an attribute that the crate has no type for, if it is of this kind.
+fn value_of(nla: &Nla, kind: u16) -> Option<Vec<u8>> {
+    let Nla::Other(other) = nla else { return None };
+    (other.kind() == kind).then(|| {
+        let mut value = vec![0; other.value_len()];
+        other.emit_value(&mut value);
+        value
+    })
 }
 
 /// Finds connections, and ends them.
@@ -152,9 +153,7 @@ impl Connections {
             Nla::TcpInfo(info) => Some(info.bytes_received),
             _ => None,
         });
-        let is_signed = nlas.iter().any(|nla| {
-            matches!(nla, Nla::Other(other) if netlink_packet_core::Nla::kind(other) == INET_DIAG_MD5SIG)
-        });
+        let is_signed = nlas.iter().any(|nla| value_of(nla, INET_DIAG_MD5SIG).is_some());
         Ok(received.map(|received| Connection {
             family: header.family,
             id: header.socket_id,

@@ -2,14 +2,12 @@
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use gateway_tests::builder::hello;
 use gateway_tests::lab::{Gateway, Lab, Namespace, PlainListener, alone, require_lab};
 
-use super::{PATIENCE, nothing_dropped};
+use super::{nothing_dropped, until};
 
 const PORT: u16 = 9_000;
 const NEAR: &str = "jumbo0";
@@ -48,15 +46,9 @@ fn hellos_are_read_at_any_mtu() -> Result<()> {
             let hello = hello::padded("gateway.test", padding);
             let mut stream = far.enter(|| TcpStream::connect(server))??;
             stream.write_all(&hello)?;
-            let (own, start) = (stream.local_addr()?, Instant::now());
-            while !listener.has(own, &hello) {
-                ensure!(
-                    start.elapsed() < PATIENCE,
-                    "{server}: a hello of {} bytes does not arrive",
-                    hello.len()
-                );
-                thread::sleep(Duration::from_millis(1));
-            }
+            let own = stream.local_addr()?;
+            let what = format!("{server}: a hello of {} bytes does not arrive", hello.len());
+            until(|| listener.has(own, &hello), &what)?;
         }
     }
     nothing_dropped(&gateway, NEAR)?;

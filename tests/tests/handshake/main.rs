@@ -37,6 +37,16 @@ fn config(cookies: &str) -> String {
     )
 }
 
+/// Waits until something is so.
+fn until(mut is_so: impl FnMut() -> bool, what: &str) -> Result<()> {
+    let start = Instant::now();
+    while !is_so() {
+        ensure!(start.elapsed() < PATIENCE, "{what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
 fn servers() -> [IpAddr; 2] {
     [SERVER_V4.into(), SERVER_V6.into()]
 }

@@ -2,15 +2,14 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use gateway_tests::builder::hello;
 use gateway_tests::lab::{Counters, Gateway, Lab, PlainListener, SERVER_V4, alone, require_lab};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::PATIENCE;
+use super::until;
 
 const GATED: u16 = 9_000;
 const OPEN: u16 = 9_001;
@@ -66,10 +65,7 @@ fn upload(lab: &Lab, port: u16) -> Result<()> {
         let of_it = delivered.iter().filter(|one| one.peer == own);
         of_it.map(|one| one.total).sum::<u64>() == sent.len() as u64
     };
-    while !arrived() {
-        ensure!(start.elapsed() < PATIENCE, "port {port}: the upload does not arrive");
-        thread::sleep(Duration::from_millis(2));
-    }
+    until(arrived, &format!("port {port}: the upload does not arrive"))?;
     println!("port {port}: {UPLOAD} bytes in {:?}", start.elapsed());
     Ok(())
 }

@@ -12,7 +12,7 @@ use gateway_tests::lab::{
     require_lab,
 };
 
-use super::PATIENCE;
+use super::{PATIENCE, until};
 
 const RESET: u16 = 9_000;
 const DROP: u16 = 9_001;
@@ -34,15 +34,6 @@ const A_WHILE: Duration = Duration::from_millis(150);
 fn closed(listener: &PlainListener, peer: SocketAddr) -> Option<bool> {
     let is_it = |one: &SocketAddr| one.ip().to_canonical() == peer.ip() && one.port() == peer.port();
     listener.delivered().iter().rfind(|one| is_it(&one.peer)).map(|one| one.closed)
-}
-
-fn until(mut is_so: impl FnMut() -> bool, what: &str) -> Result<()> {
-    let start = Instant::now();
-    while !is_so() {
-        ensure!(start.elapsed() < PATIENCE, "{what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
 }
 
 #[test]
@@ -194,10 +185,7 @@ fn nobody_ends_a_connection_who_could_not_reset_it() -> Result<()> {
         let listener = PlainListener::start(&lab.server, server)?;
         for (name, sent) in HARMLESS {
             port += 1;
-            let mut hand = ByHand::new(&wire, SocketAddr::new(local, port), server, 7_000);
-            hand.ask(&hand.syn().tcp_options(&syn_options(STAMP)))?;
-            hand.send(&hand.at(0, &[]).tcp_options(&stamps(STAMP)))?;
-            until(|| closed(&listener, hand.local).is_some(), "the connection is not accepted")?;
+            let hand = open(&wire, &listener, SocketAddr::new(local, port), server)?;
             for frame in sent(&hand) {
                 hand.send(&frame)?;
             }
@@ -215,10 +203,7 @@ fn nobody_ends_a_connection_who_could_not_reset_it() -> Result<()> {
         }
         // The same with nothing wrong.
         port += 1;
-        let mut hand = ByHand::new(&wire, SocketAddr::new(local, port), server, 7_000);
-        hand.ask(&hand.syn().tcp_options(&syn_options(STAMP)))?;
-        hand.send(&hand.at(0, &[]).tcp_options(&stamps(STAMP)))?;
-        until(|| closed(&listener, hand.local).is_some(), "the connection is not accepted")?;
+        let hand = open(&wire, &listener, SocketAddr::new(local, port), server)?;
         hand.send(&plaintext(&hand, 0))?;
         let reset = hand.answer(PATIENCE, |answer| answer.flags & flags::RST != 0)?;
         ensure!(reset.is_some_and(|reset| reset.sequence == hand.ack), "no reset that its client takes");
@@ -227,6 +212,20 @@ fn nobody_ends_a_connection_who_could_not_reset_it() -> Result<()> {
         port += 1;
     }
     Ok(())
+}
+
+/// A connection with timestamps that the server has accepted.
+fn open<'a>(
+    wire: &'a Wire,
+    listener: &PlainListener,
+    local: SocketAddr,
+    server: SocketAddr,
+) -> Result<ByHand<'a>> {
+    let mut hand = ByHand::new(wire, local, server, 7_000);
+    hand.ask(&hand.syn().tcp_options(&syn_options(STAMP)))?;
+    hand.send(&hand.at(0, &[]).tcp_options(&stamps(STAMP)))?;
+    until(|| closed(listener, local).is_some(), "the connection is not accepted")?;
+    Ok(hand)
 }
 
 /// While the handshake is under way there is no connection to end; the segment that was refused ends none that comes of it later.

@@ -2,8 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use gateway_tests::builder::hello;
@@ -11,7 +10,7 @@ use gateway_tests::lab::{
     ByHand, FLOOD_V4, FLOOD_V6, Gateway, Lab, PlainListener, SERVER_V4, SERVER_V6, Wire, alone, require_lab,
 };
 
-use super::{PATIENCE, servers};
+use super::{PATIENCE, servers, until};
 
 const ANSWERED: u16 = 443;
 const LEFT_ALONE: u16 = 9_000;
@@ -114,16 +113,13 @@ fn uploads_reach_a_host_with_a_smaller_mtu() -> Result<()> {
             stream.set_write_timeout(Some(PATIENCE))?;
             stream.write_all(&hello::tls13("gateway.test"))?;
             stream.write_all(&vec![7; UPLOAD])?;
-            let (own, start) = (stream.local_addr()?, Instant::now());
+            let own = stream.local_addr()?;
             let arrived = || {
                 let delivered = listener.delivered();
                 let of_it = delivered.iter().filter(|one| one.peer == own);
                 of_it.map(|one| one.total).sum::<u64>() > UPLOAD as u64
             };
-            while !arrived() {
-                ensure!(start.elapsed() < PATIENCE, "{server}: the upload does not arrive");
-                thread::sleep(Duration::from_millis(2));
-            }
+            until(arrived, &format!("{server}: the upload does not arrive"))?;
             let answered = gateway.metrics()?.packets(lab.client_side(), "tx", "syn_cookie") - before;
             ensure!(turn == 0 || answered != 0, "{server}: no cookie has answered");
         }

@@ -11,7 +11,7 @@ use gateway_user::host::Stand;
 /// Frames of a run that everybody waits for; the long run is `cargo run --release --bin parity`.
 const FRAMES: u64 = 1_000_000;
 /// Lists of a run.
-const LISTS: u64 = 32;
+const LISTS: u64 = 64;
 /// A run's frames are the same every time.
 const SEED: u64 = 20_260_117;
 

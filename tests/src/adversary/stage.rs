@@ -196,7 +196,7 @@ pub const CONFIG: &str = "mode = \"enforce\"\n[limits]\nsyn = \"none\"\n[limits.
 /// The CPU that late packets wait for.
 const CPU: usize = 0;
 /// How long packets may be under way after the last script, and how long they are on a busy machine.
-const SETTLE: Duration = Duration::from_millis(250);
+const SETTLE: Duration = Duration::from_millis(400);
 const LATE: Duration = Duration::from_secs(10);
 /// How long an honest client waits before it sends again, and how often it does at most.
 const RESEND_AFTER: Duration = Duration::from_millis(50);

@@ -81,7 +81,7 @@ impl Scale {
     pub const SHORT: Self = Self {
         requests: 100,
         requests_of_stacks: 2,
-        seconds: 2,
+        seconds: 3,
         reloads: 100,
         open: 50,
         crowd: 1_000,

@@ -156,8 +156,8 @@ fn build_linker(llvm: u32) -> Result<()> {
     clean(&mut command).env("LLVM_PREFIX", prefix);
     command.args(["install", "bpf-linker", "--version", LINKER_VERSION, "--locked", "--force"]);
     command.args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"]).arg(tools());
-    // Not optimized: that takes half the time, and LLVM, which does the work, is there already.
-    command.arg("--debug");
+    // Neither optimized nor with what a debugger wants: that takes half the time, and LLVM, which does the work, is there already.
+    command.arg("--debug").env("CARGO_PROFILE_DEV_DEBUG", "none");
     // Where it is looked for, so that cargo gives no advice to change the user's own PATH.
     let own = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths([tools().join("bin")].into_iter().chain(env::split_paths(&own)))?;

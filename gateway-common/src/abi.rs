@@ -10,7 +10,7 @@ pub use values::{cookies, gate, listing, mode, policy, refuse};
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 12;
+pub const ABI_VERSION: u32 = 13;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;
@@ -77,6 +77,10 @@ pub const HANDSHAKE_STRAYS: usize = 3;
 pub const HANDSHAKE_ANSWERS: usize = 4;
 /// Word of that slot, of what is for no service: TAT of path-MTU messages that pass.
 pub const PATH_MTU_TAT: usize = 5;
+/// Until when the service has all the connections open that it may have. Writer: user space, as of the next.
+pub const HANDSHAKE_FULL: usize = 6;
+/// Until when there are sources or neighbourhoods that have all the connections open to the service that they may have.
+pub const HANDSHAKE_HOLDERS: usize = 7;
 /// First of the two slots that say which addresses and ports of the service end on this host.
 pub const ENDS_SLOT: usize = 2;
 const _: () = assert!(ENDS_SLOT + 2 == WAYS);
@@ -93,6 +97,8 @@ pub const BAN_FILTER_WORDS: u32 = 1 << 18;
 pub const BANS_MAX: usize = 1 << 20;
 /// Sets of the table of strikes: four sources each. Behind the last set one more counts sources that were pushed out.
 pub const STRIKE_SETS: u32 = 4_096;
+/// Sources and neighbourhoods that may be held to their connections at once.
+pub const HOLDERS_MAX: usize = 1 << 16;
 /// Sets of the table of SYNs that were not answered: see [`crate::stage::handshake`].
 pub const FIRST_SYN_SETS: u32 = 1 << 16;
 
@@ -166,7 +172,7 @@ map_values! {
     }
 
     /// A service: what it requires and allows.
-    pub struct Service (800) {
+    pub struct Service (808) {
         /// All sources together, by one bucket: what [`STRANGERS`] may have of it, and what [`ALL`] may. They differ in bursts.
         pub total: [Limits; 2],
         /// Each source, towards this service.
@@ -204,10 +210,12 @@ map_values! {
         pub reserves: u32,
         /// One of [`refuse`].
         pub refuse: u32,
+        /// 1: its connections are counted, and some may have no more of them; else 0.
+        pub connections: u64,
     }
 
     /// One policy but for its prefixes.
-    pub struct Settings (204_520) {
+    pub struct Settings (205_032) {
         /// Counts policies; for people.
         pub generation: u64,
         /// One of [`mode`].
@@ -291,6 +299,16 @@ map_values! {
         pub service: u32,
         /// Index of the interface that it comes in by.
         pub interface: u32,
+    }
+
+    /// A source that may have no more connections to a service, or a neighbourhood that may have no more to any: a key of a table whose
+    /// values are the [`Instant`]s until when that is so.
+    #[derive(Hash)]
+    pub struct Holder (16) {
+        /// Its key: see [`crate::stage::budgets::key`].
+        pub key: u64,
+        /// Index of the service; 0: a neighbourhood.
+        pub service: u64,
     }
 
     /// What must stay the same for as long as the tables live, across restarts of the daemon.

@@ -1,7 +1,7 @@
 //! How the stages meet the world.
 
 use crate::{
-    abi::{Active, Listing, Live, Refusal, Settings},
+    abi::{Active, Holder, Listing, Live, Refusal, Settings},
     frame::Frame,
     hash::Key,
     packet::Packet,
@@ -250,6 +250,8 @@ pub trait Env {
     fn ban_filter(&self, index: u32) -> u64;
     /// A set of sources with strikes.
     fn strikes(&self, index: u32) -> Option<Self::Links>;
+    /// Until when somebody may have no more connections; 0: he may.
+    fn full_until(&self, holder: &Holder) -> Instant;
     /// A set of the table of SYNs that were not answered.
     fn first_syns(&self, index: u32) -> Option<Self::Links>;
 

@@ -21,8 +21,8 @@ use crate::{
     packet::Packet,
     rate::{Instant, Reading},
     stage::{
-        budgets, essential, fallback, handshake, hello, lists, parse, quic, reflection, refusal, sanity,
-        service, tls,
+        budgets, connections, essential, fallback, handshake, hello, lists, parse, quic, reflection, refusal,
+        sanity, service, tls,
     },
     strike,
     table::{Bill, Place, drops::DropCounter},
@@ -159,6 +159,8 @@ pub enum Stage {
     Handshake,
     /// [`handshake::ask`].
     Ask,
+    /// [`connections::check`].
+    Connections,
     /// [`handshake::answer`].
     Answer,
     /// [`reflection::check`].
@@ -215,6 +217,7 @@ impl Stage {
             Self::Essential => essential::check(frame, context, scratch),
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),
+            Self::Connections => connections::check(context, scratch),
             Self::Answer => handshake::answer(frame, context, scratch),
             Self::Reflection => reflection::check(frame, context, scratch),
             Self::Unasked => reflection::unasked(context, scratch),

@@ -64,6 +64,7 @@ apart! {
     Essential essential essential_frags
     Handshake handshake handshake_frags
     Ask ask ask_frags
+    Connections has_room has_room_frags
     Answer answer answer_frags
     Reflection reflection reflection_frags
     Unasked unasked unasked_frags

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use gateway_common::{
-    abi::{Active, LINK_SET_WORDS, Listing, Live, Refusal, SERVICES, SET_WORDS, Settings},
+    abi::{Active, Holder, LINK_SET_WORDS, Listing, Live, Refusal, SERVICES, SET_WORDS, Settings},
     env::{Asked, Env, Note, Receiver, Said, Socket, Table, Words as _},
     frame::Frame,
     hash::Key,
@@ -203,6 +203,12 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     #[inline(always)]
     fn first_syns(&self, index: u32) -> Option<Self::Links> {
         at(&maps::FIRST_SYNS, index).and_then(MapWords::new)
+    }
+
+    #[inline(always)]
+    fn full_until(&self, holder: &Holder) -> Instant {
+        // SAFETY: a live map value; user space writes the word at once.
+        unsafe { maps::HOLDERS.get(holder) }.copied().unwrap_or(0)
     }
 
     #[inline(always)]

@@ -9,12 +9,12 @@ use aya_ebpf::{
     },
     btf_maps::ArrayOfMaps,
     macros::{btf_map, map},
-    maps::{Array, LpmTrie, PerCpuArray, RingBuf, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, lpm_trie::Key},
 };
 use gateway_common::{
     abi::{
-        BAN_FILTER_WORDS, BAN_SETS, FIRST_SYN_SETS, INTERFACES, Identity, LINK_SET_WORDS, Listing, Live,
-        SERVICES, SET_WORDS, STRIKE_SETS, Settings, Tally,
+        BAN_FILTER_WORDS, BAN_SETS, FIRST_SYN_SETS, HOLDERS_MAX, Holder, INTERFACES, Identity,
+        LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, STRIKE_SETS, Settings, Tally,
     },
     env::{Note, Table},
     pipeline::Scratch,
@@ -100,6 +100,11 @@ pub(crate) static STRIKES: Array<LinkSet> = Array::with_max_entries(STRIKE_SETS 
 /// SYNs that were not answered. Writer: this program.
 #[map(name = "first_syns")]
 pub(crate) static FIRST_SYNS: Array<LinkSet> = Array::with_max_entries(FIRST_SYN_SETS, 0);
+
+/// Who may have no more connections, and until when. Writer: user space.
+#[map(name = "holders")]
+pub(crate) static HOLDERS: HashMap<Holder, Instant> =
+    HashMap::with_max_entries(HOLDERS_MAX as u32, BPF_F_NO_PREALLOC);
 
 /// Buckets of sources. Writer: this program; user space reads by mmap, as it does the next seven.
 #[map(name = "sources")]

@@ -5,6 +5,7 @@ pub use gateway_common::host;
 pub mod bans;
 pub mod cli;
 pub mod config;
+pub mod connections;
 pub mod control;
 pub mod daemon;
 pub mod doctor;

@@ -24,8 +24,8 @@ use zerocopy::FromZeros;
 
 use crate::{
     config::{
-        Class, Config, DropUnasked, Mode, Protocol, Quotas, Reflection, Refuse, Require, Service, SynCookies,
-        TlsVersion,
+        Class, Config, Connections, DropUnasked, Mode, Protocol, Quotas, Reflection, Refuse, Require,
+        Service, SynCookies, TlsVersion,
     },
     control::words::Place,
     host::zeroed_settings,
@@ -124,8 +124,13 @@ pub fn compile(
         let row = rows.of(&service.name)?;
         let own = limits(&quotas(Place::Service(service.name.clone()), &service.quotas));
         let total = quotas(Place::Total(service.name.clone()), &service.total);
-        settings.services[row] =
-            ServiceValue { limits: own.0, own: own.1 as u32, region, ..service_value(service, &total, key) };
+        settings.services[row] = ServiceValue {
+            limits: own.0,
+            own: own.1 as u32,
+            region,
+            connections: u64::from(are_limited(config, service)),
+            ..service_value(service, &total, key)
+        };
         region += u32::from(own.1 != 0);
         placed.push((row, service));
     }
@@ -136,6 +141,13 @@ pub fn compile(
     settings.flags |= reflectors(&mut settings.reflectors, &config.reflection);
     settings.flags |= clock(&settings);
     Ok(settings)
+}
+
+/// Whether somebody may have no more than so many connections to a service.
+pub fn are_limited(config: &Config, service: &Service) -> bool {
+    let Connections { each, total, .. } = service.connections;
+    service.protocol == Protocol::Tcp
+        && (each.is_some() || total.is_some() || config.neighbours.connections.is_some())
 }
 
 /// The longest that a kernel's tick can be: HZ is at least 100 (kernel/Kconfig.hz).
@@ -211,11 +223,11 @@ pub fn overridden(place: &Place, quotas: &Quotas, overrides: &Overrides) -> Quot
     result
 }
 
-fn mask32(length: u8) -> u32 {
+pub(crate) fn mask32(length: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)
 }
 
-fn mask64(length: u8) -> u64 {
+pub(crate) fn mask64(length: u8) -> u64 {
     u64::MAX.checked_shl(64 - u32::from(length)).unwrap_or(0)
 }
 
@@ -303,6 +315,7 @@ fn service_value(service: &Service, total: &Quotas, key: Key) -> ServiceValue {
             Refuse::Reset if service.require == Require::Tls => refuse::RESET,
             Refuse::Reset | Refuse::Drop => refuse::DROP,
         },
+        connections: 0,
     }
 }
 

@@ -15,7 +15,7 @@ use gateway_common::rate::Instant;
 use gateway_common::sizes::TableSizes;
 use gateway_common::verdict::{Action, Reason, Verdict};
 use gateway_user::host::{self, Sets, Stand};
-use gateway_user::kernel::{Kernel, LoadOptions, PolicySet, Prefixes};
+use gateway_user::kernel::{Holders, Kernel, LoadOptions, PolicySet, Prefixes};
 use ipnet::IpNet;
 
 pub use runner::Runner;
@@ -41,6 +41,7 @@ pub fn options() -> LoadOptions {
 /// The program in the kernel under a clock that the test sets.
 pub struct Judge {
     kernel: Kernel,
+    holders: Holders,
     runner: Runner,
     sets: Sets,
     key: Key,
@@ -59,7 +60,8 @@ impl Judge {
         let options = LoadOptions { identity, tables: sizes(sets), testing: true, ..defaults };
         let mut kernel = Kernel::load(&options)?;
         let runner = Runner::new(&mut kernel)?;
-        let mut judge = Self { kernel, runner, sets, key, clock: (0, 0) };
+        let holders = kernel.take_holders().context("it has none")?;
+        let mut judge = Self { kernel, holders, runner, sets, key, clock: (0, 0) };
         judge.set_clock(0, 0)?;
         Ok(judge)
     }
@@ -75,6 +77,7 @@ impl Judge {
         for source in self.kernel.banned() {
             self.kernel.unban(source)?;
         }
+        self.holders.set(&stand.holders, &stand.full, stand.held_until)?;
         for &(source, until) in &stand.bans {
             self.kernel.ban(source, until)?;
         }

@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use gateway_common::abi::{Active, Limits, Listing, Refusal, Settings};
+use gateway_common::abi::{Active, Holder, Limits, Listing, Refusal, Settings};
 use gateway_common::env::{self, Asked, Env, Note, Receiver, Slots, Table};
 use gateway_common::frame::Frame;
 use gateway_common::hash::Key;
@@ -213,6 +213,9 @@ impl<'a> Env for Losing<'a> {
     }
     fn strikes(&self, index: u32) -> Option<Self::Links> {
         Env::strikes(&self.0, index)
+    }
+    fn full_until(&self, holder: &Holder) -> Instant {
+        Env::full_until(&self.0, holder)
     }
     fn first_syns(&self, index: u32) -> Option<Self::Links> {
         Env::first_syns(&self.0, index)

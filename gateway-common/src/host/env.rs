@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, PoisonError};
 
-use crate::abi::{Active, FIRST_SYN_SETS, LINK_SET_WORDS, Listing, Refusal, STRIKE_SETS, Settings};
+use crate::abi::{Active, FIRST_SYN_SETS, Holder, LINK_SET_WORDS, Listing, Refusal, STRIKE_SETS, Settings};
 use crate::env::{Asked, Env, Found, Note, Receiver, Table};
 use crate::frame::Frame;
 use crate::hash::Key;
@@ -120,6 +120,10 @@ impl<'a> Env for &'a HostEnv {
 
     fn strikes(&self, index: u32) -> Option<Self::Links> {
         link_set(&self.strikes, STRIKE_SETS + 1, index)
+    }
+
+    fn full_until(&self, holder: &Holder) -> Instant {
+        if self.stand.holders.contains(holder) { self.stand.held_until } else { 0 }
     }
 
     fn first_syns(&self, index: u32) -> Option<Self::Links> {

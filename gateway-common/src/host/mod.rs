@@ -18,9 +18,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::abi::{LINK_SET_WORDS, LINK_WORDS, Refusal, STRIKE_SETS};
+use crate::abi::{
+    HANDSHAKE_FULL, HANDSHAKE_HOLDERS, HANDSHAKE_SLOT, LINK_SET_WORDS, LINK_WORDS, Refusal, SERVICES,
+    STRIKE_SETS,
+};
 use crate::ban::State;
-use crate::env::{Receiver, Socket};
+use crate::env::{Receiver, Slots as _, Socket, Table, Words as _};
 use crate::packet::Packet;
 use crate::pipeline::{self, Scratch};
 use crate::rate::Instant;
@@ -73,7 +76,7 @@ impl HostEnv {
     #[must_use]
     pub fn new(stand: Stand) -> Self {
         Self {
-            tables: Tables::new(stand.sets),
+            tables: held(&stand),
             bans: Bans::new(stand.key, &stand.bans),
             stand,
             clock: AtomicU64::new(0),
@@ -203,6 +206,20 @@ impl HostEnv {
     pub fn judge_on(&self, frame: &[u8], cpu: &mut Scratch) -> Verdict {
         pipeline::handle(&frame, &self, cpu)
     }
+}
+
+/// Empty tables but for the words that say who may have no more connections.
+fn held(stand: &Stand) -> Tables {
+    let tables = Tables::new(stand.sets);
+    for row in 0..SERVICES as u8 {
+        if let Some(set) = tables.set(Table::Totals, row.into()) {
+            let slot = set.slot(HANDSHAKE_SLOT);
+            let until = |holds: bool| if holds { stand.held_until } else { 0 };
+            slot.store(HANDSHAKE_FULL, until(stand.full.contains(&row)));
+            slot.store(HANDSHAKE_HOLDERS, until(!stand.holders.is_empty()));
+        }
+    }
+    tables
 }
 
 impl fmt::Debug for HostEnv {

@@ -1,6 +1,8 @@
 //! What is laid down before the first packet.
 
-use crate::abi::{Active, Listing, Settings, mode};
+use std::collections::HashSet;
+
+use crate::abi::{Active, Holder, Listing, Settings, mode};
 use crate::hash::Key;
 use crate::rate::Instant;
 use zerocopy::FromZeros as _;
@@ -18,6 +20,12 @@ pub struct Stand {
     pub live: Prefixes<LiveEntry>,
     /// Banned sources, as keys of [`crate::ban`], and until when. Later ones are [`super::HostEnv::ban`]'s.
     pub bans: Vec<(u64, Instant)>,
+    /// Who may have no more connections: sources and neighbourhoods, services by their index, and until when.
+    pub holders: HashSet<Holder>,
+    /// See [`Self::holders`].
+    pub full: HashSet<u8>,
+    /// See [`Self::holders`].
+    pub held_until: Instant,
     /// The key of the tables.
     pub key: Key,
     /// Sizes of the tables.
@@ -40,6 +48,9 @@ impl Stand {
             listings: Prefixes::default(),
             live: Prefixes::default(),
             bans: Vec::new(),
+            holders: HashSet::new(),
+            full: HashSet::new(),
+            held_until: 0,
             key: Key::default(),
             sets: Sets::default(),
         }

@@ -332,7 +332,7 @@ pub const fn shared_48(high: u64) -> Option<u64> {
 /// The exact source, or neighbourhood, of a packet. An IPv6 address that stands for an IPv4 host is that host: all who come through one
 /// translator would be one source otherwise.
 #[inline(always)]
-pub(crate) const fn key(packet: &Packet, mask_v4: u64, mask_v6: u64) -> u64 {
+pub const fn key(packet: &Packet, mask_v4: u64, mask_v6: u64) -> u64 {
     if packet.from_v4 {
         return KEY_V4 | (packet.source.as_v4() as u64 & mask_v4);
     }

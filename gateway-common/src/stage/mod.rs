@@ -1,6 +1,7 @@
 //! One stage a file: each answers "go on" or a verdict with its reason. [`crate::pipeline`] says in which order.
 
 pub mod budgets;
+pub mod connections;
 pub mod essential;
 pub mod fallback;
 pub mod handshake;

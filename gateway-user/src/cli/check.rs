@@ -8,7 +8,7 @@ use super::{
     print, print_json,
 };
 use crate::{
-    config::{Config, Report},
+    config::{Config, Connections, Report, duration_text},
     policy::places,
 };
 
@@ -60,7 +60,12 @@ fn document(config: &Config) -> Value {
         .map(|service| {
             let ports: Vec<_> = service.ports.iter().map(ports_text).collect();
             json!({ "name": service.name, "protocol": service.protocol.name(), "ports": ports,
-                    "addresses": service.addresses, "require": service.require.name() })
+                    "addresses": service.addresses, "require": service.require.name(),
+                    "connections": {
+                        "each": service.connections.each, "total": service.connections.total,
+                        "hello_timeout_seconds": service.connections.hello_timeout.map(|time| time.as_secs()),
+                        "idle_timeout_seconds": service.connections.idle_timeout.map(|time| time.as_secs()),
+                    } })
         })
         .collect();
     json!({
@@ -69,6 +74,7 @@ fn document(config: &Config) -> Value {
         "interfaces": config.attach.interfaces,
         "limits": limits,
         "neighbours_escalate": config.neighbours.escalate,
+        "neighbours_connections": config.neighbours.connections,
         "services": services,
         "classes": config.classes.iter().map(|class| json!({ "name": class.name, "sources": class.sources })).collect::<Vec<_>>(),
         "lists": { "allow": config.lists.allow.len(), "block": config.lists.block.len() },
@@ -93,6 +99,7 @@ fn text(config: &Config) -> String {
             crate::config::Require::Any => "anything",
         };
         lines.push(format!("service {}: {} {}, {gate}", service.name, service.protocol, ports.join(" ")));
+        lines.extend(connections_text(&service.connections).map(|text| format!("  connections: {text}")));
     }
     for class in &config.classes {
         lines.push(format!("class {}: {} prefixes", class.name, class.sources.len()));
@@ -104,6 +111,9 @@ fn text(config: &Config) -> String {
             "bans: {} strikes within {within}: banned for {first}, then {} times as long each time, at most {longest}; {} prefixes never",
             ban.strikes, ban.factor, ban.never.len()
         ));
+    }
+    if let Some(count) = config.neighbours.connections {
+        lines.push(format!("connections of a neighbourhood: at most {count} open"));
     }
     if !config.neighbours.escalate {
         lines.push("neighbourhoods do not escalate".to_owned());
@@ -120,6 +130,19 @@ fn text(config: &Config) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// What its connections are held to, if they are.
+fn connections_text(connections: &Connections) -> Option<String> {
+    let Connections { each, total, hello_timeout, idle_timeout } = *connections;
+    let parts = [
+        each.map(|count| format!("{count} open of each source")),
+        total.map(|count| format!("{count} of all")),
+        hello_timeout.map(|time| format!("{} for a hello", duration_text(time))),
+        idle_timeout.map(|time| format!("{} without a byte", duration_text(time))),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("at most {}", parts.join(", ")))
 }
 
 fn ports_text(range: &std::ops::RangeInclusive<u16>) -> String {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::check::PrefixPlaces;
+use super::connections;
 use super::lists;
 use super::policy::{Limits, Neighbours};
 use super::quota::{Part, Quota, Quotas};
@@ -32,6 +33,9 @@ pub(super) fn limits<'t>(
         let [ipv4, ipv6] = &mut places.neighbourhood;
         prefix_length(reader, section, ("ipv4_prefix", 1..=31), &mut neighbours.ipv4_prefix, ipv4);
         prefix_length(reader, section, ("ipv6_prefix", 1..=63), &mut neighbours.ipv6_prefix, ipv6);
+        if let Some(item) = section.get("connections") {
+            connections::count(reader, &item, &mut neighbours.connections);
+        }
         if let Some(item) = section.get("escalate") {
             neighbours.escalate = reader.flag(&item).unwrap_or(neighbours.escalate);
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod check;
+mod connections;
 mod file;
 mod limits;
 mod lists;
@@ -30,7 +31,8 @@ mod words;
 
 pub use lists::parse_prefix;
 pub use policy::{
-    Ban, Class, Limits, Lists, Neighbours, Protocol, Refuse, Require, Service, SynCookies, TlsVersion,
+    Ban, Class, Connections, Limits, Lists, Neighbours, Protocol, Refuse, Require, Service, SynCookies,
+    TlsVersion,
 };
 pub use problem::{Place, Problem, Related, Report, Severity};
 pub use quota::{Quota, Quotas};

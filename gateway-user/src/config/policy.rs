@@ -51,6 +51,8 @@ impl Limits {
 pub struct Neighbours {
     /// What all sources of a neighbourhood together may send.
     pub quotas: Quotas,
+    /// How many connections all sources of a neighbourhood together may have open to services; nothing: as many as they like.
+    pub connections: Option<u32>,
     /// Leading bits of an IPv4 address that make a neighbourhood, fewer than a source has.
     pub ipv4_prefix: u8,
     /// Leading bits of an IPv6 address that make a neighbourhood, fewer than a source has.
@@ -62,7 +64,7 @@ pub struct Neighbours {
 impl Default for Neighbours {
     fn default() -> Self {
         let quotas = quotas(&[(Dimension::Packets, 200_000, None), (Dimension::Syn, 2_000, None)]);
-        Self { quotas, ipv4_prefix: 24, ipv6_prefix: 48, escalate: true }
+        Self { quotas, connections: None, ipv4_prefix: 24, ipv6_prefix: 48, escalate: true }
     }
 }
 
@@ -182,9 +184,37 @@ pub struct Service {
     pub total: Quotas,
     /// What each source may send to this service.
     pub quotas: Quotas,
+    /// Which connections it may have open.
+    pub connections: Connections,
+}
+
+/// Which connections a service may have open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// How many each source may have; nothing: as many as it likes.
+    pub each: Option<u32>,
+    /// How many all sources together may have.
+    pub total: Option<u32>,
+    /// After how long one is ended in which the server waits for a hello; nothing: never.
+    pub hello_timeout: Option<Duration>,
+    /// After how long one is ended in which neither side has sent a byte.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Connections {
+    /// Whether there is anything to look at.
+    pub fn are_watched(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 impl Service {
+    /// What holds where the file says nothing. No server that speaks TLS sends before it has a whole hello, and clients send theirs at once.
+    pub(super) fn default_connections(require: Require) -> Connections {
+        let hello_timeout = (require == Require::Tls).then_some(Duration::from_secs(30));
+        Connections { hello_timeout, ..Connections::default() }
+    }
+
     /// What can be counted towards a service: the dimensions of sources, but for those that its packets never have.
     pub const fn dimensions(protocol: Protocol, require: Require) -> &'static [Dimension] {
         use Dimension::{Bytes, Initial, Migration, Packets, Syn, Udp};

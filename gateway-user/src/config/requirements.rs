@@ -96,7 +96,7 @@ fn tls_details<'t>(
     }
 }
 
-fn only_tls(reader: &mut Reader<'_>, item: &Item<'_>, require: Option<Require>) -> bool {
+pub(super) fn only_tls(reader: &mut Reader<'_>, item: &Item<'_>, require: Option<Require>) -> bool {
     let tls = require.is_none_or(|require| require == Require::Tls);
     if !tls {
         let message = format!("{} needs a service that requires TLS", quoted(&item.name));

@@ -159,12 +159,8 @@ fn span_of_time<'t>(
     key: &'static str,
     default: Duration,
 ) -> Duration {
-    let positive = |text: &str| match units::duration(text)? {
-        Duration::ZERO => Err(Wrong::new(format!("{} is no time at all", quoted(text)), "write at least 1s")),
-        duration => Ok(duration),
-    };
     let item = section.get(key);
-    item.and_then(|item| reader.parsed(&item, "\"10m\"", positive)).unwrap_or(default)
+    item.and_then(|item| reader.parsed(&item, "\"10m\"", units::time)).unwrap_or(default)
 }
 
 fn metrics<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Metrics {

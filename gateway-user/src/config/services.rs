@@ -6,8 +6,9 @@ use std::ops::{Range, RangeInclusive};
 use gateway_common::rate::Dimension;
 use toml::de::DeValue;
 
+use super::connections;
 use super::limits::{prefixes, quotas};
-use super::policy::{Class, Protocol, Refuse, Require, Service, SynCookies};
+use super::policy::{Class, Connections, Protocol, Refuse, Require, Service, SynCookies};
 use super::problem::{Wrong, quoted};
 use super::quota::Quotas;
 use super::reader::{Item, Reader, Section};
@@ -108,14 +109,18 @@ fn service<'t>(reader: &mut Reader<'t>, mut section: Section<'t>) -> ServiceAt {
         syn_answers: Service::default_answers(),
         total: Quotas::NONE,
         quotas: Quotas::NONE,
+        connections: Connections::default(),
     };
     requirements::read(reader, &mut section, protocol, &mut service);
     (service.quotas, service.total) = Service::default_quotas(service.require);
+    service.connections = Service::default_connections(service.require);
+    connections::read(reader, &mut section, protocol, &mut service);
     countable(reader, &mut section, protocol, service.require, &mut service.quotas);
     if let Some(item) = section.get("total")
         && let Some(mut all) = reader.section(&item, "total.syn = { rate = \"50k/s\" }")
     {
         countable(reader, &mut all, protocol, service.require, &mut service.total);
+        connections::total(reader, &mut all, protocol, &mut service.connections);
         all.finish(reader);
     }
     section.finish(reader);

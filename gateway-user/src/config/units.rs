@@ -112,6 +112,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
     }
 }
 
+/// A duration above zero.
+pub(super) fn time(text: &str) -> Result<Duration, Wrong> {
+    match duration(text)? {
+        Duration::ZERO => Err(Wrong::new(format!("{} is no time at all", quoted(text)), "write at least 1s")),
+        duration => Ok(duration),
+    }
+}
+
 /// A duration in the largest unit that holds it exactly; what is below a second is left out.
 pub fn duration_text(duration: Duration) -> String {
     let seconds = duration.as_secs();

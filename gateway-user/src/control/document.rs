@@ -96,8 +96,31 @@ pub struct Status {
     /// Connections that were refused and therefore reset, by service; none where that is off.
     #[serde(default)]
     pub refused_reset: Vec<ResetRow>,
+    /// Connections of services that are counted or have their time; none where nobody asks for it.
+    #[serde(default)]
+    pub connections: Vec<ConnectionRow>,
     /// What the operator should know, a sentence each.
     pub warnings: Vec<String>,
+}
+
+/// Connections of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    /// The service's name.
+    pub service: String,
+    /// Those that are open now.
+    pub open: u64,
+    /// Those that were ended, since the daemon began, by cause.
+    pub ended: Vec<EndedRow>,
+}
+
+/// Connections that were ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedRow {
+    /// Why: `limit`, `hello_timeout` or `idle_timeout`.
+    pub cause: String,
+    /// How many.
+    pub connections: u64,
 }
 
 /// Connections of a service that were reset because their opening was refused.

@@ -93,6 +93,7 @@ impl Gateway {
             saved: None,
             pins,
             ender: None,
+            watcher: None,
         };
         gateway.restore_bans()?;
         gateway.surge = gateway.has_surge()?;

@@ -6,6 +6,7 @@
 mod answer;
 mod attach;
 mod bans;
+mod connections;
 mod cookies;
 mod escalation;
 mod lifecycle;

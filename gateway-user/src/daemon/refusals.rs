@@ -128,8 +128,9 @@ impl Work {
     fn end(&mut self, refusal: &Refusal) -> Result<(), NetError> {
         let (client, server) = ends(refusal);
         let found = self.connections.find(client, server, refusal.interface)?;
-        let Some(connection) = found.filter(|found| found.received == refusal.received && !found.is_signed)
-        else {
+        let Some(connection) = found.filter(|found| {
+            found.counts.is_some_and(|counts| counts.received == refusal.received) && !found.is_signed
+        }) else {
             return Ok(());
         };
         if self.connections.end(&connection)?

@@ -15,10 +15,11 @@ use ipnet::IpNet;
 
 use crate::{
     bans::table::prefix_of,
+    connections::{Cause, watched},
     control::{
         document::{
-            Budget, Escalated, InterfaceRow, ResetRow, ServiceRow, SourceRow, Status, TableRow, TlsGate,
-            TrafficRow,
+            Budget, ConnectionRow, EndedRow, Escalated, InterfaceRow, ResetRow, ServiceRow, SourceRow,
+            Status, TableRow, TlsGate, TrafficRow,
         },
         words::{Order, Prefix},
     },
@@ -52,6 +53,7 @@ impl Gateway {
             tables: self.table_rows()?,
             escalated: self.escalated(),
             refused_reset: self.reset_rows(),
+            connections: self.connection_rows(),
             warnings: self.all_warnings(),
         })
     }
@@ -68,6 +70,7 @@ impl Gateway {
             bans: self.bans.all.counts().map(|(origin, bans)| (origin.to_string(), bans as u64)).collect(),
             escalated: self.escalated(),
             refused_reset: self.reset_rows(),
+            connections: self.connection_rows(),
             asks_sockets: self.kernel.sockets_missing().is_none(),
             events_lost: 0,
             reloads_ok: self.reloads_ok,
@@ -88,6 +91,24 @@ impl Gateway {
             .filter_map(|service| {
                 let row = *self.rows().0.get(&service.name)?;
                 Some(ResetRow { service: service.name.clone(), connections: ender.ended(row) })
+            })
+            .collect()
+    }
+
+    fn connection_rows(&self) -> Vec<ConnectionRow> {
+        let Some(watcher) = &self.watcher else { return Vec::new() };
+        watched(&self.config)
+            .filter_map(|service| {
+                let row = *self.rows().0.get(&service.name)?;
+                let ended = |cause: Cause| EndedRow {
+                    cause: cause.name().to_owned(),
+                    connections: watcher.ended(row, cause),
+                };
+                Some(ConnectionRow {
+                    service: service.name.clone(),
+                    open: watcher.open(row),
+                    ended: Cause::ALL.map(ended).to_vec(),
+                })
             })
             .collect()
     }

@@ -23,6 +23,7 @@ use crate::{
 use super::{
     attach::Attached,
     bans::BanState,
+    connections::Watcher,
     cookies,
     escalation::Pressure,
     refusals::{Ender, are_ended},
@@ -64,6 +65,8 @@ pub(super) struct Gateway {
     pub(super) pins: Pins,
     /// Ends connections that were refused; nothing: they stay open.
     pub(super) ender: Option<Ender>,
+    /// Counts connections, and ends those that are too many or wait too long; nothing: no service asks for it.
+    pub(super) watcher: Option<Watcher>,
 }
 
 impl Gateway {
@@ -87,6 +90,7 @@ impl Gateway {
         self.host = host;
         self.generation += 1;
         self.applied_at = live::now();
+        self.follow_connections();
         if self.live.rows != self.rows.0 {
             self.live.rows.clone_from(&self.rows.0);
             self.save();
@@ -108,7 +112,9 @@ impl Gateway {
 
     /// Brings bans, trusted prefixes and shared buckets into the kernel.
     pub(super) fn apply_live(&mut self) -> Result<()> {
-        Ok(self.kernel.set_live(&self.live.compile(&self.clock, &self.bans.wide, self.shared()))?)
+        self.kernel.set_live(&self.live.compile(&self.clock, &self.bans.wide, self.shared()))?;
+        self.follow_connections();
+        Ok(())
     }
 
     /// Live limits as the policy takes them. What no longer parses, or names nothing any more, was checked when it was set.

@@ -30,7 +30,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    fn of(ebpf: &Ebpf, name: &'static str, words: usize) -> Result<Self, KernelError> {
+    pub(super) fn of(ebpf: &Ebpf, name: &'static str, words: usize) -> Result<Self, KernelError> {
         let Some(Map::Array(map)) = ebpf.map(name) else { return Err(KernelError::NoMap(name)) };
         let fd = map.fd().as_fd().as_raw_fd();
         let memory = MmapOptions::new()

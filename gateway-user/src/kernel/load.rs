@@ -26,6 +26,7 @@ use super::{
     constants::{Constants, pinned},
     error::on,
     given::Given,
+    holders::Holders,
     log::VerdictLog,
     object,
     pins::Pins,
@@ -137,6 +138,7 @@ pub struct Kernel {
     pub(super) service_counters: PerCpuArray<MapData, [u64; COLUMNS]>,
     pub(super) notes: PerCpuArray<MapData, u64>,
     refusals: Option<Refusals>,
+    holders: Option<Holders>,
     /// Why sockets are not asked, if they should have been.
     sockets_missing: Option<String>,
     /// What the object was given, to give it again.
@@ -187,6 +189,7 @@ impl Kernel {
             service_counters: take(&mut ebpf, "service_counts")?,
             notes: take(&mut ebpf, "notes")?,
             refusals: Some(Refusals::take(&mut ebpf)?),
+            holders: Some(Holders::take(&mut ebpf)?),
             sockets_missing,
             given,
             resumed,
@@ -263,6 +266,11 @@ impl Kernel {
     /// The connections that are to be ended: once, for they go to one reader.
     pub const fn take_refusals(&mut self) -> Option<Refusals> {
         self.refusals.take()
+    }
+
+    /// Where the program is told who may have no more connections: once, for there is one writer.
+    pub const fn take_holders(&mut self) -> Option<Holders> {
+        self.holders.take()
     }
 
     /// An array that stays with the object: the program needs it when it is loaded.

@@ -12,6 +12,7 @@ mod constants;
 mod counters;
 mod error;
 mod given;
+mod holders;
 mod live;
 mod load;
 mod log;
@@ -24,6 +25,7 @@ mod testing;
 mod value;
 
 pub use error::{Failed, KernelError, Refused};
+pub use holders::Holders;
 pub use load::{Groundwork, Kernel, LoadOptions, Program};
 pub use log::VerdictLog;
 pub use object::embedded;

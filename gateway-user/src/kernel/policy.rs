@@ -10,7 +10,7 @@
 //!
 //! Between changes both places have the same prefix sets, so that a policy whose prefixes did not change waits once.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use aya::{
     Ebpf,
@@ -44,6 +44,39 @@ impl<V> Default for Prefixes<V> {
     fn default() -> Self {
         Self { v4: Vec::new(), v6: Vec::new() }
     }
+}
+
+impl<V> Prefixes<V> {
+    /// What is said of the longest prefix that holds an address.
+    pub fn longest(&self, address: IpAddr) -> Option<&V> {
+        match address {
+            IpAddr::V4(address) => {
+                let bits = address.to_bits();
+                longest(&self.v4, 32, |length| {
+                    (bits & u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)).to_be_bytes()
+                })
+            }
+            IpAddr::V6(address) => {
+                let bits = address.to_bits();
+                longest(&self.v6, 128, |length| {
+                    (bits & u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)).to_be_bytes()
+                })
+            }
+        }
+    }
+}
+
+/// Entries are in order, so each length is a search.
+fn longest<A: Ord, V>(entries: &[(A, u8, V)], bits: u8, network: impl Fn(u8) -> A) -> Option<&V> {
+    if entries.is_empty() {
+        return None;
+    }
+    (0..=bits).rev().find_map(|length| {
+        let wanted = (network(length), length);
+        let place =
+            entries.binary_search_by(|(address, length, _)| (address, length).cmp(&(&wanted.0, &wanted.1)));
+        place.ok().map(|place| &entries[place].2)
+    })
 }
 
 /// A policy as the kernel takes it.

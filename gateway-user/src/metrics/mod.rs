@@ -22,7 +22,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::control::document::{Escalated, InterfaceRow, ResetRow, ServiceRow, TableRow, TrafficRow};
+use crate::control::document::{
+    ConnectionRow, Escalated, InterfaceRow, ResetRow, ServiceRow, TableRow, TrafficRow,
+};
 
 pub use page::render;
 
@@ -54,6 +56,8 @@ pub struct Snapshot {
     pub escalated: Escalated,
     /// Connections that were refused and therefore reset, by service.
     pub refused_reset: Vec<ResetRow>,
+    /// Connections of services that are counted or have their time.
+    pub connections: Vec<ConnectionRow>,
     /// Whether the program asks this host's sockets.
     pub asks_sockets: bool,
     /// Events that found the ring full.

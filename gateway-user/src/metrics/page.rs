@@ -72,7 +72,7 @@ fn tables(snapshot: &Snapshot) -> [MetricFamily; 3] {
     ]
 }
 
-fn daemon(snapshot: &Snapshot) -> [MetricFamily; 9] {
+fn daemon(snapshot: &Snapshot) -> [MetricFamily; 11] {
     let reloads = [("ok", snapshot.reloads_ok), ("failed", snapshot.reloads_failed)];
     let abi = snapshot.abi.to_string();
     [
@@ -94,6 +94,19 @@ fn daemon(snapshot: &Snapshot) -> [MetricFamily; 9] {
                 .refused_reset
                 .iter()
                 .map(|row| (pairs(["service"], [row.service.as_str()]), row.connections)),
+        ),
+        gauges(
+            "gateway_connections",
+            "Connections that are open, by service.",
+            snapshot.connections.iter().map(|row| (pairs(["service"], [row.service.as_str()]), row.open)),
+        ),
+        counters(
+            "gateway_connections_ended_total",
+            "Connections that were ended because there were too many or they waited too long, by service and cause.",
+            snapshot.connections.iter().flat_map(|row| {
+                let labels = |cause| pairs(["service", "cause"], [row.service.as_str(), cause]);
+                row.ended.iter().map(move |ended| (labels(&ended.cause), ended.connections))
+            }),
         ),
         counters(
             "gateway_events_lost_total",

@@ -10,7 +10,9 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::{Readiness, Scrape, Snapshot, bind, render, serve};
-use crate::control::document::{Escalated, InterfaceRow, ResetRow, ServiceRow, TableRow, TrafficRow};
+use crate::control::document::{
+    ConnectionRow, EndedRow, Escalated, InterfaceRow, ResetRow, ServiceRow, TableRow, TrafficRow,
+};
 use crate::control::words::Outcome;
 
 fn snapshot() -> Snapshot {
@@ -44,6 +46,11 @@ fn snapshot() -> Snapshot {
         bans: vec![("operator".into(), 2), ("strikes".into(), 0)],
         escalated: Escalated { ipv4: 2, ipv6: 1 },
         refused_reset: vec![ResetRow { service: "api".into(), connections: 1_234 }],
+        connections: vec![ConnectionRow {
+            service: "api".into(),
+            open: 57,
+            ended: vec![EndedRow { cause: "limit".into(), connections: 5_123 }],
+        }],
         asks_sockets: true,
         events_lost: 4,
         reloads_ok: 3,
@@ -76,6 +83,8 @@ fn the_page_has_every_family_with_its_labels() {
         ("gateway_sockets_asked", 1.0),
         ("gateway_events_lost_total", 4.0),
         ("gateway_refused_reset_total{service=\"api\"}", 1_234.0),
+        ("gateway_connections{service=\"api\"}", 57.0),
+        ("gateway_connections_ended_total{service=\"api\",cause=\"limit\"}", 5_123.0),
         (r#"gateway_config_reloads_total{result="ok"}"#, 3.0),
         (r#"gateway_config_reloads_total{result="failed"}"#, 1.0),
         ("gateway_config_last_reload_timestamp_seconds", 1.7e9),

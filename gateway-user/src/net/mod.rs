@@ -31,7 +31,7 @@ pub use addresses::addresses;
 pub use error::NetError;
 pub use features::{Features, features};
 pub use route::segment;
-pub use tcp::{Connection, Connections, Listener, listeners};
+pub use tcp::{Connection, Connections, Counts, Listener, listeners};
 
 use socket::{Failure, Netlink, bytes};
 

@@ -2,7 +2,10 @@
 //!
 //! To look at a socket's signatures and to end it needs `CAP_NET_ADMIN`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use netlink_packet_core::{NLM_F_DUMP, Nla as _, Parseable as _};
 use netlink_packet_sock_diag::{
@@ -26,10 +29,59 @@ pub struct Connection {
     family: u8,
     /// With the cookie, by which the kernel tells it from a later one of the same addresses and ports.
     id: SocketId,
-    /// Bytes of the client's stream that TCP has taken.
-    pub received: u64,
+    /// Bytes that TCP has taken and the application has not read.
+    pub unread: u32,
     /// Its segments are signed (RFC 2385).
     pub is_signed: bool,
+    /// What TCP has counted; nothing where that was not asked for.
+    pub counts: Option<Counts>,
+}
+
+/// What TCP has counted of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Bytes of the peer's stream that TCP has taken.
+    pub received: u64,
+    /// The application here has sent something.
+    pub has_answered: bool,
+    /// For how long neither side has sent a byte.
+    pub idle: Duration,
+}
+
+impl Connection {
+    /// What tells it from all others for as long as the host runs.
+    #[must_use]
+    pub const fn cookie(&self) -> u64 {
+        u64::from_ne_bytes(self.id.cookie)
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub const fn peer(&self) -> IpAddr {
+        self.id.destination_address.to_canonical()
+    }
+
+    /// Its address and port on this host.
+    #[must_use]
+    pub const fn local(&self) -> SocketAddr {
+        SocketAddr::new(self.id.source_address.to_canonical(), self.id.source_port)
+    }
+
+    fn parse(answer: &[u8]) -> Result<(u8, Self), NetError> {
+        let InetResponse { header, nlas } =
+            InetResponse::parse(answer).map_err(|error| NetError::Answer(error.to_string()))?;
+        let counts = nlas.iter().find_map(|nla| match nla {
+            Nla::TcpInfo(info) => Some(Counts {
+                received: info.bytes_received,
+                has_answered: info.data_segs_out != 0,
+                idle: Duration::from_millis(info.last_data_sent.min(info.last_data_recv).into()),
+            }),
+            _ => None,
+        });
+        let is_signed = nlas.iter().any(|nla| value_of(nla, INET_DIAG_MD5SIG).is_some());
+        let unread = header.recv_queue;
+        Ok((header.state, Self { family: header.family, id: header.socket_id, unread, is_signed, counts }))
+    }
 }
 
 /// A server that waits for connections.
@@ -141,25 +193,34 @@ impl Connections {
             other => other.map_err(|failure| failure.into_error("tell of a TCP socket"))?,
         };
         let Some(answer) = answers.first() else { return Ok(None) };
-        let InetResponse { header, nlas } =
-            InetResponse::parse(answer.as_slice()).map_err(|error| NetError::Answer(error.to_string()))?;
+        let (state, connection) = Connection::parse(answer)?;
         // Without a connection of these addresses and ports the kernel tells of the listener.
-        if matches!(header.state, TCP_LISTEN | TCP_TIME_WAIT | TCP_SYN_RECV)
-            || header.socket_id.destination_port != client.port()
-        {
-            return Ok(None);
+        let is_other = matches!(state, TCP_LISTEN | TCP_TIME_WAIT | TCP_SYN_RECV)
+            || connection.id.destination_port != client.port();
+        Ok((!is_other).then_some(connection))
+    }
+
+    /// The connections that an application here has open or has still to close; `counts`: with what TCP has counted.
+    ///
+    /// # Errors
+    /// Whatever keeps the kernel from answering.
+    pub fn open_ones(&mut self, counts: bool) -> Result<Vec<Connection>, NetError> {
+        let mut found = Vec::new();
+        for (family, id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+            let question = InetRequest {
+                states: StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT,
+                extensions: if counts { ExtensionFlags::INFO } else { ExtensionFlags::empty() },
+                ..request(family, id)
+            };
+            let answers = self
+                .netlink
+                .ask(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, &bytes(&question))
+                .map_err(|failure| failure.into_error("list TCP connections"))?;
+            for answer in answers {
+                found.push(Connection::parse(&answer)?.1);
+            }
         }
-        let received = nlas.iter().find_map(|nla| match nla {
-            Nla::TcpInfo(info) => Some(info.bytes_received),
-            _ => None,
-        });
-        let is_signed = nlas.iter().any(|nla| value_of(nla, INET_DIAG_MD5SIG).is_some());
-        Ok(received.map(|received| Connection {
-            family: header.family,
-            id: header.socket_id,
-            received,
-            is_signed,
-        }))
+        Ok(found)
     }
 
     /// Ends a connection as a reset would: its application gets an error, its client a reset. Whether it was there still.

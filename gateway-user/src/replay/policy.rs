@@ -6,7 +6,7 @@ use gateway_common::hash::Key;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
-    config::{Config, Mode, Protocol, Quotas, Refuse, Require, Service, SynCookies},
+    config::{Config, Connections, Mode, Protocol, Quotas, Refuse, Require, Service, SynCookies},
     host::{Sets, Stand},
     kernel::PolicySet,
     policy::{self, PolicyError, Rows},
@@ -97,6 +97,7 @@ impl PolicyChoice {
             syn_answers: Service::default_answers(),
             total: Quotas::NONE,
             quotas: Quotas::NONE,
+            connections: Connections::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bans;
 mod blocked;
+mod connections;
 mod cookies;
 mod escalation;
 mod flood;
@@ -31,6 +32,7 @@ use anyhow::Result;
 use crate::lab::{Counters, Lab, SERVER_V4, SERVER_V6};
 
 pub use bans::{bans, million};
+pub use connections::connections;
 pub use cookies::{cookies, downloads};
 pub use escalation::escalation;
 pub use flood::{random_sources, share_at_full_rate};

@@ -9,15 +9,16 @@ use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 use gateway_tests::bars::{
-    BARS, Bar, Scale, cookies, downloads, floods, floods_at_full_rate, forged, http3, random_sources,
-    refused, reload_million, share_at_full_rate, stacks, strangers, victim,
+    BARS, Bar, Scale, connections, cookies, downloads, floods, floods_at_full_rate, forged, http3,
+    random_sources, refused, reload_million, share_at_full_rate, stacks, strangers, victim,
 };
 use gateway_tests::lab::missing;
 
 /// Measurements that no test makes: they want more programs, or what they give depends on the machine.
-const LONG: [(&str, Bar); 13] = [
+const LONG: [(&str, Bar); 14] = [
     ("stacks", stacks),
     ("refused", refused),
+    ("connections", connections),
     ("http3", http3),
     ("forged", forged),
     ("cookies", cookies),

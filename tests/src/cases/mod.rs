@@ -5,6 +5,7 @@
 
 mod budgets;
 mod clients;
+mod connections;
 mod essential;
 mod ethernet;
 mod forgotten;
@@ -248,6 +249,7 @@ pub fn all() -> Vec<Case> {
         service::cases(),
         budgets::cases(),
         clients::cases(),
+        connections::cases(),
         scopes::cases(),
         gate::cases(),
         gate_sockets::cases(),

@@ -1,7 +1,7 @@
 //! Policies of the table, written down in a few words.
 
 use gateway_common::abi::{
-    ALL, Class, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy, refuse,
+    ALL, Class, Holder, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy, refuse,
 };
 use gateway_common::env::Said as _;
 use gateway_common::hash::{Key, Running};
@@ -49,6 +49,11 @@ pub trait Draft: Sized {
     fn share(self, prefix: &str, key: u64, until: Instant) -> Self;
     /// A ban of a single source: an IPv4 address or an IPv6 /64.
     fn ban(self, source: &str, until: Instant) -> Self;
+    /// A source that may have no more connections to a service, or a neighbourhood (by its first address; service 0) to any; as with
+    /// [`Self::full`] the end is the same for all.
+    fn hold(self, source: &str, service: u32, until: Instant) -> Self;
+    /// A service that may have no more connections.
+    fn full(self, service: u32, until: Instant) -> Self;
     /// An address of the host, whose sockets are asked who asked for what comes from reflectors.
     fn local(self, address: &str) -> Self;
     /// A service; indices count from 1 in the order of these calls.
@@ -113,9 +118,21 @@ impl Draft for Stand {
     }
 
     fn ban(mut self, source: &str, until: Instant) -> Self {
-        let prefix = source.parse().unwrap_or_else(|error| panic!("{source}: {error}"));
-        let key = source_of(prefix).unwrap_or_else(|| panic!("{source} is no single source"));
-        self.bans.push((key, until));
+        self.bans.push((key_of(source), until));
+        self
+    }
+
+    fn hold(mut self, source: &str, service: u32, until: Instant) -> Self {
+        self.settings.services.iter_mut().skip(1).for_each(|one| one.connections = 1);
+        self.holders.insert(Holder { key: key_of(source), service: service.into() });
+        self.held_until = until;
+        self
+    }
+
+    fn full(mut self, service: u32, until: Instant) -> Self {
+        self.settings.services[service as usize].connections = 1;
+        self.full.insert(service as u8);
+        self.held_until = until;
         self
     }
 
@@ -133,6 +150,12 @@ impl Draft for Stand {
         offer.enter(&mut self.settings, key);
         self
     }
+}
+
+/// The key of a single source.
+fn key_of(source: &str) -> u64 {
+    let prefix = source.parse().unwrap_or_else(|error| panic!("{source}: {error}"));
+    source_of(prefix).unwrap_or_else(|| panic!("{source} is no single source"))
 }
 
 fn packet_address(address: IpAddr) -> Address {

@@ -43,7 +43,10 @@ impl Wire {
     }
 
     /// Sends a frame as it is, but for its hardware addresses.
-    fn send(&self, frame: &Frame) -> Result<()> {
+    ///
+    /// # Errors
+    /// Where the interface takes none for a while.
+    pub fn send(&self, frame: &Frame) -> Result<()> {
         let mut frame = frame.build();
         frame[..ATTACK_MACS.len()].copy_from_slice(&ATTACK_MACS);
         self.port.send(&frame)

@@ -27,7 +27,10 @@ use crate::{
     packet::{Fragment, Packet, flags},
     pipeline::{Context, Scratch, Stage},
     rate::{Dimension, Instant, Limit, SECOND},
-    stage::service::{self, requires_tls},
+    stage::{
+        connections,
+        service::{self, requires_tls},
+    },
     table::{Mask, bit},
     verdict::{Reason, Step, drop},
     wire::{
@@ -129,6 +132,9 @@ pub fn is_known<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> bool
 #[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     if scratch.packet.is_syn() {
+        if connections::concerns(context, scratch) {
+            context.env.apart(Stage::Connections, frame, context, scratch)?;
+        }
         return plan(context, scratch);
     }
     belongs(frame, context, scratch)
@@ -353,7 +359,7 @@ type WordsOf<E> = <<E as Env>::Buckets as Slots>::Slot;
 
 /// What the packet's service keeps for this stage.
 #[inline(always)]
-fn words<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Option<WordsOf<E>> {
+pub(super) fn words<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Option<WordsOf<E>> {
     let set = context.env.buckets(Table::Totals, scratch.role.service)?;
     Some(set.slot(HANDSHAKE_SLOT))
 }

@@ -7,7 +7,8 @@ use std::fmt::Write;
 use comfy_table::{Attribute, Cell, Color};
 
 use super::{Style, bytes, clean, duration, moment, number, outcome, percent, table, thousands, word};
-use crate::control::document::{Escalated, Status, TlsGate};
+use crate::connections::Cause;
+use crate::control::document::{ConnectionRow, Escalated, Status, TlsGate};
 use crate::control::words::{Mode, Outcome};
 
 /// The whole page; `now` in seconds since the Unix epoch.
@@ -20,6 +21,7 @@ pub fn status(status: &Status, style: Style, now: u64) -> String {
         totals(status, style),
         reasons(status, style),
         services(status, style),
+        connections(status, style),
         tables(status, style),
     ] {
         if !part.is_empty() {
@@ -153,6 +155,30 @@ fn services(status: &Status, style: Style) -> String {
         vec![name, Cell::new(clean(&row.reason)), outcome(row.verdict), Cell::new(thousands(row.packets))]
     });
     table(&[word("SERVICE"), word("REASON"), word("VERDICT"), number("PACKETS")], rows, style)
+}
+
+/// Those of services that have or had some, with what became of the others.
+fn connections(status: &Status, style: Style) -> String {
+    let is_seen =
+        |row: &&ConnectionRow| row.open != 0 || row.ended.iter().any(|ended| ended.connections != 0);
+    let rows: Vec<_> = status.connections.iter().filter(is_seen).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let columns = [
+        word("SERVICE"),
+        number("CONNECTIONS"),
+        number("ENDED: LIMIT"),
+        number("HELLO TIMEOUT"),
+        number("IDLE TIMEOUT"),
+    ];
+    let cells = rows.into_iter().map(|row| {
+        let of = |cause: Cause| row.ended.iter().find(|ended| ended.cause == cause.name());
+        let ended = Cause::ALL.map(|cause| of(cause).map_or(0, |ended| ended.connections));
+        let counts = [row.open].into_iter().chain(ended).map(|count| Cell::new(thousands(count)));
+        [Cell::new(clean(&row.service))].into_iter().chain(counts).collect()
+    });
+    table(&columns, cells, style)
 }
 
 fn tables(status: &Status, style: Style) -> String {

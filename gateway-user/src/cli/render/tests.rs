@@ -51,6 +51,11 @@ fn document() -> Status {
         tables: vec![TableRow { table: "sources".into(), entries: 41, capacity: 1_048_576, full_total: 0 }],
         escalated: Escalated { ipv4: 2, ipv6: 1 },
         refused_reset: vec![ResetRow { service: "api".into(), connections: 1_234 }],
+        connections: vec![ConnectionRow {
+            service: "api".into(),
+            open: 57,
+            ended: vec![EndedRow { cause: "limit".into(), connections: 5_123 }],
+        }],
         warnings: vec!["eth1 is down\u{1b}[2J".into(), "generic mode is slow".into()],
     }
 }
@@ -83,6 +88,9 @@ plaintext_http  would drop         20    2.0 kB
 SERVICE  REASON          VERDICT     PACKETS
 api      ok              passed        1,000
 api      plaintext_http  would drop       20
+
+SERVICE  CONNECTIONS  ENDED: LIMIT  HELLO TIMEOUT  IDLE TIMEOUT
+api               57         5,123              0             0
 
 TABLE    ENTRIES   CAPACITY    FILL  FOUND FULL
 sources       41  1,048,576  <0.1 %           0

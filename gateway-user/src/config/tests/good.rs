@@ -83,6 +83,12 @@ fn the_services_of_the_example() {
         syn_answers: Some(quota(Dimension::Syn, "100k/s", Some("20k"))),
         total: quotas([quota(Dimension::Syn, "50k/s", None)]),
         quotas: quotas([quota(Dimension::Packets, "50k/s", None)]),
+        connections: Connections {
+            each: Some(200),
+            total: None,
+            hello_timeout: Some(Duration::from_secs(30)),
+            idle_timeout: None,
+        },
     };
     assert_eq!(api, &expected);
     assert_eq!(
@@ -113,6 +119,29 @@ fn the_example_has_the_defaults() {
     assert_eq!(example.control, empty.control);
     assert_eq!(example.audit, empty.audit);
     assert_eq!(example.reflection, empty.reflection);
+}
+
+#[test]
+fn connections_are_held_as_each_service_says() {
+    let config = accepted(
+        "[limits.neighbours]\nconnections = 500\n\
+         [[service]]\nname = \"a\"\nprotocol = \"tcp\"\nports = [443]\nrequire = \"tls\"\nconnections = 5\n\
+         total.connections = 70\nhello_timeout = \"none\"\nidle_timeout = \"5m\"\n\
+         [[service]]\nname = \"b\"\nprotocol = \"tcp\"\nports = [80]\nconnections = \"none\"\n\
+         [[service]]\nname = \"c\"\nprotocol = \"udp\"\nports = [443]\nrequire = \"quic\"\n",
+    );
+    assert_eq!(config.neighbours.connections, Some(500));
+    let [a, b, c] = &config.services[..] else { panic!("three services") };
+    let held = Connections {
+        each: Some(5),
+        total: Some(70),
+        hello_timeout: None,
+        idle_timeout: Some(Duration::from_secs(300)),
+    };
+    assert_eq!(
+        (a.connections, b.connections, c.connections),
+        (held, Connections::default(), Connections::default())
+    );
 }
 
 #[test]

@@ -102,6 +102,11 @@ pub(super) fn status() -> Status {
         tables: vec![TableRow { table: "sources".into(), entries: 1, capacity: 4_096, full_total: 0 }],
         escalated: Escalated { ipv4: 2, ipv6: 1 },
         refused_reset: vec![ResetRow { service: "api".into(), connections: 1_234 }],
+        connections: vec![ConnectionRow {
+            service: "api".into(),
+            open: 57,
+            ended: vec![EndedRow { cause: "limit".into(), connections: 5_123 }],
+        }],
         warnings: vec!["generic mode is slow".into()],
     }
 }

@@ -12,7 +12,7 @@ use crate::laws::{reading_stand, rich_stand};
 /// no limit hides, and limits, lists and bans that no other hides.
 pub(super) fn stand(turn: u64) -> Stand {
     let gates = Stand::new().serve(Offer::tls(443)).serve(Offer::udp(53));
-    match turn % 12 {
+    match turn % 13 {
         0 => rich_stand(),
         1 => kinds(),
         2 => blocked(),
@@ -29,6 +29,7 @@ pub(super) fn stand(turn: u64) -> Stand {
         7 => rich_stand().mode(mode::MONITOR),
         8 => reading_stand().each(Dimension::Packets, small(Dimension::Packets)),
         9 => gates,
+        11 => held(),
         10 => gates.list("192.0.2.0/24", listing::ALLOW, 0).live("2001:db8::/32", 0, FOREVER),
         _ => {
             let mut stand = kinds();
@@ -56,6 +57,17 @@ fn blocked() -> Stand {
         .list(&format!("{CLIENT}/32"), listing::BLOCK, 0)
         .list(&format!("{CLIENT_V6}/128"), listing::BLOCK, 0)
         .serve(Offer::tls(443))
+}
+
+/// They have all the connections that they may have, or a service has.
+fn held() -> Stand {
+    Stand::new()
+        .serve(Offer::tls(443))
+        .serve(Offer::tcp(22))
+        .serve(Offer::tcp(80))
+        .hold(CLIENT, 1, FOREVER)
+        .hold("2001:db8::/64", 0, FOREVER)
+        .full(2, FOREVER)
 }
 
 /// They are banned, and others too, of whom one is never to be.

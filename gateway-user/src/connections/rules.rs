@@ -1,0 +1,160 @@
+//! What connections are held to, out of a configuration.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    sync::Arc,
+};
+
+use gateway_common::{
+    abi::{Holder, Listing, listing},
+    packet::{Address, Packet},
+    stage::budgets,
+};
+use ipnet::IpNet;
+
+use crate::{
+    config::{Config, Connections, Mode, Protocol, Service},
+    kernel::Prefixes,
+    policy::{Rows, mask32, mask64},
+};
+
+/// What connections to the host's services are held to.
+#[derive(Debug)]
+pub struct Rules {
+    services: Vec<Rule>,
+    /// How many all sources of a neighbourhood together may have open, to whichever services.
+    pub(super) neighbours: Option<u32>,
+    sources: Masks,
+    neighbourhoods: Masks,
+    prefixes: Arc<Prefixes<Listing>>,
+    /// What is trusted beside that, for now.
+    trusted: Vec<IpNet>,
+    /// Whether connections are ended: in monitor mode it is only looked.
+    pub ends: bool,
+}
+
+/// What those to one service are.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// Its counter row.
+    pub(super) row: u8,
+    pub(super) connections: Connections,
+    ports: Vec<RangeInclusive<u16>>,
+    addresses: Vec<IpAddr>,
+}
+
+/// Which bits of an address count, of IPv4 and of the upper half of IPv6.
+#[derive(Clone, Copy, Debug)]
+struct Masks(u64, u64);
+
+/// What a source is to the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nobody has looked yet.
+    Unknown,
+    /// No limit holds it.
+    Trusted,
+    /// It is of a class: its neighbourhood's limits do not hold it.
+    Classed,
+    /// All do.
+    Other,
+}
+
+/// The services whose connections are looked at.
+pub fn watched(config: &Config) -> impl Iterator<Item = &Service> {
+    let has_neighbours = config.neighbours.connections.is_some();
+    let tcp = config.services.iter().filter(|service| service.protocol == Protocol::Tcp);
+    tcp.filter(move |service| has_neighbours || service.connections.are_watched())
+}
+
+impl Rules {
+    /// Those of a configuration; nothing where there is nothing to look at.
+    #[must_use]
+    pub fn of(
+        config: &Config,
+        rows: &Rows,
+        mode: Mode,
+        prefixes: &Arc<Prefixes<Listing>>,
+        trusted: Vec<IpNet>,
+    ) -> Option<Self> {
+        let services: Vec<_> = watched(config)
+            .filter_map(|service| {
+                Some(Rule {
+                    row: *rows.0.get(&service.name)?,
+                    connections: service.connections,
+                    ports: service.ports.clone(),
+                    addresses: service.addresses.clone(),
+                })
+            })
+            .collect();
+        let masks = |v4, v6| Masks(mask32(v4).into(), mask64(v6));
+        (mode != Mode::Off && !services.is_empty()).then(|| Self {
+            services,
+            neighbours: config.neighbours.connections,
+            sources: masks(config.limits.ipv4_prefix, config.limits.ipv6_prefix),
+            neighbourhoods: masks(config.neighbours.ipv4_prefix, config.neighbours.ipv6_prefix),
+            prefixes: Arc::clone(prefixes),
+            trusted,
+            ends: mode == Mode::Enforce,
+        })
+    }
+
+    /// Whether there are limits on how many connections there may be, and not on time alone.
+    #[must_use]
+    pub fn have_limits(&self) -> bool {
+        let of_service = |rule: &Rule| rule.connections.each.is_some() || rule.connections.total.is_some();
+        self.neighbours.is_some() || self.services.iter().any(of_service)
+    }
+
+    /// Whether there are limits on time.
+    #[must_use]
+    pub fn have_timeouts(&self) -> bool {
+        let of_service =
+            |rule: &Rule| rule.connections.hello_timeout.is_some() || rule.connections.idle_timeout.is_some();
+        self.services.iter().any(of_service)
+    }
+
+    /// The rule of the service at an address of this host, if it has one.
+    pub(super) fn of_service(&self, at: SocketAddr) -> Option<&Rule> {
+        self.services.iter().find(|rule| {
+            rule.ports.iter().any(|ports| ports.contains(&at.port()))
+                && (rule.addresses.is_empty() || rule.addresses.contains(&at.ip()))
+        })
+    }
+
+    /// A source towards a service.
+    pub(super) fn source(&self, peer: IpAddr, row: u8) -> Holder {
+        Holder { key: self.sources.key(peer), service: row.into() }
+    }
+
+    /// A neighbourhood.
+    pub(super) fn neighbourhood(&self, peer: IpAddr) -> Holder {
+        Holder { key: self.neighbourhoods.key(peer), service: 0 }
+    }
+
+    /// What a source is to the limits, as the packet path has it.
+    pub(super) fn standing(&self, peer: IpAddr) -> Standing {
+        let listing = self.prefixes.longest(peer);
+        let is_allowed = listing.is_some_and(|listing| listing.flags & listing::ALLOW != 0);
+        if is_allowed || self.trusted.iter().any(|net| net.contains(&peer)) {
+            Standing::Trusted
+        } else if listing.is_some_and(|listing| listing.class != 0) {
+            Standing::Classed
+        } else {
+            Standing::Other
+        }
+    }
+}
+
+impl Masks {
+    /// The key of an address, as the packet path reckons it.
+    fn key(self, peer: IpAddr) -> u64 {
+        let (source, ipv6) = match peer {
+            IpAddr::V4(address) => (Address::v4(address.octets()), false),
+            IpAddr::V6(address) => (Address::v6(address.octets()), true),
+        };
+        let from_v4 = !ipv6 || source.embeds_v4();
+        budgets::key(&Packet { source, ipv6, from_v4, ..Packet::default() }, self.0, self.1)
+    }
+}

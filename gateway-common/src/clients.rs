@@ -1,7 +1,7 @@
 //! Known clients: sources that have shown a service behind the TLS gate that they are who they say, and went on.
 //!
 //! Whoever is in this table has completed a TCP handshake with this host, shown a ClientHello that the host's TCP took, and
-//! sent more behind it. Forged packets bring nobody in. Of a service's totals a part is kept for these (see
+//! sent more behind it. Forged packets bring nobody in. IPv6 clients are known by their neighbourhood. Of a service's totals a part is kept for these (see
 //! [`crate::stage::budgets`]). A connection that lives keeps its source known; who is silent for a day is forgotten.
 
 use crate::{
@@ -74,10 +74,11 @@ const fn age(seen: u64, now: Instant) -> u64 {
     units_since(seen, now >> SEEN_SHIFT, SEEN_MASK)
 }
 
-/// The key of a packet's source, as its budget has it; never 0.
+/// The key that stands for a packet's source; never 0. Of IPv4 it is that of its budget; of IPv6 its neighbourhood's, since one who has a
+/// network has as many sources there as this table has places.
 #[inline(always)]
 fn source<E: Env>(context: &Context<'_, E>, packet: &Packet) -> u64 {
-    budgets::key(packet, context.settings.source_mask_v4, context.settings.source_mask_v6)
+    budgets::key(packet, context.settings.source_mask_v4, context.settings.neighbour_mask_v6)
 }
 
 #[inline(always)]

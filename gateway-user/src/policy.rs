@@ -118,6 +118,7 @@ pub fn compile(
     }
     // The first service stands for none.
     settings.services[0] = service_of_none(&quotas(Place::Rest, &config.limits.rest));
+    let meets = config.gated().next().is_some();
     let mut region = 0;
     let mut placed = Vec::new();
     for service in &config.services {
@@ -129,7 +130,7 @@ pub fn compile(
             own: own.1 as u32,
             region,
             connections: u64::from(are_limited(config, service)),
-            ..service_value(service, &total, key)
+            ..service_value(service, &total, key, meets)
         };
         region += u32::from(own.1 != 0);
         placed.push((row, service));
@@ -264,8 +265,8 @@ fn service_of_none(total: &Quotas) -> ServiceValue {
     ServiceValue { total: [total; 2], totals: totals as u32, ..FromZeros::new_zeroed() }
 }
 
-/// A service without limits of its own for each source.
-fn service_value(service: &Service, total: &Quotas, key: Key) -> ServiceValue {
+/// A service without limits of its own for each source. `meets`: this host gets to know clients, which the TLS gate alone does.
+fn service_value(service: &Service, total: &Quotas, key: Key, meets: bool) -> ServiceValue {
     let (total, totals) = limits(total);
     let mut addresses = [[0; 2]; ADDRESSES];
     for (value, address) in addresses.iter_mut().zip(&service.addresses) {
@@ -283,8 +284,7 @@ fn service_value(service: &Service, total: &Quotas, key: Key) -> ServiceValue {
         (want::VERSION, service.min_tls.is_some()),
         (want::NAME, !service.server_names.is_empty()),
     ];
-    // Only the TLS gate gets to know clients.
-    let reserves = service.require == Require::Tls && totals != 0;
+    let reserves = meets && service.require != Require::Any && totals != 0;
     ServiceValue {
         total: [if reserves { total.halved() } else { total }, total],
         limits: LimitsValue::default(),

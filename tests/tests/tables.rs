@@ -10,7 +10,7 @@ use gateway_common::stage::parse;
 use gateway_common::table::{Bill, bit};
 use gateway_common::verdict::Reason;
 use gateway_tests::builder;
-use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, START, limit};
+use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, SERVER_V6, START, limit};
 use gateway_user::host::{HostEnv, Sets, Stand};
 use proptest::prelude::*;
 
@@ -154,6 +154,25 @@ fn a_full_table_of_clients_forgets_who_was_silent_for_longest() {
     meet(6, days);
     assert_eq!(known(days), [6]);
     assert_eq!(env.counters().noted(Table::Clients, Note::Evicted), 1);
+}
+
+/// Who has a /47 has more sources than the table has places.
+#[test]
+fn one_network_of_ipv6_takes_few_places_among_clients() {
+    let env = HostEnv::new(Stand::new().serve(Offer::tls(443)));
+    let host = &env;
+    let active = host.active();
+    let settings = host.settings(active).expect("settings");
+    let context = Context { env: &host, settings, active, now: START };
+    for network in 0..=0x1_ffff_u32 {
+        let (high, low) = (network >> 16, network & 0xffff);
+        let source = format!("2001:db8:{high:x}:{low:x}::9");
+        let packet = parse::packet(&builder::ip(&source, SERVER_V6).tcp(1, 443).build().as_slice());
+        let mut scratch = Scratch { packet: packet.expect("a packet"), ..Scratch::default() };
+        assert!(clients::meet(&context, &mut scratch).is_continue());
+    }
+    assert_eq!(env.counters().noted(Table::Clients, Note::Inserted), 2);
+    assert_eq!(env.counters().noted(Table::Clients, Note::Evicted), 0);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use gateway_common::verdict::Reason;
 use gateway_user::host::Stand;
 
 use super::frames::{SSH, a_hello, ack, data, syn};
-use super::{Case, Draft as _, Offer, SERVER, limit};
+use super::{CLIENT, Case, Draft as _, Offer, SERVER, SERVER_V6, limit};
+use crate::builder::quic::{V1, initial};
 use crate::builder::{Frame, flags, ip};
 
 /// Sequence number of the first byte behind [`syn`].
@@ -27,9 +28,13 @@ const fn open(received: u64) -> Socket {
 
 /// A client that has shown a hello, and went on.
 fn met(name: &str, offer: Offer) -> Case {
+    met_under(name, Stand::new().serve(offer))
+}
+
+fn met_under(name: &str, stand: Stand) -> Case {
     let hello = a_hello();
     let went_on = data(SSH).seq(BASE + hello.len() as u32);
-    Case::under(name, Stand::new().serve(offer))
+    Case::under(name, stand)
         .socket(open(0))
         .gets(data(&hello), Reason::Ok)
         .socket(open(hello.len() as u64))
@@ -39,6 +44,15 @@ fn met(name: &str, offer: Offer) -> Case {
 /// A SYN of somebody else.
 fn stranger() -> Frame {
     ip("203.0.113.9", SERVER).tcp(9, 443).flags(flags::SYN)
+}
+
+/// An Initial of QUIC.
+fn opening(source: &str) -> Frame {
+    ip(source, SERVER).udp(9, 443).payload(&initial(V1, 1_200))
+}
+
+fn v6(source: &str) -> Frame {
+    ip(source, SERVER_V6).tcp(9, 443).flags(flags::ACK)
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -121,6 +135,25 @@ pub(super) fn cases() -> Vec<Case> {
         .socket(Socket::Listening)
         .gets(stranger(), Reason::Ok)
         .gets(syn(), Reason::TotalSyn),
+        met_under(
+            "a client that is known by TLS opens QUIC connections where strangers do not",
+            Stand::new()
+                .serve(Offer::tls(443))
+                .serve(Offer::quic(443).total(Dimension::Initial, limit(Dimension::Initial, 1, 4))),
+        )
+        .times(2, opening("203.0.113.9"), Reason::Ok)
+        .gets(opening("203.0.113.9"), Reason::TotalInitial)
+        .times(2, opening(CLIENT), Reason::Ok)
+        .gets(opening(CLIENT), Reason::TotalInitial),
+        Case::under("a client of IPv6 is known with its neighbours", Stand::new().serve(four()))
+            .socket(open(0))
+            .gets(v6("2001:db8::9").seq(BASE).payload(&hello), Reason::Ok)
+            .socket(open(hello.len() as u64))
+            .gets(v6("2001:db8::9").seq(BASE + hello.len() as u32).payload(SSH), Reason::Ok)
+            .socket(Socket::Listening)
+            .times(2, stranger(), Reason::Ok)
+            .gets(v6("2001:db8:1::9").flags(flags::SYN), Reason::TotalSyn)
+            .gets(v6("2001:db8:0:ff::9").flags(flags::SYN), Reason::Ok),
         Case::under(
             "without a gate nothing is kept",
             Stand::new().serve(Offer::tcp(443).total(Dimension::Syn, limit(Dimension::Syn, 1, 4))),

@@ -284,6 +284,7 @@ impl Offer {
     fn enter(self, settings: &mut Settings, key: Key) {
         let index = 1 + settings.services[1..].iter().take_while(|service| is_used(service)).count();
         let regions = settings.services[1..index].iter().filter(|service| service.own != 0).count();
+        let meets = settings.services[1..index].iter().any(|service| service.gate == gate::TLS);
         let service = &mut settings.services[index];
         service.gate = self.gate;
         service.wants = u32::from(self.wants);
@@ -306,7 +307,7 @@ impl Offer {
             service.total[ALL].each[dimension as usize] = limit;
             service.totals |= bit(dimension);
         }
-        service.reserves = u32::from(self.gate == gate::TLS);
+        service.reserves = u32::from(self.gate == gate::TLS || (self.gate == gate::QUIC && meets));
         service.total[STRANGERS] =
             if service.reserves == 0 { service.total[ALL] } else { service.total[ALL].halved() };
         for (dimension, limit) in self.own {

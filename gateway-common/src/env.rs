@@ -200,8 +200,10 @@ pub enum Receiver {
     Elsewhere,
     /// No socket.
     Nobody,
-    /// A socket: of TCP a connection's; of UDP one connected to the sender, or bound to the port.
+    /// A socket: of TCP a connection's; of UDP one bound to the port.
     Socket,
+    /// A UDP socket that is connected to the sender: it waits for an answer from there.
+    Connected,
 }
 
 /// What was said live of a packet's source.

@@ -4,13 +4,17 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_FIB_LKUP_RET_FWD_DISABLED, bpf_fib_lookup as Route, bpf_sock},
+    bindings::{BPF_FIB_LKUP_RET_FWD_DISABLED, bpf_fib_lookup as Route},
     helpers::{bpf_fib_lookup, bpf_sk_release},
     programs::XdpContext,
 };
 use gateway_common::{env::Receiver, packet::Packet};
 
-use crate::{ends::Ends, socket::TCP_LISTEN, words::zeroed};
+use crate::{
+    ends::Ends,
+    socket::{TCP_ESTABLISHED, TCP_LISTEN},
+    words::zeroed,
+};
 
 /// Address families of include/linux/socket.h.
 const AF_INET: u8 = 2;
@@ -26,14 +30,20 @@ pub(crate) fn of(context: &XdpContext, packet: &Packet, forwarding: bool) -> Rec
         return Receiver::Elsewhere;
     }
     let mut ends = Ends::of(packet);
-    if packet.is_udp() {
-        return release(ends.udp(context), true);
+    let socket = if packet.is_udp() { ends.udp(context) } else { ends.tcp(context) };
+    if socket.is_null() {
+        return Receiver::Nobody;
     }
-    let socket = ends.tcp(context);
-    // A listener is no connection.
     // SAFETY: a socket that the look-up gave, not yet released.
-    let is_connected = !socket.is_null() && unsafe { (*socket).state } != TCP_LISTEN;
-    release(socket, is_connected)
+    let state = unsafe { (*socket).state };
+    // SAFETY: the reference is from a look-up, and is not used after this.
+    unsafe { bpf_sk_release(socket.cast()) };
+    match (packet.is_udp(), state) {
+        (true, TCP_ESTABLISHED) => Receiver::Connected,
+        // A listener is no connection.
+        (false, TCP_LISTEN) => Receiver::Nobody,
+        _ => Receiver::Socket,
+    }
 }
 
 /// Whether the host forwards what comes in by this interface. The kernel looks at that before it looks at any route
@@ -49,15 +59,4 @@ fn is_forwarding(context: &XdpContext, ipv6: bool) -> bool {
     // SAFETY: the helper reads and writes the structure of the size that it is told.
     let answer = unsafe { bpf_fib_lookup(context.as_ptr(), route, size_of::<Route>() as i32, 0) };
     answer != i64::from(BPF_FIB_LKUP_RET_FWD_DISABLED)
-}
-
-/// Gives a socket back, if there is one.
-#[inline(always)]
-fn release(socket: *mut bpf_sock, counts: bool) -> Receiver {
-    if socket.is_null() {
-        return Receiver::Nobody;
-    }
-    // SAFETY: the reference is from a look-up, and is not used after this.
-    unsafe { bpf_sk_release(socket.cast()) };
-    if counts { Receiver::Socket } else { Receiver::Nobody }
 }

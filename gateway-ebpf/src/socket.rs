@@ -24,7 +24,7 @@ use gateway_common::{
 use crate::{constants, ends::Ends, frame::XdpFrame, words::zeroed};
 
 /// States of include/net/tcp_states.h in which a client is heard that has completed its handshake.
-const TCP_ESTABLISHED: u32 = 1;
+pub(crate) const TCP_ESTABLISHED: u32 = 1;
 const TCP_CLOSE_WAIT: u32 = 8;
 /// States that have no `tcp_sock` of a connection.
 const TCP_TIME_WAIT: u32 = 6;

@@ -117,3 +117,15 @@ fn only_answers_that_were_asked_for_come_through() -> Result<()> {
 fn path_mtu_messages_have_a_limit() -> Result<()> {
     run(bars::path_mtu)
 }
+
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn the_hosts_own_questions_are_answered_in_a_flood() -> Result<()> {
+    run(bars::dns)
+}
+
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn known_clients_open_quic_connections_in_a_flood() -> Result<()> {
+    run(bars::openings)
+}

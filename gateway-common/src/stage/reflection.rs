@@ -122,13 +122,19 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     Step::Continue(())
 }
 
-/// Drops a packet if what it is about is for no socket of this host.
+/// Drops a packet if what it is about is for no socket of this host. An answer that a socket waits for does not share the total of what
+/// is no service's with whoever floods this host: of its peer's port and its own nobody else knows both.
 #[inline(always)]
-pub fn unasked<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Step {
-    if !is_for_nobody(context, &scratch.asked_about) {
-        return Step::Continue(());
+pub fn unasked<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let is_udp = scratch.packet.is_udp();
+    match receiver(context, &scratch.asked_about) {
+        Receiver::Nobody => drop(if is_udp { Reason::Reflection } else { Reason::IcmpError }),
+        Receiver::Connected if is_udp => {
+            scratch.handshake.share.total = 0;
+            Step::Continue(())
+        }
+        _ => Step::Continue(()),
     }
-    drop(if scratch.packet.is_udp() { Reason::Reflection } else { Reason::IcmpError })
 }
 
 /// Whether the host's sockets are to be asked.
@@ -158,12 +164,15 @@ fn is_error(packet: &Packet) -> bool {
     if packet.ipv6 { packet.icmp_type < INFORMATIONAL } else { ERRORS_V4.contains(&packet.icmp_type) }
 }
 
-/// Whether a packet is for this host, and for no socket of it.
+/// Whom a packet is for, if for this host.
 #[inline(always)]
-fn is_for_nobody<E: Env>(context: &Context<'_, E>, packet: &Packet) -> bool {
+fn receiver<E: Env>(context: &Context<'_, E>, packet: &Packet) -> Receiver {
     let forwarding = context.settings.flags & policy::REFLECTION_FORWARDING != 0;
-    is_local::<E>(context.settings, packet.destination)
-        && context.env.receiver(packet, forwarding) == Receiver::Nobody
+    if is_local::<E>(context.settings, packet.destination) {
+        context.env.receiver(packet, forwarding)
+    } else {
+        Receiver::Elsewhere
+    }
 }
 
 /// Whether an address is one of this host's: a binary search, of as many steps wherever it ends.

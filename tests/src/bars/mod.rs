@@ -1,5 +1,6 @@
 //! What the gateway promises, measured with the real daemon in the lab: briefly in tests, at length in `soak`.
 
+mod answers;
 mod bans;
 mod blocked;
 mod connections;
@@ -31,6 +32,7 @@ use anyhow::Result;
 
 use crate::lab::{Counters, Lab, SERVER_V4, SERVER_V6};
 
+pub use answers::{dns, openings};
 pub use bans::{bans, million};
 pub use connections::connections;
 pub use cookies::{cookies, downloads};
@@ -109,7 +111,7 @@ impl Scale {
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 18] = [
+pub const BARS: [(&str, Bar); 20] = [
     ("smoke", smoke),
     ("https", https),
     ("few-stacks", few_stacks),
@@ -128,6 +130,8 @@ pub const BARS: [(&str, Bar); 18] = [
     ("escalation", escalation),
     ("million", million),
     ("known", known),
+    ("dns", dns),
+    ("openings", openings),
 ];
 
 /// A port that is gated beside nginx's.

@@ -49,6 +49,16 @@ fn datagrams() -> Vec<Case> {
         asked("reflectors: a socket asked", Receiver::Socket)
             .gets(answer(53), Reason::Ok)
             .gets(answer_v6(123), Reason::Ok),
+        Case::under(
+            "reflectors: what a connected socket waits for needs no room in the total of what is no service's",
+            host().rest(Dimension::Udp, limit(Dimension::Udp, 1, 1)).each(Dimension::Udp, limit(Dimension::Udp, 1, 4)),
+        )
+        .receiver(Receiver::Socket)
+        .gets(answer(53), Reason::Ok)
+        .gets(answer(53), Reason::TotalUdp)
+        .receiver(Receiver::Connected)
+        .times(3, answer(53), Reason::Ok)
+        .gets(answer(53), Reason::LimitUdp),
         asked("reflectors: the host forwards", Receiver::Elsewhere)
             .gets(answer(53), Reason::Ok)
             .gets(answer_v6(53), Reason::Ok),

@@ -41,16 +41,19 @@ pub(super) struct Host {
     sack: Option<String>,
     /// The daemon sets the first two when they are needed.
     is_set: bool,
+    /// Interfaces whose VLAN tags a program in the driver does not see, with the VLAN devices on them: its answers would leave without.
+    untagged: Vec<(String, Vec<String>)>,
 }
 
 impl Host {
     /// What they say now.
-    fn read(config: &Config) -> Self {
+    fn read(config: &Config, attached: &[Attached]) -> Self {
         Self {
             syncookies: read(SYNCOOKIES),
             timestamps: read(TIMESTAMPS),
             sack: read(SACK),
             is_set: config.attach.set_sysctls && [SYNCOOKIES, TIMESTAMPS].into_iter().all(is_writable),
+            untagged: untagged(config, attached),
         }
     }
 
@@ -59,6 +62,9 @@ impl Host {
         let bit = |is_set, bit| if is_set { bit } else { 0 };
         settings.flags |= bit(is_best(&self.timestamps), policy::COOKIE_OPTIONS);
         settings.flags |= bit(self.sack.as_deref() != Some("0"), policy::SACK);
+        if !self.untagged.is_empty() {
+            settings.services.iter_mut().for_each(|service| service.cookies = cookies::OFF);
+        }
         if !is_best(&self.syncookies) && !self.is_set {
             let automatic = settings.services.iter_mut().filter(|service| service.cookies == cookies::AUTO);
             automatic.for_each(|service| service.cookies = cookies::OFF);
@@ -68,7 +74,15 @@ impl Host {
     /// What services lack of cookies, and what to do about it.
     fn lacks(&self, config: &Config) -> Vec<String> {
         let mut lacks = Vec::new();
-        if self.is_set {
+        for (name, vlans) in &self.untagged {
+            lacks.push(format!(
+                "no SYN is answered by a cookie: VLAN tags are taken off before the program on {name} sees a frame, and its answers would leave \
+                 without, so that no connection by {} came about; `ethtool -K {name} rxvlan off` (of a veth, txvlan off at its other end, and \
+                 attach.driver = \"generic\"), then `gateway reload`",
+                vlans.join(", ")
+            ));
+        }
+        if self.is_set || !self.untagged.is_empty() {
             return lacks;
         }
         if !is_best(&self.syncookies) {
@@ -98,6 +112,25 @@ impl Host {
         }
         lacks
     }
+}
+
+/// Interfaces with VLAN devices whose tags a program in the driver does not see. In generic mode a frame keeps its tag beside it.
+fn untagged(config: &Config, attached: &[Attached]) -> Vec<(String, Vec<String>)> {
+    if !are_wanted(config) {
+        return Vec::new();
+    }
+    let is_generic =
+        |name: &str| attached.iter().any(|one| one.name == name && one.driver == Driver::Generic);
+    let all = net::interfaces().unwrap_or_default();
+    let named =
+        all.iter().filter(|one| config.attach.interfaces.contains(&one.name) && !is_generic(&one.name));
+    let of = |interface: &net::Interface| {
+        let vlans: Vec<String> = net::vlans(interface, &all).into_iter().map(str::to_owned).collect();
+        // What cannot be asked is supposed: a connection that does not come about is worse than a cookie less.
+        let is_untagged = !vlans.is_empty() && net::is_untagged(interface).unwrap_or(true);
+        is_untagged.then(|| (interface.name.clone(), vlans))
+    };
+    named.filter_map(of).collect()
 }
 
 /// Whether any service says so.
@@ -156,7 +189,7 @@ impl Gateway {
         } else {
             self.restore_sysctls();
         }
-        Host::read(&self.config)
+        Host::read(&self.config, &self.attached)
     }
 
     /// What was there before is written down first: a daemon that is killed leaves it to the next one.

@@ -48,7 +48,8 @@ fn checks(interface: &Interface, own: &Own<'_>, choice: Driver) -> Vec<Finding> 
         program(interface, pinned),
     ];
     findings.extend(receive_queues(&system).map(|count| queues(name, count, online_cpus())));
-    findings.extend(vlans(interface, &net::interfaces().unwrap_or_default()));
+    let all = net::interfaces().unwrap_or_default();
+    findings.extend(vlans(interface, &net::vlans(interface, &all), net::is_untagged(interface).ok()));
     findings
 }
 
@@ -214,16 +215,22 @@ pub(super) fn queues(name: &str, queues: usize, cpus: usize) -> Finding {
     ))
 }
 
-pub(super) fn vlans(interface: &Interface, all: &[Interface]) -> Option<Finding> {
-    let above =
-        all.iter().filter(|one| one.kind.as_deref() == Some("vlan") && one.lower == Some(interface.index));
-    let names: Vec<_> = above.map(|one| one.name.as_str()).collect();
-    (!names.is_empty()).then(|| {
-        let found = format!(
-            "{} on top of it: judged here too; the card may take the tag off before (`ethtool -k {}`, rx-vlan-offload)",
-            names.join(", "),
-            interface.name
-        );
-        Finding::ok("vlan", found)
+/// VLAN devices on it; nothing where there are none. `is_untagged`: whether a program in the driver sees frames without tags, if that is
+/// known.
+pub(super) fn vlans(interface: &Interface, vlans: &[&str], is_untagged: Option<bool>) -> Option<Finding> {
+    const CHECK: &str = "vlan";
+    if vlans.is_empty() {
+        return None;
+    }
+    let (name, on_top) = (&interface.name, format!("{} on top of it: judged here too", vlans.join(", ")));
+    Some(match is_untagged {
+        Some(false) => Finding::ok(CHECK, on_top),
+        _ => Finding::warning(
+            CHECK,
+            format!("{on_top}; tags are taken off before, so in native mode no SYN is answered by a cookie"),
+        )
+        .remedy(format!(
+            "`ethtool -K {name} rxvlan off` (of a veth, txvlan off at its other end, and attach.driver = \"generic\")"
+        )),
     })
 }

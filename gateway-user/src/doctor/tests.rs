@@ -280,8 +280,14 @@ fn queues_and_vlans_are_told() {
     assert_eq!(level(&queues("eth0", 4, 4)), Level::Ok);
     assert_eq!(level(&queues("eth0", 1, 4)), Level::Warning);
     let vlan = |lower| Interface { name: "eth0.7".into(), kind: Some("vlan".into()), lower, ..eth0() };
-    assert_eq!(vlans(&eth0(), &[eth0(), vlan(Some(3))]), None);
-    assert!(vlans(&eth0(), &[eth0(), vlan(Some(2))]).unwrap().found.starts_with("eth0.7 "));
+    assert!(net::vlans(&eth0(), &[eth0(), vlan(Some(3))]).is_empty());
+    assert_eq!(net::vlans(&eth0(), &[eth0(), vlan(Some(2))]), ["eth0.7"]);
+    assert_eq!(vlans(&eth0(), &[], Some(true)), None);
+    let told = |is_untagged| vlans(&eth0(), &["eth0.7"], is_untagged).unwrap();
+    assert_eq!(level(&told(Some(false))), Level::Ok);
+    assert!(
+        told(Some(true)).found.starts_with("eth0.7 on top of it") && level(&told(None)) == Level::Warning
+    );
 }
 
 #[test]

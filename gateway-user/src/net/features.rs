@@ -1,4 +1,4 @@
-//! What an interface's driver says that it can do with XDP: the generic netlink family `netdev`.
+//! What an interface's driver says that it can do with XDP, and does with VLAN tags: the generic netlink families `netdev` and `ethtool`.
 
 use netlink_packet_core::{DefaultNla, NlasIterator};
 use nix::libc;
@@ -18,6 +18,16 @@ const DEV_XDP_FEATURES: u16 = 3;
 /// `enum netdev_xdp_act`.
 const ACT_BASIC: u64 = 1 << 0;
 const ACT_RX_SG: u64 = 1 << 5;
+/// Of linux/ethtool_netlink.h: the command, its attributes, and those of a set of bits.
+const FEATURES_GET: u8 = 11;
+const FEATURES_HEADER: u16 = 1;
+const HEADER_DEV_INDEX: u16 = 1;
+const FEATURES_ACTIVE: u16 = 4;
+const BITSET_BITS: u16 = 3;
+const BIT_NAME: u16 = 2;
+const NESTED: u16 = 1 << 15;
+/// The card takes VLAN tags off (`NETIF_F_HW_VLAN_CTAG_RX`).
+const TAKES_TAGS_OFF: &[u8] = b"rx-vlan-hw-parse\0";
 /// `struct genlmsghdr`, before the attributes.
 const HEADER: usize = 4;
 
@@ -36,17 +46,47 @@ pub struct Features {
 /// Whatever keeps the kernel from answering.
 pub fn features(index: u32) -> Result<Option<Features>, NetError> {
     let mut netlink = Netlink::open(libc::NETLINK_GENERIC)?;
-    let name = DefaultNla::new(FAMILY_NAME, b"netdev\0".to_vec());
-    let family = match netlink.ask(CONTROLLER, 0, &question(GET_FAMILY, name)) {
-        Err(Failure::Refused { code: libc::ENOENT, .. }) => return Ok(None),
-        other => other.map_err(|failure| failure.into_error("look for the family netdev"))?,
-    };
-    let Some(family) = value(&family, FAMILY_ID).map(u16::from_ne_bytes) else { return Ok(None) };
+    let Some(family) = family(&mut netlink, b"netdev\0")? else { return Ok(None) };
     let device = DefaultNla::new(DEV_IFINDEX, index.to_ne_bytes().to_vec());
     let answers = netlink
         .ask(family, 0, &question(DEV_GET, device))
         .map_err(|failure| failure.into_error("tell what the driver can do"))?;
     Ok(value(&answers, DEV_XDP_FEATURES).map(u64::from_ne_bytes).map(decode))
+}
+
+/// Whether the card takes VLAN tags off what it receives; `None` before Linux 5.7, which cannot tell.
+///
+/// # Errors
+/// Whatever keeps the kernel from answering.
+pub(super) fn takes_tags_off(index: u32) -> Result<Option<bool>, NetError> {
+    let mut netlink = Netlink::open(libc::NETLINK_GENERIC)?;
+    let Some(family) = family(&mut netlink, b"ethtool\0")? else { return Ok(None) };
+    let device = DefaultNla::new(HEADER_DEV_INDEX, index.to_ne_bytes().to_vec());
+    let header = DefaultNla::new(FEATURES_HEADER | NESTED, bytes(&[device].as_slice()));
+    let answers = match netlink.ask(family, 0, &question(FEATURES_GET, header)) {
+        Err(Failure::Refused { code: libc::EOPNOTSUPP, .. }) => return Ok(None),
+        other => other.map_err(|failure| failure.into_error("tell what the card does"))?,
+    };
+    let active = answers.first().and_then(|answer| nested(answer.get(HEADER..)?, FEATURES_ACTIVE));
+    let bits = active.and_then(|set| nested(&set, BITSET_BITS)).unwrap_or_default();
+    let name = |bit: &[u8]| nested(bit, BIT_NAME);
+    let mut all = NlasIterator::new(&bits).filter_map(Result::ok);
+    Ok(Some(all.any(|bit| name(bit.value()).as_deref() == Some(TAKES_TAGS_OFF))))
+}
+
+/// The value of the first attribute of a kind.
+fn nested(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
+    let found = NlasIterator::new(attributes).filter_map(Result::ok).find(|nla| nla.kind() == kind)?;
+    Some(found.value().to_vec())
+}
+
+/// The number of a family by its name, which ends with a zero; nothing where this kernel has none.
+fn family(netlink: &mut Netlink, name: &[u8]) -> Result<Option<u16>, NetError> {
+    match netlink.ask(CONTROLLER, 0, &question(GET_FAMILY, DefaultNla::new(FAMILY_NAME, name.to_vec()))) {
+        Err(Failure::Refused { code: libc::ENOENT, .. }) => Ok(None),
+        Err(failure) => Err(failure.into_error("look for a family of generic netlink")),
+        Ok(answers) => Ok(value(&answers, FAMILY_ID).map(u16::from_ne_bytes)),
+    }
 }
 
 fn decode(bits: u64) -> Features {
@@ -60,9 +100,7 @@ fn question(command: u8, attribute: DefaultNla) -> Vec<u8> {
 
 /// The value of an attribute of the first answer, if it has this size.
 fn value<const N: usize>(answers: &[Vec<u8>], kind: u16) -> Option<[u8; N]> {
-    let attributes = answers.first()?.get(HEADER..)?;
-    let found = NlasIterator::new(attributes).filter_map(Result::ok).find(|nla| nla.kind() == kind)?;
-    found.value().try_into().ok()
+    nested(answers.first()?.get(HEADER..)?, kind)?.try_into().ok()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! * [`detach_xdp`]: takes a program off that was attached without a BPF link; needs `CAP_NET_ADMIN`
 //! * [`Connections`]: TCP sockets, which can be ended; needs `CAP_NET_ADMIN`
 //! * [`features`]: what the driver says that it can do with XDP (Linux 6.3)
+//! * [`vlans`], [`is_untagged`]: VLAN devices, and whether a program sees their tags; for anybody
 //!
 //! All of them speak of the network namespace of the calling thread, and wait for the kernel's answer, which comes at
 //! once.
@@ -20,6 +21,7 @@ mod socket;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod vlan;
 
 use std::path::Path;
 
@@ -32,6 +34,7 @@ pub use error::NetError;
 pub use features::{Features, features};
 pub use route::segment;
 pub use tcp::{Connection, Connections, Counts, Listener, listeners};
+pub use vlan::{is_untagged, vlans};
 
 use socket::{Failure, Netlink, bytes};
 

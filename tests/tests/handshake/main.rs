@@ -1,6 +1,7 @@
 //! SYN cookies and out-of-state packets with the real daemon, nginx and the host's own TCP.
 
 mod jumbo;
+mod machine;
 mod multipath;
 mod refusals;
 mod segments;

@@ -124,6 +124,7 @@ fn short() -> Vec<Step> {
         Step::program("smoke-veth", "bin/soak", "--short smoke", ""),
         Step::program("smoke-generic", "bin/soak", "--short smoke", "GATEWAY_LAB_DRIVER=generic"),
         Step::program("smoke-virtio", "bin/soak", "--short smoke", "GATEWAY_LAB_CABLES=cards"),
+        Step::tests("vlan", "handshake", "machine::connections_come_about_where_tags_are_taken_off"),
     ]
 }
 

@@ -30,7 +30,7 @@ fn compiled(config: &Config, host: &Host) -> Box<Settings> {
 
 fn host(syncookies: &str, timestamps: &str, sack: &str) -> Host {
     let [syncookies, timestamps, sack] = [syncookies, timestamps, sack].map(|value| Some(value.to_owned()));
-    Host { syncookies, timestamps, sack, is_set: false }
+    Host { syncookies, timestamps, sack, is_set: false, untagged: Vec::new() }
 }
 
 #[test]
@@ -82,4 +82,15 @@ fn warnings_say_what_holds_and_what_to_do() {
         assert!(warning.ends_with(remedy) && !warning.contains('\n'), "{warning}");
     }
     assert!(host("2", "1", "1").lacks(&config(&["auto"])).join("").contains("tcp_timestamps=2"));
+}
+
+#[test]
+fn where_tags_are_taken_off_nothing_is_answered_and_that_is_said() {
+    let untagged = vec![("eth0".to_owned(), vec!["eth0.7".to_owned(), "lan".to_owned()])];
+    let host = Host { is_set: true, untagged, ..host("2", "2", "1") };
+    let config = config(&["auto", "always"]);
+    let settings = compiled(&config, &host);
+    assert_eq!([1, 2].map(|row| settings.services[row].cookies), [cookies::OFF; 2]);
+    let lacks = host.lacks(&config);
+    assert!(lacks.len() == 1 && lacks[0].contains("by eth0.7, lan came about"), "{lacks:?}");
 }

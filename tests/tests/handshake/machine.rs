@@ -35,6 +35,8 @@ fn connections_come_about_where_tags_are_taken_off() -> Result<()> {
     let lab = Lab::new()?;
     lay(&lab.server, lab.client_side(), SERVER)?;
     lay(&lab.client, "uplink", CLIENT)?;
+    // As a switch would: what comes outside of the VLAN is not for whoever is in it.
+    lab.client.sysctl(&[("net/ipv4/conf/all/rp_filter", "1")])?;
     let server = SocketAddr::new(IpAddr::V4(SERVER), PORT);
     let listener = PlainListener::start(&lab.server, server)?;
     for driver in ["native", "generic"] {

@@ -1,11 +1,11 @@
-//! What of this host stays open although a policy looks as if it were closed: servers behind a gate that is for some of the host's addresses
-//! alone.
+//! What of this host stays open, or is less sure, although a policy looks as if it were closed: servers behind a gate that is for some of the
+//! host's addresses alone, and gated services whose servers the program does not find.
 
 use std::{fs, net::IpAddr};
 
 use crate::{
     config::{Config, Protocol},
-    net::{self, Listener, NetError},
+    net::{self, Interface, Listener, NetError},
 };
 
 /// Looks at this host; `addresses` are its own. A sentence for each gap, and what to do about it.
@@ -13,16 +13,51 @@ use crate::{
 /// # Errors
 /// Whatever keeps the kernel from telling which servers listen.
 pub fn gaps(config: &Config, addresses: &[IpAddr]) -> Result<Vec<String>, NetError> {
-    if !config.gated().any(|service| !service.addresses.is_empty()) {
+    if config.gated().next().is_none() {
         return Ok(Vec::new());
     }
-    let mut gaps = beside(config, addresses, &net::listeners()?);
+    let (listeners, interfaces) = (net::listeners()?, net::interfaces()?);
+    let mut gaps = unfound(config, &listeners, &interfaces);
+    if config.gated().all(|service| service.addresses.is_empty()) {
+        return Ok(gaps);
+    }
+    gaps.extend(beside(config, addresses, &listeners));
     let accepts = |of: &str| {
         fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{of}/accept_source_route"))
             .is_ok_and(|text| text.trim() != "0")
     };
     gaps.extend(source_routed(&config.attach.interfaces, accepts));
     Ok(gaps)
+}
+
+/// Gated services whose connections the program does not find among this host's sockets: it looks for the port that packets have on the wire,
+/// and for sockets of the interface that they come in by.
+fn unfound(config: &Config, listeners: &[Listener], interfaces: &[Interface]) -> Vec<String> {
+    const JUDGED: &str = "its connections are judged as those that pass through this host, by the SYN that was seen: best effort";
+    let mut gaps = Vec::new();
+    for service in config.gated() {
+        let has_port =
+            |listener: &&Listener| service.ports.iter().any(|ports| ports.contains(&listener.address.port()));
+        let on_ports: Vec<_> = listeners.iter().filter(has_port).collect();
+        let name = &service.name;
+        if on_ports.is_empty() {
+            gaps.push(format!(
+                "no server of this host listens on a port of {name}: {JUDGED}; if a rule redirects them to another port, have the server \
+                 listen on this one"
+            ));
+        }
+        for listener in on_ports.into_iter().filter(|listener| listener.device != 0) {
+            let device = interfaces.iter().find(|interface| interface.index == listener.device);
+            if let Some(device) = device.filter(|device| !config.attach.interfaces.contains(&device.name)) {
+                gaps.push(format!(
+                    "a server of {name} listens on {} by {} alone, where the program is not attached: {JUDGED}; leave out that it is bound \
+                     to an interface (`BindToDevice=` of systemd)",
+                    listener.address, device.name
+                ));
+            }
+        }
+    }
+    gaps
 }
 
 /// Servers that listen on a gated port on addresses that no service names.
@@ -81,7 +116,7 @@ mod tests {
     }
 
     fn listener(address: &str, is_v6_only: bool) -> Listener {
-        Listener { address: address.parse().unwrap(), is_v6_only }
+        Listener { address: address.parse().unwrap(), is_v6_only, device: 0 }
     }
 
     fn addresses() -> Vec<IpAddr> {
@@ -109,6 +144,33 @@ mod tests {
                 None => assert!(gaps.is_empty(), "{gaps:?}"),
             }
         }
+    }
+
+    #[test]
+    fn servers_that_are_not_found_are_told() {
+        let device = |index, name: &str| Interface {
+            name: name.to_owned(),
+            index,
+            mtu: 1_500,
+            up: true,
+            carrier: true,
+            kind: None,
+            driver: None,
+            lower: None,
+            xdp: None,
+        };
+        let interfaces = [device(2, "eth0"), device(5, "br0")];
+        let config = config(&format!("[attach]\ninterfaces = [\"eth0\"]\n{ONE}"));
+        let bound = |device| Listener { device, ..listener("0.0.0.0:443", false) };
+        let told = |listeners: &[Listener]| unfound(&config, listeners, &interfaces);
+        for found in [listener("[::]:443", false), bound(2)] {
+            assert_eq!(told(&[found]), [""; 0]);
+        }
+        assert!(
+            told(&[listener("0.0.0.0:8443", false)])[0]
+                .starts_with("no server of this host listens on a port of api:")
+        );
+        assert!(told(&[bound(5)])[0].contains("listens on 0.0.0.0:443 by br0 alone"));
     }
 
     #[test]

@@ -91,6 +91,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// On all addresses of IPv6, and on none of IPv4.
     pub is_v6_only: bool,
+    /// Index of the one interface that it takes connections by (`SO_BINDTODEVICE`); 0: all.
+    pub device: u32,
 }
 
 impl Listener {
@@ -126,7 +128,7 @@ pub fn listeners() -> Result<Vec<Listener>, NetError> {
                 .find_map(|nla| value_of(nla, INET_DIAG_SKV6ONLY))
                 .is_some_and(|value| value != [0]);
             let address = SocketAddr::new(header.socket_id.source_address, header.socket_id.source_port);
-            found.push(Listener { address, is_v6_only });
+            found.push(Listener { address, is_v6_only, device: header.socket_id.interface_id });
         }
     }
     Ok(found)

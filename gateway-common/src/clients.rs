@@ -1,8 +1,9 @@
 //! Known clients: sources that have shown a service behind the TLS gate that they are who they say, and went on.
 //!
 //! Whoever is in this table has completed a TCP handshake with this host, shown a ClientHello that the host's TCP took, and
-//! sent more behind it. Forged packets bring nobody in. IPv6 clients are known by their neighbourhood. Of a service's totals a part is kept for these (see
-//! [`crate::stage::budgets`]). A connection that lives keeps its source known; who is silent for a day is forgotten.
+//! sent more behind it. Forged packets bring nobody in. IPv6 clients are known by their neighbourhood. Of a service's totals a
+//! part is kept for these (see [`crate::stage::budgets`]). A connection that lives keeps its source known; who is silent for a
+//! day is forgotten.
 
 use crate::{
     abi::{LINK_WAYS, LINK_WORDS},

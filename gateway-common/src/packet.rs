@@ -1,5 +1,7 @@
 //! What the later stages know of a packet: parsed once, flat, no borrowed bytes.
 
+use core::net::IpAddr;
+
 use network_types::ip::IpProto;
 
 /// An IPv6 address, or an IPv4 address as `::ffff:a.b.c.d`, in host order.
@@ -41,6 +43,16 @@ impl Address {
     #[inline(always)]
     pub const fn as_v4(&self) -> u32 {
         self.low as u32
+    }
+}
+
+impl From<IpAddr> for Address {
+    #[inline(always)]
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::v4(address.octets()),
+            IpAddr::V6(address) => Self::v6(address.octets()),
+        }
     }
 }
 

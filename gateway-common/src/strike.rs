@@ -39,9 +39,7 @@ pub const fn can_be(reason: Reason, scratch: &Scratch) -> bool {
 pub fn count<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let (env, packet) = (context.env, &scratch.packet);
     if env.is_established(packet) {
-        let settings = context.settings;
-        let source = budgets::key(packet, settings.source_mask_v4, settings.source_mask_v6);
-        add(env, source, context.now);
+        add(env, budgets::source(context.settings, packet), context.now);
         env.apart(Stage::StrikeNote, frame, context, scratch)?;
     }
     Step::Continue(())

@@ -8,8 +8,8 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use gateway_common::{
-    abi::{Active, Holder, LINK_SET_WORDS, Listing, Live, Refusal, SERVICES, SET_WORDS, Settings},
-    env::{Asked, Env, Note, Receiver, Said, Socket, Table, Words as _},
+    abi::{Active, Holder, LINK_SET_WORDS, Listing, Refusal, SERVICES, SET_WORDS, Settings},
+    env::{Asked, Env, Note, Receiver, Socket, Table},
     frame::Frame,
     hash::Key,
     packet::Packet,
@@ -23,7 +23,8 @@ use gateway_common::{
 use crate::{
     apart, constants,
     frame::{XdpFrame, put8},
-    maps::{self, Cpu, CpuClock, LiveCell},
+    live::LiveEntry,
+    maps::{self, Cpu, CpuClock},
     receiver, reply, socket,
     words::MapWords,
 };
@@ -371,29 +372,6 @@ fn increment(counters: &PerCpuArray<u64>, index: u32) {
     if let Some(counter) = at(counters, index) {
         // SAFETY: as in count.
         unsafe { *counter += 1 };
-    }
-}
-
-/// Words of a live entry, of which the last counts drops.
-const LIVE_WORDS: usize = size_of::<Live>() / size_of::<u64>();
-const _: () = assert!(core::mem::offset_of!(Live, drops) == (LIVE_WORDS - 1) * size_of::<u64>());
-
-/// A live entry in its map.
-#[derive(Clone, Copy)]
-pub(crate) struct LiveEntry(&'static LiveCell);
-
-impl Said for LiveEntry {
-    #[inline(always)]
-    fn read(self) -> Live {
-        // SAFETY: a live map value of plain numbers; one that another CPU counts in meanwhile may be either of two.
-        unsafe { *self.0.0.get() }
-    }
-
-    #[inline(always)]
-    fn count_drop(self) {
-        if let Some(words) = MapWords::<LIVE_WORDS>::new(self.0.0.get().cast()) {
-            words.add(LIVE_WORDS - 1, 1);
-        }
     }
 }
 

@@ -13,6 +13,7 @@ mod ends;
 mod env;
 mod frame;
 mod inner_map;
+mod live;
 mod maps;
 mod receiver;
 mod reply;

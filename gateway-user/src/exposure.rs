@@ -1,7 +1,10 @@
 //! What of this host stays open, or is less sure, although a policy looks as if it were closed: servers behind a gate that is for some of the
 //! host's addresses alone, and gated services whose servers the program does not find.
 
-use std::{fs, net::IpAddr};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::{
     config::{Config, Protocol},
@@ -36,8 +39,7 @@ fn unfound(config: &Config, listeners: &[Listener], interfaces: &[Interface]) ->
     const JUDGED: &str = "its connections are judged as those that pass through this host, by the SYN that was seen: best effort";
     let mut gaps = Vec::new();
     for service in config.gated() {
-        let has_port =
-            |listener: &&Listener| service.ports.iter().any(|ports| ports.contains(&listener.address.port()));
+        let has_port = |listener: &&Listener| service.has_port(listener.address.port());
         let on_ports: Vec<_> = listeners.iter().filter(has_port).collect();
         let name = &service.name;
         if on_ports.is_empty() {
@@ -64,15 +66,12 @@ fn unfound(config: &Config, listeners: &[Listener], interfaces: &[Interface]) ->
 fn beside(config: &Config, addresses: &[IpAddr], listeners: &[Listener]) -> Vec<String> {
     // Whoever names an address for a service without a gate means it.
     let is_named = |address: &IpAddr, port: u16| {
-        let services = config.services.iter().filter(|service| service.protocol == Protocol::Tcp);
-        let mut on_port = services.filter(|service| service.ports.iter().any(|ports| ports.contains(&port)));
-        on_port.any(|service| service.addresses.is_empty() || service.addresses.contains(address))
+        let mut services = config.services.iter().filter(|service| service.protocol == Protocol::Tcp);
+        services.any(|service| service.takes(SocketAddr::new(*address, port)))
     };
     let mut gaps = Vec::new();
     for service in config.gated() {
-        let on_ports = listeners
-            .iter()
-            .filter(|listener| service.ports.iter().any(|ports| ports.contains(&listener.address.port())));
+        let on_ports = listeners.iter().filter(|listener| service.has_port(listener.address.port()));
         for listener in on_ports {
             let port = listener.address.port();
             let open: Vec<String> = addresses

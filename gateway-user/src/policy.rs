@@ -189,11 +189,7 @@ fn reflectors(ports: &mut [u64; PORT_WORDS], section: &Reflection) -> u32 {
 
 /// Writes down the addresses of this host, as many as there is room for.
 pub fn set_locals(settings: &mut Settings, addresses: &[IpAddr]) {
-    let address = |address: &IpAddr| {
-        let [high, low] = words(address);
-        Address { high, low }
-    };
-    reflection::set_locals(settings, addresses.iter().map(address));
+    reflection::set_locals(settings, addresses.iter().map(|address| Address::from(*address)));
 }
 
 /// Writes down which segments this host takes by the interfaces of counter rows.
@@ -201,14 +197,6 @@ pub fn set_segments(settings: &mut Settings, segments: &[[u16; 2]]) {
     for (place, segments) in settings.segments.iter_mut().zip(segments) {
         *place = *segments;
     }
-}
-
-fn words(address: &IpAddr) -> [u64; 2] {
-    let Address { high, low } = match address {
-        IpAddr::V4(address) => Address::v4(address.octets()),
-        IpAddr::V6(address) => Address::v6(address.octets()),
-    };
-    [high, low]
 }
 
 /// The quotas of a place, live changes in the place of what they change. A lifted quota stands as lifted.
@@ -270,7 +258,8 @@ fn service_value(service: &Service, total: &Quotas, key: Key, meets: bool) -> Se
     let (total, totals) = limits(total);
     let mut addresses = [[0; 2]; ADDRESSES];
     for (value, address) in addresses.iter_mut().zip(&service.addresses) {
-        *value = words(address);
+        let Address { high, low } = Address::from(*address);
+        *value = [high, low];
     }
     let (wildcards, whole): (Vec<_>, Vec<_>) =
         service.server_names.iter().partition(|name| name.starts_with('*'));

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use gateway_tests::builder::{between, flags, hello};
 use gateway_tests::lab::{
-    CLIENT_V4, CLIENT_V6, Gateway, Https, Lab, Namespace, PlainListener, SERVER_V4, SERVER_V6, Wire, alone,
-    require_lab,
+    self, CLIENT_V4, CLIENT_V6, Gateway, Https, Lab, Namespace, PlainListener, SERVER_V4, SERVER_V6, Wire,
+    alone, require_lab,
 };
-use socket2::{Domain, Socket, Type};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,24 +41,12 @@ fn config() -> String {
 
 /// Begins connections, without waiting for them.
 fn begin(from: &Namespace, source: IpAddr, server: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
-    from.enter(|| {
-        let one = |_| {
-            let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&SocketAddr::new(source, 0).into())?;
-            match socket.connect(&server.into()) {
-                Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error.into()),
-                _ => Ok(socket.into()),
-            }
-        };
-        (0..count).map(one).collect()
-    })?
+    from.enter(|| (0..count).map(|_| lab::begin(source, server)).collect())?
 }
 
 /// How many connections the server has open on a port.
 fn open(lab: &Lab, port: u16) -> Result<usize> {
-    let args = ["-Htn", "state", "established", "sport", "=", &port.to_string()];
-    Ok(lab.server.run("ss", &args)?.lines().count())
+    lab::established(&lab.server, port, None)
 }
 
 /// Waits until as many are open as it says.

@@ -7,7 +7,7 @@
 use core::ops::ControlFlow;
 
 use crate::{
-    abi::{ALL, CLASSES, Class, Limits, SERVICE_REGIONS, STRANGERS},
+    abi::{ALL, CLASSES, Class, Limits, SERVICE_REGIONS, STRANGERS, Settings},
     clients,
     drop_cache::DropCache,
     env::{Env, Table, Words},
@@ -290,14 +290,12 @@ pub fn seek<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch, table: Tabl
 fn address<E: Env>(context: &Context<'_, E>, scratch: &Scratch, table: Table) -> (u32, u64) {
     let Context { settings, .. } = context;
     match table {
-        Table::Neighbours => {
-            (0, key(&scratch.packet, settings.neighbour_mask_v4, settings.neighbour_mask_v6))
-        }
+        Table::Neighbours => (0, neighbourhood(settings, &scratch.packet)),
         _ => {
             let service = service::at(settings, scratch.role.service);
             let is_service = matches!(table, Table::ServiceSources);
             let region = if is_service { service.region & (SERVICE_REGIONS as u32 - 1) } else { 0 };
-            let own = key(&scratch.packet, settings.source_mask_v4, settings.source_mask_v6);
+            let own = source(settings, &scratch.packet);
             (region, if scratch.role.shared == 0 { own } else { scratch.role.shared })
         }
     }
@@ -327,6 +325,18 @@ pub const fn shared_56(high: u64) -> u64 {
 /// assigned to anybody.
 pub const fn shared_48(high: u64) -> Option<u64> {
     if high >> 56 == 0 { None } else { Some(high >> 16) }
+}
+
+/// The source of a packet, as limits have it.
+#[inline(always)]
+pub(crate) const fn source(settings: &Settings, packet: &Packet) -> u64 {
+    key(packet, settings.source_mask_v4, settings.source_mask_v6)
+}
+
+/// Its neighbourhood.
+#[inline(always)]
+pub(crate) const fn neighbourhood(settings: &Settings, packet: &Packet) -> u64 {
+    key(packet, settings.neighbour_mask_v4, settings.neighbour_mask_v6)
 }
 
 /// The exact source, or neighbourhood, of a packet. An IPv6 address that stands for an IPv4 host is that host: all who come through one

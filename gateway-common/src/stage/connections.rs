@@ -29,11 +29,11 @@ pub fn check<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Step {
         return Step::Continue(());
     }
     let Scratch { packet, role, .. } = scratch;
-    let key = budgets::key(packet, settings.source_mask_v4, settings.source_mask_v6);
+    let key = budgets::source(settings, packet);
     if Live::holds(env.full_until(&Holder { key, service: role.service.into() }), *now) {
         return drop(Reason::LimitConnections);
     }
-    let key = budgets::key(packet, settings.neighbour_mask_v4, settings.neighbour_mask_v6);
+    let key = budgets::neighbourhood(settings, packet);
     if role.class == 0 && Live::holds(env.full_until(&Holder { key, service: 0 }), *now) {
         return drop(Reason::NeighboursConnections);
     }

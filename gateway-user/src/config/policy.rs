@@ -1,6 +1,6 @@
 //! What of a configuration decides about packets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -223,6 +223,16 @@ impl Service {
             (Protocol::Udp, Require::Quic) => &[Packets, Bytes, Udp, Initial, Migration],
             (Protocol::Udp, _) => &[Packets, Bytes, Udp],
         }
+    }
+
+    /// Whether a port is one of its own.
+    pub fn has_port(&self, port: u16) -> bool {
+        self.ports.iter().any(|ports| ports.contains(&port))
+    }
+
+    /// Whether what comes to an address and port of this host, by its protocol, is for it.
+    pub fn takes(&self, at: SocketAddr) -> bool {
+        self.has_port(at.port()) && (self.addresses.is_empty() || self.addresses.contains(&at.ip()))
     }
 
     /// How many SYNs cookies answer where the file says nothing: what takes about a tenth of a CPU's time.

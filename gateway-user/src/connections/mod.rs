@@ -190,10 +190,10 @@ impl Watch {
 fn overdue(socket: &impl Socket, rule: &Rule, age: Duration) -> Option<Cause> {
     let counts = socket.counts()?;
     let is_over = |timeout: Option<Duration>, time: Duration| timeout.is_some_and(|timeout| time >= timeout);
-    if !counts.has_answered && socket.unread() == 0 && is_over(rule.connections.hello_timeout, age) {
+    if !counts.has_answered && socket.unread() == 0 && is_over(rule.connections().hello_timeout, age) {
         return Some(Cause::Hello);
     }
-    is_over(rule.connections.idle_timeout, counts.idle.min(age)).then_some(Cause::Idle)
+    is_over(rule.connections().idle_timeout, counts.idle.min(age)).then_some(Cause::Idle)
 }
 
 /// How many connections there are, of those that stay.
@@ -208,7 +208,7 @@ struct Tallies {
 impl Tallies {
     /// Counts one more, if there is room for it in all limits that hold it.
     fn admit(&mut self, rules: &Rules, rule: &Rule, peer: IpAddr, standing: Standing) -> bool {
-        let source = rule.connections.each.map(|limit| (rules.source(peer, rule.row), limit));
+        let source = rule.connections().each.map(|limit| (rules.source(peer, rule.row), limit));
         let is_neighbour = standing != Standing::Classed;
         let neighbourhood =
             rules.neighbours.filter(|_| is_neighbour).map(|limit| (rules.neighbourhood(peer), limit));
@@ -216,13 +216,13 @@ impl Tallies {
         let holders = || limits.into_iter().flatten();
         let total = self.totals.entry(rule.row).or_default();
         let has_room = |holder: &Holder, limit| self.counts.get(holder).is_none_or(|count| *count < limit);
-        if rule.connections.total.is_some_and(|limit| *total >= limit)
+        if rule.connections().total.is_some_and(|limit| *total >= limit)
             || !holders().all(|(holder, limit)| has_room(&holder, limit))
         {
             return false;
         }
         *total += 1;
-        if Some(*total) == rule.connections.total {
+        if Some(*total) == rule.connections().total {
             self.full.insert(rule.row);
         }
         for (holder, limit) in holders() {

@@ -2,7 +2,6 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -39,9 +38,14 @@ pub struct Rules {
 pub(super) struct Rule {
     /// Its counter row.
     pub(super) row: u8,
-    pub(super) connections: Connections,
-    ports: Vec<RangeInclusive<u16>>,
-    addresses: Vec<IpAddr>,
+    service: Service,
+}
+
+impl Rule {
+    /// Which connections the service may have open.
+    pub(super) const fn connections(&self) -> &Connections {
+        &self.service.connections
+    }
 }
 
 /// Which bits of an address count, of IPv4 and of the upper half of IPv6.
@@ -79,14 +83,7 @@ impl Rules {
         trusted: Vec<IpNet>,
     ) -> Option<Self> {
         let services: Vec<_> = watched(config)
-            .filter_map(|service| {
-                Some(Rule {
-                    row: *rows.0.get(&service.name)?,
-                    connections: service.connections,
-                    ports: service.ports.clone(),
-                    addresses: service.addresses.clone(),
-                })
-            })
+            .filter_map(|service| Some(Rule { row: *rows.0.get(&service.name)?, service: service.clone() }))
             .collect();
         let masks = |v4, v6| Masks(mask32(v4).into(), mask64(v6));
         (mode != Mode::Off && !services.is_empty()).then(|| Self {
@@ -103,24 +100,20 @@ impl Rules {
     /// Whether there are limits on how many connections there may be, and not on time alone.
     #[must_use]
     pub fn have_limits(&self) -> bool {
-        let of_service = |rule: &Rule| rule.connections.each.is_some() || rule.connections.total.is_some();
-        self.neighbours.is_some() || self.services.iter().any(of_service)
+        let mut services = self.services.iter().map(Rule::connections);
+        self.neighbours.is_some() || services.any(|one| one.each.is_some() || one.total.is_some())
     }
 
     /// Whether there are limits on time.
     #[must_use]
     pub fn have_timeouts(&self) -> bool {
-        let of_service =
-            |rule: &Rule| rule.connections.hello_timeout.is_some() || rule.connections.idle_timeout.is_some();
-        self.services.iter().any(of_service)
+        let mut services = self.services.iter().map(Rule::connections);
+        services.any(|one| one.hello_timeout.is_some() || one.idle_timeout.is_some())
     }
 
     /// The rule of the service at an address of this host, if it has one.
     pub(super) fn of_service(&self, at: SocketAddr) -> Option<&Rule> {
-        self.services.iter().find(|rule| {
-            rule.ports.iter().any(|ports| ports.contains(&at.port()))
-                && (rule.addresses.is_empty() || rule.addresses.contains(&at.ip()))
-        })
+        self.services.iter().find(|rule| rule.service.takes(at))
     }
 
     /// A source towards a service.
@@ -150,10 +143,7 @@ impl Rules {
 impl Masks {
     /// The key of an address, as the packet path reckons it.
     fn key(self, peer: IpAddr) -> u64 {
-        let (source, ipv6) = match peer {
-            IpAddr::V4(address) => (Address::v4(address.octets()), false),
-            IpAddr::V6(address) => (Address::v6(address.octets()), true),
-        };
+        let (source, ipv6) = (Address::from(peer), peer.is_ipv6());
         let from_v4 = !ipv6 || source.embeds_v4();
         budgets::key(&Packet { source, ipv6, from_v4, ..Packet::default() }, self.0, self.1)
     }

@@ -77,9 +77,9 @@ impl Host {
         for (name, vlans) in &self.untagged {
             lacks.push(format!(
                 "no SYN is answered by a cookie: VLAN tags are taken off before the program on {name} sees a frame, and its answers would leave \
-                 without, so that no connection by {} came about; `ethtool -K {name} rxvlan off` (of a veth, txvlan off at its other end, and \
-                 attach.driver = \"generic\"), then `gateway reload`",
-                vlans.join(", ")
+                 without, so that no connection by {} came about; {}, then `gateway reload`",
+                vlans.join(", "),
+                net::keep_tags(name)
             ));
         }
         if self.is_set || !self.untagged.is_empty() {

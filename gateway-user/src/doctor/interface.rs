@@ -222,15 +222,13 @@ pub(super) fn vlans(interface: &Interface, vlans: &[&str], is_untagged: Option<b
     if vlans.is_empty() {
         return None;
     }
-    let (name, on_top) = (&interface.name, format!("{} on top of it: judged here too", vlans.join(", ")));
+    let on_top = format!("{} on top of it: judged here too", vlans.join(", "));
     Some(match is_untagged {
         Some(false) => Finding::ok(CHECK, on_top),
         _ => Finding::warning(
             CHECK,
             format!("{on_top}; tags are taken off before, so in native mode no SYN is answered by a cookie"),
         )
-        .remedy(format!(
-            "`ethtool -K {name} rxvlan off` (of a veth, txvlan off at its other end, and attach.driver = \"generic\")"
-        )),
+        .remedy(net::keep_tags(&interface.name)),
     })
 }

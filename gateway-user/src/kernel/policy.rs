@@ -17,7 +17,7 @@ use aya::{
     maps::{Array, ArrayOfMaps, LpmTrie, MapData, lpm_trie::Key},
 };
 use gateway_common::abi::{Active, Listing, Live, Settings, policy};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
     Kernel, KernelError,
@@ -51,16 +51,10 @@ impl<V> Prefixes<V> {
     pub fn longest(&self, address: IpAddr) -> Option<&V> {
         match address {
             IpAddr::V4(address) => {
-                let bits = address.to_bits();
-                longest(&self.v4, 32, |length| {
-                    (bits & u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)).to_be_bytes()
-                })
+                longest(&self.v4, 32, |length| Ipv4Net::new_assert(address, length).network().octets())
             }
             IpAddr::V6(address) => {
-                let bits = address.to_bits();
-                longest(&self.v6, 128, |length| {
-                    (bits & u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)).to_be_bytes()
-                })
+                longest(&self.v6, 128, |length| Ipv6Net::new_assert(address, length).network().octets())
             }
         }
     }

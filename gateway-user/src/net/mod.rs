@@ -34,7 +34,7 @@ pub use error::NetError;
 pub use features::{Features, features};
 pub use route::segment;
 pub use tcp::{Connection, Connections, Counts, Listener, listeners};
-pub use vlan::{is_untagged, vlans};
+pub use vlan::{is_untagged, keep_tags, vlans};
 
 use socket::{Failure, Netlink, bytes};
 

@@ -19,3 +19,11 @@ pub fn is_untagged(interface: &Interface) -> Result<bool, NetError> {
     let is_veth = interface.kind.as_deref() == Some("veth");
     Ok(is_veth || features::takes_tags_off(interface.index)?.unwrap_or(true))
 }
+
+/// What has tags stay in the frames that come by an interface, for whoever operates the host.
+#[must_use]
+pub fn keep_tags(name: &str) -> String {
+    format!(
+        "`ethtool -K {name} rxvlan off` (of a veth, txvlan off at its other end, and attach.driver = \"generic\")"
+    )
+}

@@ -9,17 +9,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use socket2::{Domain, Socket, Type};
 
 use super::Scale;
 use crate::builder::hello;
-use crate::lab::{Gateway, Https, Lab, Nginx, SERVER_V4};
+use crate::lab::{Gateway, Https, Lab, Nginx, SERVER_V4, begin, established, most_established};
 
 /// How many connections one source opens, and how many the many do.
 const ONE: u32 = 5_000;
 const MANY: u32 = 50_000;
 /// How many the many are.
 const SOURCES: u16 = 500;
+/// Where they are from.
+const FLOOD: &str = "198.18.0.0/15";
 /// Connections in a second.
 const RATE: u32 = 5_000;
 /// What each source may have open.
@@ -117,16 +118,9 @@ fn honest(lab: &Lab, nginx: &Nginx) -> Result<(u64, Duration)> {
 fn measure(lab: &Lab, nginx: &Nginx, sources: &[Ipv4Addr], count: u32, quiet: Duration) -> Result<Found> {
     let over = AtomicBool::new(false);
     let (streams, (answered, median), most) = thread::scope(|scope| {
-        let watch = scope.spawn(|| {
-            let mut most = 0;
-            while !over.load(Ordering::Relaxed) {
-                most = most.max(open(lab)?);
-                thread::sleep(Duration::from_millis(50));
-            }
-            Ok::<_, anyhow::Error>(most)
-        });
+        let watch = scope.spawn(|| most_established(&lab.server, 443, Some(FLOOD), &over));
         let requests = scope.spawn(|| honest(lab, nginx));
-        let streams = lab.attacker.enter(|| begin(sources, count))?;
+        let streams = lab.attacker.enter(|| begin_all(sources, count))?;
         let requests = requests.join().map_err(|_| anyhow!("the requests panicked"))?;
         over.store(true, Ordering::Relaxed);
         let most = watch.join().map_err(|_| anyhow!("the watch panicked"))?;
@@ -151,31 +145,23 @@ fn measure(lab: &Lab, nginx: &Nginx, sources: &[Ipv4Addr], count: u32, quiet: Du
 
 /// The flood's connections that the server has.
 fn open(lab: &Lab) -> Result<usize> {
-    let args = ["-Htn", "state", "established", "sport", "=", "443", "dst", "198.18.0.0/15"];
-    Ok(lab.server.run("ss", &args)?.lines().count())
+    established(&lab.server, 443, Some(FLOOD))
 }
 
 /// Begins connections at a steady rate, and keeps those that come about.
-fn begin(sources: &[Ipv4Addr], count: u32) -> Result<Vec<Socket>> {
+fn begin_all(sources: &[Ipv4Addr], count: u32) -> Result<Vec<TcpStream>> {
     let (start, mut fresh, mut sockets) = (Instant::now(), VecDeque::new(), Vec::new());
     for number in 0..count {
         let due = start + Duration::from_secs(1) * number / RATE;
         thread::sleep(due.saturating_duration_since(Instant::now()));
         // There are fewer descriptors than connections.
         while let Some((_, socket)) =
-            fresh.pop_front_if(|(begun, _): &mut (Instant, Socket)| begun.elapsed() > GIVEN_UP)
+            fresh.pop_front_if(|(begun, _): &mut (Instant, TcpStream)| begun.elapsed() > GIVEN_UP)
         {
             sockets.extend(socket.peer_addr().is_ok().then_some(socket));
         }
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        // An address of its own has all ports.
-        socket.set_reuse_address(true)?;
-        socket.bind(&SocketAddr::new(sources[number as usize % sources.len()].into(), 0).into())?;
-        match socket.connect(&SocketAddr::new(SERVER_V4.into(), 443).into()) {
-            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error.into()),
-            _ => fresh.push_back((Instant::now(), socket)),
-        }
+        let source = sources[number as usize % sources.len()].into();
+        fresh.push_back((Instant::now(), begin(source, SocketAddr::new(SERVER_V4.into(), 443))?));
     }
     sockets.extend(fresh.into_iter().map(|(_, socket)| socket));
     Ok(sockets)

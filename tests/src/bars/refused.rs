@@ -11,7 +11,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::Scale;
 use crate::builder::hello;
-use crate::lab::{Counters, Gateway, Https, Lab, PlainListener, SERVER_V4};
+use crate::lab::{Counters, Gateway, Https, Lab, PlainListener, SERVER_V4, most_established};
 
 /// Plaintext connections in a second, and addresses that they come from.
 const RATE: u32 = 1_000;
@@ -69,7 +69,7 @@ pub fn refused(scale: &Scale) -> Result<()> {
         let over = AtomicBool::new(false);
         let before = Counters::read(&lab.attacker)?;
         let (plain, honest, most) = thread::scope(|scope| {
-            let watch = scope.spawn(|| most_open(&lab, port, &over));
+            let watch = scope.spawn(|| most_established(&lab.server, port, Some("203.0.113.0/24"), &over));
             let honest = scope.spawn(|| requests(port));
             let plain = lab.attacker.enter(|| connections(&sources, port, RATE * seconds))?;
             let honest = honest.join().map_err(|_| anyhow!("the requests panicked"))?;
@@ -150,20 +150,6 @@ fn collect(open: &mut Vec<(Instant, TcpStream)>, ended: &mut Vec<Duration>) -> R
     });
     ensure!(wrong.is_none(), "a connection ended as {wrong:?}");
     Ok(())
-}
-
-/// How many connections from the attacker's side were open at the server at most.
-fn most_open(lab: &Lab, port: u16, over: &AtomicBool) -> Result<usize> {
-    let mut most = 0;
-    while !over.load(Ordering::Relaxed) {
-        let open = lab.server.run(
-            "ss",
-            &["-Htn", "state", "established", "sport", "=", &port.to_string(), "dst", "203.0.113.0/24"],
-        )?;
-        most = most.max(open.lines().count());
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(most)
 }
 
 /// A server with a thread for each connection, no more than it has workers, and no time-outs.

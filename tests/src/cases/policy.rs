@@ -137,9 +137,9 @@ impl Draft for Stand {
     }
 
     fn local(mut self, address: &str) -> Self {
-        let address = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
+        let address: IpAddr = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
         let settings = &mut self.settings;
-        reflection::add_local(settings, packet_address(address));
+        reflection::add_local(settings, address.into());
         settings.flags |= policy::REFLECTION;
         REFLECTORS.into_iter().for_each(|port| reflection::add(&mut settings.reflectors, port));
         self
@@ -156,13 +156,6 @@ impl Draft for Stand {
 fn key_of(source: &str) -> u64 {
     let prefix = source.parse().unwrap_or_else(|error| panic!("{source}: {error}"));
     source_of(prefix).unwrap_or_else(|| panic!("{source} is no single source"))
-}
-
-fn packet_address(address: IpAddr) -> Address {
-    match address {
-        IpAddr::V4(address) => Address::v4(address.octets()),
-        IpAddr::V6(address) => Address::v6(address.octets()),
-    }
 }
 
 fn parse(prefix: &str) -> IpNet {
@@ -265,7 +258,7 @@ impl Offer {
     /// Where it is none.
     pub fn on(mut self, address: &str) -> Self {
         let address: IpAddr = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
-        self.addresses.push(packet_address(address));
+        self.addresses.push(address.into());
         self
     }
 

@@ -16,6 +16,7 @@ mod cable;
 mod client;
 #[path = "../../../gateway-ebpf/src/lab/config.rs"]
 mod config;
+mod connections;
 mod counters;
 mod flood;
 mod gateway;
@@ -46,6 +47,7 @@ pub use by_hand::{Answer, ByHand, Wire};
 pub use cable::driver;
 use cable::{Cable, cables};
 pub use client::{Https, Outcome, TlsVersion};
+pub use connections::{begin, established, most_established};
 pub use counters::{Counters, Interface, Meter};
 pub use flood::{Flood, FloodReport, Flooding, Pace};
 pub use gateway::{Gateway, program};

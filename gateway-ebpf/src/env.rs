@@ -155,13 +155,16 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     #[inline(always)]
     fn active(&self) -> Active {
         // SAFETY: a live map value; user space writes the word at once.
-        Active(unsafe { maps::ACTIVE.0.get().read_volatile() })
+        Active(unsafe { maps::ACTIVE.get().read_volatile() })
     }
 
     #[inline(always)]
     fn settings(&self, active: Active) -> Option<&Settings> {
+        // SAFETY: a live map value, and user space does not change the place that holds.
+        let places = unsafe { &*maps::SETTINGS.get() };
+        let settings = &places[active.slot() as usize];
         // Generation 0 is the zeroed map of before the first policy.
-        maps::SETTINGS.get(active.slot()).filter(|settings| settings.generation != 0)
+        (settings.generation != 0).then_some(settings)
     }
 
     #[inline(always)]
@@ -232,9 +235,15 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
 
     #[inline(always)]
     fn opaque(mut value: u64) -> u64 {
-        // The verifier does not reckon through changes of byte order. This one changes nothing, and is no instruction of the CPU's.
-        // SAFETY: a register is written, and nothing else.
-        unsafe { asm!("{0} = le64 {0}", inout(reg) value, options(pure, nomem, nostack)) };
+        // The verifier takes the difference of two pointers for any number (`adjust_reg_min_max_vals` in kernel/bpf/verifier.c): here it is 0.
+        // SAFETY: registers are written, and nothing else.
+        unsafe {
+            asm!(
+                "{other} = {pointer}", "{other} -= {pointer}", "{value} += {other}",
+                value = inout(reg) value, pointer = in(reg) maps::ACTIVE.address(), other = out(reg) _,
+                options(pure, nomem, nostack)
+            );
+        };
         value
     }
 

@@ -1,6 +1,6 @@
 //! The maps. Sizes of tables are set at load; user space finds them by these names.
 
-use core::cell::UnsafeCell;
+use core::{arch::asm, cell::UnsafeCell, mem::zeroed};
 
 use aya_ebpf::{
     bindings::{
@@ -35,22 +35,39 @@ pub(crate) type BucketSet = [u64; SET_WORDS];
 /// A set of connections: one array element.
 pub(crate) type LinkSet = [u64; LINK_SET_WORDS];
 
-/// The one word that switches policies. Writer: user space.
-///
-/// A section of its own, which is a map of one value: the program has its address, and looks nothing up.
-#[unsafe(link_section = ".bss.active")]
-pub(crate) static ACTIVE: ActiveWord = ActiveWord(UnsafeCell::new(0));
-
-/// The word of [`ACTIVE`].
+/// A map of one value, as a section of its own: the program has its address, and looks nothing up, which would cost every stage that
+/// stands apart a call, and the kernel a part of the start for each place that looks up. Writer: user space.
 #[repr(transparent)]
-pub(crate) struct ActiveWord(pub(crate) UnsafeCell<u64>);
+pub(crate) struct Section<T>(UnsafeCell<T>);
 
-// SAFETY: the program only reads it, a word at once.
-unsafe impl Sync for ActiveWord {}
+// SAFETY: the program only reads it.
+unsafe impl<T> Sync for Section<T> {}
 
-/// Two policies, of which one holds. Writer: user space, and only the one that does not hold.
-#[map(name = "settings")]
-pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(2, 0);
+impl<T> Section<T> {
+    /// Where it is.
+    #[inline(always)]
+    pub(crate) const fn address(&self) -> *const T {
+        self.0.get().cast_const()
+    }
+
+    /// The same to read from. LLVM must not know: it finds nobody that writes, and would take zeros for the value.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> *const T {
+        let mut value = self.address();
+        // SAFETY: a move of a register onto itself.
+        unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack)) };
+        value
+    }
+}
+
+/// The one word that switches policies.
+#[unsafe(link_section = ".bss.active")]
+pub(crate) static ACTIVE: Section<u64> = Section(UnsafeCell::new(0));
+
+/// Two policies, of which one holds. User space changes only the one that does not hold.
+#[unsafe(link_section = ".bss.settings")]
+// SAFETY: numbers alone, and their arrays.
+pub(crate) static SETTINGS: Section<[Settings; 2]> = Section(UnsafeCell::new(unsafe { zeroed() }));
 
 /// The map of one chunk of IPv4 prefixes.
 type ChunkMap = InnerMap<{ BPF_MAP_TYPE_ARRAY as usize }, 4, { size_of::<Chunk>() }, 1, 0>;

@@ -79,6 +79,11 @@ fn strip(object: &[u8]) -> Result<Vec<u8>> {
         let name = section.name.to_string();
         let of = name.strip_prefix(".rel").unwrap_or(&name);
         section.delete = of.starts_with(".debug_") || (of != name && of.starts_with(".BTF"));
+        if name == ".BTF.ext"
+            && let SectionData::Data(data) = &mut section.data
+        {
+            without_lines(data.to_mut())?;
+        }
     }
     builder.delete_orphans();
     // LLVM keeps names of sections with those of symbols; the builder, apart.
@@ -88,6 +93,22 @@ fn strip(object: &[u8]) -> Result<Vec<u8>> {
     let mut stripped = Vec::new();
     builder.write(&mut stripped)?;
     Ok(stripped)
+}
+
+/// Takes the lines of the source out of `.BTF.ext` (Documentation/bpf/btf.rst, section 4.2), which are behind all else there. A loader
+/// copies them for every function, and the kernel moves them for every instruction that it puts in: a twentieth of a start.
+fn without_lines(data: &mut Vec<u8>) -> Result<()> {
+    // Words of the header: its own length, where lines begin behind it, and how many bytes they take; then the same of relocations.
+    let word = |data: &[u8], at: usize| data[at..at + 4].try_into().map(u32::from_le_bytes);
+    let (header, lines, length, relocations) =
+        (word(data, 4)?, word(data, 16)?, word(data, 20)?, word(data, 28)?);
+    ensure!(header == 32 && relocations == 0, ".BTF.ext has relocations behind its lines");
+    // What is left says how long an entry would be.
+    let left = length.min(4);
+    data[20..24].copy_from_slice(&left.to_le_bytes());
+    data[24..28].copy_from_slice(&(lines + left).to_le_bytes());
+    data.truncate((header + lines + left) as usize);
+    Ok(())
 }
 
 fn write_if_changed(new: &[u8], to: &Path) -> Result<()> {

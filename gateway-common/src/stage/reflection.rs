@@ -184,9 +184,10 @@ fn is_local<E: Env>(settings: &Settings, Address { high, low }: Address) -> bool
     let mut step = LOCALS as u64 / 2;
     while step != 0 {
         let [other_high, other_low] = at(count + step - 1);
-        let is_above = borrow(high, other_high, borrow(low, other_low, 0));
-        // The verifier would go through what follows once for each number that there can be.
-        count = E::opaque(count + step * (1 - is_above));
+        // LLVM would make a branch of what it knows to be 0 or 1, and the verifier goes through what follows once for each way, and for
+        // each number that there can be.
+        let is_above = E::opaque(borrow(high, other_high, borrow(low, other_low, 0)));
+        count = E::opaque(count + (step & is_above.wrapping_sub(1)));
         step /= 2;
     }
     [count.wrapping_sub(1), count].into_iter().any(|place| at(place) == [high, low])

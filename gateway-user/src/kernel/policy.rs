@@ -18,6 +18,7 @@ use aya::{
 };
 use gateway_common::abi::{Active, Listing, Live, Settings, policy};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use zerocopy::FromZeros as _;
 
 use super::{
     Kernel, KernelError,
@@ -97,7 +98,7 @@ type Trie = LpmTrie<MapData, [u8; 16], Value<Listing>>;
 /// The maps of policies and live entries.
 pub(super) struct PolicyMaps {
     active: Array<MapData, u64>,
-    settings: Array<MapData, Value<Settings>>,
+    settings: Array<MapData, Value<[Settings; 2]>>,
     prefixes_v4: ChunkPlaces,
     prefixes_v6: ArrayOfMaps<MapData, Trie>,
     live_v4: LiveEntries<4>,
@@ -125,7 +126,7 @@ impl PolicyMaps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         Ok(Self {
             active: take(ebpf, ".bss.active")?,
-            settings: take(ebpf, "settings")?,
+            settings: take(ebpf, ".bss.settings")?,
             prefixes_v4: ChunkPlaces::take(ebpf, "PREFIXES_V4")?,
             prefixes_v6: take(ebpf, "PREFIXES_V6")?,
             live_v4: LiveEntries::new(take(ebpf, "live_v4")?),
@@ -170,7 +171,13 @@ impl Kernel {
         let v4 = changed(held.map(|held| &held.v4), &policy.prefixes.v4, ChunkSet::of)?;
         let v6 = changed(held.map(|held| &held.v6), &policy.prefixes.v6, trie)?;
         maps.place(new, v4.as_ref(), v6.as_ref())?;
-        maps.settings.set(new, Value::of(&*policy.settings), 0).map_err(on("settings"))?;
+        // Both places are one value: the one that holds is written over with what it has.
+        let mut places = <[Settings; 2]>::new_box_zeroed().expect("memory for two policies");
+        places[new as usize].clone_from(&policy.settings);
+        if let Some(held) = &self.settings {
+            places[old as usize].clone_from(held);
+        }
+        maps.settings.set(0, Value::of(&*places), 0).map_err(on("settings"))?;
         maps.active.set(0, word ^ 1, 0).map_err(on("active"))?;
         maps.unsettled = Some(Unsettled { old, v4, v6, prefixes: Arc::clone(&policy.prefixes) });
         self.settings = Some(policy.settings.clone());

@@ -27,7 +27,7 @@ use crate::{
     strike,
     table::{Bill, Place, drops::DropCounter},
     verdict::{Action, Reason, Step, Verdict, pass},
-    wire::{Network, hello::Reader, options::Options, synack::SynAck},
+    wire::{Network, hello::Reader, options::Options, synack::SynAck, tls::Part},
 };
 
 /// What the stages find out about one packet.
@@ -67,6 +67,12 @@ pub struct Scratch {
     pub answer: SynAck,
     /// Its connection, towards a gated service.
     pub gate: Gate,
+    /// What it brings of its stream's prefix, if that is in several parts or records.
+    pub part: Part,
+    /// Length of the first record, if it ends within the prefix; else 0.
+    pub short_record: u32,
+    /// What is seen of the lengths there.
+    pub shown: u32,
     /// Which stream of its connection it belongs to, where a reader reads that.
     pub stream: tls::Stream,
     /// Who reads its connection's first message.
@@ -185,6 +191,8 @@ pub enum Stage {
     Tls,
     /// [`tls::judge`].
     Prefix,
+    /// [`tls::judge_part`].
+    PrefixPart,
     /// [`hello::check`].
     Hello,
     /// [`hello::read`].
@@ -229,7 +237,8 @@ impl Stage {
             Self::SeekService => budgets::seek(context, scratch, Table::ServiceSources),
             Self::SeekSource => budgets::seek(context, scratch, Table::Sources),
             Self::Tls => tls::check(frame, context, scratch),
-            Self::Prefix => tls::judge::<F, E>(frame, scratch),
+            Self::Prefix => tls::judge(frame, context, scratch),
+            Self::PrefixPart => tls::judge_part(frame, context, scratch),
             Self::Hello => hello::check(frame, context, scratch),
             Self::Read => hello::read(frame, scratch),
             Self::Verify => hello::verify(frame, context, scratch),
@@ -323,7 +332,7 @@ fn admit<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Sc
     let gated = gate(frame, context, scratch);
     if let ControlFlow::Break(reason) = gated {
         budgets::count_drop(context, scratch);
-        if reason.refuses_opening() {
+        if refusal::can_be(reason, scratch) {
             context.env.apart(Stage::Refusal, frame, context, scratch)?;
         }
         if strike::can_be(reason, scratch) {

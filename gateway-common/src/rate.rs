@@ -285,11 +285,17 @@ impl Limit {
 /// How far a TAT is ahead of now: 0 for a full bucket.
 ///
 /// 2^62 instants, 208 days, and more cannot come from a packet: such a TAT lies in the past, or is left from before a wrap.
-/// Without a branch, because a bucket has five of these, and the verifier would go through all combinations.
 #[inline(always)]
 pub fn debt(tat: Instant, now: Instant) -> Instant {
+    debt_without_branch(tat, now, 0)
+}
+
+/// The same for many TATs: a kernel's verifier would go through all combinations of branches. `nothing` is 0, and LLVM must not know it: it
+/// makes a branch of a mask.
+#[inline(always)]
+pub fn debt_without_branch(tat: Instant, now: Instant, nothing: u64) -> Instant {
     let ahead = tat.wrapping_sub(now);
     // All ones where one of the upper two bits is set.
     let past = ((ahead | ahead << 1) as i64 >> 63) as u64;
-    ahead & !past
+    ahead & !past.wrapping_add(nothing)
 }

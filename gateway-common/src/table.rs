@@ -17,7 +17,7 @@ use crate::{
     abi::{Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_TATS},
     env::{Slots, Words},
     packet::Packet,
-    rate::{Dimension, Instant, Limit, Reading, debt},
+    rate::{Dimension, Instant, Limit, Reading, debt_without_branch},
     verdict::{Reason, Scope},
 };
 
@@ -244,12 +244,14 @@ impl<W: Words> Bucket<W> {
         self.0.load(SLOT_COUNTS)
     }
 
-    /// The debts of all dimensions together: 0 means that the slot can be had. Five of [`crate::rate::BURST_MAX`] fit.
+    /// The debts of all dimensions together: 0 means that the slot can be had. Five of [`crate::rate::BURST_MAX`] fit. `nothing` is that of
+    /// [`debt_without_branch`].
     #[inline(always)]
-    fn debt(&self, now: Instant) -> Instant {
+    fn debt(&self, now: Instant, nothing: u64) -> Instant {
         let mut sum: Instant = 0;
         for column in 0..Dimension::COLUMNS {
-            sum = sum.wrapping_add(debt(self.0.load(SLOT_TATS + column), now));
+            let debt = debt_without_branch(self.0.load(SLOT_TATS + column), now, nothing);
+            sum = sum.wrapping_add(debt);
         }
         sum
     }

@@ -77,6 +77,7 @@ apart! {
     SeekSource seek_source seek_source_frags
     Tls tls tls_frags
     Prefix prefix prefix_frags
+    PrefixPart prefix_part prefix_part_frags
     Hello hello hello_frags
     Read read read_frags
     Verify verify verify_frags

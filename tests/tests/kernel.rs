@@ -37,22 +37,22 @@ const CEILINGS: [Ceiling; 3] = [
         testing: false,
         debug_log: false,
         sockets: true,
-        verified: [91_000, 70_500, 74_500],
-        loaded: 23_600,
+        verified: [94_500, 75_500, 77_000],
+        loaded: 23_950,
     },
     Ceiling {
         testing: true,
         debug_log: false,
         sockets: false,
-        verified: [71_000, 61_500, 65_500],
-        loaded: 20_800,
+        verified: [73_500, 64_500, 68_500],
+        loaded: 21_200,
     },
     Ceiling {
         testing: false,
         debug_log: true,
         sockets: true,
-        verified: [105_000, 82_000, 85_500],
-        loaded: 23_900,
+        verified: [107_500, 85_500, 88_000],
+        loaded: 24_250,
     },
 ];
 

@@ -81,8 +81,8 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         env.apart(Stage::Prefix, frame, context, scratch)
     };
     let Scratch { packet, gate, reader, .. } = scratch;
-    if judged.is_break() {
-        refuse(frame, context, scratch, is_old);
+    if let ControlFlow::Break(reason) = judged {
+        refuse(frame, context, scratch, reason, is_old);
         return judged;
     }
     if is_accepted {

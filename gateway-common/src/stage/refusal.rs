@@ -16,9 +16,15 @@ use crate::{
     packet::flags,
     pipeline::{Context, Scratch},
     stage::service,
-    verdict::Step,
+    verdict::{Reason, Step},
     wire::{checksum, tcp},
 };
+
+/// Whether a segment that was dropped may be the opening of a connection that the host's TCP has, or is about to make: the cheap part.
+#[inline(always)]
+pub const fn can_be(reason: Reason, scratch: &Scratch) -> bool {
+    reason.refuses_opening() && !matches!(scratch.asked.found, Found::NotAsked | Found::Nothing)
+}
 
 /// Tells user space of the connection whose opening was refused, if it is to be ended and the host's TCP would have taken the segment.
 #[inline(always)]

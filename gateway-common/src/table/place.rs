@@ -90,7 +90,7 @@ fn find_or_take<E: Env>(
         if find_in(set, key, place) {
             return true;
         }
-        least_debt(set, context.now, place);
+        least_debt(set, context.now, place, E::opaque(0));
         let slot = set.slot(place.way as usize);
         let owner = slot.load(SLOT_KEY);
         if slot.replace(SLOT_KEY, owner, key) {
@@ -125,11 +125,11 @@ pub(super) fn find_in<S: Slots>(set: S, key: u64, place: &mut Place) -> bool {
 /// Leaves the slot with the least debt in `place`; the first of equals, so that CPUs that insert the same source at once
 /// choose the same slot.
 #[inline(always)]
-fn least_debt<S: Slots>(set: S, now: Instant, place: &mut Place) {
+fn least_debt<S: Slots>(set: S, now: Instant, place: &mut Place, nothing: u64) {
     place.way = 0;
-    place.owed = Bucket(set.slot(0)).debt(now);
+    place.owed = Bucket(set.slot(0)).debt(now, nothing);
     for way in 1..WAYS {
-        let owed = Bucket(set.slot(way)).debt(now);
+        let owed = Bucket(set.slot(way)).debt(now, nothing);
         if owed < place.owed {
             (place.way, place.owed) = (way as u32, owed);
         }

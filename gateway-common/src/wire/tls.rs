@@ -1,13 +1,16 @@
 //! The first bytes of a stream: a TLS handshake record that holds a ClientHello (RFC 8446 sections 4 and 5.1), judged byte
-//! by byte, so that it does not matter how segments cut them.
+//! by byte, so that it does not matter how segments cut them, or records.
 
 #[cfg(test)]
 mod tests;
 
+use core::hint::black_box;
+
 use crate::frame::Frame;
 
 /// Bytes that decide: a record header, then of the handshake message its type, its length and the version that it names:
-/// `16 03 xx LL LL 01 HH HH HH 03 VV`.
+/// `16 03 xx LL LL 01 HH HH HH 03 VV`. Where the first record ends before, the next one's header takes the place of the message's bytes
+/// from there on, as in `16 03 xx 00 02 01 00 16 03 xx LL`.
 pub const PREFIX: u32 = 11;
 
 /// ContentType handshake.
@@ -23,11 +26,18 @@ pub const MINOR_MIN: u8 = 1;
 pub const MINOR_MAX: u8 = 4;
 /// Records hold at most 2^14 bytes (RFC 8446 section 5.1).
 pub const RECORD_MAX: u32 = 1 << 14;
-/// Records may be cut anywhere (RFC 8446 section 5.1), but nobody ends the first one before the handshake message's own
-/// version; here it holds at least so many bytes, and all of the prefix lies in it.
-pub const FIRST_RECORD_MIN: u8 = (PREFIX - RECORD_HEADER) as u8;
-/// Bytes of a record header.
+/// Records may be cut anywhere (RFC 8446 section 5.1). All of the prefix lies in a first record of so many bytes; behind a shorter one
+/// the next record's header is part of the prefix.
+pub const FIRST_RECORD_LONG: u8 = (PREFIX - RECORD_HEADER) as u8;
+/// Place of the length in a record header, and bytes of the header.
+const LENGTH: u32 = 3;
 const RECORD_HEADER: u32 = 5;
+/// Bytes of the next record's header, counted from the end of the prefix on.
+const NEXT: u32 = PREFIX;
+const NEXT_MAJOR: u32 = PREFIX + 1;
+const NEXT_MINOR: u32 = PREFIX + 2;
+const NEXT_HIGH: u32 = PREFIX + 3;
+const NEXT_LOW: u32 = PREFIX + 4;
 /// Upper byte of [`RECORD_MAX`].
 const LENGTH_HIGH_MAX: u8 = (RECORD_MAX >> 8) as u8;
 
@@ -37,28 +47,82 @@ pub const HELLO_MIN: u8 = 2 + 32 + 1 + 2 + 2 + 1 + 1;
 
 /// What was seen of the two lengths, each byte by itself: segments can cut between them, and TCP may take any copy of a
 /// byte that passed. So what was seen is kept with the connection, and must fit together.
+///
+/// A first record below [`FIRST_RECORD_LONG`] bytes has its length remembered, and every copy must have the same. It is one only if both bytes
+/// of its length came in order, and no copy of either said anything else.
 pub mod shown {
+    use super::{FIRST_RECORD_LONG, LENGTH_HIGH_MAX, flag};
+
     /// The record length's upper byte is zero.
     pub const HIGH_ZERO: u32 = 1;
     /// It is that of the longest record.
     pub const HIGH_MAX: u32 = 2;
-    /// The lower byte is right only for a longer record.
+    /// The lower byte is right only for a longer record; together with [`HIGH_ZERO`], for a short one.
     pub const LOW_SHORT: u32 = 4;
-    /// The lower byte is not zero.
-    pub const LOW_SOME: u32 = 8;
+    /// The lower byte is not zero, or the upper one neither zero nor that of the longest record.
+    pub const SOME: u32 = 8;
     /// The message length's first byte is zero.
     pub const FIRST_ZERO: u32 = 16;
-    /// Its second byte is zero.
+    /// Its second byte is zero; behind a first record of one byte, the upper byte of the next one's length.
     pub const SECOND_ZERO: u32 = 32;
-    /// Its third byte is right only for a longer message.
+    /// Its third byte is right only for a longer message; behind a first record of one byte, the lower byte of the next one's length is zero.
     pub const THIRD_SHORT: u32 = 64;
+    /// All of these.
+    const ALL: u32 = 127;
+    /// The sign of a short record.
+    const SHORT: u32 = HIGH_ZERO | LOW_SHORT;
+
+    /// Whether the first record is a short one.
+    #[inline(always)]
+    pub const fn is_short(shown: u32) -> bool {
+        has(shown, SHORT)
+    }
+
+    /// What the upper byte of the record's length shows.
+    #[inline(always)]
+    pub const fn of_high(byte: u8) -> u32 {
+        match byte {
+            0 => HIGH_ZERO,
+            LENGTH_HIGH_MAX => HIGH_MAX,
+            _ => SOME,
+        }
+    }
+
+    /// What the lower byte shows.
+    #[inline(always)]
+    pub const fn of_low(byte: u8) -> u32 {
+        flag(byte < FIRST_RECORD_LONG, LOW_SHORT) | flag(byte != 0, SOME)
+    }
+
+    /// Whether nothing is known of the lengths but that the record's upper byte is zero.
+    #[inline(always)]
+    pub const fn may_be_short(shown: u32) -> bool {
+        shown & ALL == HIGH_ZERO
+    }
+
+    /// Whether nothing is known of the lengths.
+    #[inline(always)]
+    pub const fn is_empty(shown: u32) -> bool {
+        shown & ALL == 0
+    }
+
+    /// The sign of a short record with its length in three bits that say nothing else of it: the message length's first byte must be zero.
+    #[inline(always)]
+    pub const fn short(length: u32) -> u32 {
+        SHORT | (length & 1) << 1 | (length & 2) << 2 | (length & 4) << 2
+    }
+
+    /// Length of the first record, where it is a short one.
+    #[inline(always)]
+    pub const fn length(shown: u32) -> u32 {
+        shown >> 1 & 1 | shown >> 2 & 2 | shown >> 2 & 4
+    }
 
     /// Whether no hello shows this.
     #[inline(always)]
     pub const fn is_impossible(shown: u32) -> bool {
-        has(shown, HIGH_ZERO | LOW_SHORT)
-            || has(shown, HIGH_MAX | LOW_SOME)
-            || has(shown, FIRST_ZERO | SECOND_ZERO | THIRD_SHORT)
+        has(shown, SECOND_ZERO | THIRD_SHORT) && (is_short(shown) || has(shown, FIRST_ZERO))
+            || !is_short(shown) && has(shown, HIGH_MAX | SOME)
     }
 
     const fn has(shown: u32, all: u32) -> bool {
@@ -78,52 +142,143 @@ pub enum Start {
     Ssl3,
 }
 
-/// Judges the bytes of a stream that start at `position` (below [`PREFIX`]), `length` of them at `offset` of the frame: whether
-/// they can belong to a stream that starts with a ClientHello. Adds to `shown` what it sees of the lengths.
+/// Judges a whole prefix of which nothing was seen before: whether a stream that starts with it starts with a ClientHello. Leaves in `shown`
+/// what it sees of the lengths. None where the first record is a short one: [`Part::start`] judges that.
 #[inline(always)]
-pub fn start<F: Frame>(frame: &F, offset: u32, length: u32, position: u32, shown: &mut u32) -> Start {
-    for index in 0..PREFIX {
-        let at = position + index;
-        if index >= length || at >= PREFIX {
-            break;
+pub fn start(bytes: [u8; PREFIX as usize], shown: &mut u32) -> Option<Start> {
+    let [kind, major, minor, high, low, message, first, second, third, hello_major, hello_minor] = bytes;
+    let record = u32::from(high) << 8 | u32::from(low);
+    if high == 0 && low != 0 && low < FIRST_RECORD_LONG {
+        return None;
+    }
+    let is_other = kind != HANDSHAKE
+        || major != MAJOR
+        || minor > MINOR_MAX
+        || record == 0
+        || record > RECORD_MAX
+        || message != CLIENT_HELLO
+        || (first == 0 && second == 0 && third < HELLO_MIN)
+        || hello_major != MAJOR;
+    if is_other {
+        return Some(Start::Other);
+    }
+    if hello_minor < MINOR_MIN {
+        return Some(Start::Ssl3);
+    }
+    *shown = shown::of_high(high)
+        | shown::of_low(low)
+        | flag(first == 0, shown::FIRST_ZERO)
+        | flag(second == 0, shown::SECOND_ZERO)
+        | flag(third < HELLO_MIN, shown::THIRD_SHORT);
+    // A minor version that a server answers with its own highest (RFC 5246 appendix E.1) is none of these.
+    Some(Start::Hello)
+}
+
+/// The bytes of a stream that a segment brings, from the prefix on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Part {
+    /// Where they are in the frame.
+    pub offset: u32,
+    /// How many there are.
+    pub length: u32,
+    /// Where they are in the stream: below [`PREFIX`]. The bytes before must have passed: what a byte means depends on where the first
+    /// record ends.
+    pub position: u32,
+}
+
+impl Part {
+    /// The byte at a place of the stream.
+    #[inline(always)]
+    fn byte<F: Frame>(self, frame: &F, at: u32) -> Option<u8> {
+        let index = at.wrapping_sub(self.position);
+        if index < self.length { frame.u8(self.offset + index) } else { None }
+    }
+
+    /// Length of the first record, if it is a short one by what was `shown` of it or by these bytes; else 0.
+    #[inline(always)]
+    pub fn short_record<F: Frame>(self, frame: &F, shown: u32) -> u32 {
+        if shown::is_short(shown) {
+            return shown::length(shown);
         }
-        let Some(byte) = frame.u8(offset + index) else {
-            return Start::Other;
+        let is_zero = match self.byte(frame, LENGTH) {
+            Some(high) => high == 0 && shown::is_empty(shown & !shown::HIGH_ZERO),
+            None => shown::may_be_short(shown),
         };
-        let fits = match at {
-            0 => byte == HANDSHAKE,
-            1 | 9 => byte == MAJOR,
-            2 => byte <= MINOR_MAX,
-            3 => {
-                *shown |= flag(byte == 0, shown::HIGH_ZERO) | flag(byte == LENGTH_HIGH_MAX, shown::HIGH_MAX);
-                byte <= LENGTH_HIGH_MAX
-            }
-            4 => {
-                *shown |= flag(byte < FIRST_RECORD_MIN, shown::LOW_SHORT) | flag(byte != 0, shown::LOW_SOME);
-                true
-            }
-            5 => byte == CLIENT_HELLO,
-            6 => {
-                *shown |= flag(byte == 0, shown::FIRST_ZERO);
-                true
-            }
-            7 => {
-                *shown |= flag(byte == 0, shown::SECOND_ZERO);
-                true
-            }
-            8 => {
-                *shown |= flag(byte < HELLO_MIN, shown::THIRD_SHORT);
-                true
-            }
-            10 if byte < MINOR_MIN => return Start::Ssl3,
-            // A minor version that a server answers with its own highest (RFC 5246 appendix E.1).
-            _ => true,
-        };
-        if !fits {
-            return Start::Other;
+        match self.byte(frame, LENGTH + 1) {
+            Some(low @ 1..FIRST_RECORD_LONG) if is_zero => low.into(),
+            _ => 0,
         }
     }
-    if shown::is_impossible(*shown) { Start::Other } else { Start::Hello }
+
+    /// Judges whether the bytes can belong to a stream that starts with a ClientHello, whose [`Self::short_record`] has `short` bytes. Adds to
+    /// `shown` what it sees of the lengths. `hide` gives the same number, of which a verifier shall know nothing.
+    #[inline(always)]
+    pub fn start<F: Frame>(
+        self,
+        frame: &F,
+        short: u32,
+        mut shown: &mut u32,
+        hide: impl Fn(u32) -> u32,
+    ) -> Start {
+        // Behind a long record there is nothing of the prefix. All ones for a short one.
+        let (next, mask) = if short == 0 { (PREFIX, 0) } else { (RECORD_HEADER + short, u32::MAX) };
+        let (short, next, mask) = (hide(short), hide(next), hide(mask));
+        *shown |= shown::short(short) & mask;
+        for index in 0..PREFIX {
+            let at = self.position + index;
+            if index >= self.length || at >= PREFIX {
+                break;
+            }
+            let Some(byte) = frame.u8(self.offset + index) else {
+                return Start::Other;
+            };
+            let at = hide(at);
+            // Read from memory again: else the verifier would go through the next byte once for all that this one can show.
+            shown = black_box(shown);
+            let fits = match hide(if at < next { at } else { PREFIX + at - next }) {
+                0 | NEXT => byte == HANDSHAKE,
+                1 | 9 | NEXT_MAJOR => byte == MAJOR,
+                2 | NEXT_MINOR => byte <= MINOR_MAX,
+                3 => {
+                    *shown |= shown::of_high(byte);
+                    byte <= LENGTH_HIGH_MAX && u32::from(byte) & mask == 0
+                }
+                4 => {
+                    *shown |= shown::of_low(byte) & !mask;
+                    (u32::from(byte) ^ short) & mask == 0
+                }
+                5 => byte == CLIENT_HELLO,
+                6 => {
+                    *shown |= flag(byte == 0, shown::FIRST_ZERO) & !mask;
+                    u32::from(byte) & mask == 0
+                }
+                7 => {
+                    *shown |= flag(byte == 0, shown::SECOND_ZERO);
+                    true
+                }
+                8 => {
+                    *shown |= flag(byte < HELLO_MIN, shown::THIRD_SHORT);
+                    true
+                }
+                10 if byte < MINOR_MIN => return Start::Ssl3,
+                NEXT_HIGH => {
+                    *shown |= flag(byte == 0, shown::SECOND_ZERO);
+                    byte <= LENGTH_HIGH_MAX
+                }
+                NEXT_LOW => {
+                    *shown |= flag(byte == 0, shown::THIRD_SHORT);
+                    true
+                }
+                _ => true,
+            };
+            if !fits {
+                return Start::Other;
+            }
+        }
+        let shown = *black_box(shown);
+        let is_sign = shown::is_short(shown) && mask == 0;
+        if is_sign || shown::is_impossible(shown) { Start::Other } else { Start::Hello }
+    }
 }
 
 #[inline(always)]

@@ -1,10 +1,45 @@
 //! What the first bytes are, and how segments cut them.
 
 use super::{DECIDING, PLAIN, Read, Scenario, honest};
+use crate::builder::hello;
 use Read::{All, Lawful};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    cuts().into_iter().chain(others()).collect()
+    [cuts(), others(), records()].into_iter().flatten().collect()
+}
+
+/// A hello in records of few bytes, honest and not.
+fn records() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    let hello = hello::tls12("api.example.org");
+    for size in [1, 2, 3, 4, 5, 6, 50] {
+        let stream = hello::cut(&hello, &[size]);
+        let whole = vec![(0, stream.clone())];
+        all.push(Scenario::parts(format!("a hello in records of {size}"), whole, All(stream.clone())));
+        let head: Vec<(i32, Vec<u8>)> = (0..).zip(stream[..20].iter().map(|byte| vec![*byte])).collect();
+        let bytewise = [head, vec![(20, stream[20..].to_vec())]].concat();
+        let name = format!("a hello in records of {size}, byte by byte");
+        all.push(Scenario::parts(name, bytewise, All(stream.clone())));
+        if size > 2 && size != 5 {
+            continue;
+        }
+        // Copies of the length that say something else, while TCP may have taken either.
+        for number in [1, 2, 5, 6] {
+            let other = hello::cut(&hello, &[number]);
+            for end in [4, 6, DECIDING] {
+                let (first, again) = (&stream[..end as usize], &other[4..]);
+                let name = format!("{end} bytes of records of {size}, then of {number}");
+                let parts = vec![(0, first.to_vec()), (4, again.to_vec()), (4, PLAIN.to_vec())];
+                all.push(Scenario::parts(name, parts, Lawful));
+            }
+        }
+        for end in [5, 7, 9, DECIDING] {
+            let mixed = [&stream[..end as usize], PLAIN].concat();
+            let name = format!("plaintext after {end} bytes of records of {size}");
+            all.push(Scenario::parts(name, vec![(0, mixed)], Lawful));
+        }
+    }
+    all
 }
 
 /// Honest and other streams, cut at each place.

@@ -4,6 +4,8 @@
 
 use anyhow::{Result, ensure};
 
+/// So many bytes are promised to be a hello's.
+const PROMISED: usize = 11;
 /// RFC 8446 section 5.1: type, version, length.
 const RECORD_HEADER: usize = 5;
 /// The longest plaintext record.
@@ -23,20 +25,31 @@ const TLS_1_0: u16 = 0x0301;
 /// # Errors
 /// Where they cannot; which of them, and why.
 pub fn may_be_read(bytes: &[u8]) -> Result<()> {
+    let bytes = &bytes[..bytes.len().min(PROMISED)];
+    let Some(length) = record(bytes)? else { return Ok(()) };
+    let (first, behind) =
+        (bytes.get(RECORD_HEADER..).unwrap_or_default(), bytes.get(RECORD_HEADER + length..));
+    ensure!(length <= RECORD_MAX, "the record is too long");
+    message(&first[..first.len().min(length)])?;
+    // The second record's length counts by its upper byte.
+    record(behind.unwrap_or_default())?;
+    Ok(())
+}
+
+/// A record's header (RFC 8446 section 5.1): its length, if all of it is there.
+fn record(bytes: &[u8]) -> Result<Option<usize>> {
     let at = |index: usize| bytes.get(index).copied();
     ensure!(at(0).is_none_or(|byte| byte == HANDSHAKE), "no handshake record");
     ensure!(at(1).is_none_or(|byte| byte == 3), "the record is of no version of TLS");
     ensure!(at(2).is_none_or(|byte| byte <= 4), "the record is of an unknown version of TLS");
     ensure!(at(3).is_none_or(|byte| usize::from(byte) <= RECORD_MAX >> 8), "the record is too long");
-    if let Some([high, low]) = bytes.get(3..RECORD_HEADER) {
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        ensure!(length != 0, "the record is empty");
-        ensure!(length <= RECORD_MAX, "the record is too long");
-    }
-    message(bytes.get(RECORD_HEADER..).unwrap_or_default())
+    let Some([high, low]) = bytes.get(3..RECORD_HEADER) else { return Ok(None) };
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    ensure!(length != 0, "the record is empty");
+    Ok(Some(length))
 }
 
-/// The handshake message in the record.
+/// The handshake message, or its start.
 fn message(bytes: &[u8]) -> Result<()> {
     ensure!(bytes.first().is_none_or(|kind| *kind == CLIENT_HELLO), "no ClientHello");
     if let Some([a, b, c]) = bytes.get(1..HANDSHAKE_HEADER) {
@@ -66,6 +79,17 @@ mod tests {
     }
 
     #[test]
+    fn every_cut_into_records_may_be_read() {
+        let whole = hello::tls12("a.test");
+        for size in 1..9 {
+            let cut = hello::cut(&whole, &[size]);
+            for end in 0..=cut.len() {
+                may_be_read(&cut[..end]).unwrap();
+            }
+        }
+    }
+
+    #[test]
     fn nothing_else_may() {
         let hello = hello::tls12("a.test");
         let wrong = [(0, 23), (1, 2), (2, 5), (3, 0x41), (5, 2), (9, 2), (10, 0)];
@@ -78,6 +102,8 @@ mod tests {
         assert!(may_be_read(&[22, 3, 1, 0, 0]).is_err());
         assert!(may_be_read(&[22, 3, 1, 0x40, 1]).is_err());
         assert!(may_be_read(&[22, 3, 1, 0, 90, 1, 0, 0, 40]).is_err());
+        assert!(may_be_read(&[22, 3, 1, 0, 1, 1, b'G']).is_err());
+        assert!(may_be_read(&[22, 3, 1, 0, 1, 1, 22, 3, 1, 0, 0]).is_err());
         assert!(may_be_read(b"GET / HTTP/1.1\r\n").is_err());
     }
 }

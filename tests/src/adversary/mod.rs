@@ -44,6 +44,8 @@ pub struct Scenario {
     pub best_effort: Option<Condition>,
     /// Whether it can be played behind a PROXY header.
     can_be_proxied: bool,
+    /// A part comes before what is ahead of it among the bytes that decide: it is dropped, and an honest client sends it again.
+    overtakes: bool,
     script: Box<Script>,
 }
 
@@ -52,7 +54,13 @@ impl Scenario {
         name: impl Into<String>,
         script: impl Fn(&mut ByHand<'_>, &Site<'_>) -> Result<Read> + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), best_effort: None, can_be_proxied: false, script: Box::new(script) }
+        Self {
+            name: name.into(),
+            best_effort: None,
+            can_be_proxied: false,
+            overtakes: false,
+            script: Box::new(script),
+        }
     }
 
     /// The law is best effort in these circumstances.
@@ -62,6 +70,14 @@ impl Scenario {
 
     /// A connection on which parts of a stream are sent, each with its position, in this order.
     fn parts(name: impl Into<String>, parts: Vec<(i32, Vec<u8>)>, read: Read) -> Self {
+        let mut reached = 0;
+        let overtakes = parts.iter().any(|(position, bytes)| {
+            let is_early = *position > reached && *position < DECIDING;
+            if *position <= reached {
+                reached = reached.max(position + bytes.len() as i32);
+            }
+            is_early
+        });
         let script = move |tcp: &mut ByHand<'_>, _: &Site<'_>| {
             tcp.connect()?;
             for (position, bytes) in &parts {
@@ -69,7 +85,7 @@ impl Scenario {
             }
             Ok(read.clone())
         };
-        Self { can_be_proxied: true, ..Self::new(name, script) }
+        Self { can_be_proxied: true, overtakes, ..Self::new(name, script) }
     }
 }
 

@@ -298,7 +298,7 @@ fn run(
         tcp.lead = site.condition.lead();
         let wanted = (scenario.script)(&mut tcp, site);
         if let Ok(Read::All(wanted)) = &wanted
-            && site.condition.is_in_order()
+            && (scenario.overtakes || site.condition.is_in_order())
         {
             // An honest client sends again what was dropped.
             let heard = [tcp.lead, wanted].concat();
@@ -314,7 +314,11 @@ fn run(
 /// Sends all again until it was read, or often enough.
 fn send_again(tcp: &ByHand<'_>, site: &Site<'_>, heard: &[u8]) -> Result<()> {
     for _ in 0..RESENDS {
-        tcp.again()?;
+        if site.condition.is_in_order() {
+            tcp.again()?
+        } else {
+            tcp.data_again()?
+        }
         if waits_for(RESEND_AFTER, || site.listener.has(tcp.local, heard)) {
             break;
         }

@@ -2,6 +2,8 @@
 
 /// Bytes that a ClientHello's record starts with, up to the handshake type.
 pub const PREFIX: usize = 6;
+/// Bytes of a record's header.
+const RECORD_HEADER: usize = 5;
 /// The longest record (RFC 8446 section 5.1).
 const RECORD_MAX: usize = 1 << 14;
 
@@ -62,6 +64,25 @@ fn extension(to: &mut Vec<u8>, kind: u16, body: &[u8]) {
     to.extend(kind.to_be_bytes());
     to.extend((body.len() as u16).to_be_bytes());
     to.extend(body);
+}
+
+/// The same hello in records of these sizes, each after the one before; the last for all that is left. One that is in one record is
+/// taken.
+#[must_use]
+pub fn cut(hello: &[u8], sizes: &[usize]) -> Vec<u8> {
+    let (header, mut message) = hello.split_at(RECORD_HEADER);
+    let mut all = Vec::new();
+    let mut sizes = sizes.iter().copied();
+    let mut size = RECORD_MAX;
+    while !message.is_empty() {
+        size = sizes.next().unwrap_or(size);
+        let (record, rest) = message.split_at(size.min(message.len()));
+        all.extend(&header[..3]);
+        all.extend((record.len() as u16).to_be_bytes());
+        all.extend(record);
+        message = rest;
+    }
+    all
 }
 
 fn records(suites: &[u8], session: u8, extensions: &[u8]) -> Vec<u8> {

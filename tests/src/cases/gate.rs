@@ -35,6 +35,7 @@ pub(super) fn cases() -> Vec<Case> {
         old_versions(),
         cuts(),
         short_records(),
+        records(),
         order(),
         keep_alive(),
         reuse(),
@@ -80,7 +81,7 @@ fn first_bytes() -> Vec<Case> {
         b"PRI * HTTP/2.0",
         b"HTTP/1.1 200",
     ];
-    let others: [(&str, &[u8]); 16] = [
+    let others: [(&str, &[u8]); 19] = [
         ("SSH", SSH),
         ("half a method", b"GE"),
         ("an alert", &[21, 3, 3, 0, 2, 2, 40]),
@@ -88,7 +89,10 @@ fn first_bytes() -> Vec<Case> {
         ("major version 2", &[22, 2, 0, 0, 90, 1]),
         ("minor version 5", &[22, 3, 5, 0, 90, 1]),
         ("a record of no length", &[22, 3, 1, 0, 0, 1]),
-        ("a record of five bytes", &[22, 3, 1, 0, 5, 1, 0, 0, 86]),
+        ("a record of one byte, then HTTP", b"\x16\x03\x01\0\x01\x01GET /"),
+        ("a record of five bytes, then HTTP", b"\x16\x03\x01\0\x05\x01\0\0\x56\x03GET /"),
+        ("a record of two bytes, then an alert", &[22, 3, 1, 0, 2, 1, 0, 21, 3, 3, 0, 2, 2, 40]),
+        ("two records of no hello's length", &[22, 3, 1, 0, 4, 1, 0, 0, 40, 22, 3, 1]),
         ("a hello of version 2.3", &[22, 3, 1, 0, 90, 1, 0, 0, 86, 2, 3]),
         ("a record of 16,385 bytes", &[22, 3, 1, 0x40, 1, 1]),
         ("a record of 65,281 bytes", &[22, 3, 1, 0xff, 1, 1]),
@@ -138,12 +142,27 @@ fn short_records() -> Vec<Case> {
             .gets(at(0, short), Reason::Ok)
             .gets(at(4, &[0, 1]), Reason::NotTls)
             .gets(at(4, &[90, 1]), Reason::Ok),
+        opened("a record of two bytes in three parts")
+            .gets(at(0, short), Reason::Ok)
+            .gets(at(4, &[2]), Reason::Ok)
+            .gets(at(5, &[1, 0, 22]), Reason::Ok)
+            .gets(at(8, &[3, 1, 0, 90]), Reason::Ok),
+        opened("a record of two bytes, then one of three")
+            .gets(at(0, short), Reason::Ok)
+            .gets(at(4, &[2, 1]), Reason::Ok)
+            .gets(at(4, &[3, 1]), Reason::NotTls)
+            .gets(at(4, &[90, 1]), Reason::NotTls)
+            .gets(at(0, long), Reason::NotTls)
+            .gets(at(4, &[2, 1, 0, 22]), Reason::Ok),
+        opened("a record of 256 bytes, then one of two")
+            .gets(at(0, long), Reason::Ok)
+            .gets(at(0, &[22, 3, 1, 0, 2, 1]), Reason::NotTls),
         opened("a record of 256 bytes in two parts")
             .gets(at(0, long), Reason::Ok)
             .gets(at(4, &[0, 1]), Reason::Ok)
             .gets(at(4, &[0]), Reason::Ok),
         opened("a record's length from its end")
-            .gets(at(4, &[0, 1]), Reason::Ok)
+            .gets(at(4, &[0, 1]), Reason::HelloGap)
             .gets(at(0, long), Reason::Ok)
             .gets(at(4, &[0, 1]), Reason::Ok)
             .gets(at(0, short), Reason::NotTls),
@@ -200,6 +219,27 @@ fn cuts() -> Vec<Case> {
     cases
 }
 
+/// A hello in records of so many bytes each.
+fn records() -> Vec<Case> {
+    let sizes = [1, 2, 3, 4, 5, 6, 7, 50];
+    let case = |size: &usize| {
+        let stream = hello::cut(&a_hello(), &[*size]);
+        let whole = opened(format!("a hello in records of {size}"))
+            .gets(at(0, &stream), Reason::Ok)
+            .gets(at(stream.len() as u32, SSH), Reason::Ok);
+        let bytewise = opened(format!("a hello in records of {size}, byte by byte"));
+        let bytewise = (0..20)
+            .fold(bytewise, |case, index| case.gets(at(index as u32, &stream[index..=index]), Reason::Ok));
+        let again = opened(format!("a hello in records of {size}, sent again"))
+            .gets(at(0, &stream[..7]), Reason::Ok)
+            .gets(at(0, &stream), Reason::Ok)
+            .gets(at(6, &stream[6..]), Reason::Ok)
+            .gets(at(0, &a_hello()), if *size < 6 { Reason::NotTls } else { Reason::Ok });
+        [whole, bytewise, again]
+    };
+    sizes.iter().flat_map(case).collect()
+}
+
 fn order() -> Vec<Case> {
     let hello = a_hello();
     vec![
@@ -223,8 +263,9 @@ fn order() -> Vec<Case> {
             .gets(at(100, SSH), Reason::Ok)
             .gets(at(0, HTTP), Reason::PlaintextHttp),
         opened("the second segment first, in the prefix")
-            .gets(at(3, &hello[3..]), Reason::Ok)
-            .gets(at(0, &hello[..3]), Reason::Ok),
+            .gets(at(3, &hello[3..]), Reason::HelloGap)
+            .gets(at(0, &hello[..3]), Reason::Ok)
+            .gets(at(3, &hello[3..]), Reason::Ok),
         opened("HTTP, then a hello")
             .gets(at(0, HTTP), Reason::PlaintextHttp)
             .gets(at(0, &hello), Reason::Ok)

@@ -130,8 +130,21 @@ impl<'a> ByHand<'a> {
     /// # Errors
     /// Where the interface takes no frames.
     pub fn again(&self) -> Result<()> {
-        let sent = self.sent.borrow();
-        for _ in sent.iter() {
+        self.repeat(&self.sent.borrow())
+    }
+
+    /// The same of a connection whose SYN was answered.
+    ///
+    /// # Errors
+    /// As [`Self::again`].
+    pub fn data_again(&self) -> Result<()> {
+        let syn = self.syn().build();
+        let sent: Vec<_> = self.sent.borrow().iter().filter(|frame| frame.build() != syn).cloned().collect();
+        self.repeat(&sent)
+    }
+
+    fn repeat(&self, sent: &[Frame]) -> Result<()> {
+        for _ in sent {
             sent.iter().try_for_each(|frame| self.wire.send(frame))?;
             // Time for the answers, of which the cable holds a few hundred.
             thread::sleep(PAUSE);

@@ -2,7 +2,8 @@
 //! nothing.
 //!
 //! Every segment that covers one of a stream's first [`PREFIX`] bytes is judged on the bytes that it covers, retransmitted
-//! or reordered or overlapping ones too; whatever lies behind them can pass, because TCP delivers in order, until bytes of
+//! or overlapping ones too, and one that comes before the bytes ahead of it is dropped, since they say what its bytes mean: TCP sends it
+//! again. Whatever lies behind them can pass, because TCP delivers in order, until bytes of
 //! the start were refused. So all that the gate must know is where the stream begins, and for connections that end here the
 //! host's TCP says it.
 //!
@@ -12,6 +13,8 @@ mod stream;
 
 use stream::may_follow;
 pub use stream::{Stream, stream, stream_sequence, touches};
+
+use core::ops::ControlFlow;
 
 use crate::{
     abi::Settings,
@@ -27,7 +30,7 @@ use crate::{
     verdict::{Reason, Step, drop},
     wire::{
         proxy::PROXY_MAX,
-        tls::{PREFIX, Start, is_http, is_ssl2, start},
+        tls::{HANDSHAKE, PREFIX, Part, Start, is_http, is_ssl2, shown, start},
     },
 };
 
@@ -204,9 +207,9 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     // the cookie that is used once more makes a new one of this segment.
     if !is_taken || asked.has_cookie {
         let judged = env.apart(Stage::Prefix, frame, context, scratch);
-        if judged.is_break() {
+        if let ControlFlow::Break(reason) = judged {
             if !is_taken {
-                refuse(frame, context, scratch, is_old);
+                refuse(frame, context, scratch, reason, is_old);
             }
             return judged;
         }
@@ -280,11 +283,20 @@ pub fn adopt<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     }
 }
 
-/// Writes down that bytes at the start of a connection were refused: what follows them does not pass either.
+/// Writes down that bytes at the start of a connection were refused: what follows them does not pass either. Those that only came too
+/// early were not.
 #[inline(always)]
-pub fn refuse<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch, is_old: bool) {
-    scratch.gate.link.refused = scratch.gate.link.passed < PREFIX;
-    note(frame, context, scratch, is_old);
+pub fn refuse<F: Frame, E: Env>(
+    frame: &F,
+    context: &Context<'_, E>,
+    scratch: &mut Scratch,
+    reason: Reason,
+    is_old: bool,
+) {
+    if !matches!(reason, Reason::HelloGap) {
+        scratch.gate.link.refused = scratch.gate.link.passed < PREFIX;
+        note(frame, context, scratch, is_old);
+    }
 }
 
 /// Writes down what is known of a connection, if that changed, or was written long ago. Of a stream that may be old, only
@@ -308,8 +320,8 @@ const FAR: u32 = 1 << 30;
 
 /// Judges the bytes of a segment that belong to the prefix of the stream, and adds to the link what it learns.
 #[inline(always)]
-pub fn judge<F: Frame, E: Env>(frame: &F, scratch: &mut Scratch) -> Step {
-    let Scratch { packet, gate: Gate { link, .. }, .. } = scratch;
+pub fn judge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Scratch { packet, gate: Gate { link, .. }, asked, .. } = scratch;
     let ahead = stream_sequence(packet).wrapping_sub(link.base);
     // A keep-alive starts before what is expected (RFC 9293 section 3.8.4); its first bytes are not the stream's.
     let before = if (ahead as i32) < 0 { ahead.wrapping_neg() } else { 0 };
@@ -326,19 +338,34 @@ pub fn judge<F: Frame, E: Env>(frame: &F, scratch: &mut Scratch) -> Step {
         // TCP delivers in order, so what lies behind can pass.
         return Step::Continue(());
     }
-    let (offset, length) = (packet.payload.wrapping_add(before), packet.payload_length - before);
-    let mut shown = link.shown;
-    match start(frame, offset, length, position, &mut shown) {
-        Start::Hello => link.shown = shown,
-        Start::Ssl3 => return drop(Reason::TlsVersion),
-        Start::Other if position == 0 && is_http(frame, offset, length) => {
-            return drop(Reason::PlaintextHttp);
-        }
-        Start::Other if position == 0 && is_ssl2(frame, offset, length) => return drop(Reason::Ssl2Hello),
-        Start::Other => return drop(Reason::NotTls),
+    // What TCP has taken had passed, though the table may have forgotten it.
+    let taken = match asked.socket() {
+        Socket::Open { base, received } if base == link.base => received,
+        _ => 0,
+    };
+    let is_next = position <= link.passed || u64::from(position) <= taken;
+    if !is_next {
+        return drop(Reason::HelloGap);
     }
+    let (offset, length) = (packet.payload.wrapping_add(before), packet.payload_length - before);
+    if position == 0 && frame.u8(offset).is_some_and(|byte| byte != HANDSHAKE) {
+        return drop(other(frame, offset, length));
+    }
+    let whole = if position == 0 && length >= PREFIX && shown::is_empty(link.shown) {
+        frame.bytes(offset).and_then(|bytes| start(bytes, &mut link.shown))
+    } else {
+        None
+    };
+    match whole {
+        Some(start) => begins(start)?,
+        None => {
+            scratch.part = Part { offset, length, position };
+            context.env.apart(Stage::PrefixPart, frame, context, scratch)?;
+        }
+    }
+    let Gate { link, .. } = &mut scratch.gate;
     let end = position + if length < PREFIX { length } else { PREFIX };
-    if position <= link.passed && end > link.passed {
+    if end > link.passed {
         link.passed = if end < PREFIX { end } else { PREFIX };
     }
     if link.passed >= PREFIX {
@@ -346,4 +373,38 @@ pub fn judge<F: Frame, E: Env>(frame: &F, scratch: &mut Scratch) -> Step {
         link.refused = false;
     }
     Step::Continue(())
+}
+
+/// Judges the same of a prefix in several parts or records.
+#[inline(always)]
+pub fn judge_part<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    scratch.shown = scratch.gate.link.shown;
+    scratch.short_record = scratch.part.short_record(frame, scratch.shown);
+    context.env.read_again(scratch);
+    let Scratch { gate: Gate { link, .. }, part, short_record, shown, .. } = scratch;
+    begins(part.start(frame, *short_record, shown, |number| E::opaque(number.into()) as u32))?;
+    link.shown = *shown;
+    Step::Continue(())
+}
+
+/// What becomes of a stream that starts so.
+#[inline(always)]
+const fn begins(start: Start) -> Step {
+    match start {
+        Start::Hello => Step::Continue(()),
+        Start::Ssl3 => drop(Reason::TlsVersion),
+        Start::Other => drop(Reason::NotTls),
+    }
+}
+
+/// Why a stream is refused that does not start with a record.
+#[inline(always)]
+fn other<F: Frame>(frame: &F, offset: u32, length: u32) -> Reason {
+    if is_http(frame, offset, length) {
+        Reason::PlaintextHttp
+    } else if is_ssl2(frame, offset, length) {
+        Reason::Ssl2Hello
+    } else {
+        Reason::NotTls
+    }
 }

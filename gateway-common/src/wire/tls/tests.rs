@@ -5,24 +5,38 @@ use std::vec::Vec;
 
 use super::*;
 
-/// Bytes that are, or nearly are, a ClientHello's first.
+/// Bytes that are, or nearly are, a ClientHello's first: in a long record, or in a short one and the next one's header.
 fn near_hello() -> impl Strategy<Value = Vec<u8>> {
     let byte = |right: Vec<u8>| prop_oneof![9 => prop::sample::select(right), 1 => any::<u8>()];
-    let header = (
-        byte(std::vec![22]),
-        byte(std::vec![3]),
-        byte(std::vec![0, 1, 3, 4]),
-        byte(std::vec![0, 1, 2, 0x40]),
-        byte(std::vec![0, 1, 5, 6, 200]),
-        byte(std::vec![1]),
-    );
+    let header = move || {
+        (
+            byte(std::vec![22]),
+            byte(std::vec![3]),
+            byte(std::vec![0, 1, 3, 4]),
+            byte(std::vec![0, 1, 2, 0x40]),
+            byte(std::vec![0, 1, 2, 3, 4, 5, 6, 200]),
+        )
+    };
+    let kind = byte(std::vec![1]);
     let length = [byte(std::vec![0]), byte(std::vec![0, 1]), byte(std::vec![0, 40, 41, 200])];
-    let rest = (length, byte(std::vec![3]), byte(std::vec![0, 1, 3, 4]));
-    (header, rest, prop::collection::vec(any::<u8>(), 0..8)).prop_map(
-        |((a, b, c, d, e, f), (length, major, minor), behind)| {
-            let mut bytes = std::vec![a, b, c, d, e, f];
-            bytes.extend(length);
-            bytes.extend([major, minor]);
+    let rest = (kind, length, byte(std::vec![3]), byte(std::vec![0, 1, 3, 4]));
+    let first = prop_oneof![Just(None), (1..6_u8).prop_map(Some)];
+    (first, header(), header(), rest, prop::collection::vec(any::<u8>(), 0..8)).prop_map(
+        |(first, (a, b, c, d, e), next, (kind, length, major, minor), behind)| {
+            let mut message = std::vec![kind];
+            message.extend(length);
+            message.extend([major, minor]);
+            let mut bytes = std::vec![a, b, c];
+            if let Some(first) = first {
+                bytes.extend([0, first]);
+                let (head, tail) = message.split_at(first.into());
+                bytes.extend(head);
+                bytes.extend([next.0, next.1, next.2, next.3, next.4]);
+                bytes.extend(tail);
+            } else {
+                bytes.extend([d, e]);
+                bytes.extend(message);
+            }
             bytes.extend(behind);
             bytes
         },
@@ -31,7 +45,8 @@ fn near_hello() -> impl Strategy<Value = Vec<u8>> {
 
 /// Judges bytes of a stream of which so much was `shown` before.
 fn go_on(bytes: &[u8], position: u32, shown: &mut u32) -> Start {
-    start(&bytes, 0, bytes.len() as u32, position, shown)
+    let part = Part { offset: 0, length: bytes.len() as u32, position };
+    part.start(&bytes, part.short_record(&bytes, *shown), shown, |number| number)
 }
 
 fn judge(bytes: &[u8]) -> Start {
@@ -53,34 +68,49 @@ proptest! {
     }
 
     #[test]
-    fn every_cut_agrees_in_every_order(
-        bytes in near_hello(),
-        cuts in prop::collection::btree_set(1..PREFIX as usize, 0..4),
-        turn: u8,
-    ) {
-        let ends: Vec<_> = cuts.iter().copied().chain([bytes.len()]).collect();
-        let mut parts: Vec<_> = cuts.iter().copied().chain([0]).collect();
-        parts.sort_unstable();
-        let mut parts: Vec<_> = parts.into_iter().zip(ends).collect();
-        let turn = usize::from(turn) % parts.len();
-        parts.rotate_left(turn);
-        if turn % 2 == 1 {
-            parts.reverse();
-        }
+    fn every_cut_agrees(bytes in near_hello(), cuts in prop::collection::btree_set(1..PREFIX as usize, 0..6)) {
+        let ends = cuts.iter().copied().chain([bytes.len()]);
+        let starts = [0].into_iter().chain(cuts.iter().copied());
         let mut shown = 0;
-        let all = parts.iter().all(|&(from, to)| {
+        let all = starts.zip(ends).all(|(from, to)| {
             go_on(&bytes[from..to], from as u32, &mut shown) == Start::Hello
         });
         prop_assert_eq!(all, fits(&bytes));
     }
 
     #[test]
-    fn bytes_sent_again_must_fit_what_was_shown(one in near_hello(), other in near_hello(), mix: [bool; 11]) {
-        // Whichever copies of the bytes TCP takes of two that passed, it takes a hello.
-        let mut shown = 0;
-        let both = go_on(&one, 0, &mut shown) == Start::Hello && go_on(&other, 0, &mut shown) == Start::Hello;
-        let taken: Vec<_> = mix.iter().enumerate().map(|(at, first)| if *first { one[at] } else { other[at] }).collect();
-        prop_assert!(!both || fits(&taken));
+    fn bytes_sent_again_must_fit_what_was_shown(
+        streams in [near_hello(), near_hello()],
+        segments in prop::collection::vec((0..2_usize, 0..PREFIX, 1..=PREFIX), 1..8),
+        taken: [usize; PREFIX as usize],
+    ) {
+        // Whichever copies of the bytes TCP takes of those that passed, it takes a hello.
+        let (mut shown, mut reached) = (0, 0);
+        let mut passed = std::vec![Vec::new(); PREFIX as usize];
+        for (stream, from, length) in segments {
+            let (from, to) = (from.min(reached), PREFIX.min(from.min(reached) + length));
+            let bytes = &streams[stream][from as usize..to as usize];
+            let mut seen = shown;
+            if go_on(bytes, from, &mut seen) == Start::Hello {
+                (shown, reached) = (seen, reached.max(to));
+                passed[from as usize..to as usize].iter_mut().zip(bytes).for_each(|(all, byte)| all.push(*byte));
+            }
+        }
+        let read = passed.iter().zip(taken).take(reached as usize);
+        let read: Vec<_> = read.map(|(all, which)| all[which % all.len()]).collect();
+        prop_assert!(fits(&read), "{read:?}");
+    }
+
+    #[test]
+    fn a_whole_prefix_is_judged_as_in_parts(bytes in near_hello()) {
+        let (mut at_once, mut in_parts) = (0, 0);
+        let judged = start(bytes[..PREFIX as usize].try_into().unwrap(), &mut at_once);
+        let wanted = go_on(&bytes, 0, &mut in_parts);
+        match judged {
+            None => prop_assert!(wanted == Start::Other || shown::is_short(in_parts)),
+            Some(Start::Hello) => prop_assert_eq!((wanted, in_parts), (Start::Hello, at_once)),
+            Some(_) => prop_assert_ne!(wanted, Start::Hello),
+        }
     }
 
     #[test]
@@ -105,8 +135,29 @@ proptest! {
 fn bytes_that_the_frame_does_not_hold_are_no_hello() {
     let bytes: &[u8] = &[22, 3, 1];
     assert!(fits(bytes));
-    assert_eq!(start(&bytes, 0, 4, 0, &mut 0), Start::Other);
+    let part = Part { offset: 0, length: 4, position: 0 };
+    assert_eq!(part.start(&bytes, 0, &mut 0, |number| number), Start::Other);
     assert!(!is_http(&bytes, 1, 3));
+}
+
+#[test]
+fn records_end_anywhere_behind_their_headers() {
+    let message = [1, 0, 0, 86, 3, 3];
+    for first in 1..6 {
+        let mut bytes = std::vec![22, 3, 1, 0, first];
+        bytes.extend(&message[..first.into()]);
+        bytes.extend([22, 3, 1, 0, 6]);
+        assert!(fits(&bytes), "{bytes:?}");
+        let next = 5 + usize::from(first);
+        for (at, wrong) in
+            [(3, 0x41), (4, 0), (5, 2), (next, 23), (next + 1, 2), (next + 2, 5), (next + 3, 0x41)]
+        {
+            let mut other = bytes.clone();
+            other[at] = wrong;
+            assert_eq!(at >= PREFIX as usize, fits(&other), "{other:?}");
+        }
+    }
+    assert!(!fits(&[22, 3, 1, 0, 1, 1, 22, 3, 1, 0, 0]), "an empty record");
 }
 
 #[test]

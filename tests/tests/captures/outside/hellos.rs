@@ -8,7 +8,7 @@ use gateway_common::hash::Key;
 use gateway_common::packet::{Address, Packet};
 use gateway_common::stage::parse;
 use gateway_common::wire::hello::{Outcome, Reader, want};
-use gateway_common::wire::tls::{PREFIX, Start, start};
+use gateway_common::wire::tls::{PREFIX, Part, Start};
 use gateway_tests::captures;
 use gateway_user::host::Stand;
 use gateway_user::replay::{Replay, capture};
@@ -63,7 +63,8 @@ fn assembled(segments: BTreeMap<u32, Vec<u8>>) -> Vec<u8> {
 
 /// Whether the gate takes these bytes for the start of a hello.
 fn may_be_hello(bytes: &[u8]) -> bool {
-    start(&bytes, 0, bytes.len().min(PREFIX as usize) as u32, 0, &mut 0) == Start::Hello
+    let part = Part { offset: 0, length: bytes.len().min(PREFIX as usize) as u32, position: 0 };
+    part.start(&bytes, part.short_record(&bytes, 0), &mut 0, |number| number) == Start::Hello
 }
 
 /// A reader that has read the parts.

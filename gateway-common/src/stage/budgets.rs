@@ -236,7 +236,13 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     Whose::Source.charge(context, scratch)?;
     Whose::SourceOfService.charge(context, scratch)?;
     Whose::Neighbourhood.charge(context, scratch)?;
-    Whose::Service.charge(context, scratch)?;
+    if let ControlFlow::Break(reason) = Whose::Service.charge(context, scratch) {
+        if service::at(context.settings, scratch.role.service).reserves == 0 {
+            return drop(reason);
+        }
+        // Another CPU had the last of what strangers may have. Known clients may have more.
+        context.env.apart(Stage::Total, frame, context, scratch)?;
+    }
     if scratch.handshake.share.near != 0
         && let Some(bucket) = Whose::Source.bucket(context, scratch)
     {

@@ -142,7 +142,7 @@ pub enum Start {
     Ssl3,
 }
 
-/// Judges a whole prefix of which nothing was seen before: whether a stream that starts with it starts with a ClientHello. Leaves in `shown`
+/// Judges a whole prefix of which nothing was seen before: whether a stream that starts with it starts with a ClientHello. Adds to `shown`
 /// what it sees of the lengths. None where the first record is a short one: [`Part::start`] judges that.
 #[inline(always)]
 pub fn start(bytes: [u8; PREFIX as usize], shown: &mut u32) -> Option<Start> {
@@ -165,7 +165,7 @@ pub fn start(bytes: [u8; PREFIX as usize], shown: &mut u32) -> Option<Start> {
     if hello_minor < MINOR_MIN {
         return Some(Start::Ssl3);
     }
-    *shown = shown::of_high(high)
+    *shown |= shown::of_high(high)
         | shown::of_low(low)
         | flag(first == 0, shown::FIRST_ZERO)
         | flag(second == 0, shown::SECOND_ZERO)

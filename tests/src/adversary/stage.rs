@@ -315,9 +315,9 @@ fn run(
 fn send_again(tcp: &ByHand<'_>, site: &Site<'_>, heard: &[u8]) -> Result<()> {
     for _ in 0..RESENDS {
         if site.condition.is_in_order() {
-            tcp.again()?
+            tcp.again()?;
         } else {
-            tcp.data_again()?
+            tcp.data_again()?;
         }
         if waits_for(RESEND_AFTER, || site.listener.has(tcp.local, heard)) {
             break;

@@ -9,8 +9,10 @@
 //!
 //! Services that ask for more than the prefix shows have their first messages read by [`super::hello`].
 
+mod prefix;
 mod stream;
 
+pub use prefix::{judge, judge_part};
 use stream::may_follow;
 pub use stream::{Stream, stream, stream_sequence, touches};
 
@@ -30,7 +32,7 @@ use crate::{
     verdict::{Reason, Step, drop},
     wire::{
         proxy::PROXY_MAX,
-        tls::{HANDSHAKE, PREFIX, Part, Start, is_http, is_ssl2, shown, start},
+        tls::{PREFIX, is_http},
     },
 };
 
@@ -317,94 +319,3 @@ pub fn note<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut
 
 /// From one to three of these on a segment counts as "long past the prefix".
 const FAR: u32 = 1 << 30;
-
-/// Judges the bytes of a segment that belong to the prefix of the stream, and adds to the link what it learns.
-#[inline(always)]
-pub fn judge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { packet, gate: Gate { link, .. }, asked, .. } = scratch;
-    let ahead = stream_sequence(packet).wrapping_sub(link.base);
-    // A keep-alive starts before what is expected (RFC 9293 section 3.8.4); its first bytes are not the stream's.
-    let before = if (ahead as i32) < 0 { ahead.wrapping_neg() } else { 0 };
-    let position = if before == 0 { ahead } else { 0 };
-    let (before, position) = (E::opaque(before.into()) as u32, E::opaque(position.into()) as u32);
-    if before >= packet.payload_length {
-        return Step::Continue(());
-    }
-    if link.refused && position > link.passed {
-        // The rest of what was refused.
-        return drop(Reason::NotTls);
-    }
-    if position >= PREFIX {
-        // TCP delivers in order, so what lies behind can pass.
-        return Step::Continue(());
-    }
-    // What TCP has taken had passed, though the table may have forgotten it.
-    let taken = match asked.socket() {
-        Socket::Open { base, received } if base == link.base => received,
-        _ => 0,
-    };
-    let is_next = position <= link.passed || u64::from(position) <= taken;
-    if !is_next {
-        return drop(Reason::HelloGap);
-    }
-    let (offset, length) = (packet.payload.wrapping_add(before), packet.payload_length - before);
-    if position == 0 && frame.u8(offset).is_some_and(|byte| byte != HANDSHAKE) {
-        return drop(other(frame, offset, length));
-    }
-    let whole = if position == 0 && length >= PREFIX && shown::is_empty(link.shown) {
-        frame.bytes(offset).and_then(|bytes| start(bytes, &mut link.shown))
-    } else {
-        None
-    };
-    match whole {
-        Some(start) => begins(start)?,
-        None => {
-            scratch.part = Part { offset, length, position };
-            context.env.apart(Stage::PrefixPart, frame, context, scratch)?;
-        }
-    }
-    let Gate { link, .. } = &mut scratch.gate;
-    let end = position + if length < PREFIX { length } else { PREFIX };
-    if end > link.passed {
-        link.passed = if end < PREFIX { end } else { PREFIX };
-    }
-    if link.passed >= PREFIX {
-        link.phase = Phase::Forwarded;
-        link.refused = false;
-    }
-    Step::Continue(())
-}
-
-/// Judges the same of a prefix in several parts or records.
-#[inline(always)]
-pub fn judge_part<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    scratch.shown = scratch.gate.link.shown;
-    scratch.short_record = scratch.part.short_record(frame, scratch.shown);
-    context.env.read_again(scratch);
-    let Scratch { gate: Gate { link, .. }, part, short_record, shown, .. } = scratch;
-    begins(part.start(frame, *short_record, shown, |number| E::opaque(number.into()) as u32))?;
-    link.shown = *shown;
-    Step::Continue(())
-}
-
-/// What becomes of a stream that starts so.
-#[inline(always)]
-const fn begins(start: Start) -> Step {
-    match start {
-        Start::Hello => Step::Continue(()),
-        Start::Ssl3 => drop(Reason::TlsVersion),
-        Start::Other => drop(Reason::NotTls),
-    }
-}
-
-/// Why a stream is refused that does not start with a record.
-#[inline(always)]
-fn other<F: Frame>(frame: &F, offset: u32, length: u32) -> Reason {
-    if is_http(frame, offset, length) {
-        Reason::PlaintextHttp
-    } else if is_ssl2(frame, offset, length) {
-        Reason::Ssl2Hello
-    } else {
-        Reason::NotTls
-    }
-}

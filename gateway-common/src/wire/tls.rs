@@ -142,13 +142,13 @@ pub enum Start {
     Ssl3,
 }
 
-/// Judges a whole prefix of which nothing was seen before: whether a stream that starts with it starts with a ClientHello. Adds to `shown`
-/// what it sees of the lengths. None where the first record is a short one: [`Part::start`] judges that.
+/// Judges a whole prefix: whether a stream that starts with it starts with a ClientHello. Adds to `shown` what it sees of the lengths. None
+/// where the first record is a short one, or something else was seen before: [`Part::start`] judges that.
 #[inline(always)]
 pub fn start(bytes: [u8; PREFIX as usize], shown: &mut u32) -> Option<Start> {
     let [kind, major, minor, high, low, message, first, second, third, hello_major, hello_minor] = bytes;
     let record = u32::from(high) << 8 | u32::from(low);
-    if high == 0 && low != 0 && low < FIRST_RECORD_LONG {
+    if (high == 0 && low != 0 && low < FIRST_RECORD_LONG) || shown::is_short(*shown) {
         return None;
     }
     let is_other = kind != HANDSHAKE
@@ -165,11 +165,15 @@ pub fn start(bytes: [u8; PREFIX as usize], shown: &mut u32) -> Option<Start> {
     if hello_minor < MINOR_MIN {
         return Some(Start::Ssl3);
     }
-    *shown |= shown::of_high(high)
+    let seen = shown::of_high(high)
         | shown::of_low(low)
         | flag(first == 0, shown::FIRST_ZERO)
         | flag(second == 0, shown::SECOND_ZERO)
         | flag(third < HELLO_MIN, shown::THIRD_SHORT);
+    if !shown::is_empty(*shown) && seen & !*shown != 0 {
+        return None;
+    }
+    *shown |= seen;
     // A minor version that a server answers with its own highest (RFC 5246 appendix E.1) is none of these.
     Some(Start::Hello)
 }

@@ -6,7 +6,7 @@ use crate::{
     frame::Frame,
     pipeline::{Context, Gate, Scratch, Stage},
     verdict::{Reason, Step, drop},
-    wire::tls::{HANDSHAKE, PREFIX, Part, Start, is_http, is_ssl2, shown, start},
+    wire::tls::{HANDSHAKE, PREFIX, Part, Start, is_http, is_ssl2, start},
 };
 
 use super::stream_sequence;
@@ -44,7 +44,7 @@ pub fn judge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     if position == 0 && frame.u8(offset).is_some_and(|byte| byte != HANDSHAKE) {
         return drop(other(frame, offset, length));
     }
-    let whole = if position == 0 && length >= PREFIX && shown::is_empty(link.shown) {
+    let whole = if position == 0 && length >= PREFIX {
         frame.bytes(offset).and_then(|bytes| start(bytes, &mut link.shown))
     } else {
         None

@@ -115,6 +115,20 @@ proptest! {
     }
 
     #[test]
+    fn a_whole_prefix_again_is_judged_as_in_parts(first in near_hello(), bytes in near_hello()) {
+        let mut shown = 0;
+        prop_assume!(go_on(&first, 0, &mut shown) == Start::Hello);
+        let (mut at_once, mut in_parts) = (shown, shown);
+        let judged = start(bytes[..PREFIX as usize].try_into().unwrap(), &mut at_once);
+        let wanted = go_on(&bytes, 0, &mut in_parts);
+        match judged {
+            None => {}
+            Some(Start::Hello) => prop_assert_eq!((wanted, in_parts), (Start::Hello, at_once)),
+            Some(_) => prop_assert_ne!(wanted, Start::Hello),
+        }
+    }
+
+    #[test]
     fn what_lies_behind_the_prefix_is_not_judged(bytes in near_hello(), other: u8) {
         let mut changed = bytes.clone();
         for byte in &mut changed[PREFIX as usize..] {

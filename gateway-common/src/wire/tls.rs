@@ -162,6 +162,7 @@ pub fn start(bytes: [u8; PREFIX as usize], shown: &mut u32) -> Option<Start> {
     if is_other {
         return Some(Start::Other);
     }
+    // A minor version above all that there are is answered with the server's own highest (RFC 5246 appendix E.1).
     if hello_minor < MINOR_MIN {
         return Some(Start::Ssl3);
     }
@@ -174,7 +175,6 @@ pub fn start(bytes: [u8; PREFIX as usize], shown: &mut u32) -> Option<Start> {
         return None;
     }
     *shown |= seen;
-    // A minor version that a server answers with its own highest (RFC 5246 appendix E.1) is none of these.
     Some(Start::Hello)
 }
 

@@ -13,7 +13,7 @@ fn records() -> Vec<Scenario> {
     let mut all = Vec::new();
     let hello = hello::tls12("api.example.org");
     for size in [1, 2, 3, 4, 5, 6, 50] {
-        let stream = hello::cut(&hello, &[size]);
+        let stream = hello::cut(&hello, size);
         let whole = vec![(0, stream.clone())];
         all.push(Scenario::parts(format!("a hello in records of {size}"), whole, All(stream.clone())));
         let head: Vec<(i32, Vec<u8>)> = (0..).zip(stream[..20].iter().map(|byte| vec![*byte])).collect();
@@ -25,7 +25,7 @@ fn records() -> Vec<Scenario> {
         }
         // Copies of the length that say something else, while TCP may have taken either.
         for number in [1, 2, 5, 6] {
-            let other = hello::cut(&hello, &[number]);
+            let other = hello::cut(&hello, number);
             for end in [4, 6, DECIDING] {
                 let (first, again) = (&stream[..end as usize], &other[4..]);
                 let name = format!("{end} bytes of records of {size}, then of {number}");

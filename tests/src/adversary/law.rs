@@ -82,7 +82,7 @@ mod tests {
     fn every_cut_into_records_may_be_read() {
         let whole = hello::tls12("a.test");
         for size in 1..9 {
-            let cut = hello::cut(&whole, &[size]);
+            let cut = hello::cut(&whole, size);
             for end in 0..=cut.len() {
                 may_be_read(&cut[..end]).unwrap();
             }

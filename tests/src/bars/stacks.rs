@@ -306,9 +306,7 @@ for record in records[:4]:
 plain.sendall(b''.join(records[4:]))
 step(lambda: stream.do_handshake() or True)
 step(lambda: stream.write(sys.stdin.buffer.read()))
-while data := step(lambda: stream.read(4096)):
-    print(data.decode())
-    break
+print(step(lambda: stream.read(4096)).decode())
 ";
 
 fn python_in_records(request: &Request<'_>, size: &str) -> Command {

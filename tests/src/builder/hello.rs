@@ -66,23 +66,15 @@ fn extension(to: &mut Vec<u8>, kind: u16, body: &[u8]) {
     to.extend(body);
 }
 
-/// The same hello in records of these sizes, each after the one before; the last for all that is left. One that is in one record is
-/// taken.
+/// The same hello, which is in one record, in records of so many bytes.
 #[must_use]
-pub fn cut(hello: &[u8], sizes: &[usize]) -> Vec<u8> {
-    let (header, mut message) = hello.split_at(RECORD_HEADER);
-    let mut all = Vec::new();
-    let mut sizes = sizes.iter().copied();
-    let mut size = RECORD_MAX;
-    while !message.is_empty() {
-        size = sizes.next().unwrap_or(size);
-        let (record, rest) = message.split_at(size.min(message.len()));
-        all.extend(&header[..3]);
-        all.extend((record.len() as u16).to_be_bytes());
-        all.extend(record);
-        message = rest;
-    }
-    all
+pub fn cut(hello: &[u8], size: usize) -> Vec<u8> {
+    hello[RECORD_HEADER..].chunks(size).flat_map(record).collect()
+}
+
+/// A record with a part of a message.
+fn record(part: &[u8]) -> Vec<u8> {
+    [&[22, 3, 1], (part.len() as u16).to_be_bytes().as_slice(), part].concat()
 }
 
 fn records(suites: &[u8], session: u8, extensions: &[u8]) -> Vec<u8> {
@@ -99,6 +91,5 @@ fn records(suites: &[u8], session: u8, extensions: &[u8]) -> Vec<u8> {
     message.extend(extensions);
     let length = (message.len() as u32).to_be_bytes();
     let message = [&[1], &length[1..], message.as_slice()].concat();
-    let record = |part: &[u8]| [&[22, 3, 1], (part.len() as u16).to_be_bytes().as_slice(), part].concat();
     message.chunks(RECORD_MAX).flat_map(record).collect()
 }

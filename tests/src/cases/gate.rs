@@ -223,7 +223,7 @@ fn cuts() -> Vec<Case> {
 fn records() -> Vec<Case> {
     let sizes = [1, 2, 3, 4, 5, 6, 7, 50];
     let case = |size: &usize| {
-        let stream = hello::cut(&a_hello(), &[*size]);
+        let stream = hello::cut(&a_hello(), *size);
         let whole = opened(format!("a hello in records of {size}"))
             .gets(at(0, &stream), Reason::Ok)
             .gets(at(stream.len() as u32, SSH), Reason::Ok);

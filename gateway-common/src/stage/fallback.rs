@@ -25,8 +25,13 @@ pub fn concerns(scratch: &Scratch) -> bool {
 /// Makes the options unknown ones. Nobody honest has two of them in one segment.
 #[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { packet, network, .. } = scratch;
-    let mut search = Search::new(network.transport + tcp::HEADER_MIN, packet.payload);
+    let Scratch { packet, network, options, .. } = scratch;
+    let (start, end) = (network.transport + tcp::HEADER_MIN, packet.payload);
+    // No search for most.
+    if options.read_usual(frame, start, end) {
+        return Step::Continue(());
+    }
+    let mut search = Search::new(start, end);
     let Some(changes) = search.next(frame) else { return Step::Continue(()) };
     if search.next(frame).is_some() {
         return drop(Reason::TcpMalformed);

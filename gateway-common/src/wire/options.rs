@@ -55,10 +55,16 @@ impl Options {
     /// Reads the options that lie between these offsets of a frame.
     #[inline(always)]
     pub fn read<F: Frame>(&mut self, frame: &F, position: u32, end: u32) {
-        *self = Self { position, end, ..Self::default() };
-        if self.take_usual(frame).is_none() {
+        if !self.read_usual(frame, position, end) {
             frame.take_steps(OPTIONS_MAX, self);
         }
+    }
+
+    /// Reads them if they are what most SYNs have; says whether they were.
+    #[inline(always)]
+    pub fn read_usual<F: Frame>(&mut self, frame: &F, position: u32, end: u32) -> bool {
+        *self = Self { position, end, ..Self::default() };
+        self.take_usual(frame).is_some()
     }
 
     /// Takes at once what most SYNs have: the segment size, and behind it nothing, or what Linux sends. Nothing where there is

@@ -10,7 +10,7 @@ pub use values::{cookies, gate, listing, mode, policy, refuse};
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 13;
+pub const ABI_VERSION: u32 = 14;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;
@@ -251,11 +251,13 @@ map_values! {
     }
 
     /// What configuration says of a prefix, covering prefixes included.
-    pub struct Listing (8) {
+    pub struct Listing (12) {
         /// Bits of [`listing`].
         pub flags: u32,
         /// Index of the class.
         pub class: u32,
+        /// Where sources are finer: a [`crate::finer::Finer`]. Of IPv6 alone.
+        pub finer: u32,
     }
 
     /// What was said live of a prefix, covering prefixes included. A time of 0: not; [`FOREVER`]: until taken back.

@@ -18,6 +18,7 @@ pub mod clients;
 pub mod connection;
 pub mod drop_cache;
 pub mod env;
+pub mod finer;
 pub mod frame;
 pub mod hash;
 #[cfg(feature = "host")]

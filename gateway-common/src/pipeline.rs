@@ -146,8 +146,9 @@ pub struct Role {
     pub class: u32,
     /// Index of the service that the packet is for; 0: none.
     pub service: u32,
-    /// Key of the bucket that the source shares with its neighbourhood; 0: it has its own.
-    pub shared: u64,
+    /// Key of the source's bucket where that is not its address's: one that it shares with its neighbourhood, or where sources are
+    /// finer ([`crate::finer`]); 0: it is.
+    pub bucket: u64,
     /// Which of the service's totals hold the packet: [`crate::abi::STRANGERS`] or [`crate::abi::ALL`].
     pub held_as: u32,
 }

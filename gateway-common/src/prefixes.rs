@@ -71,7 +71,7 @@ pub const fn pack(listing: Listing) -> u16 {
 /// The listing again.
 #[inline(always)]
 pub const fn unpack(said: u32) -> Listing {
-    Listing { flags: said & 0xff, class: said >> 8 & 0xff }
+    Listing { flags: said & 0xff, class: said >> 8 & 0xff, finer: 0 }
 }
 
 /// What is said from an offset in a block on.
@@ -132,12 +132,12 @@ mod tests {
     use super::*;
     use crate::abi::listing;
 
-    const BLOCKED: Listing = Listing { flags: listing::BLOCK, class: 0 };
-    const TRUSTED: Listing = Listing { flags: listing::ALLOW | listing::NEVER, class: 63 };
+    const BLOCKED: Listing = Listing { flags: listing::BLOCK, class: 0, finer: 0 };
+    const TRUSTED: Listing = Listing { flags: listing::ALLOW | listing::NEVER, class: 63, finer: 0 };
 
     #[test]
     fn a_listing_is_the_same_from_half_a_word() {
-        for listing in [BLOCKED, TRUSTED, Listing { flags: 7, class: 1 }] {
+        for listing in [BLOCKED, TRUSTED, Listing { flags: 7, class: 1, finer: 0 }] {
             assert_eq!(unpack(u32::from(pack(listing))), listing);
         }
     }

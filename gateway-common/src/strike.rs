@@ -39,7 +39,7 @@ pub const fn can_be(reason: Reason, scratch: &Scratch) -> bool {
 pub fn count<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let (env, packet) = (context.env, &scratch.packet);
     if env.is_established(packet) {
-        add(env, budgets::source(context.settings, packet), context.now);
+        add(env, budgets::source(context.settings, scratch), context.now);
         env.apart(Stage::StrikeNote, frame, context, scratch)?;
     }
     Step::Continue(())

@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod escalation;
 pub mod exposure;
+pub mod finer;
 pub mod kernel;
 pub mod live;
 pub mod metrics;

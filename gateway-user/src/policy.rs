@@ -12,6 +12,7 @@ use gateway_common::{
         PORT_WORDS, SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, cookies,
         gate, listing, mode, policy, refuse,
     },
+    finer::Finer,
     hash::{Key, Running},
     packet::Address,
     rate::{Dimension, FRAME_MAX, Instant, Limit, SECOND},
@@ -28,6 +29,7 @@ use crate::{
         Service, SynCookies, TlsVersion,
     },
     control::words::Place,
+    finer,
     host::zeroed_settings,
     kernel::Prefixes,
     prefixes,
@@ -360,9 +362,10 @@ pub fn prefixes(config: &Config) -> Arc<Prefixes<Listing>> {
 }
 
 fn listings(config: &Config) -> impl Iterator<Item = (IpNet, Listing)> {
-    let flagged = |flags| move |&net: &IpNet| (net, Listing { flags, class: 0 });
+    const NOTHING: Listing = Listing { flags: 0, class: 0, finer: 0 };
+    let flagged = |flags| move |&net: &IpNet| (net, Listing { flags, ..NOTHING });
     let classed = |(index, class): (usize, &Class)| {
-        let class_of = move |net| (net, Listing { flags: 0, class: index as u32 + 1 });
+        let class_of = move |net| (net, Listing { class: index as u32 + 1, ..NOTHING });
         class.sources.clone().into_iter().map(class_of)
     };
     config
@@ -373,9 +376,18 @@ fn listings(config: &Config) -> impl Iterator<Item = (IpNet, Listing)> {
         .chain(config.lists.block.iter().map(flagged(listing::BLOCK)))
         .chain(config.ban.iter().flat_map(|ban| &ban.never).map(flagged(listing::NEVER)))
         .chain(config.classes.iter().enumerate().flat_map(classed))
+        .chain(
+            finer::compile(&config.limits.finer)
+                .map(|(net, Finer(finer))| (net, Listing { finer, ..NOTHING })),
+        )
 }
 
-/// Flags add up; the narrower class holds.
+/// Flags add up; the narrower class holds, and the narrower network of finer sources.
 fn join(outer: Listing, own: Listing) -> Listing {
-    Listing { flags: outer.flags | own.flags, class: if own.class == 0 { outer.class } else { own.class } }
+    let narrower = |outer, own| if own == 0 { outer } else { own };
+    Listing {
+        flags: outer.flags | own.flags,
+        class: narrower(outer.class, own.class),
+        finer: narrower(outer.finer, own.finer),
+    }
 }

@@ -9,7 +9,7 @@ use gateway_common::rate::{Dimension, SECOND};
 use gateway_common::stage::budgets::KEY_V4;
 use gateway_common::verdict::Reason;
 use gateway_tests::builder::{Frame, hello, ip};
-use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, START, limit};
+use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, SERVER_V6, START, limit};
 use gateway_tests::kernel::{Judge, apply};
 use gateway_tests::lab::require_lab;
 use gateway_user::bans::table::source_of;
@@ -146,6 +146,24 @@ fn a_connection_that_is_refused_is_one_strike() {
     let another = || ip(CLIENT, SERVER).tcp(40_001, 443).flags(flags::ACK).seq(BASE).payload(HTTP);
     assert_eq!(strikes(&env, &[(another(), Reason::PlaintextHttp), (another(), Reason::PlaintextHttp)]), 2);
     assert_eq!(env.strikes().collect::<Vec<_>>(), [(source(CLIENT), 2)]);
+}
+
+#[test]
+fn where_sources_are_finer_a_strike_is_one_hosts() {
+    let stand = Stand::new().finer("2001:db8::/64", 3, 120).serve(Offer::tls(443));
+    let mut env = HostEnv::new(stand).with_sockets(move |_: &Packet| open(0));
+    env.set_established(move |_| true);
+    let from = |source: &str, port: u16| {
+        ip(source, SERVER_V6).tcp(port, 443).flags(flags::ACK).seq(BASE).payload(HTTP)
+    };
+    let refused = |frame: Frame| (frame, Reason::PlaintextHttp);
+    let frames = [("2001:db8::a01", 1), ("2001:db8::a02", 2), ("2001:db8::b01", 3), ("2001:db8:0:1::a01", 4)]
+        .map(|(source, port)| refused(from(source, port)));
+    assert_eq!(strikes(&env, &frames), 4);
+    let finer = |bits: u64| 1 << 62 | 3 << 56 | bits;
+    let mut all: Vec<(u64, u32)> = env.strikes().collect();
+    all.sort_unstable();
+    assert_eq!(all, [(0x2001_0db8_0000_0001, 1), (finer(10), 2), (finer(11), 1)]);
 }
 
 #[test]

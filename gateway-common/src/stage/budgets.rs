@@ -11,6 +11,7 @@ use crate::{
     clients,
     drop_cache::DropCache,
     env::{Env, Table, Words},
+    finer::is_finer,
     frame::Frame,
     image::Extent,
     packet::Packet,
@@ -301,8 +302,8 @@ fn address<E: Env>(context: &Context<'_, E>, scratch: &Scratch, table: Table) ->
             let service = service::at(settings, scratch.role.service);
             let is_service = matches!(table, Table::ServiceSources);
             let region = if is_service { service.region & (SERVICE_REGIONS as u32 - 1) } else { 0 };
-            let own = source(settings, &scratch.packet);
-            (region, if scratch.role.shared == 0 { own } else { scratch.role.shared })
+            let own = of_address(settings, &scratch.packet);
+            (region, if scratch.role.bucket == 0 { own } else { scratch.role.bucket })
         }
     }
 }
@@ -333,9 +334,16 @@ pub const fn shared_48(high: u64) -> Option<u64> {
     if high >> 56 == 0 { None } else { Some(high >> 16) }
 }
 
-/// The source of a packet, as limits have it.
+/// The source of a packet, as limits have it. That it shares a bucket makes no other of it.
 #[inline(always)]
-pub(crate) const fn source(settings: &Settings, packet: &Packet) -> u64 {
+pub(crate) const fn source(settings: &Settings, scratch: &Scratch) -> u64 {
+    let bucket = scratch.role.bucket;
+    if is_finer(bucket) { bucket } else { of_address(settings, &scratch.packet) }
+}
+
+/// The same where sources are not finer.
+#[inline(always)]
+pub(crate) const fn of_address(settings: &Settings, packet: &Packet) -> u64 {
     key(packet, settings.source_mask_v4, settings.source_mask_v6)
 }
 

@@ -29,7 +29,7 @@ pub fn check<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Step {
         return Step::Continue(());
     }
     let Scratch { packet, role, .. } = scratch;
-    let key = budgets::source(settings, packet);
+    let key = budgets::source(settings, scratch);
     if Live::holds(env.full_until(&Holder { key, service: role.service.into() }), *now) {
         return drop(Reason::LimitConnections);
     }

@@ -1,13 +1,13 @@
 //! What must come through whatever the limits say: without it a host falls off its link, or connections stall.
 
 use crate::{
-    abi::{HANDSHAKE_SLOT, PATH_MTU_TAT, Settings},
+    abi::{HANDSHAKE_SLOT, PATH_MTU_TAT},
     env::{Env, Slots, Table, Words},
     frame::Frame,
     packet::{Address, Fragment, Packet},
     pipeline::{Context, Scratch},
     rate::{Limit, Reading, SECOND},
-    stage::budgets::key,
+    stage::budgets,
     verdict::{Reason, Step, pass},
 };
 
@@ -71,10 +71,9 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
             if is_left(context, *clock) {
                 return pass(Reason::PathMtu);
             }
-            let Settings { source_mask_v4, source_mask_v6, .. } = context.settings;
             let from_v4 = !packet.ipv6 || peer.embeds_v4();
             let peer = Packet { source: peer, from_v4, ..Packet::default() };
-            role.shared = key(&peer, *source_mask_v4, *source_mask_v6);
+            role.bucket = budgets::of_address(context.settings, &peer);
             Step::Continue(())
         }
         _ => Step::Continue(()),

@@ -1,11 +1,12 @@
 //! Allow lists, bans, block lists, the class of a source, and whether it shares its bucket with its neighbourhood. Allow wins
-//! over ban, ban over block list; who is never to be banned is not; who is in a class shares nothing.
+//! over ban, ban over block list; who is never to be banned is not; who is in a class, or where sources are finer, shares nothing.
 
 use crate::{
     abi::{Live, listing, policy},
     ban,
     drop_cache::DropCache,
     env::{Env, Said as _},
+    finer::Finer,
     frame::Frame,
     image::Extent,
     pipeline::{Context, Scratch},
@@ -17,7 +18,7 @@ use crate::{
 #[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { packet, role, places, .. } = scratch;
-    (role.trusted, role.class, role.shared) = (false, 0, 0);
+    (role.trusted, role.class, role.bucket) = (false, 0, 0);
     let (mut blocked, mut never) = (false, false);
     let lists = if packet.ipv6 { policy::LISTS_V6 } else { policy::LISTS_V4 };
     if context.settings.flags & lists != 0
@@ -27,6 +28,9 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         role.class = found.class;
         blocked = found.flags & listing::BLOCK != 0;
         never = found.flags & listing::NEVER != 0;
+        if found.finer != 0 {
+            role.bucket = Finer(found.finer).key(packet.source);
+        }
     }
     let mut banned = None;
     if context.active.has_live(packet.ipv6)
@@ -35,8 +39,8 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         let live = said.read();
         role.trusted |= Live::holds(live.allow_until, context.now);
         banned = Some(said).filter(|_| Live::holds(live.ban_until, context.now));
-        if role.class == 0 && Live::holds(live.shared_until, context.now) {
-            role.shared = live.shared_key;
+        if role.class == 0 && role.bucket == 0 && Live::holds(live.shared_until, context.now) {
+            role.bucket = live.shared_key;
         }
     }
     if role.trusted {

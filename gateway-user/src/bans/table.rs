@@ -2,10 +2,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use gateway_common::stage::budgets::{KEY_UNSPECIFIED, KEY_V4};
+use gateway_common::{
+    finer::is_finer,
+    stage::budgets::{KEY_UNSPECIFIED, KEY_V4},
+};
 use ipnet::IpNet;
 
-use crate::control::words::Prefix;
+use crate::{config::Limits, control::words::Prefix, finer};
 
 /// The key of a prefix that the table takes: an IPv4 address, or an IPv6 /64. All others are matched as prefixes.
 pub fn source_of(prefix: Prefix) -> Option<u64> {
@@ -27,6 +30,14 @@ pub fn prefix_of(key: u64, ipv4_prefix: u8, ipv6_prefix: u8) -> Option<Prefix> {
         key => IpNet::new(Ipv6Addr::from(u128::from(key) << 64).into(), ipv6_prefix),
     };
     Prefix::try_from(net.ok()?).ok()
+}
+
+/// The source that a key of the tables of limits and strikes names.
+pub fn source_by_limits(key: u64, limits: &Limits) -> Option<Prefix> {
+    if is_finer(key) {
+        return Prefix::try_from(finer::source_of(key, &limits.finer)?).ok();
+    }
+    prefix_of(key, limits.ipv4_prefix, limits.ipv6_prefix)
 }
 
 #[cfg(test)]

@@ -31,8 +31,8 @@ mod words;
 
 pub use lists::parse_prefix;
 pub use policy::{
-    Ban, Class, Connections, Limits, Lists, Neighbours, Protocol, Refuse, Require, Service, SynCookies,
-    TlsVersion,
+    Ban, Class, Connections, FinerNetwork, Limits, Lists, Neighbours, Protocol, Refuse, Require, Service,
+    SynCookies, TlsVersion,
 };
 pub use problem::{Place, Problem, Related, Report, Severity};
 pub use quota::{Quota, Quotas};

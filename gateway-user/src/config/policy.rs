@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use gateway_common::rate::{Dimension, Rate};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::quota::{Quota, Quotas};
 use super::words::words;
@@ -24,6 +24,17 @@ pub struct Limits {
     pub ipv4_prefix: u8,
     /// Leading bits of an IPv6 address that make a source, 16 to 64.
     pub ipv6_prefix: u8,
+    /// Networks in which a source is finer, at most 63, each once.
+    pub finer: Vec<FinerNetwork>,
+}
+
+/// A network of hosts that have nothing to do with each other, as machines in one /64 of a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FinerNetwork {
+    /// The network; where such networks nest, the narrower one holds.
+    pub network: Ipv6Net,
+    /// Leading bits of an address there that make a source: 65 to 128, and at most 56 more than the network has.
+    pub ipv6_prefix: u8,
 }
 
 impl Default for Limits {
@@ -35,7 +46,7 @@ impl Default for Limits {
             (Dimension::Udp, 5_000, Some(10_000)),
             (Dimension::Icmp, 20, Some(40)),
         ]);
-        Self { quotas, rest: Self::default_rest(), ipv4_prefix: 32, ipv6_prefix: 64 }
+        Self { quotas, rest: Self::default_rest(), ipv4_prefix: 32, ipv6_prefix: 64, finer: Vec::new() }
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 
 use gateway_common::{
     abi::{Holder, Listing, listing},
+    finer::Finer,
     packet::{Address, Packet},
     stage::budgets,
 };
@@ -118,7 +119,9 @@ impl Rules {
 
     /// A source towards a service.
     pub(super) fn source(&self, peer: IpAddr, row: u8) -> Holder {
-        Holder { key: self.sources.key(peer), service: row.into() }
+        let finer = self.prefixes.longest(peer).map_or(0, |listing| listing.finer);
+        let key = if finer == 0 { self.sources.key(peer) } else { Finer(finer).key(peer.into()) };
+        Holder { key, service: row.into() }
     }
 
     /// A neighbourhood.

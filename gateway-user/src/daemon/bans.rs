@@ -10,7 +10,7 @@ use crate::{
         Ban, Bans, Origin, Rules,
         store::Store,
         strikes::Tracker,
-        table::{prefix_of, source_of},
+        table::{prefix_of, source_by_limits, source_of},
     },
     config::Config,
     control::words::Prefix,
@@ -137,11 +137,9 @@ impl Gateway {
         let Some(config) = self.config.ban.clone() else { return };
         let (rules, now) = (Rules::from(&config), live::now());
         let out = self.bans.tracker.read(self.kernel.strikes(), &rules, monotonic() / 1_000_000);
-        let limits = &self.config.limits;
-        let lengths = (limits.ipv4_prefix, limits.ipv6_prefix);
         let mut banned = Vec::new();
         for (source, strikes) in out {
-            let Some(prefix) = prefix_of(source, lengths.0, lengths.1) else { continue };
+            let Some(prefix) = source_by_limits(source, &self.config.limits) else { continue };
             if holds(&config.never, prefix) || holds(&self.config.lists.allow, prefix) {
                 continue;
             }

@@ -14,7 +14,7 @@ use gateway_common::{
 use ipnet::IpNet;
 
 use crate::{
-    bans::table::prefix_of,
+    bans::table::source_by_limits,
     connections::{Cause, watched},
     control::{
         document::{
@@ -220,11 +220,11 @@ impl Gateway {
     }
 
     fn source_row(&self, Row { table, slot }: &Row, now: u64) -> Option<SourceRow> {
-        let (key, config) = (slot.words[SLOT_KEY], &self.config.limits);
+        let key = slot.words[SLOT_KEY];
         let shared = Neighbourhood::of_shared(key);
         let source = match shared {
             Some(neighbourhood) => Prefix::try_from(neighbourhood.network()).ok()?,
-            None => prefix_of(key, config.ipv4_prefix, config.ipv6_prefix)?,
+            None => source_by_limits(key, &self.config.limits)?,
         };
         let settings = self.kernel.settings()?;
         let (class, service, limits) = match table {

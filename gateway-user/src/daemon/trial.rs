@@ -90,7 +90,7 @@ fn switch(kernel: &mut Kernel, config: &Config) -> Result<()> {
         policy::compile(config, config.mode, &Overrides::default(), &mut Rows::default(), 1, key)?;
     policy::set_locals(&mut settings, &addresses(config.attach.interfaces.iter().map(String::as_str)));
     let (mut prefixes, more) =
-        (policy::prefixes(config).as_ref().clone(), one_of_each(Listing { flags: 0, class: 0 }));
+        (policy::prefixes(config).as_ref().clone(), one_of_each(Listing { flags: 0, class: 0, finer: 0 }));
     // Beside those of the configuration none is needed.
     if prefixes.v4.is_empty() {
         prefixes.v4 = more.v4;

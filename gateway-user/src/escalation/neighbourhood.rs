@@ -5,7 +5,10 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use gateway_common::stage::budgets::{KEY_SHARED_V4, KEY_V4, shared_48, shared_56};
+use gateway_common::{
+    finer::is_finer,
+    stage::budgets::{KEY_SHARED_V4, KEY_V4, shared_48, shared_56},
+};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// A neighbourhood, by the key of its bucket.
@@ -23,8 +26,8 @@ impl Neighbourhood {
         if key >> 32 == KEY_V4 >> 32 {
             return Some(Self(KEY_SHARED_V4 | key as u32 as u64 & !HOSTS));
         }
-        // The unspecified address has none, and shared keys neither.
-        if key >> 48 == 0 || key >> 56 == NARROW { None } else { Some(Self(shared_56(key))) }
+        // The unspecified address has none, and shared keys neither; nor hosts that have nothing to do with their neighbours.
+        if key >> 48 == 0 || key >> 56 == NARROW || is_finer(key) { None } else { Some(Self(shared_56(key))) }
     }
 
     /// The one whose bucket has a key; nothing if it is a source's.

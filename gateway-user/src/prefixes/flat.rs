@@ -303,7 +303,7 @@ mod tests {
             .filter(|(net, length, _)| (u32::from_be_bytes(*net) ^ address) & mask(*length) == 0);
         let longest = holding.max_by_key(|(_, length, _)| *length)?.2;
         // Nothing is said where neither flags nor a class are.
-        (longest != Listing { flags: 0, class: 0 }).then_some(longest)
+        (longest != Listing { flags: 0, class: 0, finer: 0 }).then_some(longest)
     }
 
     /// Addresses where something may change: both ends of each prefix, and what lies beside them.
@@ -322,7 +322,7 @@ mod tests {
     }
 
     fn prefix(address: u32, length: u8, flags: u32, class: u32) -> Prefix {
-        ((address & mask(length)).to_be_bytes(), length, Listing { flags, class })
+        ((address & mask(length)).to_be_bytes(), length, Listing { flags, class, finer: 0 })
     }
 
     /// Prefixes of all lengths near each other and anywhere, each once.

@@ -71,7 +71,7 @@ impl List {
     fn policy(self) -> PolicySet {
         let total = limit(Dimension::Udp, TOTAL_RATE, TOTAL_RATE);
         let settings = Stand::new().serve(Offer::udp(PORT).total(Dimension::Udp, total)).settings;
-        let blocked = Listing { flags: listing::BLOCK, class: 0 };
+        let blocked = Listing { flags: listing::BLOCK, class: 0, finer: 0 };
         let v4: Vec<_> =
             self.prefixes().into_iter().map(|(address, length)| (address, length, blocked)).collect();
         PolicySet::new(settings, Prefixes { v4, v6: Vec::new() }.into())

@@ -4,6 +4,7 @@ use gateway_common::abi::{
     ALL, Class, Holder, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy, refuse,
 };
 use gateway_common::env::Said as _;
+use gateway_common::finer::Finer;
 use gateway_common::hash::{Key, Running};
 use gateway_common::packet::Address;
 use gateway_common::rate::{Dimension, Instant, Limit, Rate};
@@ -43,13 +44,15 @@ pub trait Draft: Sized {
     fn rest(self, dimension: Dimension, limit: Limit) -> Self;
     /// What a prefix is; covering prefixes are the caller's to include.
     fn list(self, prefix: &str, flags: u32, class: u32) -> Self;
+    /// A network in which sources have so many bits; covering prefixes are the caller's to include.
+    fn finer(self, network: &str, number: u32, source: u8) -> Self;
     /// What was said live of a prefix; 0: nothing.
     fn live(self, prefix: &str, allow_until: Instant, ban_until: Instant) -> Self;
     /// The bucket that sources of a prefix share; to be told after [`Self::live`] of the same prefix.
     fn share(self, prefix: &str, key: u64, until: Instant) -> Self;
     /// A ban of a single source: an IPv4 address or an IPv6 /64.
     fn ban(self, source: &str, until: Instant) -> Self;
-    /// A source that may have no more connections to a service, or a neighbourhood (by its first address; service 0) to any; as with
+    /// A source that may have no more connections to a service (a whole IPv6 address: where sources are finer), or a neighbourhood (by its first address; service 0) to any; as with
     /// [`Self::full`] the end is the same for all.
     fn hold(self, source: &str, service: u32, until: Instant) -> Self;
     /// A service that may have no more connections.
@@ -100,7 +103,16 @@ impl Draft for Stand {
     fn list(mut self, prefix: &str, flags: u32, class: u32) -> Self {
         let prefix = parse(prefix);
         self.settings.flags |= if prefix.addr().is_ipv4() { policy::LISTS_V4 } else { policy::LISTS_V6 };
-        self.listings.insert(prefix, Listing { flags, class });
+        self.listings.insert(prefix, Listing { flags, class, finer: 0 });
+        self
+    }
+
+    fn finer(mut self, network: &str, number: u32, source: u8) -> Self {
+        let prefix = parse(network);
+        let finer = Finer::new(number, prefix.prefix_len(), source)
+            .unwrap_or_else(|| panic!("sources of /{source} in {network}"));
+        self.settings.flags |= policy::LISTS_V6;
+        self.listings.insert(prefix, Listing { flags: 0, class: 0, finer: finer.0 });
         self
     }
 
@@ -124,7 +136,8 @@ impl Draft for Stand {
 
     fn hold(mut self, source: &str, service: u32, until: Instant) -> Self {
         self.settings.services.iter_mut().skip(1).for_each(|one| one.connections = 1);
-        self.holders.insert(Holder { key: key_of(source), service: service.into() });
+        let key = finer_key_of(&self, source).unwrap_or_else(|| key_of(source));
+        self.holders.insert(Holder { key, service: service.into() });
         self.held_until = until;
         self
     }
@@ -150,6 +163,13 @@ impl Draft for Stand {
         offer.enter(&mut self.settings, key);
         self
     }
+}
+
+/// The key of a whole IPv6 address where sources are finer.
+fn finer_key_of(stand: &Stand, address: &str) -> Option<u64> {
+    let address = IpAddr::V6(address.parse().ok()?);
+    let finer = stand.listings.longest(true, address.into())?.finer;
+    (finer != 0).then(|| Finer(finer).key(address.into()))
 }
 
 /// The key of a single source.

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use gateway_common::abi::FOREVER;
 use gateway_common::rate::{Dimension, Limit};
+use gateway_common::stage::budgets::shared_56;
 use gateway_common::verdict::Reason;
 use gateway_user::host::Stand;
 
 use super::frames::{PORT, SERVER, SERVER_V6, data, datagram, ping, syn, v4};
 use super::{Case, Draft, Offer, limit};
-use crate::builder::{Frame, ip};
+use crate::builder::{Frame, flags, ip};
 
 fn udp(source: &str) -> Frame {
     let server = if source.contains(':') { SERVER_V6 } else { SERVER };
@@ -48,6 +50,43 @@ fn sources() -> Vec<Case> {
             .gets(udp("2001:db8::9"), Reason::Ok)
             .gets(udp("2001:db8:0:ff::9"), Reason::LimitPackets)
             .gets(udp("2001:db8:0:100::9"), Reason::Ok),
+        Case::under(
+            "where sources are finer each counts by itself, whatever its neighbourhood shares",
+            Stand::new()
+                .each(Dimension::Packets, packets(1))
+                .finer("2001:db8::/64", 1, 120)
+                .finer("2001:db8:0:2::/64", 2, 120)
+                .finer("2001:db8:0:2:64::/96", 3, 128)
+                .share("2001:db8::/48", shared_56(0x2001_0db8_0000_0000), FOREVER),
+        )
+        .gets(udp("2001:db8::9"), Reason::Ok)
+        .gets(udp("2001:db8::109"), Reason::Ok)
+        .gets(udp("2001:db8::8"), Reason::LimitPackets)
+        .gets(udp("2001:db8::1:0:0:9"), Reason::Ok)
+        .gets(udp("2001:db8:0:2::9"), Reason::Ok)
+        .gets(udp("2001:db8:0:2:64::9"), Reason::Ok)
+        .gets(udp("2001:db8:0:2:64::8"), Reason::Ok)
+        .gets(udp("2001:db8:0:2:64::9"), Reason::LimitPackets)
+        // No network of these.
+        .gets(udp("2001:db8:0:3::9"), Reason::Ok)
+        .gets(udp("2001:db8:0:4::9"), Reason::LimitPackets),
+        Case::under(
+            "a neighbourhood holds finer sources too",
+            Stand::new().neighbours(Dimension::Packets, packets(2)).finer("2001:db8::/64", 1, 120),
+        )
+        .gets(udp("2001:db8::9"), Reason::Ok)
+        .gets(udp("2001:db8::109"), Reason::Ok)
+        .gets(udp("2001:db8::209"), Reason::NeighboursPackets),
+        Case::under(
+            "a finer source has all the connections that it may have, and its neighbours have not",
+            Stand::new().serve(Offer::tcp(22)).finer("2001:db8::/64", 1, 120).hold(
+                "2001:db8::501",
+                1,
+                FOREVER,
+            ),
+        )
+        .gets(ip("2001:db8::509", SERVER_V6).tcp(PORT, 22).flags(flags::SYN), Reason::LimitConnections)
+        .gets(ip("2001:db8::609", SERVER_V6).tcp(PORT, 22).flags(flags::SYN), Reason::Ok),
         Case::under("neighbours share", Stand::new().neighbours(Dimension::Packets, packets(2)))
             .gets(udp("192.0.2.9"), Reason::Ok)
             .gets(udp("192.0.2.10"), Reason::Ok)

@@ -20,6 +20,16 @@ const fn bad(
     Bad { text, line, column, message, help }
 }
 
+/// A network of finer sources in three lines, and the head of another.
+macro_rules! network {
+    ($network:literal, $source:literal) => {
+        concat!("[[limits.network]]\nsources = [\"2001:db8::/", $network, "\"]\nipv6_prefix = ", $source)
+    };
+    ($network:literal, $source:literal, $rest:literal) => {
+        concat!(network!($network, $source), "\n[[limits.network]]\n", $rest)
+    };
+}
+
 /// A TCP service on port 443 in four lines; what follows starts on line 5.
 macro_rules! tcp {
     ($rest:literal) => {
@@ -107,6 +117,16 @@ pub(super) const BAD: &[Bad] = &[
     bad("[limits]\nipv4_prefix = 24", (2, 15), "no larger than a source of /24", "ipv4_prefix = 23"),
     bad("[limits.neighbours]\nipv6_prefix = 56\nudp = 5", (3, 7), "must be a table", "rate"),
     bad("[limits]\nipv6_prefix = 48\n[limits.neighbours]\nipv6_prefix = 56", (4, 15), "/56", "= 47 or less"),
+    bad("[[limits.network]]\nipv6_prefix = 120", (1, 1), "`sources` is missing", "2001:db8:7:8::/64"),
+    bad("[[limits.network]]\nsources = [\"2001:db8::/64\"]", (1, 1), "`ipv6_prefix` is missing", "= 120"),
+    bad(network!("64", "64"), (3, 15), "out of range: 64", "65 to 128"),
+    bad(network!("64", "128"), (2, 12), "64 bits finer", "ipv6_prefix = 120 or less, or networks of /72"),
+    bad("[[limits.network]]\nsources = [\"2000::/8\"]\nipv6_prefix = 96", (2, 12), "88 bits finer", "write networks of /40 or narrower"),
+    bad(network!("96", "96"), (2, 12), "no finer than", "a larger ipv6_prefix"),
+    bad("[[limits.network]]\nsources = [\"192.0.2.0/24\"]\nipv6_prefix = 96", (2, 12), "no IPv6", "ipv4_prefix"),
+    bad("[[limits.network]]\nsources = [\"64:ff9b::/64\"]\nipv6_prefix = 96", (2, 12), "IPv4 addresses", "other"),
+    bad(network!("64", "96", "sources = [\"2001:db8::/64\"]\nipv6_prefix = 120"), (5, 12), "twice", "once"),
+    bad(network!("64", "96\nprefix = 120"), (4, 1), "`prefix`", "ipv6_prefix"),
     // [[class]]
     bad("[[class]]\nsources = [\"192.0.2.1\"]", (1, 1), "`name` is missing", "name = "),
     bad("[[class]]\nname = \"a\"", (1, 1), "`sources` is missing", "sources = "),

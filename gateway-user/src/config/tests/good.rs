@@ -53,6 +53,8 @@ fn the_example_of_the_documentation() {
             btf: None,
         }
     );
+    let network = "2001:db8:8:9::/64".parse().unwrap();
+    assert_eq!(config.limits.finer, [FinerNetwork { network, ipv6_prefix: 120 }]);
     assert_eq!(
         config.classes,
         [Class {
@@ -113,7 +115,8 @@ fn openings_of_quic_have_limits_of_their_own() {
 #[test]
 fn the_example_has_the_defaults() {
     let (example, empty) = (example(), Config::default());
-    assert_eq!(example.limits, empty.limits);
+    // By default no network has finer sources.
+    assert_eq!(Limits { finer: Vec::new(), ..example.limits }, empty.limits);
     assert_eq!(example.neighbours, empty.neighbours);
     assert_eq!(example.metrics, empty.metrics);
     assert_eq!(example.control, empty.control);

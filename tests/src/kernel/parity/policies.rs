@@ -21,6 +21,7 @@ pub(super) fn stand(turn: u64) -> Stand {
             .into_iter()
             .fold(gates, |stand, dimension| stand.each(dimension, small(dimension)))
             .share("192.0.0.0/16", KEY_SHARED_V4, FOREVER)
+            .finer("2001:db8::/60", 7, 112)
             .share("2001:db8::/40", shared_56(0), FOREVER),
         5 => [Dimension::Bytes, Dimension::Syn, Dimension::Udp, Dimension::Icmp]
             .into_iter()

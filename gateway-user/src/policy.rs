@@ -119,7 +119,10 @@ pub fn compile(
         *value = class_value(&defaults, &quotas(Place::Class(class.name.clone()), &class.quotas));
     }
     // The first service stands for none.
-    settings.services[0] = service_of_none(&quotas(Place::Rest, &config.limits.rest));
+    settings.services[0] = service_of_none(
+        &quotas(Place::Rest, &config.limits.rest),
+        config.reflection.drop != DropUnasked::Off,
+    );
     let meets = config.gated().next().is_some();
     let mut region = 0;
     let mut placed = Vec::new();
@@ -249,10 +252,15 @@ fn class_value(defaults: &Quotas, quotas: &Quotas) -> ClassValue {
     ClassValue::new(value, own as u32)
 }
 
-/// Everything that is no service's.
-fn service_of_none(total: &Quotas) -> ServiceValue {
+/// Everything that is no service's. Where sockets are asked whether they wait for an answer by UDP, half of its burst is kept for what
+/// they do.
+fn service_of_none(total: &Quotas, asks: bool) -> ServiceValue {
     let (total, totals) = limits(total);
-    ServiceValue { total: [total; 2], totals: totals as u32, ..FromZeros::new_zeroed() }
+    let mut strangers = total;
+    if asks {
+        strangers.each[Dimension::Udp as usize] = total.of(Dimension::Udp).halved(Dimension::Udp);
+    }
+    ServiceValue { total: [strangers, total], totals: totals as u32, ..FromZeros::new_zeroed() }
 }
 
 /// A service without limits of its own for each source. `meets`: this host gets to know clients, which the TLS gate alone does.

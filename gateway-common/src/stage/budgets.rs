@@ -228,7 +228,6 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     if scratch.role.trusted {
         return Step::Continue(());
     }
-    scratch.role.held_as = STRANGERS as u32;
     Whose::Service.check(frame, context, scratch)?;
     Whose::Neighbourhood.check(frame, context, scratch)?;
     Whose::SourceOfService.check(frame, context, scratch)?;

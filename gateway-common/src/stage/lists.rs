@@ -2,7 +2,7 @@
 //! over ban, ban over block list; who is never to be banned is not; who is in a class, or where sources are finer, shares nothing.
 
 use crate::{
-    abi::{Live, listing, policy},
+    abi::{Live, STRANGERS, listing, policy},
     ban,
     drop_cache::DropCache,
     env::{Env, Said as _},
@@ -18,7 +18,7 @@ use crate::{
 #[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { packet, role, places, .. } = scratch;
-    (role.trusted, role.class, role.bucket) = (false, 0, 0);
+    (role.trusted, role.class, role.bucket, role.held_as) = (false, 0, 0, STRANGERS as u32);
     let (mut blocked, mut never) = (false, false);
     let lists = if packet.ipv6 { policy::LISTS_V6 } else { policy::LISTS_V4 };
     if context.settings.flags & lists != 0

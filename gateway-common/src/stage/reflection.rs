@@ -12,7 +12,7 @@
 use network_types::ip::IpProto;
 
 use crate::{
-    abi::{LOCALS, PORT_WORDS, Settings, policy},
+    abi::{ALL, LOCALS, PORT_WORDS, Settings, policy},
     env::{Env, Receiver},
     frame::Frame,
     packet::{Address, Fragment, Packet},
@@ -122,8 +122,9 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     Step::Continue(())
 }
 
-/// Drops a packet if what it is about is for no socket of this host. An answer that a socket waits for does not share the total of what
-/// is no service's with whoever floods this host: of its peer's port and its own nobody else knows both.
+/// Drops a packet if what it is about is for no socket of this host. An answer that a connected socket waits for does not share the total
+/// of what is no service's with whoever floods this host: of its peer's port and its own nobody else knows both. For an answer to one that
+/// hears everybody half of the total's burst is kept.
 #[inline(always)]
 pub fn unasked<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let is_udp = scratch.packet.is_udp();
@@ -131,6 +132,10 @@ pub fn unasked<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step 
         Receiver::Nobody => drop(if is_udp { Reason::Reflection } else { Reason::IcmpError }),
         Receiver::Connected if is_udp => {
             scratch.handshake.share.total = 0;
+            Step::Continue(())
+        }
+        Receiver::Socket if is_udp => {
+            scratch.role.held_as = ALL as u32;
             Step::Continue(())
         }
         _ => Step::Continue(()),

@@ -39,7 +39,10 @@ pub fn dns(_: &Scale) -> Result<()> {
     for (server, name_server) in
         [(IpAddr::from(SERVER_V4), IpAddr::from(CLIENT_V4)), (SERVER_V6.into(), CLIENT_V6.into())]
     {
-        answered.push(ask(&lab, server, SocketAddr::new(name_server, DNS))?);
+        // Resolvers do either: the answer is for a socket that hears its server alone, or for one that hears everybody.
+        for connects in [true, false] {
+            answered.push(ask(&lab, server, SocketAddr::new(name_server, DNS), connects)?);
+        }
     }
     let dropped = gateway.metrics()?.packets(lab.attack_side(), "drop", "total_udp");
     let report = flooding.stop()?;
@@ -55,8 +58,8 @@ pub fn dns(_: &Scale) -> Result<()> {
     Ok(())
 }
 
-/// Asks, one question after another; how many are answered.
-fn ask(lab: &Lab, own: IpAddr, server: SocketAddr) -> Result<u32> {
+/// Asks, one question after another, each from a port of its own; how many are answered.
+fn ask(lab: &Lab, own: IpAddr, server: SocketAddr, connects: bool) -> Result<u32> {
     let socket = lab.client.enter(|| UdpSocket::bind(server))??;
     socket.set_read_timeout(Some(Duration::from_millis(200)))?;
     let over = AtomicBool::new(false);
@@ -73,11 +76,17 @@ fn ask(lab: &Lab, own: IpAddr, server: SocketAddr) -> Result<u32> {
         let asked = lab.server.enter(|| {
             let mut answered = 0;
             for number in 0..QUESTIONS {
-                // As a resolver does it: a port for each question, and only its server is heard.
                 let question = UdpSocket::bind(SocketAddr::new(own, 0))?;
-                question.connect(server)?;
+                if connects {
+                    question.connect(server)?;
+                }
                 question.set_read_timeout(Some(Duration::from_millis(500)))?;
-                question.send(&number.to_be_bytes())?;
+                let number = number.to_be_bytes();
+                if connects {
+                    question.send(&number)?
+                } else {
+                    question.send_to(&number, server)?
+                };
                 answered += u32::from(question.recv(&mut [0; 64]).is_ok());
                 thread::sleep(PAUSE);
             }

@@ -40,7 +40,7 @@ pub trait Draft: Sized {
     fn class(self, class: u32, dimension: Dimension, limit: Limit) -> Self;
     /// A limit of every neighbourhood.
     fn neighbours(self, dimension: Dimension, limit: Limit) -> Self;
-    /// What all sources together have, of what is no service's.
+    /// What all sources together have, of what is no service's; of UDP, half of it is kept for answers.
     fn rest(self, dimension: Dimension, limit: Limit) -> Self;
     /// What a prefix is; covering prefixes are the caller's to include.
     fn list(self, prefix: &str, flags: u32, class: u32) -> Self;
@@ -95,7 +95,9 @@ impl Draft for Stand {
 
     fn rest(mut self, dimension: Dimension, limit: Limit) -> Self {
         let none = &mut self.settings.services[0];
-        none.total.iter_mut().for_each(|total| total.each[dimension as usize] = limit);
+        let of_strangers = if dimension == Dimension::Udp { limit.halved(dimension) } else { limit };
+        none.total[STRANGERS].each[dimension as usize] = of_strangers;
+        none.total[ALL].each[dimension as usize] = limit;
         none.totals |= bit(dimension);
         self
     }

@@ -59,6 +59,17 @@ fn datagrams() -> Vec<Case> {
         .receiver(Receiver::Connected)
         .times(3, answer(53), Reason::Ok)
         .gets(answer(53), Reason::LimitUdp),
+        Case::under(
+            "reflectors: for an answer to a socket that hears everybody half of that total is kept",
+            host().rest(Dimension::Udp, limit(Dimension::Udp, 1, 4)),
+        )
+        .receiver(Receiver::Socket)
+        .times(2, answer(54), Reason::Ok)
+        .gets(answer(54), Reason::TotalUdp)
+        .times(2, answer(53), Reason::Ok)
+        .gets(answer(53), Reason::TotalUdp)
+        .receiver(Receiver::Connected)
+        .gets(answer(53), Reason::Ok),
         asked("reflectors: the host forwards", Receiver::Elsewhere)
             .gets(answer(53), Reason::Ok)
             .gets(answer_v6(53), Reason::Ok),

@@ -107,7 +107,7 @@ fn sources() -> Vec<Case> {
         Case::under(
             "sources share a total of what is no service's",
             Stand::new()
-                .rest(Dimension::Udp, limit(Dimension::Udp, 1, 2))
+                .rest(Dimension::Udp, limit(Dimension::Udp, 1, 4))
                 .rest(Dimension::Icmp, limit(Dimension::Icmp, 1, 1))
                 .serve(Offer::udp(54)),
         )

@@ -8,7 +8,7 @@ use super::{
     print, print_json,
 };
 use crate::{
-    config::{Config, Connections, Report, duration_text},
+    config::{Config, Connections, FinerNetwork, Report, duration_text},
     policy::places,
 };
 
@@ -77,6 +77,9 @@ fn document(config: &Config) -> Value {
         "neighbours_connections": config.neighbours.connections,
         "services": services,
         "classes": config.classes.iter().map(|class| json!({ "name": class.name, "sources": class.sources })).collect::<Vec<_>>(),
+        "networks": config.limits.finer.iter().map(|finer| json!({
+            "network": finer.network, "ipv6_prefix": finer.ipv6_prefix,
+        })).collect::<Vec<_>>(),
         "lists": { "allow": config.lists.allow.len(), "block": config.lists.block.len() },
         "ban": config.ban.as_ref().map(|ban| json!({
             "strikes": ban.strikes, "within_seconds": ban.within.as_secs_f64(), "first_seconds": ban.first.as_secs(),
@@ -103,6 +106,9 @@ fn text(config: &Config) -> String {
     }
     for class in &config.classes {
         lines.push(format!("class {}: {} prefixes", class.name, class.sources.len()));
+    }
+    for FinerNetwork { network, ipv6_prefix } in &config.limits.finer {
+        lines.push(format!("sources in {network}: each /{ipv6_prefix}"));
     }
     lines.push(format!("lists: {} allowed, {} blocked", config.lists.allow.len(), config.lists.block.len()));
     if let Some(ban) = &config.ban {

@@ -9,8 +9,24 @@ use super::problem::Wrong;
 /// The longest file that is read, in bytes: two million IPv6 prefixes with room for comments.
 const FILE_MAX: u64 = 256 << 20;
 
-/// The text of a regular file. A device or a pipe could block or never end, and is refused.
+/// The text of a regular file.
 pub(super) fn read(path: &Path) -> Result<String, Wrong> {
+    String::from_utf8(bytes(path)?).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let message = format!("{} is no UTF-8 text: line {line} has other bytes", path.display());
+        Wrong::new(message, "save the file as UTF-8")
+    })
+}
+
+/// The same of a file that others write: bytes that are no UTF-8, as in a comment, are shown in place.
+pub(super) fn read_lossy(path: &Path) -> Result<String, Wrong> {
+    Ok(String::from_utf8(bytes(path)?)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// The bytes of a regular file. A device or a pipe could block or never end, and is refused.
+fn bytes(path: &Path) -> Result<Vec<u8>, Wrong> {
     let name = path.display();
     let unreadable = |error: std::io::Error| {
         let help = match error.kind() {
@@ -31,9 +47,5 @@ pub(super) fn read(path: &Path) -> Result<String, Wrong> {
     if bytes.len() as u64 > FILE_MAX {
         return Err(Wrong::new(format!("{name} is longer than 256 MiB"), "name a shorter file"));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..valid].iter().filter(|&&byte| byte == b'\n').count() + 1;
-        Wrong::new(format!("{name} is no UTF-8 text: line {line} has other bytes"), "save the file as UTF-8")
-    })
+    Ok(bytes)
 }

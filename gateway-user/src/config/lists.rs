@@ -2,11 +2,14 @@
 
 use std::cell::LazyCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::FromOutside;
+use super::feed::{self, Line};
 use super::policy::Lists;
 use super::problem::{Place, Related, Severity, Wrong, quoted};
 use super::reader::{Item, Reader, Section};
@@ -15,8 +18,8 @@ use super::source::Source;
 
 /// Entries of both lists together; more would not fit into the kernel's tables.
 const ENTRIES_MAX: usize = 2_000_000;
-/// Errors of one prefix list, or of two lists against each other, that are shown one by one.
-const ERRORS_SHOWN: usize = 20;
+/// Lines of one prefix list that are skipped, and contradictions of two lists, that are shown one by one.
+const SHOWN: usize = 20;
 /// What an item that names a file starts with.
 const FILE: &str = "file:";
 
@@ -52,8 +55,14 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Li
             element_into(reader, &element, &mut list, &mut entries.files);
             if list.len() + entries.allow.len() > ENTRIES_MAX {
                 let message = format!("the lists have more than {ENTRIES_MAX} entries");
-                reader.error(element.at, message, "join neighbouring prefixes, or leave some out");
-                list.clear();
+                let help = "join neighbouring prefixes, or leave some out";
+                if reader.lists == FromOutside::LeftOut {
+                    reader.warn(element.at, format!("{message}; those beyond are left out"), help);
+                    list.truncate(ENTRIES_MAX - entries.allow.len());
+                } else {
+                    reader.error(element.at, message, help);
+                    list.clear();
+                }
                 break;
             }
         }
@@ -85,53 +94,93 @@ fn element_into<'t>(reader: &mut Reader<'t>, item: &Item<'t>, list: &mut Vec<Ent
             files.push(File { name: path.to_owned(), text });
             lines_into(reader, files, list);
         }
+        Err(wrong) if reader.lists == FromOutside::LeftOut => {
+            reader.warn(item.at.clone(), format!("{}; the list is left out", wrong.message), wrong.help);
+        }
         Err(wrong) => reader.error(item.at.clone(), wrong.message, wrong.help),
     }
 }
 
-/// The lines of the last file.
+/// The lines of the last file. Others write it: a line that says nothing is skipped, and told.
 fn lines_into(reader: &mut Reader<'_>, files: &[File], list: &mut Vec<Entry>) {
     let Some(File { name, text }) = files.last() else {
         return;
     };
-    // Only for errors: it looks for all lines.
+    // Only for what is told: it looks for all lines.
     let source = LazyCell::new(|| Source::new(name, text));
-    let mut errors = 0;
-    let mut start = 0;
+    let (first, mut start) = (list.len(), 0);
+    let (mut taken, mut skipped, mut promised) = (0_u64, 0, 0);
     for line in text.split_inclusive('\n') {
-        let content = line.split('#').next().unwrap_or_default();
-        let word = content.trim_start_matches('\u{feff}').trim_start();
-        let from = start + content.len() - word.len();
-        let word = word.trim_end();
-        let at = from..from + word.len();
+        let indent = line.len() - line.trim_start().len();
+        let at = start + indent..start + line.trim_end().len().max(indent);
         start += line.len();
-        if word.is_empty() {
-            continue;
-        }
-        match prefix(word) {
-            Ok(prefix) => list.push(Entry { prefix, file: Some(files.len() - 1), at }),
+        match feed::line(line) {
+            Ok(Line::Empty) => {}
+            Ok(Line::Records(records)) => promised = records,
+            Ok(Line::Prefixes(prefixes)) => {
+                taken += 1;
+                let entry = |prefix| Entry { prefix, file: Some(files.len() - 1), at: at.clone() };
+                list.extend(prefixes.into_iter().map(entry));
+            }
             Err(wrong) => {
-                errors += 1;
-                if errors <= ERRORS_SHOWN {
-                    reader.push(source.place(at), Severity::Error, wrong, None);
+                skipped += 1;
+                if skipped <= SHOWN {
+                    reader.push(source.place(at), Severity::Warning, wrong, None);
                 }
             }
         }
         if list.len() > ENTRIES_MAX {
-            break;
+            return;
         }
     }
-    more_errors(reader, Place::file(name), errors);
+    let mut warn = |message, help: &str| {
+        reader.push(Place::file(name), Severity::Warning, Wrong::new(message, help), None);
+    };
+    if skipped != 0 {
+        let message = format!("{skipped} lines of {name} are skipped, {taken} are taken");
+        warn(message, "correct those that are shown, or tell the publisher; the others hold");
+    }
+    if taken < promised {
+        let message = format!("{name} was to have {promised} entries, and has {taken}");
+        warn(message, "it was cut off: fetch it again");
+    }
+    if let Some(family) = covers_too_much(&list[first..]) {
+        list.truncate(first);
+        let message = format!("{name} is held back: it covers more than a quarter of all {family} addresses");
+        warn(message, "to have so much in a list, write the prefixes into the configuration itself");
+    }
 }
 
-/// Says how many errors there are beyond those shown.
-fn more_errors(reader: &mut Reader<'_>, place: Place, errors: usize) {
-    if let Some(more) = errors.checked_sub(ERRORS_SHOWN).filter(|&more| more > 0) {
-        let wrong = Wrong::new(
-            format!("{more} more errors of this kind"),
-            "correct those that are shown, and check again",
-        );
-        reader.push(place, Severity::Error, wrong, None);
+/// The family of which entries cover more than a quarter, if there is one: of IPv6, of 2000::/3, where all addresses of the Internet are.
+fn covers_too_much(entries: &[Entry]) -> Option<Family> {
+    [(Family::V4, 32, 30), (Family::V6, 128, 123)].into_iter().find_map(|(family, bits, quarter)| {
+        let sizes = |nets: &mut dyn Iterator<Item = IpNet>| -> u128 {
+            nets.map(|net| 1_u128 << (bits - u32::from(net.prefix_len()))).sum()
+        };
+        let mut nets =
+            entries.iter().map(|entry| entry.prefix).filter(|net| net.addr().is_ipv4() == (bits == 32));
+        if sizes(&mut nets.clone()) <= 1 << quarter {
+            return None;
+        }
+        // Without those that are in others.
+        let merged = IpNet::aggregate(&nets.by_ref().collect());
+        (sizes(&mut merged.into_iter()) > 1 << quarter).then_some(family)
+    })
+}
+
+/// A family of addresses, for people.
+#[derive(Clone, Copy)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
     }
 }
 
@@ -148,19 +197,29 @@ fn warn_of_everything(reader: &mut Reader<'_>, entries: &Entries) {
     }
 }
 
-/// The same prefix cannot be both allowed and blocked. Nested ones can: the longest wins.
+/// The same prefix cannot be both allowed and blocked by who writes the configuration; where a list from outside blocks it, it is allowed.
+/// Nested ones can: the longest wins.
 fn contradictions(reader: &mut Reader<'_>, entries: &Entries) {
     let allowed: HashMap<_, _> = entries.allow.iter().map(|entry| (entry.prefix, entry)).collect();
     let twice: Vec<_> =
         entries.block.iter().filter_map(|entry| Some((entry, *allowed.get(&entry.prefix)?))).collect();
-    for (blocked, allowed) in twice.iter().take(ERRORS_SHOWN) {
-        let message = format!("{} is both allowed and blocked", quoted(&blocked.prefix.to_string()));
-        let wrong = Wrong::new(message, "take it out of `allow` or out of `block`");
+    for (blocked, allowed) in twice.iter().take(SHOWN) {
+        let name = quoted(&blocked.prefix.to_string());
+        let (severity, wrong) = if blocked.file.or(allowed.file).is_none() {
+            let message = format!("{name} is both allowed and blocked");
+            (Severity::Error, Wrong::new(message, "take it out of `allow` or out of `block`"))
+        } else {
+            let message = format!("{name} is both allowed and blocked; it is allowed");
+            (Severity::Warning, Wrong::new(message, "take it out of one of the two to be rid of this word"))
+        };
         let related = Related { place: place(reader, entries, allowed), label: "allowed here".to_owned() };
-        reader.push(place(reader, entries, blocked), Severity::Error, wrong, Some(related));
+        reader.push(place(reader, entries, blocked), severity, wrong, Some(related));
     }
-    if let Some((entry, _)) = twice.last() {
-        more_errors(reader, Place::file(&place(reader, entries, entry).file), twice.len());
+    if let Some(more) = twice.len().checked_sub(SHOWN).filter(|more| *more != 0)
+        && let Some((entry, _)) = twice.last()
+    {
+        let wrong = Wrong::new(format!("{more} more prefixes are both allowed and blocked"), "see above");
+        reader.push(Place::file(&place(reader, entries, entry).file), Severity::Warning, wrong, None);
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 mod check;
 mod connections;
+mod feed;
 mod file;
 mod limits;
 mod lists;
@@ -81,7 +82,7 @@ impl Config {
     /// # Errors
     /// Every error that the text and its prefix lists have, and the warnings.
     pub fn parse(name: &str, text: &str) -> Result<Self, Report> {
-        sections::parse(name, text)
+        sections::parse(name, text, FromOutside::Needed)
     }
 
     /// Reads a configuration file.
@@ -89,6 +90,14 @@ impl Config {
     /// # Errors
     /// As [`Config::parse`], and where the file cannot be read or is no UTF-8.
     pub fn load(path: &Path) -> Result<Self, Report> {
+        Self::load_with(path, FromOutside::Needed)
+    }
+
+    /// The same; what becomes of prefix lists that cannot be read is the caller's to say.
+    ///
+    /// # Errors
+    /// As [`Config::load`], but for lists that can be left out.
+    pub fn load_with(path: &Path, lists: FromOutside) -> Result<Self, Report> {
         let name = path.display().to_string();
         let text = file::read(path).map_err(|wrong| Report {
             problems: vec![Problem {
@@ -99,13 +108,22 @@ impl Config {
                 related: None,
             }],
         })?;
-        Self::parse(&name, &text)
+        sections::parse(&name, &text, lists)
     }
 
     /// The services that require TLS.
     pub fn gated(&self) -> impl Iterator<Item = &Service> {
         self.services.iter().filter(|service| service.require == Require::Tls)
     }
+}
+
+/// What becomes of a prefix list that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromOutside {
+    /// The configuration is wrong without it.
+    Needed,
+    /// It is left out, with a warning: at a start, since a host without one list is better off than one without protection.
+    LeftOut,
 }
 
 words::words! {

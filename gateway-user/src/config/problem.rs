@@ -101,6 +101,17 @@ impl Problem {
     }
 }
 
+/// In a line, as for a log.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { file, line, column, .. } = &self.place;
+        match line {
+            0 => write!(f, "{file}: {}; {}", self.message, self.help),
+            _ => write!(f, "{file}:{line}:{column}: {}; {}", self.message, self.help),
+        }
+    }
+}
+
 /// All that was found in a configuration, in the order of the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -117,6 +128,13 @@ impl Report {
     /// How many of the problems are errors.
     pub fn errors(&self) -> usize {
         self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
+    /// What is told in a few lines: of the files that the configuration names, what they are as a whole, and not line by line.
+    pub fn in_short(&self, configuration: &str) -> impl Iterator<Item = &Problem> {
+        self.problems
+            .iter()
+            .filter(move |problem| problem.place.line == 0 || problem.place.file == configuration)
     }
 
     /// Whether nothing was found.

@@ -4,6 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use toml::de::{DeTable, DeValue};
 
+use super::FromOutside;
 use super::problem::{Place, Problem, Related, Severity, Wrong, listed, quoted, suggestion};
 use super::source::Source;
 use super::words::{self, Word};
@@ -14,6 +15,8 @@ pub(super) struct Reader<'t> {
     pub(super) problems: Vec<Problem>,
     /// The syntax is broken somewhere: what is missing may have been there.
     pub(super) partial: bool,
+    /// What becomes of prefix lists that cannot be read.
+    pub(super) lists: FromOutside,
 }
 
 /// A value with the name of its key.
@@ -96,7 +99,12 @@ impl<'t> Section<'t> {
 
 impl<'t> Reader<'t> {
     pub(super) fn new(name: &'t str, text: &'t str) -> Self {
-        Self { source: Source::new(name, text), problems: Vec::new(), partial: false }
+        Self {
+            source: Source::new(name, text),
+            problems: Vec::new(),
+            partial: false,
+            lists: FromOutside::Needed,
+        }
     }
 
     pub(super) fn error(&mut self, at: Range<usize>, message: impl Into<String>, help: impl Into<String>) {

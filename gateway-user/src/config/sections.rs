@@ -9,7 +9,7 @@ use toml::de::DeTable;
 use super::limits::{limits, prefixes};
 use super::problem::{Problem, Report, Wrong, quoted};
 use super::reader::{Reader, Section};
-use super::{Attach, Audit, Ban, Config, Control, Metrics, RETENTION_MIN};
+use super::{Attach, Audit, Ban, Config, Control, FromOutside, Metrics, RETENTION_MIN};
 use super::{check, file, lists, reflection, services, syntax, units};
 
 /// Longest name of a network interface in bytes: `IFNAMSIZ` of linux/if.h less the ending zero.
@@ -18,9 +18,9 @@ const INTERFACE_MAX: usize = 15;
 const SOCKET_MAX: usize = 107;
 
 /// A configuration from its text.
-pub(super) fn parse(name: &str, text: &str) -> Result<Config, Report> {
+pub(super) fn parse(name: &str, text: &str, lists: FromOutside) -> Result<Config, Report> {
     let (table, syntax_errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader::new(name, text);
+    let mut reader = Reader { lists, ..Reader::new(name, text) };
     let broken = syntax::report(&mut reader, &syntax_errors);
     let syntax_problems = std::mem::take(&mut reader.problems);
 
@@ -235,5 +235,5 @@ fn absolute_path(text: &str) -> Result<PathBuf, Wrong> {
 
 /// The text of a prefix list.
 pub(super) fn list_text(path: &str) -> Result<String, Wrong> {
-    file::read(&absolute_path(path)?)
+    file::read_lossy(&absolute_path(path)?)
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::super::{Config, Severity};
+use super::super::{Config, FromOutside, Severity};
 use super::cases::{BAD, Bad};
 use super::refused;
 
@@ -135,39 +135,78 @@ fn problems_are_data_too() {
 }
 
 #[test]
-fn a_prefix_lists_errors_are_in_its_own_lines() {
+fn a_line_of_a_list_that_says_nothing_is_skipped_and_told() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    write!(file, "# ours\n192.0.2.0/24\n\n  198.51.100.1/24  # host bits\nexample.com\r\n").unwrap();
+    file.write_all(
+        b"; Spamhaus\xff\n192.0.2.0/24 ; SBL1\n\n  198.51.100.1/24  # host bits\n  example.com # x\r\n",
+    )
+    .unwrap();
     let name = file.path().to_str().unwrap();
-    let text = format!("mode = \"of\"\n[lists]\nblock = [\"file:{name}\"]\n");
-    let report = refused(&text);
-    let places: Vec<_> =
-        report.problems.iter().map(|p| (p.place.file.as_str(), p.place.line, p.place.column)).collect();
-    assert_eq!(places, [("gateway.toml", 1, 8), (name, 4, 3), (name, 5, 1)]);
-    let shown = report.to_string();
+    let config = Config::parse("gateway.toml", &format!("[lists]\nblock = [\"file:{name}\"]\n")).unwrap();
+    let taken: Vec<_> = config.lists.block.iter().map(ToString::to_string).collect();
+    assert_eq!(taken, ["192.0.2.0/24", "198.51.100.0/24"]);
+    let told = &config.warnings.problems;
+    let places: Vec<_> = told.iter().map(|p| (p.place.file.as_str(), p.place.line, p.place.column)).collect();
+    assert_eq!(places, [(name, 5, 3), (name, 0, 0)]);
     assert!(
-        shown.contains(&format!("{name}:4:3")) && shown.contains("198.51.100.1/24  # host bits"),
-        "{shown}"
+        told[1].to_string().contains("1 lines of") && told[1].to_string().contains("2 are taken"),
+        "{}",
+        told[1]
     );
 }
 
 #[test]
-fn a_list_with_many_errors_is_cut_short() {
+fn of_a_list_with_many_such_lines_a_few_are_shown() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "no prefix\n".repeat(1_000)).unwrap();
-    let report = refused(&format!("[lists]\nblock = [\"file:{}\"]", file.path().display()));
-    assert_eq!(report.errors(), 21);
-    assert!(report.to_string().contains("980 more errors"), "{report}");
+    let text = format!("[lists]\nblock = [\"file:{}\"]", file.path().display());
+    let warnings = Config::parse("gateway.toml", &text).unwrap().warnings;
+    assert_eq!(warnings.problems.len(), 21);
+    assert!(warnings.to_string().contains("1000 lines of"), "{warnings}");
+    assert_eq!(warnings.in_short("gateway.toml").count(), 1);
 }
 
 #[test]
-fn a_prefix_in_two_files_is_shown_in_both() {
+fn a_list_that_was_cut_off_or_covers_too_much_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = format!("[lists]\nblock = [\"192.0.2.1\", \"file:{}\"]", file.path().display());
+    let load = |list: &str| {
+        std::fs::write(file.path(), list).unwrap();
+        let config = Config::parse("gateway.toml", &text).unwrap();
+        (config.lists.block.len(), config.warnings.to_string())
+    };
+    let (taken, told) = load("{\"cidr\":\"198.51.100.0/24\"}\n{\"type\":\"metadata\",\"records\":2}\n");
+    assert!(taken == 2 && told.contains("was to have 2 entries, and has 1"), "{taken}: {told}");
+    let wide = |count: u32| (0..count).map(|first| format!("{first}.0.0.0/8\n")).collect::<String>();
+    assert_eq!(load(&wide(64)), (65, String::new()));
+    let (taken, told) = load(&wide(65));
+    assert!(taken == 1 && told.contains("held back") && told.contains("IPv4"), "{taken}: {told}");
+    // What is in others does not count twice.
+    assert_eq!(load(&(wide(60) + &"10.0.0.0/8\n11.0.0.0/9\n".repeat(40))), (141, String::new()));
+    let (taken, told) =
+        load(&(0x2000_u32..0x2801).map(|first| format!("{first:x}::/16\n")).collect::<String>());
+    assert!(taken == 1 && told.contains("IPv6"), "{taken}: {told}");
+}
+
+#[test]
+fn at_a_start_a_list_that_cannot_be_read_is_left_out() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "[lists]\nblock = [\"192.0.2.1\", \"file:/nowhere/list.txt\"]\n").unwrap();
+    assert!(Config::load(file.path()).is_err());
+    let config = Config::load_with(file.path(), FromOutside::LeftOut).unwrap();
+    assert_eq!(config.lists.block.len(), 1);
+    assert!(config.warnings.to_string().contains("the list is left out"), "{}", config.warnings);
+}
+
+#[test]
+fn a_prefix_in_two_files_is_allowed_and_shown_in_both() {
     let allow = tempfile::NamedTempFile::new().unwrap();
     let block = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(allow.path(), "192.0.2.1\n").unwrap();
     std::fs::write(block.path(), "192.0.2.0/24\n192.0.2.1/32\n").unwrap();
     let (allow, block) = (allow.path().display().to_string(), block.path().display().to_string());
-    let report = refused(&format!("[lists]\nallow = [\"file:{allow}\"]\nblock = [\"file:{block}\"]"));
+    let text = format!("[lists]\nallow = [\"file:{allow}\"]\nblock = [\"file:{block}\"]");
+    let report = Config::parse("gateway.toml", &text).unwrap().warnings;
     let [problem] = &report.problems[..] else { panic!("{report}") };
     let related = &problem.related.as_ref().unwrap().place;
     assert_eq!((&problem.place.file, problem.place.line), (&block, 2));

@@ -16,6 +16,8 @@ pub mod kernel;
 pub mod live;
 pub mod metrics;
 pub mod net;
+pub mod places;
 pub mod policy;
 pub mod prefixes;
 pub mod replay;
+pub mod state_file;

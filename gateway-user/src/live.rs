@@ -5,8 +5,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
+    sync::{
+        LazyLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -15,12 +19,13 @@ use gateway_common::{
     rate::{INSTANT_SHIFT, Instant},
 };
 use ipnet::IpNet;
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     control::words::{Dimension, Mode, Place, Prefix},
     kernel::Prefixes,
-    prefixes,
+    prefixes, state_file,
 };
 
 /// A live limit.
@@ -67,9 +72,44 @@ pub struct Live {
     pub sysctls: BTreeMap<String, String>,
 }
 
-/// Unix seconds.
+/// Where a damaged file is now.
+pub fn moved(aside: io::Result<PathBuf>) -> String {
+    match aside {
+        Ok(aside) => format!("it lies in {} now", aside.display()),
+        Err(error) => format!("it cannot be moved away either ({error})"),
+    }
+}
+
+/// By how many seconds the wall clock was ahead of the time since boot when that was last looked at.
+static AHEAD: LazyLock<AtomicI64> = LazyLock::new(|| AtomicI64::new(ahead()));
+
+/// The least step of the wall clock: below it, it is one that is made to go a little faster.
+const STEP: i64 = 2;
+
+/// Unix seconds, by a clock that nobody steps: what is due by a span is due when it is over, whatever becomes of the wall clock.
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    (since_boot() + AHEAD.load(Ordering::Relaxed)).try_into().unwrap_or(0)
+}
+
+/// By how many seconds the wall clock was stepped since this was last asked; from now on [`now`] goes with it. What has an end in Unix
+/// seconds is to be [shifted](Live::shift) by it.
+pub fn stepped() -> i64 {
+    let ahead = ahead();
+    let step = ahead - AHEAD.load(Ordering::Relaxed);
+    if step.abs() < STEP {
+        return 0;
+    }
+    AHEAD.store(ahead, Ordering::Relaxed);
+    step
+}
+
+fn ahead() -> i64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
+    wall - since_boot()
+}
+
+fn since_boot() -> i64 {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec())
 }
 
 impl Live {
@@ -78,15 +118,23 @@ impl Live {
         database.with_file_name("live.json")
     }
 
-    /// Reads the state; none is an empty one.
-    ///
-    /// # Errors
-    /// When the file is there and cannot be read, or is no state.
-    pub fn load(path: &Path) -> io::Result<Self> {
-        match fs::read(path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error),
+    /// Reads the state; none is an empty one. What cannot be read is put aside, and told: a host without its timed changes is better off
+    /// than one without protection.
+    pub fn load(path: &Path) -> (Self, Option<String>) {
+        let read = || match state_file::read(path)? {
+            Some(bytes) => Ok::<_, io::Error>(serde_json::from_slice(&bytes)?),
+            None => Ok(Self::default()),
+        };
+        match read() {
+            Ok(live) => (live, None),
+            Err(error) => {
+                let warning = format!(
+                    "cannot read {}: {error}; {}, and the trusted prefixes, limits and modes that it had for a time do not hold",
+                    path.display(),
+                    moved(state_file::put_aside(path, &[]))
+                );
+                (Self::default(), Some(warning))
+            }
         }
     }
 
@@ -105,18 +153,24 @@ impl Live {
     /// # Errors
     /// When the directory cannot be made or the file not written.
     pub fn save(path: &Path, lasting: &[u8]) -> io::Result<()> {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        let beside = path.with_extension("new");
-        fs::write(&beside, lasting)?;
-        fs::rename(beside, path)
+        state_file::write(path, lasting)
     }
 
     /// Drops what does not outlive a reload or restart: limits and modes without a time.
     pub fn renew(&mut self) {
         self.limits.retain(|limit| limit.until_at.is_some());
         self.mode = self.mode.filter(|(_, until)| until.is_some());
+    }
+
+    /// Moves all times, as the wall clock was.
+    pub fn shift(&mut self, step: i64) {
+        let shift = |at: &mut u64| *at = at.saturating_add_signed(step);
+        let ends = self.limits.iter_mut().filter_map(|limit| limit.until_at.as_mut());
+        ends.chain(self.mode.iter_mut().filter_map(|(_, until)| until.as_mut())).for_each(shift);
+        for entry in self.block.values_mut().chain(self.allow.values_mut()) {
+            shift(&mut entry.added_at);
+            entry.until_at.iter_mut().for_each(shift);
+        }
     }
 
     /// Drops what is over; says whether policy and prefixes changed.
@@ -199,6 +253,22 @@ mod tests {
 
     fn limit(until_at: Option<u64>) -> LiveLimit {
         LiveLimit { place: Place::Default, dimension: Dimension::Packets, quota: None, until_at }
+    }
+
+    #[test]
+    fn times_go_with_the_wall_clock() {
+        let mut live = Live {
+            limits: vec![limit(None), limit(Some(100))],
+            mode: Some((Mode::Off, Some(7))),
+            ..Live::default()
+        };
+        live.shift(-40);
+        assert_eq!(
+            (live.limits[0].until_at, live.limits[1].until_at, live.mode),
+            (None, Some(60), Some((Mode::Off, Some(0))))
+        );
+        // Nobody steps the clock of a test.
+        assert_eq!(super::stepped(), 0);
     }
 
     #[test]

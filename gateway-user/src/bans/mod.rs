@@ -178,6 +178,22 @@ impl Bans {
         expired
     }
 
+    /// Moves all times by so many seconds, as the wall clock was moved.
+    pub fn shift(&mut self, step: i64) {
+        let shift = |at: &mut u64| *at = at.saturating_add_signed(step);
+        for ban in self.all.values_mut() {
+            shift(&mut ban.added_at);
+            ban.until_at.iter_mut().for_each(shift);
+        }
+        let ends = std::mem::take(&mut self.ends);
+        self.ends = ends.into_iter().map(|(at, prefix)| (at.saturating_add_signed(step), prefix)).collect();
+    }
+
+    /// All prefixes that something is known of.
+    pub fn prefixes(&self) -> impl Iterator<Item = Prefix> {
+        self.all.keys().copied()
+    }
+
     /// When the next one comes to its end.
     pub fn next_expiry(&self) -> Option<u64> {
         self.ends.first().map(|&(at, _)| at)

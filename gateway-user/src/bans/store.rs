@@ -5,16 +5,20 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use ipnet::IpNet;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::{Ban, Origin};
-use crate::control::words::Prefix;
+use crate::{control::words::Prefix, state_file};
 
 /// Number of this layout in the file.
 const VERSION: i32 = 1;
+
+/// How long somebody else who has the file open may keep the daemon waiting.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 const LAYOUT: &str = "CREATE TABLE IF NOT EXISTS bans (
     prefix BLOB PRIMARY KEY, -- 4 or 6, the address in network order, the length: rows lie in the order of prefixes
@@ -36,9 +40,9 @@ pub enum StoreError {
         /// What it said.
         cause: rusqlite::Error,
     },
-    /// The directory cannot be made.
-    #[error("cannot make the directory of {path}: {cause}")]
-    Directory {
+    /// It is no file of the daemon's own, or there is no place for it.
+    #[error("{path}: {cause}")]
+    File {
         /// The file.
         path: PathBuf,
         /// What the kernel said.
@@ -49,6 +53,44 @@ pub enum StoreError {
         "{0} was written by a later version; start that one, or move the file away to start without its bans"
     )]
     Later(PathBuf),
+}
+
+impl StoreError {
+    /// Whether what is in the file is no database of bans, so that another can take its place. Else there is something in its way.
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, PermissionDenied, ReadOnly,
+            SystemIoFailure,
+        };
+        match self {
+            Self::Sqlite { cause, .. } => !cause.sqlite_error_code().is_some_and(|code| {
+                let in_the_way = [
+                    CannotOpen,
+                    DatabaseBusy,
+                    DatabaseLocked,
+                    DiskFull,
+                    OutOfMemory,
+                    PermissionDenied,
+                    ReadOnly,
+                    SystemIoFailure,
+                ];
+                in_the_way.contains(&code)
+            }),
+            Self::File { cause, .. } => {
+                cause.kind() == io::ErrorKind::Other || cause.raw_os_error() == Some(nix::libc::ELOOP)
+            }
+            Self::Later(_) => false,
+        }
+    }
+}
+
+/// What a file of bans had.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Every ban and memory.
+    pub bans: Vec<(Prefix, Ban)>,
+    /// Rows that make no sense: they can only be a stranger's.
+    pub left_out: usize,
 }
 
 /// The file.
@@ -69,10 +111,7 @@ impl Store {
     /// # Errors
     /// When it is no such file, or may not be written.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)
-                .map_err(|cause| StoreError::Directory { path: path.to_owned(), cause })?;
-        }
+        state_file::prepare(path).map_err(|cause| StoreError::File { path: path.to_owned(), cause })?;
         let error = |cause| StoreError::Sqlite { path: path.to_owned(), cause };
         let connection = Connection::open(path).map_err(error)?;
         let version = prepare(&connection).map_err(error)?;
@@ -82,35 +121,24 @@ impl Store {
         Ok(Self { connection, path: path.to_owned() })
     }
 
-    /// Every ban and memory. What makes no sense is left out: it can only be a stranger's.
+    /// Every ban and memory.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn load(&self) -> Result<Vec<(Prefix, Ban)>, StoreError> {
-        self.read().map_err(|cause| self.error(cause))
+    pub fn load(&self) -> Result<Kept, StoreError> {
+        read(&self.connection).map_err(|cause| StoreError::Sqlite { path: self.path.clone(), cause })
     }
 
-    fn read(&self) -> rusqlite::Result<Vec<(Prefix, Ban)>> {
-        let query = "SELECT prefix, origin, reason, level, added_at, until_at FROM bans ORDER BY prefix";
-        let mut statement = self.connection.prepare(query)?;
-        let mut rows = statement.query(())?;
-        let mut bans = Vec::new();
-        // Most bans have the reason of the one before.
-        let mut last: Option<Arc<str>> = None;
-        while let Some(row) = rows.next()? {
-            let prefix = row.get_ref(0)?.as_blob().ok().and_then(decode);
-            let origin = Origin::ALL.get(row.get::<_, usize>(1)?).copied();
-            let (Some(prefix), Some(origin)) = (prefix, origin) else { continue };
-            let reason = row.get_ref(2)?.as_str_or_null().ok().flatten();
-            let reason = reason.map(|text| match &last {
-                Some(last) if **last == *text => Arc::clone(last),
-                _ => Arc::from(text),
-            });
-            last.clone_from(&reason);
-            let (level, added_at, until_at) = (row.get(3)?, row.get(4)?, row.get(5)?);
-            bans.push((prefix, Ban { origin, reason, level, added_at, until_at }));
-        }
-        Ok(bans)
+    /// The same of a file that cannot be written.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is another version's.
+    pub fn look(path: &Path) -> Result<Kept, StoreError> {
+        // With the write-ahead log, for which whoever has the file alone needs no file beside it; else without it.
+        ["mode=rw", "mode=ro"]
+            .into_iter()
+            .find_map(|options| look_with(path, options).ok())
+            .map_or_else(|| look_with(path, "mode=ro&immutable=1"), Ok)
     }
 
     /// Writes bans, and takes out those that are nothing any more: all or none.
@@ -124,15 +152,62 @@ impl Store {
         write(&mut self.connection, changes)
             .map_err(|cause| StoreError::Sqlite { path: self.path.clone(), cause })
     }
+}
 
-    fn error(&self, cause: rusqlite::Error) -> StoreError {
-        StoreError::Sqlite { path: self.path.clone(), cause }
+fn look_with(path: &Path, options: &str) -> Result<Kept, StoreError> {
+    let error = |cause| StoreError::Sqlite { path: path.to_owned(), cause };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI;
+    let address = format!("file:{}?{options}", percent_encoded(path));
+    let connection = Connection::open_with_flags(address, flags).map_err(error)?;
+    connection.busy_timeout(PATIENCE).map_err(error)?;
+    connection.pragma_update(None, "locking_mode", "exclusive").map_err(error)?;
+    let version: i32 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(error)?;
+    match version {
+        0 => Ok(Kept::default()),
+        VERSION => read(&connection).map_err(error),
+        _ => Err(StoreError::Later(path.to_owned())),
     }
+}
+
+/// A path as a URI has it: SQLite takes `?`, `#` and `%` for its own.
+fn percent_encoded(path: &Path) -> String {
+    path.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23")
+}
+
+fn read(connection: &Connection) -> rusqlite::Result<Kept> {
+    let query = "SELECT prefix, origin, reason, level, added_at, until_at FROM bans ORDER BY prefix";
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query(())?;
+    let mut kept = Kept::default();
+    // Most bans have the reason of the one before.
+    let mut last: Option<Arc<str>> = None;
+    while let Some(row) = rows.next()? {
+        match ban(row, &mut last) {
+            Some(ban) => kept.bans.push(ban),
+            None => kept.left_out += 1,
+        }
+    }
+    Ok(kept)
+}
+
+fn ban(row: &Row<'_>, last: &mut Option<Arc<str>>) -> Option<(Prefix, Ban)> {
+    let prefix = decode(row.get_ref(0).ok()?.as_blob().ok()?)?;
+    let origin = *Origin::ALL.get(row.get::<_, usize>(1).ok()?)?;
+    let reason = row.get_ref(2).ok()?.as_str_or_null().ok()?;
+    let reason = reason.map(|text| match &last {
+        Some(last) if **last == *text => Arc::clone(last),
+        _ => Arc::from(text),
+    });
+    last.clone_from(&reason);
+    let (level, added_at, until_at) = (row.get(3).ok()?, row.get(4).ok()?, row.get(5).ok()?);
+    Some((prefix, Ban { origin, reason, level, added_at, until_at }))
 }
 
 /// Settings and layout; gives the layout's number. With a write-ahead log a change is one short write; after a crash of the
 /// machine the last changes may be missing, and the rest is whole.
 fn prepare(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;

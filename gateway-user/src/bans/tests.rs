@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{store::Store, strikes::Tracker, *};
+use super::{
+    store::{Kept, Store},
+    strikes::Tracker,
+    *,
+};
 
 const RULES: Rules = Rules { strikes: 100, within_ms: 10_000, first: 60, factor: 4, longest: 86_400 };
 
@@ -107,6 +111,21 @@ fn pages_go_on_where_the_last_one_ended() {
 }
 
 #[test]
+fn times_go_with_the_wall_clock() {
+    let mut bans = Bans::default();
+    bans.add(prefix("203.0.113.7"), by_hand(Some(150)), 100);
+    bans.add(prefix("203.0.113.8"), by_hand(None), 100);
+    for (step, end) in [(1_000, 1_150), (-1_140, 10)] {
+        bans.shift(step);
+        assert_eq!(
+            (bans.next_expiry(), bans.get(prefix("203.0.113.7")).unwrap().until_at),
+            (Some(end), Some(end))
+        );
+    }
+    assert_eq!(bans.expire(10, 9).ended, [prefix("203.0.113.7")]);
+}
+
+#[test]
 fn what_is_kept_is_there_again() {
     let directory = tempfile::tempdir().unwrap();
     let path = Store::path(&directory.path().join("audit.db"));
@@ -119,8 +138,8 @@ fn what_is_kept_is_there_again() {
     store.keep(all.map(|prefix| (prefix, bans.get(prefix)))).unwrap();
     store.keep([(all[1], None)]).unwrap();
     drop(store);
-    let kept = Store::open(&path).unwrap().load().unwrap();
-    assert_eq!(kept.len(), 2);
+    let Kept { bans: kept, left_out } = Store::open(&path).unwrap().load().unwrap();
+    assert_eq!((kept.len(), left_out), (2, 0));
     assert_eq!(Some(&kept[0].1), bans.get(all[0]));
     // A minute later the one by hand is over, and the other ends when it would have.
     let mut again = Bans::restore(kept, 155);
@@ -129,7 +148,30 @@ fn what_is_kept_is_there_again() {
     assert_eq!(strike(&mut again, 160), 240);
     std::fs::write(&path, "this is no database, whatever its name says; it is a text").unwrap();
     let _ = std::fs::remove_file(path.with_extension("db-wal"));
-    assert!(Store::open(&path).unwrap_err().to_string().contains("bans.db"));
+    let error = Store::open(&path).unwrap_err();
+    assert!(error.to_string().contains("bans.db") && error.is_damage(), "{error}");
+}
+
+#[test]
+fn what_makes_no_sense_is_left_out_and_what_is_locked_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = Store::path(&directory.path().join("audit.db"));
+    let mut store = Store::open(&path).unwrap();
+    store.keep([(prefix("192.0.2.9"), Some(&by_hand(None)))]).unwrap();
+    drop(store);
+    let stranger = rusqlite::Connection::open(&path).unwrap();
+    stranger.execute("INSERT INTO bans VALUES (x'04c000020a20', 0, NULL, -5, 0, NULL)", ()).unwrap();
+    stranger.execute("INSERT INTO bans VALUES (x'09', 0, NULL, 0, 0, NULL)", ()).unwrap();
+    let mut store = Store::open(&path).unwrap();
+    let kept = store.load().unwrap();
+    assert_eq!((kept.bans.len(), kept.left_out), (1, 2));
+    // Nobody waits for whoever has the file.
+    stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let began = std::time::Instant::now();
+    let error = store.keep([(prefix("192.0.2.8"), Some(&by_hand(None)))]).unwrap_err();
+    assert!(!error.is_damage() && began.elapsed().as_secs() < 2, "{error}");
+    assert_eq!(Store::open(&path).unwrap().load().unwrap().bans.len(), 1);
+    assert_eq!(Store::look(&path).unwrap().bans.len(), 1);
 }
 
 /// Reads counts every quarter of a second, each a step higher; when the source was banned.

@@ -39,7 +39,7 @@ fn tell(report: &Report) {
     if !report.is_empty() {
         let color =
             std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-        eprintln!("{}", report.render(color));
+        super::tell(&format!("{}\n", report.render(color)));
     }
 }
 

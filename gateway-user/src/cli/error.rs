@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::tell;
 use crate::control::client::ClientError;
 use crate::control::protocol::FailureKind;
 
@@ -97,7 +98,7 @@ pub fn exit(outcome: Result<(), CliError>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprint!("{}", error.text());
+            tell(&error.text());
             ExitCode::from(error.status as u8)
         }
     }

@@ -40,6 +40,11 @@ pub fn print(text: &str) -> Result<(), CliError> {
     }
 }
 
+/// Writes to standard error. Where nobody reads that, there is nobody left to tell.
+pub fn tell(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Prints rows as JSON, one object a line.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, Parser};
 
-use super::args::{BlockVerb, LimitVerb};
+use super::args::{BlockVerb, LimitVerb, Span};
 use super::error::Status as Exit;
 use super::render;
 use super::{Cli, CliError, Verb, caller, verbs};
@@ -49,11 +49,18 @@ fn verbs_parse() {
     let set = verb("gateway limit set class/partners syn 200/s --burst 400 --for 10m");
     let Verb::Limit(LimitVerb::Set { place, dimension, for_seconds, .. }) = set else { panic!("{set:?}") };
     assert_eq!(place, Place::Class("partners".into()));
-    assert_eq!((dimension, for_seconds), (Dimension::Syn, Some(600)));
-    for (text, seconds) in [("90s", 90), ("36h", 129_600), ("400d", 34_560_000)] {
+    assert_eq!((dimension, for_seconds), (Dimension::Syn, Some(Span(Some(600)))));
+    for (text, seconds) in [
+        ("90s", Some(90)),
+        ("36h", Some(129_600)),
+        ("400d", Some(34_560_000)),
+        // As fail2ban has them.
+        ("600", Some(600)),
+        ("-1", None),
+    ] {
         let add = verb(&format!("gateway block add 192.0.2.0/24 --for {text}"));
         let Verb::Block(BlockVerb::Add { for_seconds, .. }) = add else { panic!("{add:?}") };
-        assert_eq!(for_seconds, Some(seconds));
+        assert_eq!(for_seconds, Some(Span(seconds)));
     }
     let Verb::Sources(sources) = verb("gateway sources --by drops") else { panic!("not sources") };
     assert_eq!((sources.top, sources.by), (20, Order::Drops));
@@ -64,7 +71,9 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
     for (line, word) in [
         ("gateway block add 192.0.2.77/24", "192.0.2.0/24"),
         ("gateway block add example.com", "neither an address nor a prefix"),
-        ("gateway block add 192.0.2.7 --for 10", "10m"),
+        ("gateway block add 192.0.2.7 --for 0", "less than a second"),
+        ("gateway block add 192.0.2.7 --for -2", "-1 for no end"),
+        ("gateway block add 192.0.2.7 --for soon", "10m"),
         ("gateway block add 192.0.2.7 --for 500ms", "less than a second"),
         ("gateway block add 192.0.2.7 --for 1000y", "century"),
         ("gateway limit set klass/x syn 1/s", "class/NAME"),

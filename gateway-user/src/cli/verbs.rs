@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::args::{AllowVerb, BlockVerb, Global, LimitVerb, Output, SOCKET, StopArgs, Verb};
+use super::args::{AllowVerb, BlockVerb, Global, LimitVerb, Output, SOCKET, Span, StopArgs, Verb};
 use super::error::CliError;
 use super::render::{self, Style, clean};
-use super::{caller, generate, print, print_json, print_lines};
+use super::{caller, generate, print, print_json, print_lines, tell};
 use crate::control::client::{Client, ClientError};
 use crate::control::document::{Changed, PrefixRow};
 use crate::control::protocol::{Done, Request, Row};
@@ -27,7 +27,7 @@ pub fn execute(global: &Global, verb: Verb) -> Result<(), CliError> {
         Verb::Reload(output) => change(&client, &Request::Reload {}, output),
         Verb::Limit(verb) => limit(&client, verb),
         Verb::Mode(args) => {
-            let request = Request::Mode { mode: args.mode, for_seconds: args.for_seconds };
+            let request = Request::Mode { mode: args.mode, for_seconds: seconds(args.for_seconds) };
             change(&client, &request, args.output)
         }
         Verb::Block(verb) => block(&client, verb),
@@ -76,6 +76,7 @@ fn limit(client: &Client, verb: LimitVerb) -> Result<(), CliError> {
             show("limits", &rows, output, render::limits)
         }
         LimitVerb::Set { place, dimension, rate, burst, for_seconds, output } => {
+            let for_seconds = seconds(for_seconds);
             change(client, &Request::LimitSet { place, dimension, rate, burst, for_seconds }, output)
         }
         LimitVerb::Unset { place, dimension, output } => {
@@ -84,12 +85,18 @@ fn limit(client: &Client, verb: LimitVerb) -> Result<(), CliError> {
     }
 }
 
+/// A time as requests have it; nothing: no end.
+fn seconds(span: Option<Span>) -> Option<u64> {
+    span.and_then(|Span(seconds)| seconds)
+}
+
 fn block(client: &Client, verb: BlockVerb) -> Result<(), CliError> {
     match verb {
         BlockVerb::Add { prefix, for_seconds, reason, force, output } => {
             if !force {
                 caller::refuse_lockout(prefix)?;
             }
+            let for_seconds = seconds(for_seconds);
             change(client, &Request::BlockAdd { prefix, for_seconds, reason }, output)
         }
         BlockVerb::Del { prefix, output } => change(client, &Request::BlockDel { prefix }, output),
@@ -100,6 +107,7 @@ fn block(client: &Client, verb: BlockVerb) -> Result<(), CliError> {
 fn allow(client: &Client, verb: AllowVerb) -> Result<(), CliError> {
     match verb {
         AllowVerb::Add { prefix, for_seconds, output } => {
+            let for_seconds = seconds(for_seconds);
             change(client, &Request::AllowAdd { prefix, for_seconds }, output)
         }
         AllowVerb::Del { prefix, output } => change(client, &Request::AllowDel { prefix }, output),
@@ -177,7 +185,7 @@ fn report(changed: &Changed, output: Output) -> Result<(), CliError> {
         return print_json(changed);
     }
     for warning in &changed.warnings {
-        eprintln!("warning: {}", clean(warning));
+        tell(&format!("warning: {}\n", clean(warning)));
     }
     print(&render::changed(changed, now()))
 }

@@ -12,6 +12,7 @@ use super::REQUEST_MAX;
 use super::access::{Access, Peer, groups_of};
 use super::protocol::{Failure, FailureKind, Line, Reply, Request, Row};
 use super::server::{Call, Patience, STREAMS};
+use crate::places::Place;
 
 /// A connection before its request is answered.
 pub(super) struct Connection {
@@ -24,12 +25,31 @@ pub(super) struct Connection {
 type Writer = BufWriter<UnixStream>;
 
 impl Connection {
-    /// Answers one request, or returns the stream that answers it.
-    pub(super) async fn serve(self, mut stream: UnixStream) -> std::io::Result<Option<Following>> {
-        let request = match self.admit(&stream).await {
-            Ok(peer) => self.read(&mut stream).await.map(|request| (request, peer)),
-            Err(failure) => Err(failure),
+    /// Answers one request, in a place that others may get while nothing is asked. A client that went away is its own affair.
+    pub(super) async fn serve_in(self, mut stream: UnixStream, mut place: Place) {
+        let asked = tokio::select! {
+            asked = self.request(&mut stream) => asked,
+            () = place.lost() => return,
         };
+        place.has_asked();
+        if let Ok(Some(following)) = self.serve(stream, asked).await {
+            drop(place);
+            let _ = following.run().await;
+        }
+    }
+
+    /// What is asked, and by whom.
+    async fn request(&self, stream: &mut UnixStream) -> Result<(Request, Peer), Failure> {
+        let peer = self.admit(stream).await?;
+        Ok((self.read(stream).await?, peer))
+    }
+
+    /// Answers a request, or returns the stream that answers it.
+    async fn serve(
+        self,
+        stream: UnixStream,
+        request: Result<(Request, Peer), Failure>,
+    ) -> std::io::Result<Option<Following>> {
         let (request, peer) = match request {
             Ok(asked) => asked,
             Err(failure) => {

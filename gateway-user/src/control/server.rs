@@ -1,8 +1,8 @@
 //! The daemon's end of the control socket.
 //!
 //! Each connection is a task of its own with a deadline for everything it does; requests go one by one through a channel
-//! to the daemon's main task, which owns all state. At most [`CONNECTIONS`] are served at once and the rest wait in the
-//! kernel's queue, so what a client can make the daemon hold is bounded.
+//! to the daemon's main task, which owns all state. At most [`CONNECTIONS`] of root's and as many of others are served at once, so what
+//! a client can make the daemon hold is bounded; who says nothing goes when somebody else comes ([`crate::places`]).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use super::access::Peer;
 use super::connection::Connection;
 use super::protocol::{Reply, Request};
 use super::socket::{Bound, bind};
+use crate::places::Places;
 
 pub use super::socket::BindError;
 
@@ -86,11 +87,9 @@ impl Server {
     /// When the socket cannot be registered with the runtime; it must be called inside of one.
     pub async fn serve(self, calls: mpsc::Sender<Call>) -> std::io::Result<()> {
         let listener = UnixListener::from_std(self.bound.listener.try_clone()?)?;
-        let (slots, streams) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(STREAMS)));
+        let (of_root, of_others) = (Places::new(CONNECTIONS), Places::new(CONNECTIONS));
+        let streams = Arc::new(Semaphore::new(STREAMS));
         while !calls.is_closed() {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-                break;
-            };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = calls.closed() => break,
@@ -100,21 +99,23 @@ impl Server {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
+            // Nobody keeps root out.
+            let is_root = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0);
+            // Without a place it is closed.
+            let Some(place) = (if is_root { &of_root } else { &of_others }).enter() else { continue };
             let connection = Connection {
                 access: self.bound.access,
                 patience: self.patience,
                 calls: calls.clone(),
                 streams: Arc::clone(&streams),
             };
-            tokio::spawn(async move {
-                // A client that went away is its own affair.
-                if let Ok(Some(stream)) = connection.serve(stream).await {
-                    drop(slot);
-                    let _ = stream.run().await;
-                }
-            });
+            tokio::spawn(connection.serve_in(stream, place));
         }
-        let _ = tokio::time::timeout(DRAIN, slots.acquire_many(CONNECTIONS as u32)).await;
+        let empty = async {
+            of_root.empty().await;
+            of_others.empty().await;
+        };
+        let _ = tokio::time::timeout(DRAIN, empty).await;
         Ok(())
     }
 }

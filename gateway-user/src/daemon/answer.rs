@@ -89,6 +89,14 @@ impl Gateway {
     ) -> Result<Reply, Reply> {
         self.quotas_at(place)?;
         self.countable(place, what)?;
+        if rate == "none" {
+            if burst.is_some() {
+                let help = "leave the burst out; nothing was changed";
+                return Err(Reply::failed(FailureKind::Usage, "what has no limit has no burst", help));
+            }
+            let message = format!("{place} {what}: no limit");
+            return self.change_limit(place, what, Some(None), for_seconds, message);
+        }
         let quota = Quota::parse(what, rate, burst)
             .map_err(|error| Reply::failed(FailureKind::Usage, error, "nothing was changed"))?;
         let text = Some((quota.to_string(), quota.burst_text()));
@@ -108,10 +116,8 @@ impl Gateway {
                 format!("{place} {what}: {quota} again, as configured"),
             ),
             (true, None) => self.change_limit(place, what, None, None, format!("{place} {what}: no limit")),
-            (false, Some(_)) => {
-                let message = format!("{place} {what}: no limit until the next reload");
-                self.change_limit(place, what, Some(None), None, message)
-            }
+            // As often as it is said: a script that says it twice takes no protection away.
+            (false, Some(quota)) => Ok(self.done(format!("{place} {what}: {quota}, as configured"), None)),
             (false, None) => Err(Reply::failed(
                 FailureKind::Failed,
                 format!("{place} has no limit on {what}"),

@@ -1,14 +1,18 @@
 //! Bans of the running daemon: into the kernel, into the store, onto the record.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Instant,
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use ipnet::IpNet;
 
 use crate::{
     bans::{
         Ban, Bans, Origin, Rules,
-        store::Store,
+        store::{Kept, Store, StoreError},
         strikes::Tracker,
         table::{prefix_of, source_by_limits, source_of},
     },
@@ -16,6 +20,7 @@ use crate::{
     control::words::Prefix,
     kernel::KernelError,
     live::{self, Clock, Live},
+    state_file,
 };
 
 use super::state::{Gateway, monotonic};
@@ -30,24 +35,64 @@ pub(super) struct BanState {
     pub(super) all: Bans,
     /// Those that the kernel matches as prefixes, with their ends.
     pub(super) wide: BTreeMap<Prefix, Option<u64>>,
-    store: Store,
+    /// Nothing where it cannot be written: bans do not outlive this process then.
+    store: Option<Store>,
+    /// What could not be written yet.
+    unkept: BTreeSet<Prefix>,
     tracker: Tracker,
     refreshed_at: u64,
 }
 
 impl BanState {
-    /// Reads what was kept. Bans of versions that kept them elsewhere are taken over.
-    pub(super) fn load(config: &Config, live: &mut Live) -> Result<Self> {
-        let path = Store::path(&config.audit.database);
-        let help = || format!("cannot read {}; move it away to start without its bans", path.display());
-        let mut store = Store::open(&path).with_context(help)?;
+    /// Reads what was kept, as far as it can be read. Bans of versions that kept them elsewhere are taken over.
+    pub(super) fn load(config: &Config, live: &mut Live, warnings: &mut Vec<String>) -> Self {
+        let (store, mut kept) = open(&Store::path(&config.audit.database), warnings);
         let now = live::now();
-        let old = std::mem::take(&mut live.block).into_iter().map(|(prefix, entry)| (prefix, entry.into()));
-        let old: Vec<(Prefix, Ban)> = old.collect();
-        store.keep(old.iter().map(|(prefix, ban)| (*prefix, Some(ban)))).with_context(help)?;
-        let all = Bans::restore(store.load().with_context(help)?, now);
-        Ok(Self { all, wide: BTreeMap::new(), store, tracker: Tracker::default(), refreshed_at: now })
+        // Where they cannot be written elsewhere they stay where they are.
+        let old = if store.is_some() { std::mem::take(&mut live.block) } else { live.block.clone() };
+        let unkept = old.keys().copied().collect();
+        kept.extend(old.into_iter().map(|(prefix, entry)| (prefix, entry.into())));
+        Self {
+            all: Bans::restore(kept, now),
+            wide: BTreeMap::new(),
+            store,
+            unkept,
+            tracker: Tracker::default(),
+            refreshed_at: now,
+        }
     }
+}
+
+/// The store, and what is in it. A damaged one is put aside, and another takes its place.
+fn open(path: &Path, warnings: &mut Vec<String>) -> (Option<Store>, Vec<(Prefix, Ban)>) {
+    let whole = || {
+        let store = Store::open(path)?;
+        let kept = store.load()?;
+        Ok::<_, StoreError>((store, kept))
+    };
+    let mut opened = whole();
+    if let Err(error) = &opened
+        && error.is_damage()
+    {
+        let moved = live::moved(state_file::put_aside(path, &["-wal", "-shm"]));
+        warnings.push(format!("cannot read {error}; {moved}, and the bans that it had do not hold"));
+        opened = whole();
+    }
+    let (store, Kept { bans, left_out }) = match opened {
+        Ok((store, kept)) => (Some(store), kept),
+        Err(error) => {
+            warnings.push(format!("cannot write {error}; bans will not outlive a restart"));
+            let kept = Store::look(path).unwrap_or_else(|error| {
+                warnings.push(format!("cannot read {error}; the bans that it has do not hold"));
+                Kept::default()
+            });
+            (None, kept)
+        }
+    };
+    if left_out != 0 {
+        warnings.push(format!("{left_out} rows of {} make no sense, and are left out", path.display()));
+    }
+    (store, bans)
 }
 
 impl Gateway {
@@ -237,10 +282,43 @@ impl Gateway {
 
     /// Writes bans to the store as they are now.
     fn keep_bans(&mut self, prefixes: &[Prefix]) {
-        let changes = prefixes.iter().map(|prefix| (*prefix, self.bans.all.get(*prefix)));
-        if let Err(error) = self.bans.store.keep(changes) {
-            self.warn(format!("cannot keep bans: {error}; they will not outlive a restart"));
+        self.bans.unkept.extend(prefixes);
+        self.keep_rest();
+    }
+
+    /// Writes what could not be written before.
+    pub(super) fn keep_rest(&mut self) {
+        let BanState { all, store: Some(store), unkept, .. } = &mut self.bans else {
+            return self.bans.unkept.clear();
+        };
+        if unkept.is_empty() {
+            return;
         }
+        match store.keep(unkept.iter().map(|prefix| (*prefix, all.get(*prefix)))) {
+            Ok(()) => unkept.clear(),
+            Err(error) => self.warn(format!("cannot keep bans: {error}; it is tried again and again")),
+        }
+    }
+
+    /// Goes on with the wall clock where somebody has set it: what ends after a time ends when it would have, and is told, and written
+    /// down, by the clock as it is now.
+    pub(super) fn follow_clock(&mut self) {
+        let step = live::stepped();
+        if step == 0 {
+            return;
+        }
+        log::info!("the clock was set by {step} s; what ends after a time ends when it would have");
+        self.live.shift(step);
+        self.bans.all.shift(step);
+        for until_at in self.bans.wide.values_mut().flatten() {
+            *until_at = until_at.saturating_add_signed(step);
+        }
+        self.bans.refreshed_at = self.bans.refreshed_at.saturating_add_signed(step);
+        self.applied_at = self.applied_at.saturating_add_signed(step);
+        self.clock = self.fresh_clock();
+        self.save();
+        let all: Vec<Prefix> = self.bans.all.prefixes().collect();
+        self.keep_bans(&all);
     }
 
     /// Which instant is which second.

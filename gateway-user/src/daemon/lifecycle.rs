@@ -2,7 +2,7 @@
 
 use std::{panic::resume_unwind, path::PathBuf, thread, time::Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use gateway_common::abi::{ABI_VERSION, INTERFACE_PLACES, INTERFACES, Identity};
 use gateway_common::sizes::TableSizes;
 
@@ -31,19 +31,19 @@ struct Kept {
     live: Live,
     bans: BanState,
     interfaces: Vec<Interface>,
+    warnings: Vec<String>,
 }
 
 impl Kept {
     fn read(config: &Config, arguments: &RunArgs) -> Result<Self> {
         let pins = Pins::open(&arguments.pins)?;
         let state = Live::path(&config.audit.database);
-        let mut live = Live::load(&state).with_context(|| {
-            format!("cannot read {}; move it away to start without its timed changes", state.display())
-        })?;
+        let (mut live, warning) = Live::load(&state);
+        let mut warnings = Vec::from_iter(warning);
         live.renew();
         live.expire(live::now());
-        let bans = BanState::load(config, &mut live)?;
-        Ok(Self { pins, state, live, bans, interfaces: interfaces(config)? })
+        let bans = BanState::load(config, &mut live, &mut warnings);
+        Ok(Self { pins, state, live, bans, interfaces: interfaces(config)?, warnings })
     }
 }
 
@@ -57,7 +57,7 @@ impl Gateway {
                 kept.join().unwrap_or_else(|panic| resume_unwind(panic)),
             )
         });
-        let Kept { pins, state, live, bans, interfaces } = kept?;
+        let Kept { pins, state, live, bans, interfaces, warnings } = kept?;
         let options = LoadOptions {
             tables: TableSizes { sources: arguments.0.sources, ..TableSizes::default() },
             debug_log: arguments.0.debug_log,
@@ -77,7 +77,8 @@ impl Gateway {
             kernel,
             attached: Vec::new(),
             generation: 0,
-            warnings: Vec::new(),
+            warnings,
+            closed: Vec::new(),
             started: Instant::now(),
             reloads_ok: 0,
             reloads_failed: 0,

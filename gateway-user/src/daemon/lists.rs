@@ -51,7 +51,7 @@ impl Gateway {
 
     pub(super) fn unblock(&mut self, prefix: Prefix) -> Result<Reply, Reply> {
         if !self.unban(prefix).map_err(failed)? {
-            return Err(self.not_there(Set::Block, prefix));
+            return self.not_there(Set::Block, prefix);
         }
         Ok(self.done(format!("{prefix} no longer blocked"), None))
     }
@@ -73,7 +73,7 @@ impl Gateway {
 
     pub(super) fn disallow(&mut self, prefix: Prefix) -> Result<Reply, Reply> {
         let Some(entry) = self.live.allow.remove(&prefix) else {
-            return Err(self.not_there(Set::Allow, prefix));
+            return self.not_there(Set::Allow, prefix);
         };
         if let Err(error) = self.apply_live() {
             self.live.allow.insert(prefix, entry);
@@ -83,17 +83,35 @@ impl Gateway {
         Ok(self.done(format!("{prefix} no longer trusted"), None))
     }
 
-    fn not_there(&self, set: Set, prefix: Prefix) -> Reply {
-        let (verb, configured) = match set {
-            Set::Block => ("block", &self.config.lists.block),
-            Set::Allow => ("allow", &self.config.lists.allow),
+    /// The answer where a prefix was not added by hand: that it is as wished, unless something else has it in the set.
+    fn not_there(&self, set: Set, prefix: Prefix) -> Result<Reply, Reply> {
+        let (verb, done, configured) = match set {
+            Set::Block => ("block", "blocked", &self.config.lists.block),
+            Set::Allow => ("allow", "trusted", &self.config.lists.allow),
         };
-        let help = if configured.contains(&prefix.network()) {
-            format!("it comes from lists.{verb} of {}; take it out there and reload", self.config_path())
-        } else {
-            format!("name it exactly as `gateway {verb} list` does")
+        let network = prefix.network();
+        let fail = |message: String, help: String| Err(Reply::failed(FailureKind::Failed, message, help));
+        let by_hand = |wider: IpNet| {
+            let Ok(wider) = Prefix::try_from(wider) else { return false };
+            match set {
+                Set::Block => self.bans.all.get(wider).is_some_and(|ban| ban.is_active(live::now())),
+                Set::Allow => self.live.allow.contains_key(&wider),
+            }
         };
-        Reply::failed(FailureKind::Failed, format!("{prefix} was not added by hand"), help)
+        let wider = |length| IpNet::new(network.addr(), length).ok().map(|wider| wider.trunc());
+        if let Some(wider) = (0..network.prefix_len()).rev().filter_map(wider).find(|wider| by_hand(*wider)) {
+            return fail(
+                format!("{prefix} is still {done}: {wider} is"),
+                format!("`gateway {verb} del {wider}` takes all of that away"),
+            );
+        }
+        if let Some(wider) = configured.iter().find(|listed| listed.contains(&network)) {
+            return fail(
+                format!("{prefix} is still {done}: lists.{verb} of {} has {wider}", self.config_path()),
+                "take it out there, and reload".to_owned(),
+            );
+        }
+        Ok(self.done(format!("{prefix} was not {done}"), None))
     }
 
     /// Bans, then what the configuration blocks: a page of both together.

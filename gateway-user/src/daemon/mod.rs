@@ -8,6 +8,7 @@ mod attach;
 mod bans;
 mod connections;
 mod cookies;
+mod endpoints;
 mod escalation;
 mod lifecycle;
 mod lists;
@@ -23,7 +24,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
@@ -33,14 +33,15 @@ use crate::{
         CliError,
         args::{Global, RunArgs},
         error::Status,
+        tell,
     },
-    config::{Config, Report},
-    control::server::{Call, Server},
+    config::{Config, FromOutside, Report},
     escalation::LOOK,
     live,
-    metrics::{self, Readiness, Scrape},
+    metrics::{Readiness, Scrape},
 };
 
+use endpoints::Endpoints;
 use state::Gateway;
 
 /// Runs until it is told to end.
@@ -49,12 +50,12 @@ use state::Gateway;
 /// With exit status 2 when the configuration is wrong, 1 when something else is.
 pub fn run(args: &RunArgs, global: &Global) -> Result<(), CliError> {
     env_logger::Builder::new().filter_level(log::LevelFilter::Info).parse_default_env().init();
-    let config = load(args, global).map_err(|report| {
-        eprint!("{report}");
+    let config = load(args, global, FromOutside::LeftOut).map_err(|report| {
+        tell(&format!("{report}\n"));
         CliError::reported(Status::Usage)
     })?;
     for problem in &config.warnings.problems {
-        log::warn!("{}: {}", problem.place.line, problem.message);
+        log::warn!("{problem}");
     }
     open_files::raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -65,8 +66,9 @@ pub fn run(args: &RunArgs, global: &Global) -> Result<(), CliError> {
 }
 
 /// The configuration as the file and the command line have it. Without a file at the default place, the defaults hold.
-fn load(args: &RunArgs, global: &Global) -> Result<Config, Report> {
-    let mut config = if is_missing(global) { Config::default() } else { Config::load(&global.config)? };
+fn load(args: &RunArgs, global: &Global, lists: FromOutside) -> Result<Config, Report> {
+    let mut config =
+        if is_missing(global) { Config::default() } else { Config::load_with(&global.config, lists)? };
     if !args.interfaces.is_empty() {
         config.attach.interfaces.clone_from(&args.interfaces);
     }
@@ -99,20 +101,16 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
         "no interface to protect; name one with --interface, or in attach.interfaces of {}",
         global.config.display()
     );
-    let group = Some(config.control.group.as_str()).filter(|group| !group.is_empty());
-    let server = Server::bind(&config.control.socket, group)?;
-    let listener = metrics::bind(config.metrics.listen).await?;
+    let (mut endpoints, mut calls, mut scrapes) = Endpoints::new(&config);
+    let closed = endpoints.open().await?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let arguments = (args.clone(), global.clone());
     let mut gateway = Gateway::start(config, arguments)?;
+    gateway.tell_closed(closed);
     let follow = tokio::spawn(follow_log(gateway.log()?));
 
-    let (call_sender, mut calls) = mpsc::channel::<Call>(16);
-    let (scrape_sender, mut scrapes) = mpsc::channel::<Scrape>(16);
-    let control = tokio::spawn(server.serve(call_sender));
-    let page = tokio::spawn(metrics::serve(listener, scrape_sender));
     log::info!("{}", gateway.greeting());
     let mut strikes = interval(POLL);
     strikes.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -135,22 +133,28 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
             }
             Some(scrape) = scrapes.recv() => answer_scrape(&gateway, scrape),
             _ = strikes.tick(), if gateway.counts_strikes() => gateway.judge_strikes(),
-            _ = pressure.tick() => gateway.look_for_pressure(),
+            _ = pressure.tick() => {
+                gateway.follow_clock();
+                gateway.look_for_pressure();
+            }
             _ = hangup.recv() => gateway.reload_on_signal(),
             _ = terminate.recv() => break gateway.keeps(),
             _ = interrupt.recv() => break gateway.keeps(),
             () = sleep_until(wake) => gateway.expire(),
-            _ = look.tick() => gateway.follow_host(),
+            _ = look.tick() => {
+                gateway.follow_host();
+                gateway.keep_rest();
+                // Another gateway took the socket meanwhile: its word holds.
+                gateway.tell_closed(endpoints.open().await.unwrap_or_else(|error| vec![error.to_string()]));
+            }
             _ = surge.tick(), if gateway.follows_surges() => gateway.follow_surge(),
             () = sleep(SETTLE_AFTER), if gateway.is_unsettled() => gateway.settle(),
         }
     };
     gateway.end(keep).context("cannot take the program off")?;
     drop((calls, scrapes));
-    page.abort();
     follow.abort();
-    control.await??;
-    Ok(())
+    endpoints.close().await
 }
 
 fn answer_scrape(gateway: &Gateway, scrape: Scrape) {

@@ -12,7 +12,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::{
     cli::args::{Global, RunArgs},
-    config::{Config, Mode, Quota, Report},
+    config::{Config, FromOutside, Mode, Problem, Quota, Report},
     exposure,
     kernel::{Kernel, PolicySet, Prefixes, VerdictLog, pins::Pins},
     live::{self, Clock, Live},
@@ -43,6 +43,8 @@ pub(super) struct Gateway {
     pub(super) attached: Vec<Attached>,
     pub(super) generation: u64,
     pub(super) warnings: Vec<String>,
+    /// Why one of the endpoints is not there.
+    pub(super) closed: Vec<String>,
     pub(super) started: Instant,
     pub(super) reloads_ok: u64,
     pub(super) reloads_failed: u64,
@@ -139,7 +141,7 @@ impl Gateway {
 
     fn try_reload(&mut self) -> Result<Vec<String>, ReloadError> {
         let (args, global) = &self.arguments;
-        let config = super::load(args, global).map_err(ReloadError::Configuration)?;
+        let config = super::load(args, global, FromOutside::Needed).map_err(ReloadError::Configuration)?;
         let (warnings, has_defaults) = (self.unchangeable(&config), super::is_missing(global));
         let prefixes = std::mem::replace(&mut self.prefixes, policy::prefixes(&config));
         let old = (std::mem::replace(&mut self.config, config), prefixes, self.live.clone());
@@ -242,6 +244,14 @@ impl Gateway {
         }
     }
 
+    /// Writes down why one of the endpoints is not there; the log has it once.
+    pub(super) fn tell_closed(&mut self, closed: Vec<String>) {
+        for why in closed.iter().filter(|why| !self.closed.contains(why)) {
+            log::warn!("{why}");
+        }
+        self.closed = closed;
+    }
+
     /// Warns once, in the log and in status.
     pub(super) fn warn(&mut self, warning: String) {
         if !self.warnings.contains(&warning) {
@@ -275,7 +285,8 @@ impl Gateway {
 
     /// What the operator should know: what was found at the start, and what the host's settings keep the policy from.
     pub(super) fn all_warnings(&self) -> Vec<String> {
-        let mut warnings = self.warnings.clone();
+        let mut warnings = [&self.warnings[..], &self.closed].concat();
+        warnings.extend(self.config.warnings.in_short(&self.config_path()).map(Problem::to_string));
         warnings.extend(sockets::warning(&self.kernel));
         let left_out = self.addresses.len().saturating_sub(LOCALS);
         if left_out != 0 {

@@ -11,23 +11,29 @@ use std::time::Duration;
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
+
+use crate::places::{Place, Places};
 
 /// What a client may send in bytes: a request line and headers, with room to spare.
 const SEND_MAX: usize = 16 * 1024;
+
+/// How long a client may take for its request.
+const HEADER: Duration = Duration::from_secs(1);
+/// What ends a request without a body.
+const END: &[u8] = b"\r\n\r\n";
 
 /// The listener.
 #[derive(Debug)]
 pub(super) struct Bounded {
     inner: TcpListener,
-    slots: Arc<Semaphore>,
+    places: Arc<Places>,
     lifetime: Duration,
 }
 
 impl Bounded {
     pub(super) fn new(inner: TcpListener, connections: usize, lifetime: Duration) -> Self {
-        Self { inner, slots: Arc::new(Semaphore::new(connections)), lifetime }
+        Self { inner, places: Places::new(connections), lifetime }
     }
 }
 
@@ -36,11 +42,15 @@ impl Listener for Bounded {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The semaphore is never closed; if it were, connections would go unbounded rather than unserved.
-        let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.inner).await;
-        let end = Box::pin(tokio::time::sleep(self.lifetime));
-        (Connection { stream, end, received: 0, _slot: slot }, address)
+        loop {
+            let (stream, address) = Listener::accept(&mut self.inner).await;
+            // Without a place it is closed.
+            if let Some(place) = self.places.enter() {
+                let end = Box::pin(tokio::time::sleep(HEADER));
+                let lifetime = self.lifetime;
+                return (Connection { stream, end, lifetime, received: 0, matched: 0, place }, address);
+            }
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -53,16 +63,33 @@ impl Listener for Bounded {
 pub(super) struct Connection {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
+    /// The whole life of one whose request is there.
+    lifetime: Duration,
     received: usize,
-    _slot: Option<OwnedSemaphorePermit>,
+    /// Bytes of [`END`] that came last.
+    matched: usize,
+    place: Place,
 }
 
 impl Connection {
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if self.end.as_mut().poll(context).is_ready() {
+        if self.end.as_mut().poll(context).is_ready() || self.place.is_lost(context) {
             return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())
+    }
+
+    /// Looks for the end of the request in what came.
+    fn look(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let is_first = usize::from(*byte == END[0]);
+            self.matched = if *byte == END[self.matched] { self.matched + 1 } else { is_first };
+            if self.matched == END.len() {
+                self.matched = 0;
+                self.place.has_asked();
+                self.end.as_mut().reset(tokio::time::Instant::now() + self.lifetime);
+            }
+        }
     }
 }
 
@@ -76,6 +103,7 @@ impl AsyncRead for Connection {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         self.received += buffer.filled().len() - before;
+        self.look(&buffer.filled()[before..]);
         if self.received > SEND_MAX {
             return Poll::Ready(Err(io::Error::other("the request is too long")));
         }

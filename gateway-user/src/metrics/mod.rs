@@ -10,12 +10,13 @@ mod page;
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -28,7 +29,7 @@ use crate::control::document::{
 
 pub use page::render;
 
-/// Connections served at once; further ones wait in the kernel's queue.
+/// Connections served at once; for further ones those go that say nothing.
 pub const CONNECTIONS: usize = 16;
 /// The longest life of a connection: Prometheus gives up on a scrape after 10 s by default.
 pub const LIFETIME: Duration = Duration::from_secs(10);
@@ -110,7 +111,28 @@ pub async fn serve(listener: TcpListener, scrapes: mpsc::Sender<Scrape>) -> io::
         .route("/readyz", get(ready))
         .fallback(|| async { answer(StatusCode::NOT_FOUND, "see /metrics, /healthz and /readyz\n".into()) })
         .with_state(scrapes);
+    // A page on another name that resolves to this host is not to read it: a browser here would let it (DNS rebinding).
+    let router = if listener.local_addr()?.ip().is_loopback() {
+        router.layer(axum::middleware::from_fn(only_for_this_host))
+    } else {
+        router
+    };
     axum::serve(listener::Bounded::new(listener, CONNECTIONS, LIFETIME), router).await
+}
+
+/// Refuses requests to another name than this host's address or `localhost`.
+async fn only_for_this_host(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    let is_here = host.is_none_or(|host| {
+        let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+        let name = name.map_or(host, |(name, _)| name);
+        let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+    });
+    if is_here {
+        return next.run(request).await;
+    }
+    answer(StatusCode::MISDIRECTED_REQUEST, "ask by this host's address, or as localhost\n".into())
 }
 
 async fn metrics(State(scrapes): State<mpsc::Sender<Scrape>>) -> Response {

@@ -173,10 +173,48 @@ async fn the_endpoint_answers_each_path() {
     assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "));
     assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200 "));
     assert!(get(address, "/etc/passwd").await.starts_with("HTTP/1.1 404 "));
-    let post =
-        http(address, "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            .await;
+    let post = http(
+        address,
+        "POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
+}
+
+#[tokio::test]
+async fn it_answers_for_this_host_alone() {
+    let address = endpoint(Some(Readiness::Ready)).await;
+    for (host, status) in [
+        ("localhost:9464", 200),
+        ("LOCALHOST", 200),
+        ("127.0.0.1:9464", 200),
+        ("[::1]:9464", 200),
+        ("192.0.2.1", 200),
+        ("rebound.example.org:9464", 421),
+        ("localhost.example.org", 421),
+        ("", 421),
+    ] {
+        let answer = http(address, &format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn who_says_nothing_keeps_nobody_waiting() {
+    let address = endpoint(Some(Readiness::Ready)).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let began = std::time::Instant::now();
+    assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200 "));
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    // Nor who says a part.
+    for stream in &mut silent {
+        let _ = stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n").await;
+    }
+    assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200 "));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use crate::{
         error::Status,
         print,
         render::{self, Style},
+        tell,
     },
     config::Config,
     host::Sets,
@@ -85,8 +86,10 @@ fn configuration(args: &ReplayArgs, global: &Global) -> Result<Config, CliError>
         return Ok(PolicyChoice::configuration(&choices));
     }
     Config::load(&global.config).map_err(|report| {
-        eprintln!("{}", report.render(false));
-        eprintln!("Without a configuration file: gateway replay --service tls:443 FILE");
+        tell(&format!(
+            "{}\nWithout a configuration file: gateway replay --service tls:443 FILE\n",
+            report.render(false)
+        ));
         CliError::reported(Status::Usage)
     })
 }

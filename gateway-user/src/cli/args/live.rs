@@ -1,5 +1,7 @@
 //! Arguments of the verbs that change a running gateway: `limit`, `mode`, `block`, `allow`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
 use super::Output;
@@ -24,19 +26,19 @@ pub enum LimitVerb {
         #[arg(value_name = "DIM")]
         #[arg(value_parser = dimension())]
         dimension: Dimension,
-        /// Such as 200/s, 20k/s, 30/min; for bytes 100MiB/s, 1Gbit/s
+        /// Such as 200/s, 20k/s, 30/min; for bytes 100MiB/s, 1Gbit/s; none for no limit
         rate: String,
         /// Such as 400, 40k; for bytes 64MiB
         #[arg(long, value_name = "N")]
         burst: Option<String>,
         /// Revert after this time: 90s, 10m, 36h
-        #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
-        for_seconds: Option<u64>,
+        #[arg(long = "for", value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
+        for_seconds: Option<Span>,
         /// Output.
         #[command(flatten)]
         output: Output,
     },
-    /// Take a limit away until the next reload or restart
+    /// Have a limit as configured again; `limit set WHERE DIM none` takes it away
     #[command(after_help = "Example:\n  gateway limit unset default icmp")]
     Unset {
         /// default, neighbours, rest, class/NAME, service/NAME or total/NAME
@@ -58,8 +60,8 @@ pub struct ModeArgs {
     /// The mode
     pub mode: Mode,
     /// Revert after this time: 90s, 10m, 36h
-    #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
-    pub for_seconds: Option<u64>,
+    #[arg(long = "for", value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
+    pub for_seconds: Option<Span>,
     /// Output.
     #[command(flatten)]
     pub output: Output,
@@ -73,9 +75,9 @@ pub enum BlockVerb {
     Add {
         /// Address or prefix
         prefix: Prefix,
-        /// Only for this time: 90s, 10m, 400d
-        #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
-        for_seconds: Option<u64>,
+        /// Only for this time: 90s, 10m, 400d; a number alone: seconds; -1: no end
+        #[arg(long = "for", value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
+        for_seconds: Option<Span>,
         /// Why, for the record
         #[arg(long, value_name = "TEXT")]
         reason: Option<Remark>,
@@ -110,9 +112,9 @@ pub enum AllowVerb {
     Add {
         /// Address or prefix
         prefix: Prefix,
-        /// Only for this time: 90s, 10m, 400d
-        #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
-        for_seconds: Option<u64>,
+        /// Only for this time: 90s, 10m, 400d; a number alone: seconds; -1: no end
+        #[arg(long = "for", value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
+        for_seconds: Option<Span>,
         /// Output.
         #[command(flatten)]
         output: Output,
@@ -131,12 +133,21 @@ pub enum AllowVerb {
     List(Output),
 }
 
-/// A duration in whole seconds.
-fn seconds(text: &str) -> Result<u64, String> {
+/// How long a change lasts, in seconds; nothing: without an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Option<u64>);
+
+/// A duration in whole seconds. A number alone is one of seconds, and -1 no end, as fail2ban has them.
+fn span(text: &str) -> Result<Span, String> {
     let example = "write for example 90s, 10m, 36h or 400d";
-    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; {example}"))?;
+    let time = match text.parse::<i64>() {
+        Ok(-1) => return Ok(Span(None)),
+        Ok(seconds) if seconds >= 0 => Duration::from_secs(seconds.unsigned_abs()),
+        Ok(_) => return Err(format!("below 0; {example}, or -1 for no end")),
+        Err(_) => humantime::parse_duration(text).map_err(|error| format!("{error}; {example}"))?,
+    };
     match (time.as_secs(), time.subsec_nanos()) {
-        (1..=SECONDS_MAX, 0) => Ok(time.as_secs()),
+        (1..=SECONDS_MAX, 0) => Ok(Span(Some(time.as_secs()))),
         (0, _) => Err(format!("less than a second; {example}")),
         (_, 1..) => Err(format!("not whole seconds; {example}")),
         _ => Err("longer than a century; leave --for out to set no end".into()),

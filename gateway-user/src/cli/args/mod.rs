@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use live::{AllowVerb, BlockVerb, LimitVerb, ModeArgs};
+pub use live::{AllowVerb, BlockVerb, LimitVerb, ModeArgs, Span};
 
 use crate::config::{Driver, Mode, OnExit};
 use crate::control::words::Order;

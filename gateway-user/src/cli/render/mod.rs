@@ -16,7 +16,7 @@ pub use number::{bytes, duration, moment, percent, thousands};
 pub use replay::{connections, reasons};
 pub use status::status;
 
-use crate::control::words::Outcome;
+use crate::control::words::{Outcome, is_invisible};
 
 /// How to print.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(super) fn outcome(verdict: Outcome) -> Cell {
     Cell::new(words).fg(colour)
 }
 
-/// A text from elsewhere without what a terminal would obey.
+/// A text from elsewhere without what a terminal would obey, or not show.
 pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_invisible(c) { '\u{fffd}' } else { c }).collect()
 }

@@ -12,7 +12,7 @@ pub use crate::config::Mode;
 pub use gateway_common::{rate::Dimension, verdict::Action as Outcome};
 
 pub use prefix::{Prefix, PrefixError};
-pub use remark::{REMARK_MAX, Remark, RemarkError};
+pub use remark::{REMARK_MAX, Remark, RemarkError, is_invisible};
 
 /// What `sources` are ordered by, highest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

@@ -17,11 +17,42 @@ pub struct Remark(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RemarkError {
     /// It could steer a terminal, or break a record's line.
-    #[error("control characters have no place in a reason; write one line of text")]
+    #[error(
+        "control characters, and others that are not seen, have no place in a reason; write one line of text"
+    )]
     Control,
     /// It is too long.
     #[error("{0} bytes are too many for a reason; at most {REMARK_MAX}")]
     TooLong(usize),
+}
+
+/// Characters of Unicode's categories Cf, Zl and Zp (UnicodeData 16.0): a terminal shows no such character, and turns others round for some.
+const FORMATS: [(char, char); 20] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{180e}', '\u{180e}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{2064}'),
+    ('\u{2066}', '\u{206f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{fff9}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0001}', '\u{e007f}'),
+];
+
+/// Whether a character steers a terminal, or how others are shown, and is not seen itself.
+pub fn is_invisible(character: char) -> bool {
+    character.is_control() || FORMATS.iter().any(|(first, last)| (*first..=*last).contains(&character))
 }
 
 impl Remark {
@@ -35,7 +66,7 @@ impl TryFrom<String> for Remark {
     type Error = RemarkError;
 
     fn try_from(text: String) -> Result<Self, RemarkError> {
-        if text.chars().any(char::is_control) {
+        if text.chars().any(is_invisible) {
             return Err(RemarkError::Control);
         }
         if text.len() > REMARK_MAX { Err(RemarkError::TooLong(text.len())) } else { Ok(Self(text)) }

@@ -11,6 +11,7 @@ mod multipath;
 mod network;
 mod opening;
 mod order;
+pub mod random;
 mod refused;
 mod stage;
 mod table;

@@ -123,6 +123,11 @@ impl Condition {
         if of_the_host || self.is_answered() { "2" } else { "1" }
     }
 
+    /// Whether SYNs are answered by cookies.
+    pub(super) fn has_cookies(self) -> bool {
+        self.syn_cookies() == "2"
+    }
+
     /// Whether the gateway answers SYNs.
     const fn is_answered(self) -> bool {
         matches!(self, Self::GatewayCookies | Self::LateGatewayCookies)

@@ -10,13 +10,15 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use gateway_tests::bars::{
     BARS, Bar, Scale, connections, cookies, downloads, floods, floods_at_full_rate, forged, http3,
-    random_sources, refused, reload_million, share_at_full_rate, stacks, strangers, victim,
+    random_connections, random_sources, refused, reload_million, share_at_full_rate, stacks, strangers,
+    victim,
 };
 use gateway_tests::lab::missing;
 
 /// Measurements that no test makes: they want more programs, or what they give depends on the machine.
-const LONG: [(&str, Bar); 14] = [
+const LONG: [(&str, Bar); 15] = [
     ("stacks", stacks),
+    ("random", random_connections),
     ("refused", refused),
     ("connections", connections),
     ("http3", http3),

@@ -242,8 +242,9 @@ impl Drop for Gateway<'_> {
 fn page(path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(SocketAddr::from(METRICS))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream
-        .write_all(format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n").as_bytes())?;
+    stream.write_all(
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, page) = answer.split_once("\r\n\r\n").context("the answer has no end of header")?;

@@ -136,6 +136,10 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
             _ = pressure.tick() => {
                 gateway.follow_clock();
                 gateway.look_for_pressure();
+                if !gateway.closed.is_empty() {
+                    // Another gateway took the socket meanwhile: its word holds.
+                    gateway.tell_closed(endpoints.open().await.unwrap_or_else(|error| vec![error.to_string()]));
+                }
             }
             _ = hangup.recv() => gateway.reload_on_signal(),
             _ = terminate.recv() => break gateway.keeps(),
@@ -144,8 +148,6 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
             _ = look.tick() => {
                 gateway.follow_host();
                 gateway.keep_rest();
-                // Another gateway took the socket meanwhile: its word holds.
-                gateway.tell_closed(endpoints.open().await.unwrap_or_else(|error| vec![error.to_string()]));
             }
             _ = surge.tick(), if gateway.follows_surges() => gateway.follow_surge(),
             () = sleep(SETTLE_AFTER), if gateway.is_unsettled() => gateway.settle(),

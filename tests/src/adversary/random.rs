@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::{PLAIN, Read, Scenario, honest};
@@ -19,51 +18,94 @@ const FAR: i32 = 3_000;
 /// What others do meanwhile.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// A step of a connection.
+#[derive(Clone, Debug)]
+struct Step {
+    position: i32,
+    bytes: Vec<u8>,
+    flags: u8,
+    /// Which of the server's answers it acknowledges: the last, or the one before.
+    answer: usize,
+    /// How far behind that.
+    off: u32,
+    twice: bool,
+    /// A SYN behind it, so far from the first.
+    syn: Option<u32>,
+    pause: bool,
+}
+
+/// What a seed makes.
+#[derive(Clone, Debug)]
+struct Plan {
+    /// Another SYN before the first, so far from it, and whether it is reset.
+    before: Option<(u32, bool)>,
+    steps: Vec<Step>,
+}
+
 /// The connection of a seed: a handshake, with or without another SYN before, then segments of hellos, plaintext and other records at any
 /// place. What an application reads of it must be lawful.
 #[must_use]
 pub fn scenario(seed: u64) -> Scenario {
+    let plan = plan(&mut StdRng::seed_from_u64(seed));
     Scenario::new(format!("random {seed}"), move |tcp, site| {
-        let mut random = StdRng::seed_from_u64(seed);
-        play(tcp, &mut random, site.condition.has_cookies())?;
+        play(tcp, &plan, site.condition.has_cookies())?;
         Ok(Read::Lawful)
     })
 }
 
-fn play(tcp: &mut ByHand<'_>, random: &mut StdRng, has_cookies: bool) -> Result<()> {
+/// What the connection of a seed does, for people.
+#[must_use]
+pub fn describe(seed: u64) -> String {
+    format!("{:#?}", plan(&mut StdRng::seed_from_u64(seed)))
+}
+
+fn plan(random: &mut StdRng) -> Plan {
+    let before = random.random_bool(0.3).then(|| (random.random_range(1..2_000), random.random()));
+    let stream = stream(random);
+    let mut reached = 0_i32;
+    let steps = (0..random.random_range(STEPS)).map(|_| {
+        let position = place(random, reached);
+        let bytes = piece(random, &stream, position).to_vec();
+        if position <= reached {
+            reached = reached.max(position + bytes.len() as i32);
+        }
+        Step {
+            position,
+            bytes,
+            flags: kind(random),
+            answer: random.random_range(0..2),
+            off: if random.random_bool(0.1) { random.random_range(0..3) } else { 0 },
+            twice: random.random_bool(0.2),
+            syn: random.random_bool(0.05).then(|| random.random_range(0..2_000)),
+            pause: random.random_bool(0.2),
+        }
+    });
+    Plan { before, steps: steps.collect() }
+}
+
+fn play(tcp: &mut ByHand<'_>, plan: &Plan, has_cookies: bool) -> Result<()> {
     let mut acks = Vec::new();
     // A SYN elsewhere, which a server that keeps nothing answers, too.
-    if has_cookies && random.random_bool(0.3) {
-        let first = tcp.syn().seq(tcp.isn.wrapping_add(random.random_range(1..2_000)));
+    if let Some((off, is_reset)) = plan.before.filter(|_| has_cookies) {
+        let first = tcp.syn().seq(tcp.isn.wrapping_add(off));
         acks.extend(tcp.ask(&first).ok().map(|answer| answer.sequence.wrapping_add(1)));
-        if random.random() {
+        if is_reset {
             tcp.send(&first.flags(flags::RST))?;
         }
     }
     tcp.ask(&tcp.syn())?;
-    acks.push(tcp.ack);
-    let stream = stream(random);
-    let mut reached = 0_i32;
-    for _ in 0..random.random_range(STEPS) {
-        let position = place(random, reached);
-        let bytes = piece(random, &stream, position);
-        let mut frame = tcp.at(position, bytes).flags(kind(random));
-        if let Some(ack) = acks.choose(random) {
-            let off = if random.random_bool(0.1) { random.random_range(0..3) } else { 0 };
-            frame = frame.ack(ack.wrapping_sub(off));
-        }
-        // In order, now and then the same once more, or one more SYN.
+    acks.insert(0, tcp.ack);
+    for step in &plan.steps {
+        let ack = acks[step.answer.min(acks.len() - 1)];
+        let frame = tcp.at(step.position, &step.bytes).flags(step.flags).ack(ack.wrapping_sub(step.off));
         tcp.send(&frame)?;
-        if random.random_bool(0.2) {
+        if step.twice {
             tcp.send(&frame)?;
         }
-        if random.random_bool(0.05) {
-            tcp.send(&tcp.syn().seq(tcp.isn.wrapping_add(random.random_range(0..2_000))))?;
+        if let Some(off) = step.syn {
+            tcp.send(&tcp.syn().seq(tcp.isn.wrapping_add(off)))?;
         }
-        if position <= reached {
-            reached = reached.max(position + bytes.len() as i32);
-        }
-        if random.random_bool(0.2) {
+        if step.pause {
             thread::sleep(PAUSE);
         }
     }

@@ -20,7 +20,7 @@ const UDP: u64 = 300_000;
 const INITIALS: u64 = 20_000;
 /// What is asked, and what is opened, by honest hosts.
 const QUESTIONS: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(10);
 /// So long the flood has a total to itself before it is looked.
 const AHEAD: Duration = Duration::from_secs(1);
 const DNS: u16 = 53;

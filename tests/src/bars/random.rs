@@ -25,26 +25,31 @@ const AT_ONCE: u64 = 500;
 /// Where an application reads what is no hello, or the lab fails.
 pub fn random_connections(scale: &Scale) -> Result<()> {
     let batches = if *scale == Scale::FULL { 8 } else { 1 };
-    let first: u64 = rand::random();
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let first: u64 = seed.unwrap_or_else(rand::random);
     println!("random: the first seed is {first}");
-    for condition in CONDITIONS {
+    let only = std::env::var("CONDITION").unwrap_or_default();
+    for condition in CONDITIONS.into_iter().filter(|one| format!("{one:?}").contains(&only)) {
         let (mut all, mut read) = (0, 0);
         for batch in 0..batches {
             // Each with a server and a gateway of its own: what the last left behind is gone.
             let lab = Lab::new()?;
             let _gateway = Gateway::start(&lab, CONFIG)?;
             let seeds = (0..AT_ONCE).map(|number| first.wrapping_add(batch * AT_ONCE + number));
-            let scenarios: Vec<_> = seeds.map(random::scenario).collect();
-            for played in play(&lab, condition, &scenarios)? {
+            let scenarios: Vec<_> = seeds.clone().map(random::scenario).collect();
+            for (played, seed) in
+                play(&lab, condition, &scenarios)?.into_iter().zip(seeds.clone().chain(seeds))
+            {
                 all += 1;
                 read += usize::from(played.read.iter().any(|bytes| !bytes.is_empty()));
                 ensure!(
                     played.breach.is_none(),
-                    "{condition:?}, IPv{}: {}: {}; read {:?}",
+                    "{condition:?}, IPv{}: {}: {}; read {:?}; {}",
                     if played.v6 { 6 } else { 4 },
                     played.name,
                     played.breach.unwrap_or_default(),
-                    played.read
+                    played.read,
+                    random::describe(seed)
                 );
             }
         }

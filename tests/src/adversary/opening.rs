@@ -11,7 +11,7 @@ use Read::{All, Lawful};
 const FAST_OPEN: [u8; 8] = [34, 2, 1, 1, 2, 4, 5, 180];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    [data_in_the_syn(), synacks(), second_syns(), moved(), bursts()].into_iter().flatten().collect()
+    [data_in_the_syn(), synacks(), second_syns(), bursts()].into_iter().flatten().collect()
 }
 
 /// A SYN with data that asks for Fast Open.
@@ -162,21 +162,6 @@ fn second_syns() -> Vec<Scenario> {
         }
     }
     all
-}
-
-/// A handshake's end, other SYNs, and data that lie before what those would begin, all at once.
-fn moved() -> Vec<Scenario> {
-    let script = |tcp: &mut ByHand<'_>, _: &super::Site<'_>| {
-        tcp.ask(&tcp.syn())?;
-        tcp.write(0, &[])?;
-        tcp.send(&tcp.syn().seq(tcp.isn.wrapping_add(593)))?;
-        tcp.write(0, &PLAIN[..1])?;
-        tcp.send(&tcp.syn().seq(tcp.isn.wrapping_add(537)))?;
-        tcp.write(-5, PLAIN)?;
-        Ok(Lawful)
-    };
-    let name = "an ACK, SYNs behind it, and plaintext from 5 before, at once";
-    vec![Scenario::new(name, script).best_effort_when(Condition::Forwarded)]
 }
 
 /// The ends of handshakes and what comes right behind them.

@@ -19,7 +19,8 @@ const CONDITIONS: [Condition; 7] = [
 /// Connections that the server has at once, over each of IPv4 and IPv6.
 const AT_ONCE: u64 = 500;
 
-/// So many connections by chance under each condition; the seeds follow from one, which is printed.
+/// So many connections by chance under each condition; the seeds follow from one, which is printed. `SEED` gives that one, and `CONDITION` a
+/// part of a condition's name, to play a breach again.
 ///
 /// # Errors
 /// Where an application reads what is no hello, or the lab fails.

@@ -5,7 +5,7 @@ use crate::{
     env::{Env, Socket},
     frame::Frame,
     packet::Packet,
-    pipeline::{Context, Gate, Scratch, Stage},
+    pipeline::{Context, Scratch, Stage},
     stage::handshake,
     verdict::{Reason, Step, drop},
     wire::tls::PREFIX,
@@ -77,11 +77,8 @@ pub fn stream<F: Frame, E: Env>(
             // The handshake's ACK is not in yet. With a SYN cookie any segment can be it, and starts the stream.
             if known.is_proven() || known.is_fresh(now) {
                 if known.base != sequence {
-                    // Read anew: the verifier counts what is kept on the stack meanwhile.
-                    env.read_again(scratch);
-                    let Scratch { gate: Gate { known, .. }, asked, .. } = &*scratch;
-                    if known.is_fresh(now) && !known.is_doubtful(now) && asked.starts_nothing() {
-                        // It can start no stream, so it is of the one that starts with what came just before: there is no other.
+                    if known.is_fresh(now) && asked.starts_nothing() {
+                        // It can start no stream, so it is of the one that starts with what came just before.
                         return Step::Continue(Stream {
                             base: known.base,
                             is_ours: true,

@@ -72,14 +72,6 @@ pub struct Live {
     pub sysctls: BTreeMap<String, String>,
 }
 
-/// Where a damaged file is now.
-pub fn moved(aside: io::Result<PathBuf>) -> String {
-    match aside {
-        Ok(aside) => format!("it lies in {} now", aside.display()),
-        Err(error) => format!("it cannot be moved away either ({error})"),
-    }
-}
-
 /// By how many seconds the wall clock was ahead of the time since boot when that was last looked at.
 static AHEAD: LazyLock<AtomicI64> = LazyLock::new(|| AtomicI64::new(ahead()));
 
@@ -131,7 +123,7 @@ impl Live {
                 let warning = format!(
                     "cannot read {}: {error}; {}, and the trusted prefixes, limits and modes that it had for a time do not hold",
                     path.display(),
-                    moved(state_file::put_aside(path, &[]))
+                    state_file::moved(state_file::put_aside(path, &[]))
                 );
                 (Self::default(), Some(warning))
             }

@@ -1,39 +1,37 @@
 //! From configuration and live changes to what the kernel takes.
 
+mod listings;
+
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
-    sync::Arc,
 };
 
 use gateway_common::{
     abi::{
-        ADDRESSES, CLASSES, Class as ClassValue, Limits as LimitsValue, Listing, NAMES, PORT_GROUPS,
-        PORT_WORDS, SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, cookies,
-        gate, listing, mode, policy, refuse,
+        ADDRESSES, CLASSES, Class as ClassValue, Limits as LimitsValue, NAMES, PORT_GROUPS, PORT_WORDS,
+        SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, cookies, gate, mode,
+        policy, refuse,
     },
-    finer::Finer,
     hash::{Key, Running},
     packet::Address,
     rate::{Dimension, FRAME_MAX, Instant, Limit, SECOND},
     stage::reflection::{self, REFLECTORS},
     wire::hello::want,
 };
-use ipnet::IpNet;
 use thiserror::Error;
 use zerocopy::FromZeros;
 
 use crate::{
     config::{
-        Class, Config, Connections, DropUnasked, Mode, Protocol, Quotas, Reflection, Refuse, Require,
-        Service, SynCookies, TlsVersion,
+        Config, Connections, DropUnasked, Mode, Protocol, Quotas, Reflection, Refuse, Require, Service,
+        SynCookies, TlsVersion,
     },
     control::words::Place,
-    finer,
     host::zeroed_settings,
-    kernel::Prefixes,
-    prefixes,
 };
+
+pub use listings::prefixes;
 
 /// Why a valid configuration cannot be a policy.
 #[derive(Debug, Error)]
@@ -362,40 +360,4 @@ fn groups(settings: &mut Settings, placed: &[(usize, &Service)]) -> Result<(), P
         }
     }
     Ok(())
-}
-
-/// Compiles the prefixes of a configuration, of which there may be a million: once for all policies.
-pub fn prefixes(config: &Config) -> Arc<Prefixes<Listing>> {
-    Arc::new(prefixes::compile(listings(config), join))
-}
-
-fn listings(config: &Config) -> impl Iterator<Item = (IpNet, Listing)> {
-    const NOTHING: Listing = Listing { flags: 0, class: 0, finer: 0 };
-    let flagged = |flags| move |&net: &IpNet| (net, Listing { flags, ..NOTHING });
-    let classed = |(index, class): (usize, &Class)| {
-        let class_of = move |net| (net, Listing { class: index as u32 + 1, ..NOTHING });
-        class.sources.clone().into_iter().map(class_of)
-    };
-    config
-        .lists
-        .allow
-        .iter()
-        .map(flagged(listing::ALLOW))
-        .chain(config.lists.block.iter().map(flagged(listing::BLOCK)))
-        .chain(config.ban.iter().flat_map(|ban| &ban.never).map(flagged(listing::NEVER)))
-        .chain(config.classes.iter().enumerate().flat_map(classed))
-        .chain(
-            finer::compile(&config.limits.finer)
-                .map(|(net, Finer(finer))| (net, Listing { finer, ..NOTHING })),
-        )
-}
-
-/// Flags add up; the narrower class holds, and the narrower network of finer sources.
-fn join(outer: Listing, own: Listing) -> Listing {
-    let narrower = |outer, own| if own == 0 { outer } else { own };
-    Listing {
-        flags: outer.flags | own.flags,
-        class: narrower(outer.class, own.class),
-        finer: narrower(outer.finer, own.finer),
-    }
 }

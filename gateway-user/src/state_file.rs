@@ -89,6 +89,14 @@ pub fn put_aside(path: &Path, ends: &[&str]) -> io::Result<PathBuf> {
     Ok(name(&aside))
 }
 
+/// Where a damaged file is now, for people.
+pub fn moved(aside: io::Result<PathBuf>) -> String {
+    match aside {
+        Ok(aside) => format!("it lies in {} now", aside.display()),
+        Err(error) => format!("it cannot be moved away either ({error})"),
+    }
+}
+
 /// The directory of a file, made if need be. One that others may write to is none: they could put their own file in the place of ours.
 fn directory_of(path: &Path) -> io::Result<&Path> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

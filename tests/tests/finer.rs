@@ -3,10 +3,12 @@
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use gateway_tests::lab::{self, ATTACKER_V6, Gateway, Lab, PlainListener, SERVER_V6, alone, require_lab};
+use gateway_tests::lab::{
+    self, ATTACKER_V6, Gateway, Lab, PlainListener, SERVER_V6, alone, await_that, require_lab,
+};
 use serde_json::Value;
 
 /// How long anything may take on a busy machine.
@@ -31,15 +33,6 @@ fn config() -> String {
     )
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let start = Instant::now();
-    while !is_so()? {
-        ensure!(start.elapsed() < PATIENCE, "waited in vain: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
 /// One of two has all the connections that it may have, and is banned; the other, of the same /64, is not hurt.
 #[test]
 #[ignore = "needs root: `cargo xtask test` runs it"]
@@ -58,20 +51,19 @@ fn each_counts_by_itself() -> Result<()> {
     let open = |port| lab::established(&lab.server, port, None);
 
     let mut streams = begin(ATTACKER_V6, plain, 3 * EACH)?;
-    wait_until("one has what it may have", || Ok(open(PLAIN)? == EACH))?;
+    await_that("one has what it may have", PATIENCE, || Ok(open(PLAIN)? == EACH))?;
     thread::sleep(A_WHILE);
     streams.extend(begin(NEIGHBOUR, plain, EACH)?);
-    wait_until("its neighbour has as many", || Ok(open(PLAIN)? == 2 * EACH))?;
+    await_that("its neighbour has as many", PATIENCE, || Ok(open(PLAIN)? == 2 * EACH))?;
     streams.extend(begin(NEIGHBOUR, plain, EACH)?);
     thread::sleep(A_WHILE);
     ensure!(open(PLAIN)? == 2 * EACH, "{} connections are open", open(PLAIN)?);
 
     let banned = || -> Result<Vec<String>> {
-        let text = gateway.done(&["block", "list", "--json"])?;
-        let rows = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+        let rows = gateway.blocked()?;
         Ok(rows.iter().filter_map(|row| row["prefix"].as_str().map(str::to_owned)).collect())
     };
-    wait_until("plaintext is banned", || {
+    await_that("plaintext is banned", PATIENCE, || {
         for mut stream in begin(ATTACKER_V6, gated, 1)? {
             thread::sleep(Duration::from_millis(50));
             let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: api.example.org\r\n\r\n");
@@ -83,7 +75,7 @@ fn each_counts_by_itself() -> Result<()> {
     let before = open(GATED)?;
     let mut late = begin(ATTACKER_V6, gated, 1)?;
     late.extend(begin(NEIGHBOUR, gated, 1)?);
-    wait_until("the neighbour connects", || Ok(open(GATED)? > before))?;
+    await_that("the neighbour connects", PATIENCE, || Ok(open(GATED)? > before))?;
     thread::sleep(A_WHILE);
     ensure!(open(GATED)? == before + 1, "who is banned connects, too");
 

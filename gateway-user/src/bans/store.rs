@@ -63,19 +63,19 @@ impl StoreError {
             SystemIoFailure,
         };
         match self {
-            Self::Sqlite { cause, .. } => !cause.sqlite_error_code().is_some_and(|code| {
-                let in_the_way = [
-                    CannotOpen,
-                    DatabaseBusy,
-                    DatabaseLocked,
-                    DiskFull,
-                    OutOfMemory,
-                    PermissionDenied,
-                    ReadOnly,
-                    SystemIoFailure,
-                ];
-                in_the_way.contains(&code)
-            }),
+            Self::Sqlite { cause, .. } => !matches!(
+                cause.sqlite_error_code(),
+                Some(
+                    CannotOpen
+                        | DatabaseBusy
+                        | DatabaseLocked
+                        | DiskFull
+                        | OutOfMemory
+                        | PermissionDenied
+                        | ReadOnly
+                        | SystemIoFailure
+                )
+            ),
             Self::File { cause, .. } => {
                 cause.kind() == io::ErrorKind::Other || cause.raw_os_error() == Some(nix::libc::ELOOP)
             }

@@ -2,10 +2,10 @@
 
 use std::cell::LazyCell;
 use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 
+use gateway_common::packet::Family;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::FromOutside;
@@ -130,7 +130,7 @@ fn lines_into(reader: &mut Reader<'_>, files: &[File], list: &mut Vec<Entry>) {
             }
         }
         if list.len() > ENTRIES_MAX {
-            return;
+            break;
         }
     }
     let mut warn = |message, help: &str| {
@@ -146,7 +146,13 @@ fn lines_into(reader: &mut Reader<'_>, files: &[File], list: &mut Vec<Entry>) {
     }
     if let Some(family) = covers_too_much(&list[first..]) {
         list.truncate(first);
-        let message = format!("{name} is held back: it covers more than a quarter of all {family} addresses");
+        let message = format!(
+            "{name} is held back: it covers more than a quarter of all {} addresses",
+            match family {
+                Family::V4 => "IPv4",
+                Family::V6 => "IPv6",
+            }
+        );
         warn(message, "to have so much in a list, write the prefixes into the configuration itself");
     }
 }
@@ -154,34 +160,14 @@ fn lines_into(reader: &mut Reader<'_>, files: &[File], list: &mut Vec<Entry>) {
 /// The family of which entries cover more than a quarter, if there is one: of IPv6, of 2000::/3, where all addresses of the Internet are.
 fn covers_too_much(entries: &[Entry]) -> Option<Family> {
     [(Family::V4, 32, 30), (Family::V6, 128, 123)].into_iter().find_map(|(family, bits, quarter)| {
-        let sizes = |nets: &mut dyn Iterator<Item = IpNet>| -> u128 {
-            nets.map(|net| 1_u128 << (bits - u32::from(net.prefix_len()))).sum()
-        };
-        let mut nets =
-            entries.iter().map(|entry| entry.prefix).filter(|net| net.addr().is_ipv4() == (bits == 32));
-        if sizes(&mut nets.clone()) <= 1 << quarter {
-            return None;
-        }
-        // Without those that are in others.
-        let merged = IpNet::aggregate(&nets.by_ref().collect());
-        (sizes(&mut merged.into_iter()) > 1 << quarter).then_some(family)
+        let is_of_it = |net: &IpNet| net.addr().is_ipv4() == (family == Family::V4);
+        let nets = || entries.iter().map(|entry| entry.prefix).filter(is_of_it);
+        let size = |net: IpNet| 1_u128 << (bits - u32::from(net.prefix_len()));
+        let is_too_much = |size: u128| size > 1 << quarter;
+        // Those that are in others count once; to find them out takes long, and mostly it need not be known.
+        let merged = || IpNet::aggregate(&nets().collect()).into_iter();
+        (is_too_much(nets().map(size).sum()) && is_too_much(merged().map(size).sum())).then_some(family)
     })
-}
-
-/// A family of addresses, for people.
-#[derive(Clone, Copy)]
-enum Family {
-    V4,
-    V6,
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        })
-    }
 }
 
 /// A prefix of length 0 makes the rest of the configuration pointless.

@@ -74,7 +74,7 @@ fn open(path: &Path, warnings: &mut Vec<String>) -> (Option<Store>, Vec<(Prefix,
     if let Err(error) = &opened
         && error.is_damage()
     {
-        let moved = live::moved(state_file::put_aside(path, &["-wal", "-shm"]));
+        let moved = state_file::moved(state_file::put_aside(path, &["-wal", "-shm"]));
         warnings.push(format!("cannot read {error}; {moved}, and the bans that it had do not hold"));
         opened = whole();
     }
@@ -300,25 +300,15 @@ impl Gateway {
         }
     }
 
-    /// Goes on with the wall clock where somebody has set it: what ends after a time ends when it would have, and is told, and written
-    /// down, by the clock as it is now.
-    pub(super) fn follow_clock(&mut self) {
-        let step = live::stepped();
-        if step == 0 {
-            return;
+    /// Moves all times by so many seconds, as the wall clock was moved.
+    pub(super) fn shift_bans(&mut self, step: i64) {
+        let BanState { all, wide, refreshed_at, .. } = &mut self.bans;
+        all.shift(step);
+        for at in wide.values_mut().flatten().chain([refreshed_at]) {
+            *at = at.saturating_add_signed(step);
         }
-        log::info!("the clock was set by {step} s; what ends after a time ends when it would have");
-        self.live.shift(step);
-        self.bans.all.shift(step);
-        for until_at in self.bans.wide.values_mut().flatten() {
-            *until_at = until_at.saturating_add_signed(step);
-        }
-        self.bans.refreshed_at = self.bans.refreshed_at.saturating_add_signed(step);
-        self.applied_at = self.applied_at.saturating_add_signed(step);
-        self.clock = self.fresh_clock();
-        self.save();
-        let all: Vec<Prefix> = self.bans.all.prefixes().collect();
-        self.keep_bans(&all);
+        let prefixes: Vec<Prefix> = all.prefixes().collect();
+        self.keep_bans(&prefixes);
     }
 
     /// Which instant is which second.

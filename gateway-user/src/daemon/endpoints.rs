@@ -8,14 +8,14 @@ use anyhow::Result;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
-    config::Config,
+    config::{Config, Control},
     control::server::{BindError, Call, Server},
     metrics::{self, Scrape},
 };
 
 /// Both, as far as they are there.
 pub(super) struct Endpoints {
-    config: crate::config::Control,
+    config: Control,
     metrics_at: SocketAddr,
     calls: mpsc::Sender<Call>,
     scrapes: mpsc::Sender<Scrape>,

@@ -227,6 +227,21 @@ impl Gateway {
         }
     }
 
+    /// Goes on with the wall clock where somebody has set it: what ends after a time ends when it would have, and is told, and written
+    /// down, by the clock as it is now.
+    pub(super) fn follow_clock(&mut self) {
+        let step = live::stepped();
+        if step == 0 {
+            return;
+        }
+        log::info!("the clock was set by {step} s; what ends after a time ends when it would have");
+        self.live.shift(step);
+        self.applied_at = self.applied_at.saturating_add_signed(step);
+        self.clock = self.fresh_clock();
+        self.save();
+        self.shift_bans(step);
+    }
+
     /// Writes the state file if what outlives a restart has changed; without it live changes do not outlive this process.
     pub(super) fn save(&mut self) {
         let saved = self.live.lasting().and_then(|lasting| {

@@ -18,7 +18,8 @@ use socket2::SockRef;
 use super::{GATED, Scale};
 use crate::builder::hello;
 use crate::lab::{
-    ATTACKER_V4, CLIENT_V4, Flood, Gateway, Lab, Namespace, Pace, PlainListener, SERVER_V4, Sources, Template,
+    ATTACKER_V4, CLIENT_V4, Flood, Gateway, Lab, Namespace, Pace, PlainListener, SERVER_V4, Sources,
+    Template, await_that,
 };
 
 /// How long anything may take that has no time of its own.
@@ -76,8 +77,8 @@ pub fn bans(scale: &Scale) -> Result<()> {
             ensure!(dropped > 0, "no SYN was dropped as banned");
             seen += 1;
         }
-        await_that("the ban is over", || Ok(row_of(&gateway, CLIENT_V4)?.is_none()))?;
-        await_that("the client connects again", || Ok(connect(&lab.client).is_ok()))?;
+        await_that("the ban is over", PATIENCE, || Ok(row_of(&gateway, CLIENT_V4)?.is_none()))?;
+        await_that("the client connects again", PATIENCE, || Ok(connect(&lab.client).is_ok()))?;
         println!(
             "bans: ban {level} after {earned:.1?} of plaintext, {expected} s long, {dropped} SYNs dropped"
         );
@@ -101,7 +102,7 @@ fn forged(scale: &Scale, lab: &Lab, gateway: &Gateway<'_>, listener: &PlainListe
         let all = listener.delivered();
         Ok(all.iter().any(|one| one.peer.port() == port && one.total == bytes as u64))
     };
-    await_that("the hello arrives", || received(first.len()))?;
+    await_that("the hello arrives", PATIENCE, || received(first.len()))?;
     let [from, to]: [IpAddr; 2] = [CLIENT_V4.into(), SERVER_V4.into()];
     let ports = (port, GATED);
     let floods = [
@@ -125,7 +126,7 @@ fn forged(scale: &Scale, lab: &Lab, gateway: &Gateway<'_>, listener: &PlainListe
     }
     let record = [23; 100];
     honest.write_all(&record)?;
-    await_that("the connection carries on", || received(first.len() + record.len()))?;
+    await_that("the connection carries on", PATIENCE, || received(first.len() + record.len()))?;
     // Whatever had been counted would have been judged by now.
     thread::sleep(Duration::from_secs(1));
     ensure!(row_of(gateway, CLIENT_V4)?.is_none(), "forged packets banned the honest client");
@@ -138,7 +139,7 @@ fn never(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
     let refused =
         || -> Result<u64> { Ok(gateway.metrics()?.packets(lab.attack_side(), "drop", "plaintext_http")) };
     let before = refused()?;
-    await_that("plaintext is refused", || {
+    await_that("plaintext is refused", PATIENCE, || {
         plaintext(&lab.attacker)?;
         Ok(refused()? - before > 20)
     })?;
@@ -168,7 +169,7 @@ fn page(lab: &Lab) -> Result<()> {
     }
     let refused =
         || Ok::<_, anyhow::Error>(gateway.metrics()?.packets(lab.client_side(), "drop", "plaintext_http"));
-    await_that("requests are sent again", || Ok(refused()? >= 4 * IMAGES))?;
+    await_that("requests are sent again", PATIENCE, || Ok(refused()? >= 4 * IMAGES))?;
     // Whatever had been counted would have been judged by now.
     thread::sleep(Duration::from_secs(1));
     ensure!(row_of(&gateway, CLIENT_V4)?.is_none(), "a page with {IMAGES} images banned its reader");
@@ -179,7 +180,7 @@ fn page(lab: &Lab) -> Result<()> {
 /// Plaintext until there is a ban; its row.
 fn offend(lab: &Lab, gateway: &Gateway<'_>) -> Result<Value> {
     let mut row = None;
-    await_that("the plaintext client is banned", || {
+    await_that("the plaintext client is banned", PATIENCE, || {
         // The ban may come between.
         let _ = plaintext(&lab.client);
         row = row_of(gateway, CLIENT_V4)?;
@@ -207,18 +208,7 @@ fn banned(gateway: &Gateway<'_>, interface: &str) -> Result<u64> {
 
 /// The row of an address in the block list.
 fn row_of(gateway: &Gateway<'_>, address: Ipv4Addr) -> Result<Option<Value>> {
-    let text = gateway.done(&["block", "list", "--json"])?;
-    let rows = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
-    Ok(rows.into_iter().find(|row| row["prefix"] == address.to_string()))
-}
-
-fn await_that(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let start = Instant::now();
-    while !is_so()? {
-        ensure!(start.elapsed() < PATIENCE, "waited in vain: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
+    Ok(gateway.blocked()?.into_iter().find(|row| row["prefix"] == address.to_string()))
 }
 
 /// The time in which a million bans are to be loaded.

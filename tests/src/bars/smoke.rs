@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -12,7 +11,7 @@ use serde_json::Value;
 use super::{GATED, Scale, servers};
 use crate::lab::{
     ATTACKER_V4, ATTACKER_V6, CLIENT_V4, CLIENT_V6, Gateway, Https, Lab, Namespace, Nginx, PlainListener,
-    driver,
+    await_that, driver,
 };
 
 /// How long anything may take, in an emulated machine too.
@@ -111,7 +110,7 @@ fn plaintext(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
         let mut streams = Vec::new();
         // By the metrics: the list has all prefixes in it, and on an emulated CPU a command may take too long to read them.
         let is_banned = || Ok(gateway.metrics()?.sum("gateway_bans", &[("origin", "strikes")]) == 1);
-        await_that("the attacker is banned", || {
+        await_that("the attacker is banned", PATIENCE, || {
             // As many as earn a ban, which may come between.
             for mut stream in (0..STRIKES).map_while(|_| connect(&lab.attacker, address).ok()) {
                 stream.write_all(HTTP)?;
@@ -122,12 +121,12 @@ fn plaintext(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
         ensure!(connect(&lab.attacker, address).is_err(), "{attacker} is banned, and connects");
         let bytes: u64 = listener.delivered().iter().map(|one| one.total).sum();
         ensure!(bytes == 0, "{bytes} bytes of plaintext reached the socket");
-        await_that("a refused connection is over at the server", || {
+        await_that("a refused connection is over at the server", PATIENCE, || {
             Ok(listener.delivered().iter().any(|one| one.closed))
         })?;
         drop(streams);
         gateway.done(&["block", "del", &attacker])?;
-        await_that("it connects again", || Ok(connect(&lab.attacker, address).is_ok()))?;
+        await_that("it connects again", PATIENCE, || Ok(connect(&lab.attacker, address).is_ok()))?;
     }
     println!(
         "smoke: plaintext does not reach the socket, its connections are reset, and its sender is banned"
@@ -186,13 +185,4 @@ fn arrived(socket: &UdpSocket) -> Result<u64> {
 
 fn connect(namespace: &Namespace, address: SocketAddr) -> Result<TcpStream> {
     Ok(namespace.enter(|| TcpStream::connect_timeout(&address, Duration::from_millis(1_500)))??)
-}
-
-fn await_that(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let start = Instant::now();
-    while !is_so()? {
-        ensure!(start.elapsed() < PATIENCE, "waited in vain: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::metrics::Metrics;
@@ -174,6 +175,15 @@ impl<'a> Gateway<'a> {
     /// Where it fails; with what it complains of.
     pub fn done(&self, arguments: &[&str]) -> Result<String> {
         output(&mut self.command(arguments))
+    }
+
+    /// The rows of its block list.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub fn blocked(&self) -> Result<Vec<Value>> {
+        let text = self.done(&["block", "list", "--json"])?;
+        Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
 
     /// Reads the metrics.

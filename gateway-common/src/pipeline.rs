@@ -73,7 +73,7 @@ pub struct Scratch {
     pub short_record: u32,
     /// What is seen of the lengths there.
     pub shown: u32,
-    /// Which stream of its connection it belongs to, where a reader reads that.
+    /// Which stream of its connection it belongs to, if it has data for a service that requires TLS.
     pub stream: tls::Stream,
     /// Who reads its connection's first message.
     pub reader: Reader,
@@ -190,6 +190,8 @@ pub enum Stage {
     SeekSource,
     /// [`tls::check`].
     Tls,
+    /// [`tls::begin`].
+    Begin,
     /// [`tls::judge`].
     Prefix,
     /// [`tls::judge_part`].
@@ -238,6 +240,7 @@ impl Stage {
             Self::SeekService => budgets::seek(context, scratch, Table::ServiceSources),
             Self::SeekSource => budgets::seek(context, scratch, Table::Sources),
             Self::Tls => tls::check(frame, context, scratch),
+            Self::Begin => tls::begin(context, scratch),
             Self::Prefix => tls::judge(frame, context, scratch),
             Self::PrefixPart => tls::judge_part(frame, context, scratch),
             Self::Hello => hello::check(frame, context, scratch),
@@ -245,7 +248,7 @@ impl Stage {
             Self::Verify => hello::verify(frame, context, scratch),
             Self::Fallback => fallback::check(frame, context, scratch),
             Self::Remember => connection::remember(context, scratch),
-            Self::Update => connection::update(context, &scratch.gate),
+            Self::Update => connection::update(context, scratch),
             Self::Meet => clients::meet(context, scratch),
             Self::Refusal => refusal::tell(frame, context, scratch),
             Self::StrikeNote => strike::write_down(frame, context, scratch),

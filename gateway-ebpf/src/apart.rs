@@ -76,6 +76,7 @@ apart! {
     SeekService seek_service seek_service_frags
     SeekSource seek_source seek_source_frags
     Tls tls tls_frags
+    Begin begin begin_frags
     Prefix prefix prefix_frags
     PrefixPart prefix_part prefix_part_frags
     Hello hello hello_frags

@@ -31,21 +31,28 @@ pub struct Link {
     pub shown: u32,
     /// How many of the stream's first bytes passed, without a gap; at most [`PREFIX`], or more: [`SETTLED`] or [`PAST`].
     pub passed: u32,
-    /// Bytes at its start were refused, and none took their place yet.
-    pub refused: bool,
-    /// Another stream of the same addresses and ports lives, or may come to life by a SYN cookie: nothing is proven for
-    /// [`DOUBT`].
-    doubtful: bool,
-    /// The stream that lived when a SYN came had shown all that it had to.
-    pub accepted: bool,
-    /// When it was last written, for one in doubt since when; in units of [`SEEN_SHIFT`], wraps after 9 hours. The bits above
+    /// What else is known of it: [`REFUSED`] and those behind it.
+    flags: u32,
+    /// When it was last written, for one in doubt since when; in units of [`SEEN_SHIFT`], wraps after 2.4 hours. The bits above
     /// [`SEEN_MASK`] are not kept with it: [`PASSES_THROUGH`] and [`NEWS`].
     seen: u32,
 }
 
-const SEEN_MASK: u32 = 0x7fff;
-const PASSES_THROUGH: u32 = 1 << 15;
-const NEWS: u32 = 1 << 16;
+const SEEN_MASK: u32 = 0x1fff;
+const PASSES_THROUGH: u32 = 1 << 13;
+const NEWS: u32 = 1 << 14;
+/// Bytes at the stream's start were refused, and none took their place yet.
+const REFUSED: u32 = 1;
+/// Another stream of the same addresses and ports lives, or may come to life by a SYN cookie: nothing is proven for [`DOUBT`].
+const DOUBTFUL: u32 = 2;
+/// The stream that lived when a SYN came had shown all that it had to.
+const ACCEPTED: u32 = 4;
+/// A segment with a SYN cookie has passed that starts the stream, and the host's TCP was not seen to know it.
+const BEGUN: u32 = 8;
+/// The client has closed it or reset it, as far as the host's TCP takes that.
+const CLOSING: u32 = 16;
+/// All of these.
+const FLAGS_MASK: u64 = 31;
 /// A strike was counted for the stream ([`crate::strike`]).
 const STRUCK: u32 = 1 << 7;
 /// A link is written again when it was last seen this many units ago: often enough to choose the oldest by.
@@ -65,26 +72,67 @@ const PAST: u32 = PREFIX + 2;
 const PHASE: u32 = 32;
 const SHOWN: u32 = 34;
 const PASSED: u32 = 42;
-const REFUSED: u32 = 46;
-const DOUBTFUL: u32 = 47;
-const ACCEPTED: u32 = 48;
-const SEEN: u32 = 49;
+const FLAGS: u32 = 46;
+const SEEN: u32 = 51;
 const IDENTITY: u32 = SHOWN;
 const IDENTITY_MASK: u64 = (1 << (SEEN - SHOWN)) - 1;
 
 impl Link {
     /// A connection of which nothing is known. No `Option`: half a link that is not there is undefined, and the verifier
     /// refuses to copy it.
-    pub(super) const UNKNOWN: Self = Self {
-        base: 0,
-        phase: Phase::Unknown,
-        shown: 0,
-        passed: 0,
-        refused: false,
-        doubtful: false,
-        accepted: false,
-        seen: 0,
-    };
+    pub(super) const UNKNOWN: Self =
+        Self { base: 0, phase: Phase::Unknown, shown: 0, passed: 0, flags: 0, seen: 0 };
+
+    #[inline(always)]
+    const fn has(self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    #[inline(always)]
+    const fn with(self, flags: u32) -> Self {
+        Self { flags: self.flags | flags, ..self }
+    }
+
+    #[inline(always)]
+    const fn without(self, flags: u32) -> Self {
+        Self { flags: self.flags & !flags, ..self }
+    }
+
+    /// Whether bytes at its start were refused, and none took their place yet.
+    #[inline(always)]
+    pub const fn is_refused(self) -> bool {
+        self.has(REFUSED)
+    }
+
+    /// The same, after that.
+    #[inline(always)]
+    pub const fn refused(self) -> Self {
+        self.with(REFUSED)
+    }
+
+    /// The same, after others took their place.
+    #[inline(always)]
+    pub const fn not_refused(self) -> Self {
+        self.without(REFUSED)
+    }
+
+    /// Whether it, or the stream that lived when its SYN came, has shown all that it had to.
+    #[inline(always)]
+    pub const fn is_accepted(self) -> bool {
+        self.has(ACCEPTED)
+    }
+
+    /// The same, after that.
+    #[inline(always)]
+    pub const fn accepted(self) -> Self {
+        self.with(ACCEPTED)
+    }
+
+    /// The same, as a stream of its own, whatever another one had shown.
+    #[inline(always)]
+    pub const fn not_accepted(self) -> Self {
+        self.without(ACCEPTED)
+    }
 
     /// Whether nothing is known of the connection.
     #[inline(always)]
@@ -174,7 +222,7 @@ impl Link {
     /// Whether what the host's TCP says may hold for another stream of the same addresses and ports.
     #[inline(always)]
     pub const fn is_doubtful(self, now: Instant) -> bool {
-        self.doubtful && self.age(now) < DOUBT
+        self.has(DOUBTFUL) && self.age(now) < DOUBT
     }
 
     /// What is known of the stream that starts at `base`.
@@ -182,9 +230,9 @@ impl Link {
     pub const fn of_stream(self, base: u32, now: Instant) -> Self {
         if !self.is_unknown() && self.base == base {
             self
-        } else if self.doubtful {
-            let shown = self.shown & !STRUCK;
-            Self { base, phase: Phase::Opening, passed: 0, shown, refused: false, ..self }
+        } else if self.has(DOUBTFUL) {
+            let (shown, flags) = (self.shown & !STRUCK, self.flags & (DOUBTFUL | ACCEPTED));
+            Self { base, phase: Phase::Opening, shown, passed: 0, flags, ..self }
         } else {
             Self::new(base, Phase::Opening, now)
         }
@@ -194,26 +242,63 @@ impl Link {
     #[inline(always)]
     pub const fn followed_by(self, base: u32, now: Instant) -> Self {
         let is_second = !self.is_unknown() && self.base != base && self.age(now) < DOUBT;
-        Self { doubtful: is_second || self.is_doubtful(now), ..Self::new(base, Phase::Opening, now) }
+        let link = Self::new(base, Phase::Opening, now);
+        if is_second || self.is_doubtful(now) { link.with(DOUBTFUL) } else { link }
+    }
+
+    /// A segment with a SYN cookie came, which makes a stream that starts at `base` once the host's TCP has it. Such a cookie is good for other
+    /// streams, too: nothing is proven of this one.
+    #[inline(always)]
+    pub const fn begins(self, base: u32, now: Instant) -> Self {
+        let link = if self.base == base && self.is_fresh(now) { self } else { self.followed_by(base, now) };
+        let shown = if self.is_doubtful(now) { self.shown & !STRUCK } else { link.shown };
+        Self { shown, ..link }.with(BEGUN | DOUBTFUL)
+    }
+
+    /// Whether the host's TCP may be about to make a stream of what has passed: while it may, no other one can begin.
+    #[inline(always)]
+    pub const fn has_begun(self, now: Instant) -> bool {
+        self.has(BEGUN) && self.is_fresh(now)
+    }
+
+    /// The same, after the host's TCP was seen to know the stream.
+    #[inline(always)]
+    pub const fn met(self) -> Self {
+        self.without(BEGUN)
+    }
+
+    /// Whether its client has closed it or reset it.
+    #[inline(always)]
+    pub const fn is_closing(self) -> bool {
+        self.has(CLOSING)
+    }
+
+    /// The same, after that.
+    #[inline(always)]
+    pub const fn closing(self) -> Self {
+        self.with(CLOSING)
     }
 
     /// The same, while SYN cookies may be out that make other streams of the same addresses and ports.
     #[inline(always)]
     pub const fn in_doubt(self) -> Self {
-        Self { doubtful: true, ..self }
+        self.with(DOUBTFUL)
     }
 
     /// A SYN that came while the host's TCP had a stream open, which it may or may not end.
     #[inline(always)]
     pub const fn doubted(self, base: u32, now: Instant) -> Self {
-        let accepted = self.accepted || matches!(self.phase, Phase::Forwarded | Phase::Proven);
-        Self { doubtful: true, accepted, shown: self.shown & !STRUCK, ..Self::new(base, Phase::Opening, now) }
+        let is_accepted = self.is_accepted() || matches!(self.phase, Phase::Forwarded | Phase::Proven);
+        let link =
+            Self { shown: self.shown & !STRUCK, ..Self::new(base, Phase::Opening, now) }.with(DOUBTFUL);
+        if is_accepted { link.with(ACCEPTED) } else { link }
     }
 
     /// What another stream of the same addresses and ports has shown counts for this one too.
     #[inline(always)]
     pub const fn taught_by(self, other: Self) -> Self {
-        Self { shown: other.shown, accepted: other.accepted, ..self }
+        let flags = (self.flags & !ACCEPTED) | (other.flags & ACCEPTED);
+        Self { shown: other.shown, flags, ..self }
     }
 
     /// A connection seen now, of which nothing has passed.
@@ -225,7 +310,7 @@ impl Link {
     /// The same, written now.
     #[inline(always)]
     pub const fn at(self, now: Instant) -> Self {
-        let seen = if self.doubtful { self.seen } else { (now >> SEEN_SHIFT) as u32 & SEEN_MASK };
+        let seen = if self.has(DOUBTFUL) { self.seen } else { (now >> SEEN_SHIFT) as u32 & SEEN_MASK };
         Self { seen, ..self }
     }
 
@@ -236,9 +321,7 @@ impl Link {
         } else {
             (self.shown as u64 & 0xff) << SHOWN
                 | (self.passed as u64 & 15) << PASSED
-                | (self.refused as u64) << REFUSED
-                | (self.doubtful as u64) << DOUBTFUL
-                | (self.accepted as u64) << ACCEPTED
+                | (self.flags as u64 & FLAGS_MASK) << FLAGS
         };
         self.base as u64 | (self.phase as u64) << PHASE | rest | (self.seen as u64) << SEEN
     }
@@ -264,9 +347,7 @@ impl Link {
         Self {
             shown: (word >> SHOWN) as u32 & 0xff,
             passed: (word >> PASSED) as u32 & 15,
-            refused: (word >> REFUSED) & 1 != 0,
-            doubtful: (word >> DOUBTFUL) & 1 != 0,
-            accepted: (word >> ACCEPTED) & 1 != 0,
+            flags: (word >> FLAGS & FLAGS_MASK) as u32,
             ..link
         }
     }
@@ -285,7 +366,7 @@ impl Link {
     /// Whether it is time to write down that the connection lives.
     #[inline(always)]
     pub const fn is_stale(self, now: Instant) -> bool {
-        !self.doubtful && self.age(now) >= TOUCH_AFTER
+        !self.has(DOUBTFUL) && self.age(now) >= TOUCH_AFTER
     }
 }
 
@@ -294,6 +375,12 @@ impl Link {
 pub(super) const fn opening_of(word: u64) -> u64 {
     let has_passed = ((word >> PASSED & 15) + (16 - PREFIX as u64)) >> 4;
     !(word >> (PHASE + 1) | has_passed) & 1
+}
+
+/// Whether a SYN cookie has begun the stream, by the word of a connection that has shown no hello.
+#[inline(always)]
+pub(super) const fn has_begun(word: u64) -> bool {
+    word >> FLAGS & BEGUN as u64 != 0
 }
 
 /// Whether it is the word of a connection with nothing more to judge.

@@ -9,7 +9,8 @@
 //! without an empty entry
 //!
 //! * connections that have shown no hello yet go first: those whose SYN is no longer fresh, and fresh ones too where there
-//!   are [`RESERVE`] of them; so SYNs push out other SYNs, and little else;
+//!   are [`RESERVE`] of them; so SYNs push out other SYNs, and little else. What a SYN cookie has begun stays while it is fresh: the
+//!   host's TCP may not have seen it yet;
 //! * next go connections of which nothing more can be lost than a question to the host's TCP, and those that pass through and
 //!   have been silent: for [`BRIEF`] when all that they ever said came within seconds of the hello, for [`LONG`] otherwise;
 //! * whoever passes through and said something since is never pushed out;
@@ -19,7 +20,7 @@ mod link;
 
 pub use link::{Link, Phase};
 
-use link::{LAG, TOUCH_AFTER, age_of, is_proven, is_settled, opening_of};
+use link::{LAG, TOUCH_AFTER, age_of, has_begun, is_proven, is_settled, opening_of};
 
 use crate::{
     abi::{LINK_WAYS, LINK_WORDS},
@@ -141,14 +142,18 @@ pub fn remember<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step
 /// Writes down what was learnt of a connection, unless another CPU has learnt something meanwhile: a SYN that came since is
 /// not undone.
 #[inline(always)]
-pub fn update<E: Env>(context: &Context<'_, E>, gate: &Gate) -> Step {
-    let Gate { identity, known, link, .. } = *gate;
+pub fn update<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Gate { identity, known, .. } = scratch.gate;
     let is_heard_again = known.has_shown_hello() && known.is_stale(context.now);
+    let before = known.word(identity);
+    // Not both links at once: the kernel gives a program few registers, and little room beside.
+    context.env.read_again(scratch);
+    let link = scratch.gate.link;
     let word = if is_heard_again { link.settled() } else { link }.word(identity);
     let Some(set) = links(context.env, identity) else { return Step::Continue(()) };
     for way in 0..LINK_WAYS {
         if set.load(way * LINK_WORDS) == identity {
-            set.replace(way * LINK_WORDS + 1, known.word(identity), word);
+            set.replace(way * LINK_WORDS + 1, before, word);
             break;
         }
     }
@@ -186,7 +191,13 @@ const fn kind(
     } else if owner == NOBODY {
         0
     } else if opening_of(word) != 0 {
-        if age >= LAG as u64 { STALE } else { FRESH + is_crowded * (STALE - FRESH) }
+        if age >= LAG as u64 {
+            STALE
+        } else if has_begun(word) {
+            0
+        } else {
+            FRESH + is_crowded * (STALE - FRESH)
+        }
     } else if !passes_through {
         if is_proven && link::is_proven(newcomer) { PROVEN } else { 0 }
     } else if age >= LONG as u64 || (age >= BRIEF as u64 && (is_proven || !is_settled(word))) {

@@ -17,12 +17,13 @@ use crate::{
     pipeline::{Context, Scratch, Stage},
     stage::{
         service,
-        tls::{Stream, adopt, note, pass_through, prove, refuse, stream, stream_sequence, touches, unseen},
+        tls::{
+            Stream, adopt, find, first, note, pass_through, prove, refuse, stream_sequence, touches, unseen,
+        },
     },
     verdict::{Reason, Step, drop},
     wire::{
         hello::{Outcome, Reader, want},
-        proxy::PROXY_MAX,
         tls::{MINOR_MIN, PREFIX},
     },
 };
@@ -33,29 +34,29 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     let Scratch { packet, role, gate, .. } = scratch;
     let (env, now) = (context.env, context.now);
     let service = service::at(context.settings, role.service);
-    let first = first(service.wants & u32::from(want::PROXY) != 0);
     let known = gate.known;
-    if known.is_proven() && !touches(packet, known.base, first) {
+    if known.is_proven() && !touches(packet, known.base, first(service)) {
         prove(frame, context, scratch, known.base);
         return Step::Continue(());
     }
-    let stream = stream(frame, context, scratch, first)?;
-    if !stream.is_ours && scratch.gate.known.is_unknown() {
+    find(frame, context, scratch)?;
+    let Scratch { packet, gate, asked, stream, .. } = scratch;
+    let Stream { base, received, is_old, is_ours, .. } = *stream;
+    if !is_ours && gate.known.is_unknown() {
         return unseen(frame, scratch);
     }
-    let Scratch { packet, gate, asked, .. } = scratch;
-    let Stream { base, received, is_old, .. } = stream;
     if stream.is_open && received != 0 && asked.has_cookie && stream_sequence(packet) == base {
         // The SYN cookie that made the connection, once more: should this one be about to end, it makes the next.
         return drop(Reason::HelloGap);
     }
     let known = gate.known;
     gate.link = known.of_stream(base, now);
-    if received == 0 && !is_old {
-        // A stream of its own, whatever another one had shown.
-        gate.link.accepted = false;
+    if stream.is_open {
+        gate.link = gate.link.met();
     }
-    scratch.stream = stream;
+    if received == 0 && !is_old {
+        gate.link = gate.link.not_accepted();
+    }
     env.read_again(scratch);
     let Scratch { gate, reader, stream, .. } = scratch;
     let (stream, known) = (*stream, gate.known);
@@ -66,12 +67,12 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     let is_accepted = if stream.is_ours {
         // What was seen of a message counts for nothing before the host's TCP has all of it.
         let is_taken = !is_kept || (reader.done != 0 && received >= u64::from(reader.done));
-        is_past && gate.link.accepted && is_taken
+        is_past && gate.link.is_accepted() && is_taken
     } else {
         gate.link.is_forwarded()
     };
     env.read_again(scratch);
-    if !is_kept && known.is_unknown() && was_open_before(known, received, is_proxied) {
+    if !is_kept && known.is_unknown() && was_open_before(known, received, service) {
         adopt(frame, context, scratch, base);
         return Step::Continue(());
     }
@@ -142,7 +143,8 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     }
     let is_whole = reader.done != 0 || matches!(reader.outcome, Outcome::Complete);
     if is_whole {
-        (gate.link.phase, gate.link.accepted) = (Phase::Forwarded, true);
+        gate.link = gate.link.accepted();
+        gate.link.phase = Phase::Forwarded;
     }
     if is_whole && !stream.is_ours {
         opening::forget(env, gate.identity);
@@ -158,14 +160,8 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 /// That is sure where nobody was forgotten. Else it goes by what the host's TCP has taken: more than a PROXY header can have,
 /// or a prefix, which was judged when it came.
 #[inline(always)]
-const fn was_open_before(known: Link, received: u64, is_proxied: bool) -> bool {
-    received != 0 && (received >= first(is_proxied) as u64 || known.is_news())
-}
-
-/// How many bytes at the start of a stream are judged at least.
-#[inline(always)]
-const fn first(is_proxied: bool) -> u32 {
-    if is_proxied { PROXY_MAX + PREFIX } else { PREFIX }
+fn was_open_before(known: Link, received: u64, service: &Service) -> bool {
+    received != 0 && (received >= u64::from(first(service)) || known.is_news())
 }
 
 /// Reads what the segment adds to the message.

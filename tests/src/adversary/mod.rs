@@ -4,6 +4,7 @@
 //! ClientHello or is nothing: [`law`] judges that and knows nothing of the gate. Scenarios of honest clients say in
 //! addition what must have been read. Every scenario is played over IPv4 and IPv6 and under every [`Condition`].
 
+mod batch;
 mod closing;
 mod first_bytes;
 pub mod law;
@@ -98,6 +99,7 @@ pub fn scenarios() -> Vec<Scenario> {
         order::scenarios(),
         refused::scenarios(),
         opening::scenarios(),
+        batch::scenarios(),
         closing::scenarios(),
         urgent::scenarios(),
         network::scenarios(),

@@ -28,6 +28,8 @@ struct Step {
     answer: usize,
     /// How far behind that.
     off: u32,
+    /// Its acknowledgment is moved as far as its start: as a SYN cookie it is good for a stream from there on.
+    is_moved: bool,
     twice: bool,
     /// A SYN behind it, so far from the first.
     syn: Option<u32>,
@@ -75,6 +77,7 @@ fn plan(random: &mut StdRng) -> Plan {
             flags: kind(random),
             answer: random.random_range(0..2),
             off: if random.random_bool(0.1) { random.random_range(0..3) } else { 0 },
+            is_moved: random.random_bool(0.1),
             twice: random.random_bool(0.2),
             syn: random.random_bool(0.05).then(|| random.random_range(0..2_000)),
             pause: random.random_bool(0.2),
@@ -97,7 +100,9 @@ fn play(tcp: &mut ByHand<'_>, plan: &Plan, has_cookies: bool) -> Result<()> {
     acks.insert(0, tcp.ack);
     for step in &plan.steps {
         let ack = acks[step.answer.min(acks.len() - 1)];
-        let frame = tcp.at(step.position, &step.bytes).flags(step.flags).ack(ack.wrapping_sub(step.off));
+        let moved = if step.is_moved { step.position } else { 0 };
+        let ack = ack.wrapping_sub(step.off).wrapping_add_signed(moved);
+        let frame = tcp.at(step.position, &step.bytes).flags(step.flags).ack(ack);
         tcp.send(&frame)?;
         if step.twice {
             tcp.send(&frame)?;

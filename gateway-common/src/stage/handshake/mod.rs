@@ -297,7 +297,7 @@ pub fn answer<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
     let Scratch { packet, options, answer, .. } = scratch;
     answer.write(packet, options, &terms);
     context.env.read_again(scratch);
-    replace(frame, context, scratch);
+    replace(frame, context, scratch)?;
     context.env.read_again(scratch);
     if !context.env.reply(at, &scratch.answer) {
         return Step::Continue(());
@@ -320,22 +320,35 @@ fn segment<E: Env>(context: &Context<'_, E>, ipv6: bool) -> u16 {
 }
 
 /// Writes down that a cookie is out. It is no state of a source's; but what is known of an older connection of the same
-/// addresses and ports must not be taken for the new one's.
+/// addresses and ports must not be taken for the new one's, and while the host's TCP may be about to make that there is no new one.
 #[inline(always)]
-fn replace<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) {
+fn replace<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     if let Some(words) = words(context, scratch) {
         answers::count(context, scratch, words);
         touch(words, HANDSHAKE_ANSWERED, words.load(HANDSHAKE_ANSWERED), context.now);
     }
     if !requires_tls(service::at(context.settings, scratch.role.service)) {
-        return;
+        return Step::Continue(());
     }
     scratch.gate = connection::gate(context.env, &scratch.packet);
     scratch.handshake.is_identified = true;
-    let known = scratch.gate.known;
-    if !known.is_unknown() {
-        scratch.gate.link = known.followed_by(scratch.packet.sequence.wrapping_add(1), context.now);
-        let _ = context.env.apart(Stage::Remember, frame, context, scratch);
+    let (known, base) = (scratch.gate.known, scratch.packet.sequence.wrapping_add(1));
+    if known.is_unknown() {
+        return Step::Continue(());
+    }
+    if known.has_begun(context.now) {
+        return if known.base == base { Step::Continue(()) } else { drop(Reason::TcpSequence) };
+    }
+    scratch.gate.link = known.followed_by(base, context.now);
+    let _ = context.env.apart(Stage::Remember, frame, context, scratch);
+    Step::Continue(())
+}
+
+/// A segment brought back a SYN cookie, be it the gateway's or the host's own: others may be out.
+#[inline(always)]
+pub fn cookie_came<E: Env>(context: &Context<'_, E>, scratch: &Scratch) {
+    if let Some(words) = words(context, scratch) {
+        touch(words, HANDSHAKE_ANSWERED, words.load(HANDSHAKE_ANSWERED), context.now);
     }
 }
 
@@ -347,6 +360,14 @@ pub fn may_be_out<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> bool {
         // Another CPU's clock may be ahead.
         answered != 0 && (context.now.wrapping_sub(answered) as i64) < COOKIE_LIFE as i64
     })
+}
+
+/// Whether a cookie may make another connection of the packet's addresses and ports than the one that is known, or that the host's TCP
+/// has.
+#[inline(always)]
+pub fn is_doubted<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> bool {
+    let known = scratch.gate.known;
+    known.is_doubtful(context.now) || (known.is_unknown() && may_be_out(context, scratch))
 }
 
 /// A connection that a cookie may have made, as the TLS gate shall know it.

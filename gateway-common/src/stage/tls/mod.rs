@@ -13,8 +13,7 @@ mod prefix;
 mod stream;
 
 pub use prefix::{judge, judge_part};
-use stream::may_follow;
-pub use stream::{Stream, stream, stream_sequence, touches};
+pub use stream::{Stream, begin, find, first, stream_sequence, touches};
 
 use core::ops::ControlFlow;
 
@@ -75,10 +74,14 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     if !handshake.is_identified {
         *gate = connection::gate(context.env, packet);
     }
+    gate.goes_on = false;
+    if packet.tcp_flags & (flags::RST | flags::FIN) != 0 {
+        closing(frame, context, scratch);
+    }
+    let Scratch { packet, .. } = scratch;
     if packet.tcp_flags & flags::RST != 0 {
         return Step::Continue(());
     }
-    gate.goes_on = false;
     let is_bare = packet.payload_length == 0;
     if packet.is_syn() {
         opening(frame, context, scratch)?;
@@ -97,11 +100,16 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 #[inline(always)]
 fn opening<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let socket = handshake::socket(frame, context, scratch);
-    let Scratch { packet, gate, .. } = scratch;
-    let (known, base, now) = (gate.known, stream_sequence(packet), context.now);
+    let (known, base, now) = (scratch.gate.known, stream_sequence(&scratch.packet), context.now);
     // Far past its hello nobody sends a SYN again: it is another stream.
     let is_again = !known.is_unknown() && known.base == base && !known.is_past();
-    gate.link = match socket {
+    let is_met = matches!(socket, Socket::Open { base, .. } if base == known.base);
+    let has_begun = known.has_begun(now) && !is_met;
+    if has_begun && known.base != base {
+        return drop(Reason::TcpSequence);
+    }
+    let link = match socket {
+        _ if has_begun => known,
         Socket::Open { base: open, received } if open != base || received != 0 => {
             let next = open.wrapping_add(received as u32);
             if open != base && base.wrapping_sub(next).wrapping_add(WINDOW) < 2 * WINDOW {
@@ -110,7 +118,7 @@ fn opening<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut 
             known.doubted(base, now)
         }
         Socket::Open { .. } | Socket::Unknown if is_again => known,
-        Socket::Listening => known.followed_by(base, now),
+        Socket::Listening => handshake::doubt(context, scratch, known.followed_by(base, now)),
         _ => Link::new(base, Phase::Opening, now),
     };
     let is_ours = match socket {
@@ -118,15 +126,26 @@ fn opening<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut 
         Socket::Listening => scratch.is_local,
         Socket::Open { .. } => true,
     };
-    let Scratch { gate, .. } = scratch;
-    gate.known = gate.link;
-    if !is_ours {
-        gate.link = gate.link.passing_through();
-    }
+    scratch.gate.known = link;
+    scratch.gate.link = if is_ours { link } else { link.passing_through() };
     let remembered = context.env.apart(Stage::Remember, frame, context, scratch);
     // Where there is no room for it the host's TCP is asked. Where that knows nothing its data would not pass, so its client
     // shall try again now: there is room when somebody has been silent for long enough.
     if matches!(socket, Socket::Unknown) { remembered } else { Step::Continue(()) }
+}
+
+/// The client closes a stream, or resets it, where the host's TCP takes it from there. Of one that is proven nothing need be known: what could
+/// begin another one at its start does not pass.
+#[inline(always)]
+fn closing<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) {
+    let Scratch { packet, gate, .. } = scratch;
+    let known = gate.known;
+    let is_near = packet.sequence.wrapping_sub(known.base) < WINDOW;
+    if is_near && !known.is_unknown() && !known.is_proven() && !known.is_closing() {
+        gate.link = known.closing();
+        note(frame, context, scratch, false);
+        scratch.gate.known = scratch.gate.link;
+    }
 }
 
 /// No honest SYN falls so near to what a live connection waits for (RFC 5961 section 4): its bytes could be taken for the
@@ -142,23 +161,16 @@ fn bare<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
         note(frame, context, scratch, false);
     }
     let Scratch { packet, gate, .. } = &*scratch;
-    let (known, is_fresh) = (gate.known, gate.known.is_fresh(context.now));
-    let is_expected = if known.is_proven() {
-        // What is at its start can be a SYN cookie that is used once more.
-        !touches(packet, known.base, PREFIX)
-    } else {
-        is_fresh && known.base == packet.sequence
-    };
-    if is_expected {
+    let known = gate.known;
+    // What is at the start of one that is proven can be a SYN cookie that is used once more.
+    if known.is_proven() && !touches(packet, known.base, PREFIX) {
         return Step::Continue(());
     }
     match handshake::socket(frame, context, scratch) {
         Socket::Listening => {}
         // A SYN cookie for another connection, or that is used once more. Should this one be about to end, it makes the next.
         Socket::Open { base, received }
-            if scratch.asked.has_cookie
-                && (!may_follow(&scratch.packet, base)
-                    || (received != 0 && scratch.packet.sequence == base)) =>
+            if scratch.asked.has_cookie && (received != 0 || scratch.packet.sequence != base) =>
         {
             return drop(Reason::TcpSequence);
         }
@@ -167,13 +179,8 @@ fn bare<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
     if scratch.asked.starts_nothing() {
         return Step::Continue(());
     }
-    if is_fresh {
-        return drop(Reason::TcpSequence);
-    }
-    let link = known.followed_by(scratch.packet.sequence, context.now);
-    scratch.gate.link = handshake::doubt(context, scratch, link);
-    let _ = context.env.apart(Stage::Remember, frame, context, scratch);
-    Step::Continue(())
+    context.env.apart(Stage::Begin, frame, context, scratch)?;
+    context.env.apart(Stage::Remember, frame, context, scratch)
 }
 
 /// Judges a segment with data.
@@ -187,14 +194,15 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
         note(frame, context, scratch, false);
         return Step::Continue(());
     }
-    let Stream { base, received, is_ours, is_old, .. } = if known.is_forwarded() {
-        Stream { base: known.base, ..Stream::default() }
+    if known.is_forwarded() {
+        scratch.stream = Stream { base: known.base, ..Stream::default() };
     } else {
-        stream(frame, context, scratch, PREFIX)?
-    };
-    let Scratch { gate, asked, .. } = scratch;
-    let known = gate.known;
-    if !is_ours {
+        find(frame, context, scratch)?;
+    }
+    env.read_again(scratch);
+    let Scratch { gate, stream, .. } = scratch;
+    let (known, stream) = (gate.known, *stream);
+    if !stream.is_ours {
         if known.is_proven() {
             // It ended here, and there is no socket any more.
             return Step::Continue(());
@@ -203,22 +211,28 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
             return unseen(frame, scratch);
         }
     }
-    let is_taken = received >= u64::from(PREFIX);
-    gate.link = known.of_stream(base, now);
-    // With a SYN cookie the start is judged again, though the host's TCP has it: it may be about to see the end of the connection, and
-    // the cookie that is used once more makes a new one of this segment.
-    if !is_taken || asked.has_cookie {
+    gate.link = known.of_stream(stream.base, now);
+    if stream.is_open {
+        gate.link = gate.link.met();
+    }
+    // While SYN cookies may be out the start is judged again, though the host's TCP has it: it may be about to see the end of the
+    // connection, and the cookie that is used once more makes a new one of this segment or of what came just before.
+    let is_again = touches(&scratch.packet, stream.base, PREFIX) && handshake::is_doubted(context, scratch);
+    if !stream.is_taken() || scratch.asked.has_cookie || is_again {
         let judged = env.apart(Stage::Prefix, frame, context, scratch);
         if let ControlFlow::Break(reason) = judged {
-            if !is_taken {
+            if !scratch.stream.is_taken() {
+                let is_old = scratch.stream.is_old;
                 refuse(frame, context, scratch, reason, is_old);
             }
             return judged;
         }
     }
-    let Scratch { gate, .. } = scratch;
-    if is_taken {
-        if is_old {
+    env.read_again(scratch);
+    let Scratch { gate, stream, .. } = scratch;
+    let (known, stream) = (gate.known, *stream);
+    if stream.is_taken() {
+        if stream.is_old {
             return Step::Continue(());
         }
         gate.goes_on = true;
@@ -226,17 +240,17 @@ fn data<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scr
             return Step::Continue(());
         }
         if !known.is_doubtful(now) {
-            adopt(frame, context, scratch, base);
+            adopt(frame, context, scratch, stream.base);
             return Step::Continue(());
         }
     }
-    if is_ours {
+    if stream.is_ours {
         // Once TCP has taken the prefix it says so, and the connection is proven.
         gate.link.phase = Phase::Opening;
     } else {
         pass_through(scratch);
     }
-    note(frame, context, scratch, is_old);
+    note(frame, context, scratch, stream.is_old);
     Step::Continue(())
 }
 
@@ -276,9 +290,8 @@ pub fn prove<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 /// proven of one that was unknown while SYN cookies may be out that make another stream of its addresses and ports.
 #[inline(always)]
 pub fn adopt<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch, base: u32) {
-    if scratch.gate.known.is_unknown() && handshake::may_be_out(context, scratch) {
-        scratch.gate.link = Link::new(base, Phase::Opening, context.now).in_doubt();
-        scratch.gate.link.accepted = true;
+    if handshake::is_doubted(context, scratch) {
+        scratch.gate.link = Link::new(base, Phase::Opening, context.now).in_doubt().accepted();
         note(frame, context, scratch, false);
     } else {
         prove(frame, context, scratch, base);
@@ -296,7 +309,8 @@ pub fn refuse<F: Frame, E: Env>(
     is_old: bool,
 ) {
     if !matches!(reason, Reason::HelloGap) {
-        scratch.gate.link.refused = scratch.gate.link.passed < PREFIX;
+        let Gate { link, .. } = &mut scratch.gate;
+        *link = if link.passed < PREFIX { link.refused() } else { link.not_refused() };
         note(frame, context, scratch, is_old);
     }
 }

@@ -23,7 +23,7 @@ pub fn judge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     if before >= packet.payload_length {
         return Step::Continue(());
     }
-    if link.refused && position > link.passed {
+    if link.is_refused() && position > link.passed {
         // The rest of what was refused.
         return drop(Reason::NotTls);
     }
@@ -63,7 +63,7 @@ pub fn judge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     }
     if link.passed >= PREFIX {
         link.phase = Phase::Forwarded;
-        link.refused = false;
+        *link = link.not_refused();
     }
     Step::Continue(())
 }

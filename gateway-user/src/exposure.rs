@@ -151,6 +151,7 @@ mod tests {
             name: name.to_owned(),
             index,
             mtu: 1_500,
+            ethernet: true,
             up: true,
             carrier: true,
             kind: None,

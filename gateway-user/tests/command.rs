@@ -1,9 +1,10 @@
 //! The `gateway` command as a process: exit statuses, standard output and standard error.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use gateway_user::control::protocol::{FailureKind, Reply, Request, Row};
 use gateway_user::control::server::Server;
@@ -80,6 +81,25 @@ fn each_outcome_has_its_exit_status() {
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {output:?}");
         let said = text(&output.stderr);
         assert!(said.starts_with(error) && said.is_empty() == error.is_empty(), "{arguments:?}: {said}");
+    }
+}
+
+/// A generated configuration needs no file to be checked.
+#[test]
+fn a_configuration_comes_by_a_pipe() {
+    for (text, status) in [("mode = \"monitor\"\n", 0), ("mode = \"off and on\"\n", 2)] {
+        for name in ["-", "/dev/stdin"] {
+            let mut child = Command::new(GATEWAY)
+                .args(["check", name])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(status), "{name}: {output:?}");
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 /// When the configuration is wrong, which has been told then.
 pub fn check(args: &CheckArgs, global: &Global) -> Result<(), CliError> {
     let path = args.file.as_ref().unwrap_or(&global.config);
-    match Config::load(path) {
+    match Config::load_stream(path) {
         Ok(config) if args.output.json => print_json(&document(&config)),
         Ok(config) => {
             tell(&config.warnings);

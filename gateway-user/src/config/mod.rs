@@ -98,8 +98,24 @@ impl Config {
     /// # Errors
     /// As [`Config::load`], but for lists that can be left out.
     pub fn load_with(path: &Path, lists: FromOutside) -> Result<Self, Report> {
+        Self::of_text(path, file::read(path), lists)
+    }
+
+    /// The same of a pipe too, or of standard input by the name `-`: for somebody who waits, and not for a start.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_stream(path: &Path) -> Result<Self, Report> {
+        Self::of_text(path, file::read_stream(path), FromOutside::Needed)
+    }
+
+    fn of_text(
+        path: &Path,
+        text: Result<String, problem::Wrong>,
+        lists: FromOutside,
+    ) -> Result<Self, Report> {
         let name = path.display().to_string();
-        let text = file::read(path).map_err(|wrong| Report {
+        let text = text.map_err(|wrong| Report {
             problems: vec![Problem {
                 place: Place::file(&name),
                 severity: Severity::Error,

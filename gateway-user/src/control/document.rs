@@ -15,6 +15,9 @@ pub struct InterfaceRow {
     pub driver: String,
     /// Whether it is attached now.
     pub attached: bool,
+    /// Why it is not, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
 }
 
 /// Traffic of one interface with one verdict for one reason, since the counters were made.

@@ -18,8 +18,13 @@ pub enum BindError {
     )]
     Taken(PathBuf),
     /// Something else is there.
-    #[error("{0} is in the way and is not a socket; move it, or set another control.socket")]
+    #[error("{0} is in the way and is not the gateway's; move it, or set another control.socket")]
     InTheWay(PathBuf),
+    /// Others could put something else there.
+    #[error(
+        "{0} is another user's, or others may write to it and could put another socket there; set control.socket to a place in a directory of root's"
+    )]
+    Directory(PathBuf),
     /// No such group.
     #[error("there is no group {0:?}; create it with `groupadd --system {0}`, or leave control.group empty")]
     NoGroup(String),
@@ -76,6 +81,9 @@ pub(super) fn bind(path: &Path, group: Option<&str>) -> Result<Bound, BindError>
     };
     let made = DirBuilder::new().recursive(true).mode(0o755).create(dir);
     made.map_err(io_error("create the directory", dir))?;
+    if !is_safe(dir).map_err(io_error("look at", dir))? {
+        return Err(BindError::Directory(dir.to_owned()));
+    }
     let lock = lock(path, &dir.join(format!("{name}.lock")))?;
     refuse_living(path)?;
 
@@ -91,6 +99,15 @@ pub(super) fn bind(path: &Path, group: Option<&str>) -> Result<Bound, BindError>
     listener.set_nonblocking(true).map_err(io_error("listen on", path))?;
     let access = Access { owner: nix::unistd::geteuid().as_raw(), group: gid };
     Ok(Bound { listener, access, path: path.to_owned(), inode, _lock: lock })
+}
+
+/// Whether nobody but root and the own user can take something out of a directory, so that what is done there by name is done to what was made
+/// there.
+fn is_safe(dir: &Path) -> io::Result<bool> {
+    let found = fs::metadata(dir)?;
+    let is_ours = [0, nix::unistd::geteuid().as_raw()].contains(&found.uid());
+    let (is_shared, is_sticky) = (found.mode() & 0o022 != 0, found.mode() & 0o1000 != 0);
+    Ok(is_ours && (!is_shared || is_sticky))
 }
 
 /// Gives the socket its rights and its name; its inode.
@@ -116,6 +133,10 @@ fn lock(path: &Path, file: &Path) -> Result<File, BindError> {
     options.write(true).create(true).truncate(false).mode(0o600);
     options.custom_flags(nix::libc::O_NOFOLLOW);
     let lock = options.open(file).map_err(io_error("open", file))?;
+    if lock.metadata().map_err(io_error("look at", file))?.uid() != nix::unistd::geteuid().as_raw() {
+        // Its owner could hold it for ever.
+        return Err(BindError::InTheWay(file.to_owned()));
+    }
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(BindError::Taken(path.to_owned())),

@@ -17,6 +17,13 @@ impl Gateway {
     /// Does what is asked. The second answer is whether the program stays, when the gateway is to end.
     pub(super) fn answer(&mut self, request: &Request) -> (Reply, Option<bool>) {
         if let Request::Stop { keep } = request {
+            if *keep == Some(true) && !self.can_keep() {
+                let why = "the program is not pinned, and would go with the gateway";
+                return (
+                    Reply::failed(FailureKind::Failed, why, "mount bpffs and start the gateway again"),
+                    None,
+                );
+            }
             let keep = keep.unwrap_or(self.keeps());
             let what = if keep {
                 "stopping; the attached program goes on protecting"

@@ -19,6 +19,8 @@ pub(super) struct Attached {
     pub(super) index: u32,
     /// Native or generic.
     pub(super) driver: attach::Driver,
+    /// Why the program is not on it any more, if so.
+    pub(super) lost: Option<String>,
     /// The attachment.
     pub(super) attachment: attach::Attachment,
 }
@@ -31,14 +33,14 @@ pub(super) const fn program(interface: &Interface) -> Program {
 /// Attaches to one interface. A foreign program is only replaced when told.
 pub(super) fn attach(
     kernel: &mut Kernel,
-    pins: &Pins,
+    pins: Option<&Pins>,
     interface: &Interface,
     driver: Driver,
     replace: bool,
     warnings: &mut Vec<String>,
 ) -> Result<Attached> {
     let name = &interface.name;
-    let ours = pins.interfaces().contains(name);
+    let ours = pins.is_some_and(|pins| pins.interfaces().contains(name));
     if let Some(foreign) = interface.xdp.filter(|_| !ours) {
         if !replace {
             bail!(KernelError::Foreign { interface: name.clone() });
@@ -63,7 +65,8 @@ pub(super) fn attach(
             Err(error) => return Err(error.into()),
         },
     };
-    Ok(Attached { name: name.clone(), index: interface.index, driver: actual(name, driver), attachment })
+    let (index, driver) = (interface.index, actual(name, driver));
+    Ok(Attached { name: name.clone(), index, driver, lost: None, attachment })
 }
 
 /// An attachment taken over from an earlier daemon keeps the mode that it had.

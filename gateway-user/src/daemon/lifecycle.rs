@@ -26,7 +26,7 @@ use super::{
 
 /// What is there before the program is: read while the kernel is asked for its types.
 struct Kept {
-    pins: Pins,
+    pins: Option<Pins>,
     state: PathBuf,
     live: Live,
     bans: BanState,
@@ -36,10 +36,13 @@ struct Kept {
 
 impl Kept {
     fn read(config: &Config, arguments: &RunArgs) -> Result<Self> {
-        let pins = Pins::open(&arguments.pins)?;
+        let (pins, pinless) = match Pins::open(&arguments.pins) {
+            Ok((pins, warning)) => (Some(pins), warning),
+            Err(error) => (None, Some(format!("protection ends with this process: {error}"))),
+        };
         let state = Live::path(&config.audit.database);
         let (mut live, warning) = Live::load(&state);
-        let mut warnings = Vec::from_iter(warning);
+        let mut warnings = Vec::from_iter(pinless.into_iter().chain(warning));
         live.renew();
         live.expire(live::now());
         let bans = BanState::load(config, &mut live, &mut warnings);
@@ -61,7 +64,7 @@ impl Gateway {
         let options = LoadOptions {
             tables: TableSizes { sources: arguments.0.sources, ..TableSizes::default() },
             debug_log: arguments.0.debug_log,
-            pins: Some(pins.clone()),
+            pins: pins.clone(),
             first: interfaces.first().map(attach::program),
             ..load_options(&interfaces)
         };
@@ -117,7 +120,8 @@ impl Gateway {
         for interface in interfaces {
             let replace = self.arguments.0.replace;
             let driver = self.config.attach.driver;
-            match attach(&mut self.kernel, &self.pins, interface, driver, replace, &mut self.warnings) {
+            match attach(&mut self.kernel, self.pins.as_ref(), interface, driver, replace, &mut self.warnings)
+            {
                 Ok(attached) => self.attached.push(attached),
                 Err(error) => {
                     // What this start attached goes again; what an earlier daemon left stays.
@@ -133,7 +137,12 @@ impl Gateway {
 
     /// Whether the program stays after a signal to end.
     pub(super) fn keeps(&self) -> bool {
-        self.config.attach.on_exit == OnExit::Keep
+        self.can_keep() && self.config.attach.on_exit == OnExit::Keep
+    }
+
+    /// Whether the program can outlive this process.
+    pub(super) const fn can_keep(&self) -> bool {
+        self.pins.is_some()
     }
 
     /// Ends: the program goes, or stays and goes on protecting.
@@ -146,7 +155,7 @@ impl Gateway {
         for attached in self.attached.drain(..) {
             attached.attachment.detach()?;
         }
-        self.pins.forget_maps()?;
+        self.pins.as_ref().map_or(Ok(()), Pins::forget_maps)?;
         log::info!("ended and detached");
         Ok(())
     }
@@ -179,6 +188,9 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>> {
             Some(help) => anyhow::anyhow!("{error}; {help}"),
             None => error.into(),
         })?;
+        if let Some(why) = interface.unjudged() {
+            anyhow::bail!("{why}; protect the interface that they come in by");
+        }
         let place = |interface: &Interface| interface.index % INTERFACE_PLACES;
         if let Some(other) = found.iter().find(|other| place(other) == place(&interface)) {
             anyhow::bail!(

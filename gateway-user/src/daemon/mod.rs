@@ -10,6 +10,7 @@ mod connections;
 mod cookies;
 mod endpoints;
 mod escalation;
+mod interfaces;
 mod lifecycle;
 mod lists;
 mod open_files;
@@ -38,7 +39,7 @@ use crate::{
     config::{Config, FromOutside, Report},
     escalation::LOOK,
     live,
-    metrics::{Readiness, Scrape},
+    metrics::Scrape,
 };
 
 use endpoints::Endpoints;
@@ -135,6 +136,7 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
             _ = strikes.tick(), if gateway.counts_strikes() => gateway.judge_strikes(),
             _ = pressure.tick() => {
                 gateway.follow_clock();
+                gateway.follow_interfaces();
                 gateway.look_for_pressure();
                 if !gateway.closed.is_empty() {
                     // Another gateway took the socket meanwhile: its word holds.
@@ -169,7 +171,7 @@ fn answer_scrape(gateway: &Gateway, scrape: Scrape) {
                 false
             }
         },
-        Scrape::Health(reply) => reply.send(Readiness::Ready).is_ok(),
+        Scrape::Health(reply) => reply.send(gateway.readiness()).is_ok(),
     };
 }
 

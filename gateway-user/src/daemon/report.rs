@@ -118,7 +118,8 @@ impl Gateway {
             name: attached.name.clone(),
             index: attached.index,
             driver: attached.driver.name().to_owned(),
-            attached: true,
+            attached: attached.lost.is_none(),
+            lost: attached.lost.clone(),
         };
         self.attached.iter().map(row).collect()
     }

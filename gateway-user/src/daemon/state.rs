@@ -64,7 +64,8 @@ pub(super) struct Gateway {
     pub(super) state: PathBuf,
     /// What was written to it last.
     pub(super) saved: Option<Vec<u8>>,
-    pub(super) pins: Pins,
+    /// Where program and tables are pinned; nothing: they go with this process.
+    pub(super) pins: Option<Pins>,
     /// Ends connections that were refused; nothing: they stay open.
     pub(super) ender: Option<Ender>,
     /// Counts connections, and ends those that are too many or wait too long; nothing: no service asks for it.

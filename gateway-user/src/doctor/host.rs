@@ -146,12 +146,12 @@ pub(super) fn bpffs(mounts: &str) -> Finding {
     // What was mounted last lies on top.
     match mounted.next_back() {
         Some(("bpf", options)) if options.split(',').any(|option| option == "ro") => {
-            Finding::problem(CHECK, format!("{BPFFS} is read-only: nothing can be pinned")).remedy(format!(
+            Finding::warning(CHECK, format!("{BPFFS} is read-only: nothing can be pinned, and protection ends with the daemon")).remedy(format!(
                 "`mount -o remount,rw {BPFFS}`; in a systemd unit leave out ProtectKernelTunables=, which makes it so"
             ))
         }
         Some(("bpf", _)) => Finding::ok(CHECK, format!("mounted at {BPFFS}")),
-        _ => Finding::problem(CHECK, format!("not mounted at {BPFFS}: protection would end with the daemon"))
+        _ => Finding::warning(CHECK, format!("not mounted at {BPFFS}: protection ends with the daemon"))
             .remedy(format!("`mount -t bpf bpf {BPFFS}`")),
     }
 }

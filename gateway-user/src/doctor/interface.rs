@@ -6,6 +6,7 @@ use std::path::Path;
 use super::host::{online_cpus, read};
 use super::{Finding, Own};
 use crate::config::Driver;
+use crate::kernel::pins::Pins;
 use crate::net::{self, Features, Interface, Mode};
 
 /// The longest MTU at which a driver takes a program for frames of one buffer: a page of 4096 bytes less headroom,
@@ -39,8 +40,9 @@ fn checks(interface: &Interface, own: &Own<'_>, choice: Driver) -> Vec<Finding> 
         Some("virtio_net") => read(system.join("device/features")),
         _ => None,
     };
-    let pinned = own.pins.join("links").join(name).try_exists().ok();
+    let pinned = Pins::link_in(own.pins, name).try_exists().ok();
     let mut findings = vec![
+        kind(interface),
         state(interface),
         driver(interface, features, virtio.as_deref()),
         mtu(interface, features),
@@ -51,6 +53,15 @@ fn checks(interface: &Interface, own: &Own<'_>, choice: Driver) -> Vec<Finding> 
     let all = net::interfaces().unwrap_or_default();
     findings.extend(vlans(interface, &net::vlans(interface, &all), net::is_untagged(interface).ok()));
     findings
+}
+
+/// Whether anything would be judged on it.
+fn kind(interface: &Interface) -> Finding {
+    const CHECK: &str = "kind";
+    match interface.unjudged() {
+        Some(why) => Finding::problem(CHECK, why).remedy("protect the interface that they come in by"),
+        None => Finding::ok(CHECK, interface.kind.as_deref().unwrap_or("Ethernet").to_owned()),
+    }
 }
 
 pub(super) fn state(interface: &Interface) -> Finding {

@@ -1,5 +1,7 @@
 //! The program onto interfaces, and off again.
 
+use std::io::ErrorKind;
+
 use aya::programs::{
     ProgramError, XdpMode,
     links::{FdLink, PinnedLink},
@@ -48,7 +50,11 @@ impl Attachment {
     pub fn detach(self) -> std::io::Result<()> {
         match self.link {
             // The unpinned link is dropped, and with its last descriptor the attachment goes.
-            Link::Pinned(link) => link.unpin().map(drop),
+            Link::Pinned(link) => match link.unpin() {
+                // Of an interface that is gone: another pin was to take its place.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                outcome => outcome.map(drop),
+            },
             Link::Held(_) => Ok(()),
         }
     }

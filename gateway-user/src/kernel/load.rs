@@ -234,6 +234,16 @@ impl Kernel {
         }
     }
 
+    /// Whether a program in the kernel is one of these.
+    pub fn has_program(&mut self, id: u32) -> bool {
+        let Ok(ebpf) = self.object.here() else { return false };
+        let mut builds = [Program::Plain, Program::Frags].into_iter();
+        builds.any(|build| {
+            let program = ebpf.program(build.name()).and_then(|program| program.info().ok());
+            program.is_some_and(|info| info.id() == id)
+        })
+    }
+
     /// The tables, mapped into this process.
     pub const fn tables(&self) -> &Tables {
         &self.tables

@@ -27,8 +27,20 @@ fn snapshot() -> Snapshot {
         version: "0.1.0".into(),
         abi: 7,
         interfaces: vec![
-            InterfaceRow { name: "eth0".into(), index: 2, driver: "native".into(), attached: true },
-            InterfaceRow { name: "eth1".into(), index: 0, driver: "generic".into(), attached: false },
+            InterfaceRow {
+                name: "eth0".into(),
+                index: 2,
+                driver: "native".into(),
+                attached: true,
+                lost: None,
+            },
+            InterfaceRow {
+                name: "eth1".into(),
+                index: 0,
+                driver: "generic".into(),
+                attached: false,
+                lost: Some("gone".into()),
+            },
         ],
         traffic: vec![
             traffic("eth0", Outcome::Pass, "ok", 1_000_000),

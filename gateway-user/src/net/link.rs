@@ -2,7 +2,9 @@
 
 use netlink_packet_core::{NlaBuffer, NlasIterator, ParseableParametrized};
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkXdp, XdpAttached};
+use netlink_packet_route::link::{
+    LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkLayerType, LinkXdp, XdpAttached,
+};
 use nix::libc;
 
 use super::{Attached, Interface, Mode, NetError};
@@ -27,6 +29,7 @@ pub(super) fn parse(payload: &[u8]) -> Result<(Interface, Option<Parent>), NetEr
         name: String::new(),
         index: header.index,
         mtu: 0,
+        ethernet: matches!(header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback),
         up: header.flags.contains(LinkFlags::Up),
         carrier: header.flags.contains(LinkFlags::LowerUp),
         kind: None,
@@ -109,6 +112,7 @@ mod tests {
     fn veth(xdp: Vec<LinkXdp>) -> Vec<u8> {
         let mut message = LinkMessage::default();
         message.header.index = 7;
+        message.header.link_layer_type = LinkLayerType::Ether;
         message.header.flags = LinkFlags::Up;
         message.attributes = vec![
             LinkAttribute::IfName("veth0".into()),
@@ -127,6 +131,7 @@ mod tests {
             name: "veth0".into(),
             index: 7,
             mtu: 1500,
+            ethernet: true,
             up: true,
             carrier: false,
             kind: Some("veth".into()),

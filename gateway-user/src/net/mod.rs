@@ -52,6 +52,8 @@ pub struct Interface {
     pub index: u32,
     /// The longest packet in bytes, without the Ethernet header.
     pub mtu: u32,
+    /// Whether its frames have an Ethernet header, at which the program begins to read: not those of tun, WireGuard, PPP and IP tunnels.
+    pub ethernet: bool,
     /// Whether it is switched on.
     pub up: bool,
     /// Whether there is somebody on the other end of the wire.
@@ -64,6 +66,19 @@ pub struct Interface {
     pub lower: Option<u32>,
     /// The XDP program on it.
     pub xdp: Option<Attached>,
+}
+
+impl Interface {
+    /// Why nothing would be judged on it, if so.
+    pub fn unjudged(&self) -> Option<String> {
+        let kind = self.kind.as_deref().unwrap_or("a kind of its own");
+        (!self.ethernet).then(|| {
+            format!(
+                "packets of {} ({kind}) have no Ethernet header, and the program would judge none of them",
+                self.name
+            )
+        })
+    }
 }
 
 /// An XDP program on an interface.

@@ -76,7 +76,7 @@ impl<'a> Gateway<'a> {
     pub fn write_config(&self, config: &str) -> Result<()> {
         let directory = self.directory.path().display();
         let text = format!(
-            "{config}\n[metrics]\nlisten = \"{}:{}\"\n[control]\nsocket = \"{directory}/control.sock\"\n\
+            "{config}\n[metrics]\nlisten = \"{}:{}\"\n[control]\nsocket = \"{directory}/run/control.sock\"\n\
              [audit]\ndatabase = \"{directory}/audit.db\"\n",
             METRICS.0, METRICS.1
         );
@@ -221,6 +221,14 @@ impl<'a> Gateway<'a> {
             }
             Ok(())
         })?
+    }
+
+    /// Whether the daemon says that it is ready.
+    ///
+    /// # Errors
+    /// Where the namespace cannot be entered.
+    pub fn is_ready(&self) -> Result<bool> {
+        self.lab.server.enter(|| page("/readyz").is_ok())
     }
 
     /// What the daemon has logged.

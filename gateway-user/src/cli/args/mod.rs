@@ -151,7 +151,7 @@ pub struct RunArgs {
 /// Arguments of `check`.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
-    /// Configuration file, instead of --config
+    /// Configuration file, instead of --config; also a pipe, and - for standard input
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Output.

@@ -89,7 +89,13 @@ fn interfaces(status: &Status, style: Style) -> String {
         };
         vec![Cell::new(clean(&row.name)), Cell::new(clean(&row.driver)), state]
     });
-    table(&[word("INTERFACE"), word("DRIVER"), word("STATE")], rows, style)
+    let mut text = table(&[word("INTERFACE"), word("DRIVER"), word("STATE")], rows, style);
+    for row in &status.interfaces {
+        if let Some(why) = &row.lost {
+            text += &format!("{} is not protected: {}\n", clean(&row.name), clean(why));
+        }
+    }
+    text
 }
 
 /// Packets and bytes.

@@ -17,6 +17,7 @@ fn document() -> Status {
         index,
         driver: driver.into(),
         attached,
+        lost: (!attached).then(|| "there is no interface of this name".into()),
     };
     let service = |name: &str, verdict, reason: &str, packets| ServiceRow {
         name: name.into(),
@@ -74,6 +75,7 @@ Gateway  0.1.0, process 4711, up 1day 2h
 INTERFACE  DRIVER   STATE
 eth0       native   attached
 eth1       generic  NOT ATTACHED
+eth1 is not protected: there is no interface of this name
 
 TRAFFIC       PACKETS     BYTES   SHARE
 passed      2,234,567  223.4 MB  99.8 %

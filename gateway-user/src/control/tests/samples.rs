@@ -85,6 +85,7 @@ pub(super) fn status() -> Status {
             index: 2,
             driver: "native".into(),
             attached: true,
+            lost: None,
         }],
         traffic: vec![TrafficRow {
             interface: "eth0".into(),

@@ -181,6 +181,12 @@ fn what_cannot_be_bound_says_why() {
     assert!(!path.exists());
     assert!(matches!(Server::bind("control.sock".as_ref(), None), Err(BindError::Path(_))));
     assert!(matches!(Server::bind(&dir.path().join("x".repeat(120)), None), Err(BindError::Path(_))));
+    for (mode, is_safe) in [(0o777, false), (0o770, false), (0o1777, true), (0o755, true)] {
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        let outcome = Server::bind(&path, None);
+        assert_eq!(outcome.is_ok(), is_safe, "{mode:o}");
+        assert!(is_safe || matches!(outcome, Err(BindError::Directory(_))), "{mode:o}");
+    }
 }
 
 #[test]

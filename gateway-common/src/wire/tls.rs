@@ -21,8 +21,7 @@ pub const CLIENT_HELLO: u8 = 1;
 pub const MAJOR: u8 = 3;
 /// The lower byte of TLS 1.0's.
 pub const MINOR_MIN: u8 = 1;
-/// The lower byte of the highest version that was ever given out. In a record header it says nothing of what is offered
-/// (RFC 8446 section 5.1).
+/// The lower byte of the highest version that was ever given out.
 pub const MINOR_MAX: u8 = 4;
 /// Records hold at most 2^14 bytes (RFC 8446 section 5.1).
 pub const RECORD_MAX: u32 = 1 << 14;
@@ -35,7 +34,6 @@ const RECORD_HEADER: u32 = 5;
 /// Bytes of the next record's header, counted from the end of the prefix on.
 const NEXT: u32 = PREFIX;
 const NEXT_MAJOR: u32 = PREFIX + 1;
-const NEXT_MINOR: u32 = PREFIX + 2;
 const NEXT_HIGH: u32 = PREFIX + 3;
 const NEXT_LOW: u32 = PREFIX + 4;
 /// Upper byte of [`RECORD_MAX`].
@@ -146,14 +144,14 @@ pub enum Start {
 /// where the first record is a short one, or something else was seen before: [`Part::start`] judges that.
 #[inline(always)]
 pub fn start(bytes: [u8; PREFIX as usize], shown: &mut u32) -> Option<Start> {
-    let [kind, major, minor, high, low, message, first, second, third, hello_major, hello_minor] = bytes;
+    // The record's minor version says nothing of what is offered, and servers must take any (RFC 5246 appendix E.1).
+    let [kind, major, _, high, low, message, first, second, third, hello_major, hello_minor] = bytes;
     let record = u32::from(high) << 8 | u32::from(low);
     if (high == 0 && low != 0 && low < FIRST_RECORD_LONG) || shown::is_short(*shown) {
         return None;
     }
     let is_other = kind != HANDSHAKE
         || major != MAJOR
-        || minor > MINOR_MAX
         || record == 0
         || record > RECORD_MAX
         || message != CLIENT_HELLO
@@ -242,7 +240,6 @@ impl Part {
             let fits = match hide(if at < next { at } else { PREFIX + at - next }) {
                 0 | NEXT => byte == HANDSHAKE,
                 1 | 9 | NEXT_MAJOR => byte == MAJOR,
-                2 | NEXT_MINOR => byte <= MINOR_MAX,
                 3 => {
                     *shown |= shown::of_high(byte);
                     byte <= LENGTH_HIGH_MAX && u32::from(byte) & mask == 0

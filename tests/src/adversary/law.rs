@@ -40,8 +40,8 @@ pub fn may_be_read(bytes: &[u8]) -> Result<()> {
 fn record(bytes: &[u8]) -> Result<Option<usize>> {
     let at = |index: usize| bytes.get(index).copied();
     ensure!(at(0).is_none_or(|byte| byte == HANDSHAKE), "no handshake record");
+    // Its lower byte may be any (RFC 5246 appendix E.1).
     ensure!(at(1).is_none_or(|byte| byte == 3), "the record is of no version of TLS");
-    ensure!(at(2).is_none_or(|byte| byte <= 4), "the record is of an unknown version of TLS");
     ensure!(at(3).is_none_or(|byte| usize::from(byte) <= RECORD_MAX >> 8), "the record is too long");
     let Some([high, low]) = bytes.get(3..RECORD_HEADER) else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes([*high, *low]));

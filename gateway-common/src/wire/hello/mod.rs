@@ -19,7 +19,7 @@ use crate::{
     hash::{Key, Running},
     wire::{
         proxy,
-        tls::{HANDSHAKE, MAJOR, MINOR_MAX, RECORD_MAX},
+        tls::{HANDSHAKE, MAJOR, RECORD_MAX},
     },
 };
 
@@ -171,7 +171,8 @@ impl Reader {
         let fits = match self.header {
             0 => byte == HANDSHAKE,
             1 => byte == MAJOR,
-            2 => byte <= MINOR_MAX,
+            // Any (RFC 5246 appendix E.1).
+            2 => true,
             3 => {
                 self.length_high = byte;
                 u32::from(byte) <= RECORD_MAX >> 8

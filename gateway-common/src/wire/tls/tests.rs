@@ -164,12 +164,15 @@ fn records_end_anywhere_behind_their_headers() {
         bytes.extend([22, 3, 1, 0, 6]);
         assert!(fits(&bytes), "{bytes:?}");
         let next = 5 + usize::from(first);
-        for (at, wrong) in
-            [(3, 0x41), (4, 0), (5, 2), (next, 23), (next + 1, 2), (next + 2, 5), (next + 3, 0x41)]
-        {
+        for (at, wrong) in [(3, 0x41), (4, 0), (5, 2), (next, 23), (next + 1, 2), (next + 3, 0x41)] {
             let mut other = bytes.clone();
             other[at] = wrong;
             assert_eq!(at >= PREFIX as usize, fits(&other), "{other:?}");
+        }
+        for at in [2, next + 2] {
+            let mut other = bytes.clone();
+            other[at] = 254;
+            assert!(fits(&other), "any minor version: {other:?}");
         }
     }
     assert!(!fits(&[22, 3, 1, 0, 1, 1, 22, 3, 1, 0, 0]), "an empty record");

@@ -37,22 +37,22 @@ const CEILINGS: [Ceiling; 3] = [
         testing: false,
         debug_log: false,
         sockets: true,
-        verified: [100_500, 78_500, 82_500],
-        loaded: 24_300,
+        verified: [88_500, 76_500, 77_500],
+        loaded: 24_000,
     },
     Ceiling {
         testing: true,
         debug_log: false,
         sockets: false,
-        verified: [76_500, 69_500, 73_000],
-        loaded: 21_550,
+        verified: [65_500, 68_000, 68_500],
+        loaded: 21_250,
     },
     Ceiling {
         testing: false,
         debug_log: true,
         sockets: true,
-        verified: [113_000, 89_500, 93_500],
-        loaded: 24_600,
+        verified: [101_000, 87_500, 88_500],
+        loaded: 24_300,
     },
 ];
 

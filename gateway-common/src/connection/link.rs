@@ -32,7 +32,7 @@ pub struct Link {
     /// How many of the stream's first bytes passed, without a gap; at most [`PREFIX`], or more: [`SETTLED`] or [`PAST`].
     pub passed: u32,
     /// What else is known of it: [`REFUSED`] and those behind it.
-    flags: u32,
+    flags: u8,
     /// When it was last written, for one in doubt since when; in units of [`SEEN_SHIFT`], wraps after 2.4 hours. The bits above
     /// [`SEEN_MASK`] are not kept with it: [`PASSES_THROUGH`] and [`NEWS`].
     seen: u32,
@@ -42,15 +42,15 @@ const SEEN_MASK: u32 = 0x1fff;
 const PASSES_THROUGH: u32 = 1 << 13;
 const NEWS: u32 = 1 << 14;
 /// Bytes at the stream's start were refused, and none took their place yet.
-const REFUSED: u32 = 1;
+const REFUSED: u8 = 1;
 /// Another stream of the same addresses and ports lives, or may come to life by a SYN cookie: nothing is proven for [`DOUBT`].
-const DOUBTFUL: u32 = 2;
+const DOUBTFUL: u8 = 2;
 /// The stream that lived when a SYN came had shown all that it had to.
-const ACCEPTED: u32 = 4;
+const ACCEPTED: u8 = 4;
 /// A segment with a SYN cookie has passed that starts the stream, and the host's TCP was not seen to know it.
-const BEGUN: u32 = 8;
+const BEGUN: u8 = 8;
 /// The client has closed it or reset it, as far as the host's TCP takes that.
-const CLOSING: u32 = 16;
+const CLOSING: u8 = 16;
 /// All of these.
 const FLAGS_MASK: u64 = 31;
 /// A strike was counted for the stream ([`crate::strike`]).
@@ -84,17 +84,17 @@ impl Link {
         Self { base: 0, phase: Phase::Unknown, shown: 0, passed: 0, flags: 0, seen: 0 };
 
     #[inline(always)]
-    const fn has(self, flag: u32) -> bool {
+    const fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
     #[inline(always)]
-    const fn with(self, flags: u32) -> Self {
+    const fn with(self, flags: u8) -> Self {
         Self { flags: self.flags | flags, ..self }
     }
 
     #[inline(always)]
-    const fn without(self, flags: u32) -> Self {
+    const fn without(self, flags: u8) -> Self {
         Self { flags: self.flags & !flags, ..self }
     }
 
@@ -347,7 +347,7 @@ impl Link {
         Self {
             shown: (word >> SHOWN) as u32 & 0xff,
             passed: (word >> PASSED) as u32 & 15,
-            flags: (word >> FLAGS & FLAGS_MASK) as u32,
+            flags: (word >> FLAGS & FLAGS_MASK) as u8,
             ..link
         }
     }

@@ -92,13 +92,15 @@ mod tests {
     #[test]
     fn nothing_else_may() {
         let hello = hello::tls12("a.test");
-        let wrong = [(0, 23), (1, 2), (2, 5), (3, 0x41), (5, 2), (9, 2), (10, 0)];
+        let wrong = [(0, 23), (1, 2), (3, 0x41), (5, 2), (9, 2), (10, 0)];
         for (index, byte) in wrong {
             let mut other = hello.clone();
             other[index] = byte;
             assert!(may_be_read(&other[..=index]).is_err(), "byte {index}");
             assert!(may_be_read(&other).is_err(), "byte {index}");
         }
+        let any = [&[22, 3, 254], &hello[3..]].concat();
+        assert!(may_be_read(&any).is_ok(), "any minor version of the record");
         assert!(may_be_read(&[22, 3, 1, 0, 0]).is_err());
         assert!(may_be_read(&[22, 3, 1, 0x40, 1]).is_err());
         assert!(may_be_read(&[22, 3, 1, 0, 90, 1, 0, 0, 40]).is_err());

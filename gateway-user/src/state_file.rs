@@ -101,15 +101,24 @@ pub fn moved(aside: io::Result<PathBuf>) -> String {
 fn directory_of(path: &Path) -> io::Result<&Path> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
-    let metadata = fs::metadata(directory)?;
-    let (others_write, is_sticky) = (metadata.mode() & 0o022 != 0, metadata.mode() & 0o1000 != 0);
-    let is_ours = metadata.uid() == nix::unistd::geteuid().as_raw() || metadata.uid() == 0;
-    if (others_write && !is_sticky) || !is_ours {
+    if !is_safe(directory)? {
         let directory = directory.display();
         let message = format!("other users may write to {directory}; chown root and chmod 0755 it");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
     Ok(directory)
+}
+
+/// Whether nobody but root and the own user can take something out of a directory, so that what is done there by name is done to what was
+/// made there.
+///
+/// # Errors
+/// Where it cannot be looked at.
+pub fn is_safe(directory: &Path) -> io::Result<bool> {
+    let found = fs::metadata(directory)?;
+    let is_ours = [0, nix::unistd::geteuid().as_raw()].contains(&found.uid());
+    let (is_shared, is_sticky) = (found.mode() & 0o022 != 0, found.mode() & 0o1000 != 0);
+    Ok(is_ours && (!is_shared || is_sticky))
 }
 
 /// Takes rights of others away. A pipe, a device or a directory is refused.

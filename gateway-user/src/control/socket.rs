@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use super::access::{Access, group_id};
+use crate::state_file::is_safe;
 
 /// Why the control socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -99,15 +100,6 @@ pub(super) fn bind(path: &Path, group: Option<&str>) -> Result<Bound, BindError>
     listener.set_nonblocking(true).map_err(io_error("listen on", path))?;
     let access = Access { owner: nix::unistd::geteuid().as_raw(), group: gid };
     Ok(Bound { listener, access, path: path.to_owned(), inode, _lock: lock })
-}
-
-/// Whether nobody but root and the own user can take something out of a directory, so that what is done there by name is done to what was made
-/// there.
-fn is_safe(dir: &Path) -> io::Result<bool> {
-    let found = fs::metadata(dir)?;
-    let is_ours = [0, nix::unistd::geteuid().as_raw()].contains(&found.uid());
-    let (is_shared, is_sticky) = (found.mode() & 0o022 != 0, found.mode() & 0o1000 != 0);
-    Ok(is_ours && (!is_shared || is_sticky))
 }
 
 /// Gives the socket its rights and its name; its inode.

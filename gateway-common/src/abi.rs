@@ -10,7 +10,7 @@ pub use values::{cookies, gate, listing, mode, policy, refuse};
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 14;
+pub const ABI_VERSION: u32 = 15;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;
@@ -84,6 +84,10 @@ pub const HANDSHAKE_HOLDERS: usize = 7;
 /// First of the two slots that say which addresses and ports of the service end on this host.
 pub const ENDS_SLOT: usize = 2;
 const _: () = assert!(ENDS_SLOT + 2 == WAYS);
+/// Slot, of what is for no service, that holds a TAT for each kind of link control ([`crate::stage::essential`]): of strangers' messages.
+pub const LINK_CONTROL_SLOT: usize = ENDS_SLOT;
+/// Slot, of what is for no service, whose first word holds the TAT of the host's own traffic ([`crate::stage::own`]).
+pub const OWN_SLOT: usize = ENDS_SLOT + 1;
 
 /// Connections that one set, one cache line, has room for.
 pub const LINK_WAYS: usize = 4;
@@ -101,6 +105,13 @@ pub const STRIKE_SETS: u32 = 4_096;
 pub const HOLDERS_MAX: usize = 1 << 16;
 /// Sets of the table of SYNs that were not answered: see [`crate::stage::handshake`].
 pub const FIRST_SYN_SETS: u32 = 1 << 16;
+
+/// Sets of one kind of link control's peers: four peers each.
+pub const PEER_SETS: u32 = 64;
+/// Kinds of link control that there is room for.
+pub const PEER_KINDS: u32 = 8;
+/// Tunnels' peers that there may be at once.
+pub const TUNNELS_MAX: usize = 1 << 14;
 
 /// Words of a set of connections.
 pub const LINK_SET_WORDS: usize = LINK_WAYS * LINK_WORDS;
@@ -311,6 +322,25 @@ map_values! {
         pub key: u64,
         /// Index of the service; 0: a neighbourhood.
         pub service: u64,
+    }
+
+    /// A tunnel's peer, and where its packets come to.
+    #[derive(Hash)]
+    pub struct Tunnel (24) {
+        /// Its address as [`crate::packet::Address`].
+        pub peer: [u64; 2],
+        /// The IP protocol.
+        pub protocol: u32,
+        /// Of UDP the local port; else 0.
+        pub port: u32,
+    }
+
+    /// Which local ports may have traffic that is the host's own: a bit for each, as of reflectors.
+    pub struct OwnPorts (16_384) {
+        /// Of TCP: those that this host opens connections from, and nobody listens on.
+        pub tcp: [u64; PORT_WORDS],
+        /// Of UDP: those of tunnels, and of sockets that are connected.
+        pub udp: [u64; PORT_WORDS],
     }
 
     /// What must stay the same for as long as the tables live, across restarts of the daemon.

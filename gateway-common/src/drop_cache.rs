@@ -42,7 +42,8 @@ impl DropCache {
         reason: Reason,
     ) {
         let Scratch { clock, drop_cache: cache, .. } = scratch;
-        if clock.late == 0 || *clock == cache.clock {
+        // An image is of an Ethernet frame.
+        if !F::HAS_ETHERNET || clock.late == 0 || *clock == cache.clock {
             return;
         }
         (cache.extent, cache.weight, cache.reason, cache.clock, cache.generation) =
@@ -71,7 +72,7 @@ impl DropCache {
     pub fn repeat<F: Frame>(frame: &F, length: u32, settings: &Settings, scratch: &mut Scratch) -> Step {
         let Scratch { clock, role, drop_cache: cache, drop_counter, .. } = scratch;
         // Mostly there is none by this reading.
-        if clock.latest != cache.clock.latest {
+        if !F::HAS_ETHERNET || clock.latest != cache.clock.latest {
             return Step::Continue(());
         }
         let other = (clock.late ^ cache.clock.late) | (settings.generation ^ cache.generation);

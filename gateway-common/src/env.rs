@@ -1,7 +1,7 @@
 //! How the stages meet the world.
 
 use crate::{
-    abi::{Active, Holder, Listing, Live, Refusal, Settings},
+    abi::{Active, Holder, Listing, Live, OwnPorts, Refusal, Settings, Tunnel},
     frame::Frame,
     hash::Key,
     packet::Packet,
@@ -256,6 +256,16 @@ pub trait Env {
     fn full_until(&self, holder: &Holder) -> Instant;
     /// A set of the table of SYNs that were not answered.
     fn first_syns(&self, index: u32) -> Option<Self::Links>;
+
+    /// A set of peers of link control: see [`crate::stage::essential`].
+    fn peers(&self, index: u32) -> Option<Self::Links>;
+    /// Which local ports may have traffic that is the host's own.
+    fn own_ports(&self) -> &OwnPorts;
+    /// Whether that is a tunnel's peer.
+    fn is_tunnel(&self, tunnel: &Tunnel) -> bool;
+    /// Whether a TCP packet is in the receive window of a connection that this host opened: one that is open, and nobody listens on its local
+    /// port.
+    fn is_own_connection(&self, packet: &Packet) -> bool;
 
     /// Asks the host's TCP for a packet's connection; `transport` is the offset of its TCP header.
     fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked);

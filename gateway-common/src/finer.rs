@@ -5,6 +5,18 @@
 
 use crate::packet::Address;
 
+/// How a link-local address becomes a key, as network number 0: by the lower 56 bits of its interface identifier. All of a link would be one
+/// source otherwise.
+pub const LINK_LOCAL: Finer = Finer(u32::from_le_bytes([0, 63, 0, WIDTH_MAX]));
+/// The upper half of fe80::/64.
+const LINK_LOCAL_HIGH: u64 = 0xfe80 << 48;
+
+/// Whether an address is of the link alone (RFC 4291 section 2.5.6).
+#[inline(always)]
+pub const fn is_link_local(address: Address) -> bool {
+    address.high == LINK_LOCAL_HIGH
+}
+
 /// Such networks of one policy have numbers from 1 up, below this.
 pub const NUMBERS: u32 = 1 << (TAG - WIDTH_MAX as u32);
 /// By how many bits a source can be finer than its network.

@@ -51,8 +51,11 @@ pub trait Task {
     fn step<F: Frame>(&mut self, index: u32, frame: &F) -> ControlFlow<()>;
 }
 
-/// A received Ethernet frame.
+/// A received frame: of Ethernet, or of a device that has IP packets alone.
 pub trait Frame {
+    /// Whether it begins with an Ethernet header; else with that of IP.
+    const HAS_ETHERNET: bool;
+
     /// Bytes on the wire, Ethernet header included.
     fn length(&self) -> u32;
 
@@ -119,6 +122,8 @@ pub trait Frame {
 }
 
 impl Frame for &[u8] {
+    const HAS_ETHERNET: bool = true;
+
     fn length(&self) -> u32 {
         u32::try_from(self.len()).unwrap_or(u32::MAX)
     }
@@ -132,6 +137,30 @@ impl Frame for &[u8] {
         let there = self.get(offset as usize..)?.get(..length as usize)?;
         bytes.get_mut(..there.len()).filter(|_| length != 0)?.copy_from_slice(there);
         Some(bytes)
+    }
+
+    fn masked(offset: u32) -> u32 {
+        offset
+    }
+}
+
+/// A packet without an Ethernet header, as tun, WireGuard, PPP and IP tunnels have it.
+#[derive(Clone, Copy, Debug)]
+pub struct Bare<'a>(pub &'a [u8]);
+
+impl Frame for Bare<'_> {
+    const HAS_ETHERNET: bool = false;
+
+    fn length(&self) -> u32 {
+        self.0.length()
+    }
+
+    fn load<const N: usize>(&self, offset: Offset<'_>) -> Option<[u8; N]> {
+        self.0.load(offset)
+    }
+
+    fn copy<const N: usize>(&self, offset: u32, length: u32) -> Option<[u8; N]> {
+        self.0.copy(offset, length)
     }
 
     fn masked(offset: u32) -> u32 {

@@ -21,8 +21,8 @@ use crate::{
     packet::Packet,
     rate::{Instant, Reading},
     stage::{
-        budgets, connections, essential, fallback, handshake, hello, lists, parse, quic, reflection, refusal,
-        sanity, service, tls,
+        budgets, connections, essential, fallback, handshake, hello, lists, own, parse, quic, reflection,
+        refusal, sanity, service, tls,
     },
     strike,
     table::{Bill, Place, drops::DropCounter},
@@ -178,6 +178,8 @@ pub enum Stage {
     Quic,
     /// [`quic::keep`].
     Keep,
+    /// [`own::check`].
+    Own,
     /// [`budgets::charge_total`].
     Total,
     /// [`budgets::reserve`].
@@ -234,6 +236,7 @@ impl Stage {
             Self::Unasked => reflection::unasked(context, scratch),
             Self::Quic => quic::check(frame, context, scratch),
             Self::Keep => quic::keep(context, scratch),
+            Self::Own => own::check(context, scratch),
             Self::Total => budgets::charge_total(frame, context, scratch),
             Self::Reserve => budgets::reserve(context, scratch),
             Self::SeekNeighbours => budgets::seek(context, scratch, Table::Neighbours),
@@ -359,7 +362,7 @@ fn recognise<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     context.env.read_again(scratch);
     parse::transport(frame, &scratch.network, &mut scratch.packet)?;
     context.env.read_again(scratch);
-    sanity::check(&scratch.packet)?;
+    sanity::check(context.settings.flags, scratch)?;
     if essential::concerns(&scratch.packet) {
         context.env.apart(Stage::Essential, frame, context, scratch)?;
     }

@@ -18,7 +18,7 @@ use gateway_common::{
 
 use crate::{
     env::{KernelEnv, cpu},
-    frame::XdpFrame,
+    frame::{BARE, FRAGS, PLAIN, XdpFrame},
     maps::Cpu,
 };
 
@@ -26,28 +26,35 @@ use crate::{
 const CONTINUE: u32 = 0;
 
 macro_rules! apart {
-    ($($stage:ident $single:ident $frags:ident)*) => {
+    ($($stage:ident $single:ident $frags:ident $bare:ident)*) => {
         $(
             #[unsafe(no_mangle)]
             #[inline(never)]
             extern "C" fn $single(context: *mut xdp_md, active: u64, a: u64, b: u64, c: u64) -> u32 {
-                run::<false>(context, active, [a, b, c], Stage::$stage)
+                run::<PLAIN>(context, active, [a, b, c], Stage::$stage)
             }
 
             #[unsafe(no_mangle)]
             #[inline(never)]
             extern "C" fn $frags(context: *mut xdp_md, active: u64, a: u64, b: u64, c: u64) -> u32 {
-                run::<true>(context, active, [a, b, c], Stage::$stage)
+                run::<FRAGS>(context, active, [a, b, c], Stage::$stage)
+            }
+
+            #[unsafe(no_mangle)]
+            #[inline(never)]
+            extern "C" fn $bare(context: *mut xdp_md, active: u64, a: u64, b: u64, c: u64) -> u32 {
+                run::<BARE>(context, active, [a, b, c], Stage::$stage)
             }
         )*
 
         /// Runs a stage in its own function.
         #[inline(always)]
-        pub(crate) fn call<const FRAGS: bool>(stage: Stage, context: *mut xdp_md, active: Active) -> Step {
-            let answer = match (stage, FRAGS) {
+        pub(crate) fn call<const BUILD: u8>(stage: Stage, context: *mut xdp_md, active: Active) -> Step {
+            let answer = match (stage, BUILD) {
                 $(
-                    (Stage::$stage, false) => $single(context, active.0, 0, 0, 0),
-                    (Stage::$stage, true) => $frags(context, active.0, 0, 0, 0),
+                    (Stage::$stage, FRAGS) => $frags(context, active.0, 0, 0, 0),
+                    (Stage::$stage, BARE) => $bare(context, active.0, 0, 0, 0),
+                    (Stage::$stage, _) => $single(context, active.0, 0, 0, 0),
                 )*
             };
             match Reason::ALL.get((answer as usize).wrapping_sub(1)) {
@@ -59,45 +66,41 @@ macro_rules! apart {
 }
 
 apart! {
-    Settle settle settle_frags
-    Learn learn learn_frags
-    Essential essential essential_frags
-    Handshake handshake handshake_frags
-    Ask ask ask_frags
-    Connections has_room has_room_frags
-    Answer answer answer_frags
-    Reflection reflection reflection_frags
-    Unasked unasked unasked_frags
-    Quic quic quic_frags
-    Keep keep keep_frags
-    Total total total_frags
-    Reserve reserve reserve_frags
-    SeekNeighbours seek_neighbours seek_neighbours_frags
-    SeekService seek_service seek_service_frags
-    SeekSource seek_source seek_source_frags
-    Tls tls tls_frags
-    Begin begin begin_frags
-    Prefix prefix prefix_frags
-    PrefixPart prefix_part prefix_part_frags
-    Hello hello hello_frags
-    Read read read_frags
-    Verify verify verify_frags
-    Fallback fallback fallback_frags
-    Remember remember remember_frags
-    Update update update_frags
-    Meet meet meet_frags
-    Refusal refusal refusal_frags
-    Strike strike strike_frags
-    StrikeNote strike_note strike_note_frags
+    Settle settle settle_frags settle_bare
+    Learn learn learn_frags learn_bare
+    Essential essential essential_frags essential_bare
+    Handshake handshake handshake_frags handshake_bare
+    Ask ask ask_frags ask_bare
+    Connections has_room has_room_frags has_room_bare
+    Answer answer answer_frags answer_bare
+    Reflection reflection reflection_frags reflection_bare
+    Unasked unasked unasked_frags unasked_bare
+    Quic quic quic_frags quic_bare
+    Keep keep keep_frags keep_bare
+    Own own own_frags own_bare
+    Total total total_frags total_bare
+    Reserve reserve reserve_frags reserve_bare
+    SeekNeighbours seek_neighbours seek_neighbours_frags seek_neighbours_bare
+    SeekService seek_service seek_service_frags seek_service_bare
+    SeekSource seek_source seek_source_frags seek_source_bare
+    Tls tls tls_frags tls_bare
+    Begin begin begin_frags begin_bare
+    Prefix prefix prefix_frags prefix_bare
+    PrefixPart prefix_part prefix_part_frags prefix_part_bare
+    Hello hello hello_frags hello_bare
+    Read read read_frags read_bare
+    Verify verify verify_frags verify_bare
+    Fallback fallback fallback_frags fallback_bare
+    Remember remember remember_frags remember_bare
+    Update update update_frags update_bare
+    Meet meet meet_frags meet_bare
+    Refusal refusal refusal_frags refusal_bare
+    Strike strike strike_frags strike_bare
+    StrikeNote strike_note strike_note_frags strike_note_bare
 }
 
 #[inline(always)]
-fn run<const FRAGS: bool>(
-    mut context: *mut xdp_md,
-    mut active: u64,
-    [a, b, c]: [u64; 3],
-    stage: Stage,
-) -> u32 {
+fn run<const BUILD: u8>(mut context: *mut xdp_md, mut active: u64, [a, b, c]: [u64; 3], stage: Stage) -> u32 {
     // LLVM leaves arguments undefined that a function does not use, and the verifier wants all of them.
     // SAFETY: moves of registers onto themselves.
     unsafe {
@@ -109,11 +112,11 @@ fn run<const FRAGS: bool>(
     };
     let context = XdpContext::new(context);
     let Some(Cpu { clock, scratch }) = cpu() else { return CONTINUE };
-    let env = KernelEnv::<FRAGS>::new(&context, clock);
+    let env = KernelEnv::<BUILD>::new(&context, clock);
     let active = Active(active);
     let Some(settings) = env.settings(active) else { return CONTINUE };
     let shared = Context { env: &env, settings, active, now: scratch.clock.now() };
-    match stage.run(&XdpFrame::<FRAGS>(&context), &shared, scratch) {
+    match stage.run(&XdpFrame::<BUILD>(&context), &shared, scratch) {
         Step::Continue(()) => CONTINUE,
         Step::Break(reason) => reason as u32 + 1,
     }

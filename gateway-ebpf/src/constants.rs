@@ -1,7 +1,6 @@
 //! What the loader fixes before the verifier looks: it folds these, and drops the code that they rule out.
 
 use aya_ebpf::Global;
-use gateway_common::abi::INTERFACE_PLACES;
 
 macro_rules! constants {
     ($($(#[$meta:meta])* $name:ident: $type:ty = $value:expr;)*) => {$(
@@ -40,6 +39,8 @@ constants! {
     TESTING: u32 = 0;
     /// Offset of `rcv_nxt` in `struct tcp_sock`; 0: sockets are not asked.
     TCP_SOCK_RCV_NXT: u32 = 0;
+    /// Offset of `rcv_wnd` in `struct tcp_sock`.
+    TCP_SOCK_RCV_WND: u32 = 0;
     /// Offset of `bytes_received` in `struct tcp_sock`.
     TCP_SOCK_BYTES_RECEIVED: u32 = 0;
     /// Offset of `rcv_isn` in `struct tcp_request_sock`.
@@ -59,21 +60,3 @@ constants! {
     /// Offset of `req.req.ts_recent` in `struct tcp_request_sock`.
     REQUEST_SOCK_TS_RECENT: u32 = 0;
 }
-
-/// Constants by number. The verifier knows that of a number that it knows, and of others nothing: that is one way, where a search
-/// would be one for every constant.
-#[repr(transparent)]
-pub(crate) struct Row<const N: usize>([u8; N]);
-
-impl<const N: usize> Row<N> {
-    /// The constant of a number modulo N, a power of two.
-    #[inline(always)]
-    pub(crate) fn load_at(&self, number: usize) -> u8 {
-        // SAFETY: the place is below N. Volatile, since the loader changes what the compiler knows.
-        unsafe { self.0.as_ptr().add(number & (N - 1)).read_volatile() }
-    }
-}
-
-/// The counter row of each interface, by its index.
-#[unsafe(no_mangle)]
-pub(crate) static INTERFACE_ROWS: Row<{ INTERFACE_PLACES as usize }> = Row([0; INTERFACE_PLACES as usize]);

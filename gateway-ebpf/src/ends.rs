@@ -37,6 +37,12 @@ impl Ends {
         Self { words, ipv6: packet.ipv6 }
     }
 
+    /// The same of a packet from nobody to the packet's destination: of all TCP sockets only a listener takes that.
+    #[inline(always)]
+    pub(crate) fn of_listener(packet: &Packet) -> Self {
+        Self::of(&Packet { source: packet.destination, source_port: 0, ..*packet })
+    }
+
     /// The IP header, of [`Self::IP_LENGTH`] bytes.
     #[inline(always)]
     pub(crate) const fn ip(&mut self) -> *mut u8 {

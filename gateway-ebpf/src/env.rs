@@ -8,7 +8,10 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use gateway_common::{
-    abi::{Active, Holder, LINK_SET_WORDS, Listing, Refusal, SERVICES, SET_WORDS, Settings},
+    abi::{
+        Active, Holder, INTERFACE_PLACES, LINK_SET_WORDS, Listing, OwnPorts, Refusal, SERVICES, SET_WORDS,
+        Settings, Tunnel,
+    },
     env::{Asked, Env, Note, Receiver, Socket, Table},
     frame::Frame,
     hash::Key,
@@ -30,13 +33,13 @@ use crate::{
 };
 
 /// The kernel around one frame.
-pub(crate) struct KernelEnv<'a, const FRAGS: bool> {
+pub(crate) struct KernelEnv<'a, const BUILD: u8> {
     context: &'a XdpContext,
     /// This CPU's own.
     clock: *mut CpuClock,
 }
 
-impl<'a, const FRAGS: bool> KernelEnv<'a, FRAGS> {
+impl<'a, const BUILD: u8> KernelEnv<'a, BUILD> {
     #[inline(always)]
     pub(crate) fn new(context: &'a XdpContext, clock: &'a mut CpuClock) -> Self {
         Self { context, clock }
@@ -119,7 +122,7 @@ pub(crate) fn cpu() -> Option<&'static mut Cpu> {
     maps::CPU.get_ptr_mut(0).map(|cpu| unsafe { &mut *cpu })
 }
 
-impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
+impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     type Buckets = MapWords<SET_WORDS>;
     type Links = MapWords<LINK_SET_WORDS>;
     type Live = LiveEntry;
@@ -208,6 +211,28 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
     #[inline(always)]
     fn first_syns(&self, index: u32) -> Option<Self::Links> {
         at(&maps::FIRST_SYNS, index).and_then(MapWords::new)
+    }
+
+    #[inline(always)]
+    fn peers(&self, index: u32) -> Option<Self::Links> {
+        at(&maps::PEERS, index).and_then(MapWords::new)
+    }
+
+    #[inline(always)]
+    fn own_ports(&self) -> &OwnPorts {
+        // SAFETY: a live map value of numbers; user space writes word by word.
+        unsafe { &*maps::OWN_PORTS.get() }
+    }
+
+    #[inline(always)]
+    fn is_tunnel(&self, tunnel: &Tunnel) -> bool {
+        // SAFETY: only whether it is there is looked at.
+        unsafe { maps::TUNNELS.get(tunnel) }.is_some()
+    }
+
+    #[inline(always)]
+    fn is_own_connection(&self, packet: &Packet) -> bool {
+        constants::TCP_SOCK_RCV_NXT.load() != 0 && socket::is_own(self.context, packet)
     }
 
     #[inline(always)]
@@ -308,7 +333,9 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
 
     #[inline(always)]
     fn interface(&self) -> u32 {
-        constants::INTERFACE_ROWS.load_at(self.context.ingress_ifindex()).into()
+        let place = self.context.ingress_ifindex() & (INTERFACE_PLACES as usize - 1);
+        // SAFETY: a live map value, and the place is in it; user space writes the byte at once.
+        unsafe { maps::INTERFACE_ROWS.get().cast::<u8>().add(place).read_volatile() }.into()
     }
 
     #[inline(always)]
@@ -319,12 +346,12 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
 
     #[inline(always)]
     fn reply(&self, at: u32, answer: &SynAck) -> bool {
-        reply::write::<FRAGS>(self.context, at, answer)
+        reply::write::<BUILD>(self.context, at, answer)
     }
 
     #[inline(always)]
     fn change(&self, changes: [Change; 2]) {
-        let frame = XdpFrame::<FRAGS>(self.context);
+        let frame = XdpFrame::<BUILD>(self.context);
         for Change { at, byte } in changes {
             if let Some(address) = frame.at(at).and_then(|at| frame.address::<1>(at)) {
                 // SAFETY: the byte is there.
@@ -350,7 +377,7 @@ impl<const FRAGS: bool> Env for KernelEnv<'_, FRAGS> {
 
     #[inline(always)]
     fn apart<F: Frame>(&self, stage: Stage, _: &F, context: &Context<'_, Self>, _: &mut Scratch) -> Step {
-        apart::call::<FRAGS>(stage, self.context.ctx, context.active)
+        apart::call::<BUILD>(stage, self.context.ctx, context.active)
     }
 
     #[inline(always)]

@@ -13,11 +13,18 @@ use aya_ebpf::{
 };
 use gateway_common::frame::{Frame, OFFSET_MASK, Offset, Task};
 
+/// The build of the program for frames in one buffer, ...
+pub(crate) const PLAIN: u8 = 0;
+/// ... for frames in several, ...
+pub(crate) const FRAGS: u8 = 1;
+/// ... and for packets without an Ethernet header.
+pub(crate) const BARE: u8 = 2;
+
 /// The first buffer of a received frame. Its ends are asked for at each read: a pointer that is kept carries how far a
 /// stage has checked it, and with each such distance the verifier would go through all later stages again.
-pub(crate) struct XdpFrame<'a, const FRAGS: bool>(pub(crate) &'a XdpContext);
+pub(crate) struct XdpFrame<'a, const BUILD: u8>(pub(crate) &'a XdpContext);
 
-impl<const FRAGS: bool> XdpFrame<'_, FRAGS> {
+impl<const BUILD: u8> XdpFrame<'_, BUILD> {
     /// The address of `N` bytes at an offset, if the frame has them.
     #[inline(always)]
     pub(crate) fn address<const N: usize>(&self, offset: Offset<'_>) -> Option<usize> {
@@ -33,10 +40,12 @@ impl<const FRAGS: bool> XdpFrame<'_, FRAGS> {
     }
 }
 
-impl<const FRAGS: bool> Frame for XdpFrame<'_, FRAGS> {
+impl<const BUILD: u8> Frame for XdpFrame<'_, BUILD> {
+    const HAS_ETHERNET: bool = BUILD != BARE;
+
     #[inline(always)]
     fn length(&self) -> u32 {
-        if FRAGS {
+        if BUILD == FRAGS {
             // Of all buffers.
             // SAFETY: the context is the kernel's own.
             return unsafe { bpf_xdp_get_buff_len(self.0.ctx) } as u32;

@@ -26,26 +26,37 @@ use gateway_common::{
     verdict::{Action, Verdict},
 };
 
-use crate::{env::KernelEnv, frame::XdpFrame, maps::Cpu};
+use crate::{
+    env::KernelEnv,
+    frame::{BARE, FRAGS, PLAIN, XdpFrame},
+    maps::Cpu,
+};
 
 /// Judges every frame of an interface.
 #[xdp]
 #[inline(always)]
 pub(crate) fn gateway(context: XdpContext) -> u32 {
-    judge(&context, &XdpFrame::<false>(&context))
+    judge(&context, &XdpFrame::<PLAIN>(&context))
 }
 
 /// The same for drivers and sizes of frames that need several buffers: headers are in the first.
 #[xdp(frags)]
 #[inline(always)]
 pub(crate) fn gateway_frags(context: XdpContext) -> u32 {
-    judge(&context, &XdpFrame::<true>(&context))
+    judge(&context, &XdpFrame::<FRAGS>(&context))
+}
+
+/// The same for devices whose packets have no Ethernet header: tun, WireGuard, PPP, IP tunnels.
+#[xdp]
+#[inline(always)]
+pub(crate) fn gateway_bare(context: XdpContext) -> u32 {
+    judge(&context, &XdpFrame::<BARE>(&context))
 }
 
 #[inline(always)]
-fn judge<const FRAGS: bool>(context: &XdpContext, frame: &XdpFrame<'_, FRAGS>) -> u32 {
+fn judge<const BUILD: u8>(context: &XdpContext, frame: &XdpFrame<'_, BUILD>) -> u32 {
     let Some(Cpu { clock, scratch }) = env::cpu() else { return xdp_action::XDP_PASS };
-    let env = KernelEnv::<FRAGS>::new(context, clock);
+    let env = KernelEnv::<BUILD>::new(context, clock);
     let verdict = pipeline::handle(frame, &env, scratch);
     env.testify(verdict);
     log(context, verdict);

@@ -13,8 +13,9 @@ use aya_ebpf::{
 };
 use gateway_common::{
     abi::{
-        BAN_FILTER_WORDS, BAN_SETS, FIRST_SYN_SETS, HOLDERS_MAX, Holder, INTERFACES, Identity,
-        LINK_SET_WORDS, Listing, Live, SERVICES, SET_WORDS, STRIKE_SETS, Settings, Tally,
+        BAN_FILTER_WORDS, BAN_SETS, FIRST_SYN_SETS, HOLDERS_MAX, Holder, INTERFACE_PLACES, INTERFACES,
+        Identity, LINK_SET_WORDS, Listing, Live, OwnPorts, PEER_KINDS, PEER_SETS, PORT_WORDS, SERVICES,
+        SET_WORDS, STRIKE_SETS, Settings, TUNNELS_MAX, Tally, Tunnel,
     },
     env::{Note, Table},
     pipeline::Scratch,
@@ -68,6 +69,25 @@ pub(crate) static ACTIVE: Section<u64> = Section(UnsafeCell::new(0));
 #[unsafe(link_section = ".bss.settings")]
 // SAFETY: numbers alone, and their arrays.
 pub(crate) static SETTINGS: Section<[Settings; 2]> = Section(UnsafeCell::new(unsafe { zeroed() }));
+
+/// The counter row of each interface, by its index modulo the length.
+#[unsafe(link_section = ".bss.interfaces")]
+pub(crate) static INTERFACE_ROWS: Section<[u8; INTERFACE_PLACES as usize]> =
+    Section(UnsafeCell::new([0; INTERFACE_PLACES as usize]));
+
+/// Which local ports may have traffic that is the host's own.
+#[unsafe(link_section = ".bss.own_ports")]
+pub(crate) static OWN_PORTS: Section<OwnPorts> =
+    Section(UnsafeCell::new(OwnPorts { tcp: [0; PORT_WORDS], udp: [0; PORT_WORDS] }));
+
+/// Tunnels' peers. Writer: user space.
+#[map(name = "tunnels")]
+pub(crate) static TUNNELS: HashMap<Tunnel, u32> =
+    HashMap::with_max_entries(TUNNELS_MAX as u32, BPF_F_NO_PREALLOC);
+
+/// Peers of link control, by kind. Writer: this program.
+#[map(name = "peers")]
+pub(crate) static PEERS: Array<LinkSet> = Array::with_max_entries(PEER_KINDS * PEER_SETS, 0);
 
 /// The map of one chunk of IPv4 prefixes.
 type ChunkMap = InnerMap<{ BPF_MAP_TYPE_ARRAY as usize }, 4, { size_of::<Chunk>() }, 1, 0>;

@@ -6,7 +6,7 @@ use gateway_common::{
     wire::synack::{IPV4_WORDS, IPV6_WORDS, SynAck, TCP_WORDS, TCP_WORDS_ALL},
 };
 
-use crate::frame::{XdpFrame, get32, put16, put32};
+use crate::frame::{BARE, XdpFrame, get32, put16, put32};
 
 /// The shortest frame, less its checksum (`ETH_ZLEN`): what is shorter, some cards pad and some refuse.
 const FRAME_MIN: u32 = 60;
@@ -16,10 +16,14 @@ const ADDRESSES: usize = 3;
 const AT_MAX: u32 = 22;
 
 /// Writes the answer's headers from offset `at` on, swaps the hardware addresses and keeps what lies between: VLAN tags. False
-/// where the driver gives no room, or a group was addressed; then nothing is changed.
+/// where the driver gives no room, or a group was addressed; then nothing is changed. Nor is it where there are no hardware addresses: the
+/// kernel would take the first bytes of the answer for those (`bpf_prog_run_generic_xdp` in net/core/dev.c).
 #[inline(always)]
-pub(crate) fn write<const FRAGS: bool>(context: &XdpContext, at: u32, answer: &SynAck) -> bool {
-    let frame = XdpFrame::<FRAGS>(context);
+pub(crate) fn write<const BUILD: u8>(context: &XdpContext, at: u32, answer: &SynAck) -> bool {
+    if BUILD == BARE {
+        return false;
+    }
+    let frame = XdpFrame::<BUILD>(context);
     // The first bit on the wire is the lowest of the first byte.
     let Some(start) = frame.at(at).filter(|_| at <= AT_MAX) else { return false };
     if frame.u8(0).is_none_or(|first| first & 1 != 0) {

@@ -21,7 +21,12 @@ use gateway_common::{
     wire::options::Options,
 };
 
-use crate::{constants, ends::Ends, frame::XdpFrame, words::zeroed};
+use crate::{
+    constants,
+    ends::Ends,
+    frame::{PLAIN, XdpFrame},
+    words::zeroed,
+};
 
 /// States of include/net/tcp_states.h in which a client is heard that has completed its handshake.
 pub(crate) const TCP_ESTABLISHED: u32 = 1;
@@ -42,7 +47,7 @@ pub(crate) fn ask(context: &XdpContext, packet: &Packet, transport: u32, asked: 
     read(socket, asked);
     let may_have = packet.tcp_flags & (flags::ACK | flags::RST | flags::SYN) == flags::ACK;
     // In place: headers are in the first buffer of any frame.
-    let frame = XdpFrame::<false>(context);
+    let frame = XdpFrame::<PLAIN>(context);
     let tcp = frame.at(transport).and_then(|at| frame.address::<{ TCP_HEADER as usize }>(at));
     if may_have && let Some(tcp) = tcp {
         let (ip, tcp) = (ends.ip(), tcp as *mut tcphdr);
@@ -107,6 +112,45 @@ pub(crate) fn is_established(context: &XdpContext, packet: &Packet) -> bool {
     // SAFETY: the reference is from bpf_skc_lookup_tcp, and is not used after this.
     unsafe { bpf_sk_release(socket.cast()) };
     state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT
+}
+
+/// States of include/net/tcp_states.h in which a connection is open at one end at least, a bit for each: established, both waits for the
+/// peer's FIN, and for this end's.
+const OPEN: u32 = 1 << TCP_ESTABLISHED | 1 << 4 | 1 << 5 | 1 << TCP_CLOSE_WAIT;
+
+/// Whether a TCP packet is in the receive window of an open connection, or as far behind it, and nobody listens on its local port: so it was
+/// this host that opened it.
+#[inline(always)]
+pub(crate) fn is_own(context: &XdpContext, packet: &Packet) -> bool {
+    let socket = Ends::of(packet).tcp(context);
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: a socket that the look-up gave, not yet released.
+    let state = unsafe { (*socket).state };
+    let mut is_near = false;
+    if state <= TCP_CLOSE_WAIT && OPEN >> state & 1 != 0 {
+        // SAFETY: as above; the helper checks the kind of socket.
+        let tcp: *const u8 = unsafe { bpf_skc_to_tcp_sock(socket.cast()) }.cast();
+        let next = field::<u32>(tcp, &constants::TCP_SOCK_RCV_NXT);
+        let window = field::<u32>(tcp, &constants::TCP_SOCK_RCV_WND);
+        if let (Some(next), Some(window)) = (next, window) {
+            let ahead = packet.sequence.wrapping_sub(next);
+            is_near = ahead <= window || ahead.wrapping_neg() <= window;
+        }
+    }
+    // SAFETY: the reference is from bpf_skc_lookup_tcp, and is not used after this.
+    unsafe { bpf_sk_release(socket.cast()) };
+    if !is_near {
+        return false;
+    }
+    let listener = Ends::of_listener(packet).tcp(context);
+    if listener.is_null() {
+        return true;
+    }
+    // SAFETY: as above.
+    unsafe { bpf_sk_release(listener.cast()) };
+    false
 }
 
 /// Whether TCP would take a segment that starts where it waits for the next byte: it acknowledges nothing that was not sent, and its

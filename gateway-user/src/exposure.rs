@@ -108,6 +108,8 @@ fn source_routed(interfaces: &[String], accepts: impl Fn(&str) -> bool) -> Optio
 
 #[cfg(test)]
 mod tests {
+    use crate::net::Framing;
+
     use super::*;
 
     fn config(services: &str) -> Config {
@@ -151,7 +153,7 @@ mod tests {
             name: name.to_owned(),
             index,
             mtu: 1_500,
-            ethernet: true,
+            framing: Framing::Ethernet,
             up: true,
             carrier: true,
             kind: None,

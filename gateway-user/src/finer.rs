@@ -34,6 +34,10 @@ pub fn compile(networks: &[FinerNetwork]) -> impl Iterator<Item = (IpNet, Finer)
 /// The source that a key names, if it is one of these networks'.
 pub fn source_of(key: u64, networks: &[FinerNetwork]) -> Option<IpNet> {
     let (number, bits) = parts(key)?;
+    if number == 0 {
+        // The first byte of the interface identifier is not in the key.
+        return Some(Ipv6Net::from(Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(bits))).into());
+    }
     let (FinerNetwork { network, ipv6_prefix }, _) =
         numbered(networks).into_iter().find(|(_, taken)| *taken == number)?;
     let below = u32::from(u8::try_from(u128::BITS).ok()?.checked_sub(ipv6_prefix)?);
@@ -50,6 +54,8 @@ fn number_of(FinerNetwork { network, ipv6_prefix }: &FinerNetwork) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use gateway_common::finer::LINK_LOCAL;
+
     use super::*;
 
     fn networks(all: &[(&str, u8)]) -> Vec<FinerNetwork> {
@@ -80,6 +86,9 @@ mod tests {
             assert_eq!(source_of(key, &networks), Some(source.parse().unwrap()));
         }
         assert_eq!(source_of(0x2001_0db8_0000_0000, &networks), None);
+        let address: Ipv6Addr = "fe80::8:9abc:def0:1234".parse().unwrap();
+        let key = LINK_LOCAL.key(Address::v6(address.octets()));
+        assert_eq!(source_of(key, &networks), Some(Ipv6Net::from(address).into()));
     }
 
     #[test]

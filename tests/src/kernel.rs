@@ -78,6 +78,8 @@ impl Judge {
             self.kernel.unban(source)?;
         }
         self.holders.set(&stand.holders, &stand.full, stand.held_until)?;
+        self.kernel.set_own_ports(&stand.own_ports)?;
+        self.kernel.set_tunnels(&stand.tunnels)?;
         for &(source, until) in &stand.bans {
             self.kernel.ban(source, until)?;
         }

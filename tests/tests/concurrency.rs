@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use gateway_common::abi::{Active, Holder, Limits, Listing, Refusal, Settings};
+use gateway_common::abi::{Active, Holder, Limits, Listing, OwnPorts, Refusal, Settings, Tunnel};
 use gateway_common::env::{self, Asked, Env, Note, Receiver, Slots, Table};
 use gateway_common::frame::Frame;
 use gateway_common::hash::Key;
@@ -219,6 +219,18 @@ impl<'a> Env for Losing<'a> {
     }
     fn first_syns(&self, index: u32) -> Option<Self::Links> {
         Env::first_syns(&self.0, index)
+    }
+    fn peers(&self, index: u32) -> Option<Self::Links> {
+        Env::peers(&self.0, index)
+    }
+    fn own_ports(&self) -> &OwnPorts {
+        Env::own_ports(&self.0)
+    }
+    fn is_tunnel(&self, tunnel: &Tunnel) -> bool {
+        Env::is_tunnel(&self.0, tunnel)
+    }
+    fn is_own_connection(&self, packet: &Packet) -> bool {
+        Env::is_own_connection(&self.0, packet)
     }
     fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked) {
         Env::ask(&self.0, packet, transport, asked);

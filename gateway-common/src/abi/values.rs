@@ -22,6 +22,8 @@ pub mod policy {
     pub const SACK: u32 = 8;
     /// Some limit is so fine that every packet needs a reading of the clock of its own.
     pub const CLOCK_PER_PACKET: u32 = 16;
+    /// Sources in what IPv4 has reserved (240.0.0.0/4, 0.0.0.0/8) may come.
+    pub const RESERVED_SOURCES: u32 = 32;
     /// The host is asked who asked for what comes from reflectors, while it forwards nothing.
     pub const REFLECTION: u32 = 1 << 8;
     /// It is asked even while it forwards.

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, PoisonError};
 
-use crate::abi::{Active, FIRST_SYN_SETS, Holder, LINK_SET_WORDS, Listing, Refusal, STRIKE_SETS, Settings};
+use crate::abi::{
+    Active, FIRST_SYN_SETS, Holder, LINK_SET_WORDS, Listing, OwnPorts, PEER_KINDS, PEER_SETS, Refusal,
+    STRIKE_SETS, Settings, Tunnel,
+};
 use crate::env::{Asked, Env, Found, Note, Receiver, Table};
 use crate::frame::Frame;
 use crate::hash::Key;
@@ -124,6 +127,22 @@ impl<'a> Env for &'a HostEnv {
 
     fn full_until(&self, holder: &Holder) -> Instant {
         if self.stand.holders.contains(holder) { self.stand.held_until } else { 0 }
+    }
+
+    fn peers(&self, index: u32) -> Option<Self::Links> {
+        link_set(&self.peers, PEER_KINDS * PEER_SETS, index)
+    }
+
+    fn own_ports(&self) -> &OwnPorts {
+        &self.stand.own_ports
+    }
+
+    fn is_tunnel(&self, tunnel: &Tunnel) -> bool {
+        self.stand.tunnels.contains(tunnel)
+    }
+
+    fn is_own_connection(&self, packet: &Packet) -> bool {
+        (self.own_connections)(packet)
     }
 
     fn first_syns(&self, index: u32) -> Option<Self::Links> {

@@ -44,7 +44,7 @@ const STRIKES_LAST: usize = STRIKE_SETS as usize * LINK_SET_WORDS;
 
 /// Answers for the host's TCP.
 type Sockets = Box<dyn Fn(&Packet) -> Socket + Send + Sync>;
-/// Whether the host's TCP has completed a handshake.
+/// Whether the host's TCP has completed a handshake, or opened a connection itself.
 type Established = Box<dyn Fn(&Packet) -> bool + Send + Sync>;
 
 /// Whether the host's TCP would take a segment, by its acknowledgment and timestamp.
@@ -66,6 +66,8 @@ pub struct HostEnv {
     /// Made when the first strike is counted.
     strikes: OnceLock<Box<[AtomicU64]>>,
     first_syns: OnceLock<Box<[AtomicU64]>>,
+    peers: OnceLock<Box<[AtomicU64]>>,
+    own_connections: Established,
     receivers: Receivers,
     takers: Takers,
     refusals: Mutex<Vec<Refusal>>,
@@ -87,6 +89,8 @@ impl HostEnv {
             established: Box::new(|_| false),
             strikes: OnceLock::new(),
             first_syns: OnceLock::new(),
+            peers: OnceLock::new(),
+            own_connections: Box::new(|_| false),
             receivers: Box::new(|_, _| Receiver::Elsewhere),
             takers: Box::new(|_, _, _| true),
             refusals: Mutex::default(),
@@ -140,8 +144,18 @@ impl HostEnv {
     /// All words of the table of SYNs that were not answered; none before the first was written there.
     #[must_use]
     pub fn first_syn_words(&self) -> Vec<u64> {
-        let words = self.first_syns.get().map_or(&[][..], |words| words);
-        words.iter().map(|word| word.load(Ordering::SeqCst)).collect()
+        words_of(&self.first_syns)
+    }
+
+    /// All words of the table of link control's peers; none before the first was written there.
+    #[must_use]
+    pub fn peer_words(&self) -> Vec<u64> {
+        words_of(&self.peers)
+    }
+
+    /// Changes which packets are of connections that the host has opened; at first none.
+    pub fn set_own_connections(&mut self, own: impl Fn(&Packet) -> bool + Send + Sync + 'static) {
+        self.own_connections = Box::new(own);
     }
 
     /// Changes the answers to whom packets are for.
@@ -206,6 +220,12 @@ impl HostEnv {
     pub fn judge_on(&self, frame: &[u8], cpu: &mut Scratch) -> Verdict {
         pipeline::handle(&frame, &self, cpu)
     }
+}
+
+/// The words of a table that is made when it is first asked for.
+fn words_of(table: &OnceLock<Box<[AtomicU64]>>) -> Vec<u64> {
+    let words = table.get().map_or(&[][..], |words| words);
+    words.iter().map(|word| word.load(Ordering::SeqCst)).collect()
 }
 
 /// Empty tables but for the words that say who may have no more connections.

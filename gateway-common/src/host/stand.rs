@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::abi::{Active, Holder, Listing, Settings, mode};
+use crate::abi::{Active, Holder, Listing, OwnPorts, PORT_WORDS, Settings, Tunnel, mode};
 use crate::hash::Key;
 use crate::rate::Instant;
 use zerocopy::FromZeros as _;
@@ -26,6 +26,10 @@ pub struct Stand {
     pub full: HashSet<u8>,
     /// See [`Self::holders`].
     pub held_until: Instant,
+    /// Which local ports may have traffic that is the host's own.
+    pub own_ports: Box<OwnPorts>,
+    /// Tunnels' peers.
+    pub tunnels: HashSet<Tunnel>,
     /// The key of the tables.
     pub key: Key,
     /// Sizes of the tables.
@@ -51,6 +55,8 @@ impl Stand {
             holders: HashSet::new(),
             full: HashSet::new(),
             held_until: 0,
+            own_ports: Box::new(OwnPorts { tcp: [0; PORT_WORDS], udp: [0; PORT_WORDS] }),
+            tunnels: HashSet::new(),
             key: Key::default(),
             sets: Sets::default(),
         }

@@ -11,12 +11,12 @@ use crate::{
     clients,
     drop_cache::DropCache,
     env::{Env, Table, Words},
-    finer::is_finer,
+    finer::{LINK_LOCAL, is_finer, is_link_local},
     frame::Frame,
     image::Extent,
     packet::Packet,
     pipeline::{Context, Scratch, Stage},
-    stage::service,
+    stage::{own, service},
     table::{self, Bill, Bucket, BucketOf, Mask, drops::Ledger},
     verdict::{Reason, Scope, Step, drop},
 };
@@ -119,6 +119,11 @@ impl Whose {
         let Some(bucket) = self.find(frame, context, scratch)? else { return drop(Reason::Contended) };
         let (bill, limits) = (self.bill(scratch), self.limits(context, scratch));
         let refusal = bucket.over(bill, limits, scratch.clock);
+        // The host's own traffic is for no service.
+        let may_be_own = self != Self::SourceOfService;
+        if refusal != 0 && may_be_own && own::concerns(context.env.own_ports(), scratch) {
+            context.env.apart(Stage::Own, frame, context, scratch)?;
+        }
         if self == Self::Service
             && refusal != 0
             && service::at(context.settings, scratch.role.service).reserves != 0
@@ -343,13 +348,22 @@ pub(crate) const fn source(settings: &Settings, scratch: &Scratch) -> u64 {
 /// The same where sources are not finer.
 #[inline(always)]
 pub(crate) const fn of_address(settings: &Settings, packet: &Packet) -> u64 {
-    key(packet, settings.source_mask_v4, settings.source_mask_v6)
+    held_key(packet, settings.source_mask_v4, settings.source_mask_v6)
 }
 
-/// Its neighbourhood.
+/// Its neighbourhood; that of a link-local source is itself.
 #[inline(always)]
 pub(crate) const fn neighbourhood(settings: &Settings, packet: &Packet) -> u64 {
-    key(packet, settings.neighbour_mask_v4, settings.neighbour_mask_v6)
+    held_key(packet, settings.neighbour_mask_v4, settings.neighbour_mask_v6)
+}
+
+/// What limits take for the source, or neighbourhood, of a packet: as [`key`], but that each link-local address is one by itself.
+#[inline(always)]
+pub const fn held_key(packet: &Packet, mask_v4: u64, mask_v6: u64) -> u64 {
+    if is_link_local(packet.source) {
+        return LINK_LOCAL.key(packet.source);
+    }
+    key(packet, mask_v4, mask_v6)
 }
 
 /// The exact source, or neighbourhood, of a packet. An IPv6 address that stands for an IPv4 host is that host: all who come through one

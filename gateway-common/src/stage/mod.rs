@@ -7,6 +7,7 @@ pub mod fallback;
 pub mod handshake;
 pub mod hello;
 pub mod lists;
+pub mod own;
 pub mod parse;
 pub mod quic;
 pub mod reflection;

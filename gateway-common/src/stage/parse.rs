@@ -23,6 +23,7 @@ pub fn network<F: Frame>(frame: &F, network: &mut Network, packet: &mut Packet) 
     match ether_type {
         eth::IPV4 => ipv4::parse(frame, offset, network, packet),
         eth::IPV6 => ipv6::parse(frame, offset, network, packet),
+        eth::PPPOE | eth::MPLS | eth::MPLS_GROUPS => pass(Reason::Encapsulated),
         _ => pass(Reason::NonIp),
     }
 }

@@ -3,7 +3,9 @@
 use network_types::ip::IpProto;
 
 use crate::{
+    abi::policy,
     packet::{Address, Packet, flags},
+    pipeline::Scratch,
     verdict::{Reason, Step, drop},
 };
 
@@ -12,8 +14,9 @@ const BOOTP_SERVER: u16 = 67;
 
 /// Martian sources, land packets, impossible TCP flags.
 #[inline(always)]
-pub fn check(packet: &Packet) -> Step {
-    if is_martian(packet) {
+pub fn check(flags: u32, scratch: &Scratch) -> Step {
+    let Scratch { packet, role, .. } = scratch;
+    if is_martian(packet, role.trusted || flags & policy::RESERVED_SOURCES != 0) {
         return drop(Reason::MartianSource);
     }
     if packet.source == packet.destination {
@@ -25,9 +28,10 @@ pub fn check(packet: &Packet) -> Step {
     Step::Continue(())
 }
 
-/// RFC 6890: sources that are never forwarded, and not used on a link either.
+/// RFC 6890: sources that are never forwarded, and not used on a link either. What IPv4 has reserved, 240.0.0.0/4 and 0.0.0.0/8, some use
+/// as addresses of their own, and Linux lets them: `reserved` says that it may come.
 #[inline(always)]
-fn is_martian(packet: &Packet) -> bool {
+fn is_martian(packet: &Packet, reserved: bool) -> bool {
     if packet.ipv6 {
         let Address { high, low } = packet.source;
         let unspecified = high == 0 && low == 0;
@@ -41,9 +45,10 @@ fn is_martian(packet: &Packet) -> bool {
         0 => {
             let asks = packet.is_udp() && packet.destination_port == BOOTP_SERVER
                 || packet.protocol == IpProto::Igmp as u8;
-            source != 0 || !asks
+            if source == 0 { !asks } else { !reserved }
         }
-        127 | 224.. => true,
+        127 | 224..240 => true,
+        240.. => source == u32::MAX || !reserved,
         _ => false,
     }
 }

@@ -1,4 +1,5 @@
-//! Ethernet II, 802.1Q and 802.1ad: contract: a frame in, the EtherType and where its payload starts out.
+//! Ethernet II, 802.1Q and 802.1ad: contract: a frame in, the EtherType and where its payload starts out. Where there is no Ethernet header,
+//! the version of IP says the EtherType.
 
 use network_types::eth::{EthHdr, EtherType};
 
@@ -11,6 +12,15 @@ use crate::{
 pub const IPV4: u16 = u16::from_be(EtherType::Ipv4 as u16);
 /// IPv6, in host order.
 pub const IPV6: u16 = u16::from_be(EtherType::Ipv6 as u16);
+
+/// PPPoE's session stage (RFC 2516).
+pub const PPPOE: u16 = 0x8864;
+/// MPLS to one host (RFC 3032), ...
+pub const MPLS: u16 = 0x8847;
+/// ... and to a group.
+pub const MPLS_GROUPS: u16 = 0x8848;
+/// What no protocol has: below 1,536 it is a length.
+const OTHER: u16 = 0;
 
 /// 802.1Q customer tag.
 const VLAN: u16 = u16::from_be(EtherType::Ieee8021q as u16);
@@ -27,6 +37,14 @@ const TAGS: usize = 2;
 /// The EtherType behind all tags, and the offset of its payload.
 #[inline(always)]
 pub fn network<F: Frame>(frame: &F) -> Step<(u16, u32)> {
+    if !F::HAS_ETHERNET {
+        return match frame.u8(0).map(|first| first >> 4) {
+            None => drop(Reason::FrameTruncated),
+            Some(4) => Step::Continue((IPV4, 0)),
+            Some(6) => Step::Continue((IPV6, 0)),
+            Some(_) => Step::Continue((OTHER, 0)),
+        };
+    }
     let mut offset = EthHdr::LEN as u32;
     for _ in 0..TAGS + 1 {
         let Some(ether_type) = frame.be16(offset - 2) else {

@@ -21,7 +21,7 @@ pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network, packet: &m
     };
     let [vihl, _, l0, l1, _, _, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = header;
     let header_length = u32::from(vihl & 0xf) * 4;
-    let total = u32::from(u16::from_be_bytes([l0, l1]));
+    let total = super::said(u16::from_be_bytes([l0, l1]), frame.length().wrapping_sub(offset));
     if vihl >> 4 != 4
         || header_length < Ipv4Hdr::LEN as u32
         || total < header_length

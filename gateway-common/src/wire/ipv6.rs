@@ -40,8 +40,8 @@ pub fn parse<F: Frame>(frame: &F, offset: u32, network: &mut Network, packet: &m
     let (Some(&source), Some(&destination)) = (addresses.first_chunk(), addresses.last_chunk()) else {
         return drop(Reason::Ipv6Malformed);
     };
-    let length = u32::from(u16::from_be_bytes([l0, l1]));
     let transport = offset + Ipv6Hdr::LEN as u32;
+    let length = super::said(u16::from_be_bytes([l0, l1]), frame.length().wrapping_sub(transport));
     if version >> 4 != 6 || transport + length > frame.length() {
         return drop(Reason::Ipv6Malformed);
     }

@@ -23,3 +23,11 @@ pub struct Network {
     /// Bytes from there to the end of the IP packet.
     pub length: u32,
 }
+
+/// What a length field says where so many bytes are left of the frame. 0 stands for the rest where that is more than the field has room for:
+/// of packets that the host has merged (BIG TCP: `iph_totlen` in include/linux/ip.h, commit b1a78b9b9886; RFC 2675 for IPv6). None of those was
+/// so long on the wire.
+#[inline(always)]
+pub(crate) const fn said(field: u16, left: u32) -> u32 {
+    if field == 0 && left > u16::MAX as u32 && left as i32 > 0 { left } else { field as u32 }
+}

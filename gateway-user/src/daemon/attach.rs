@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::{
     config::Driver,
     kernel::{Kernel, KernelError, Program, attach, pins::Pins},
-    net::{self, Interface},
+    net::{self, Framing, Interface},
 };
 
 /// The largest MTU whose frames surely fit one buffer, whatever the driver: a page less its headroom and tail.
@@ -27,7 +27,13 @@ pub(super) struct Attached {
 
 /// The build of the program that an interface needs.
 pub(super) const fn program(interface: &Interface) -> Program {
-    if interface.mtu > ONE_BUFFER_MTU { Program::Frags } else { Program::Plain }
+    if matches!(interface.framing, Framing::Bare) {
+        Program::Bare
+    } else if interface.mtu > ONE_BUFFER_MTU {
+        Program::Frags
+    } else {
+        Program::Plain
+    }
 }
 
 /// Attaches to one interface. A foreign program is only replaced when told.

@@ -1,7 +1,6 @@
 //! Whether the program is still on its interfaces: one can be made again, renamed or moved away, and a program taken off.
 
 use anyhow::{Result, bail};
-use gateway_common::abi::INTERFACE_PLACES;
 
 use crate::{
     metrics::Readiness,
@@ -39,7 +38,10 @@ impl Gateway {
         let on_it = interface.xdp.map(|xdp| xdp.program_id);
         if let Some(program) = on_it {
             if self.kernel.has_program(program) {
-                self.attached[place].index = interface.index;
+                if before != interface.index {
+                    self.attached[place].index = interface.index;
+                    self.count_by_index()?;
+                }
                 return Ok(());
             }
             bail!(
@@ -53,20 +55,17 @@ impl Gateway {
             if before == interface.index { "" } else { ": it was made again" }
         );
         self.attached[place] = again;
-        told.extend(self.counted_elsewhere(place, before, &interface));
+        self.count_by_index()?;
         for warning in told {
             self.warn(warning);
         }
         Ok(())
     }
 
-    /// What an interface that was made again has lost: the program tells interfaces apart by the numbers that they had when it was loaded.
-    fn counted_elsewhere(&self, place: usize, before: u32, now: &Interface) -> Option<String> {
-        let moved = before % INTERFACE_PLACES != now.index % INTERFACE_PLACES;
-        let (first, name) = (&self.attached.first()?.name, &now.name);
-        (place != 0 && moved).then(|| {
-            format!("{name} was made again: it is protected, and counted with {first} until the gateway is started again")
-        })
+    /// Has the program count each interface by the index that it has now.
+    fn count_by_index(&mut self) -> Result<()> {
+        let indices: Vec<u32> = self.attached.iter().map(|attached| attached.index).collect();
+        Ok(self.kernel.set_interfaces(&indices)?)
     }
 
     /// Whether every interface is protected.

@@ -188,8 +188,8 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>> {
             Some(help) => anyhow::anyhow!("{error}; {help}"),
             None => error.into(),
         })?;
-        if let Some(why) = interface.unjudged() {
-            anyhow::bail!("{why}; protect the interface that they come in by");
+        if let Some((why, remedy)) = interface.unjudged() {
+            anyhow::bail!("{why}; {remedy}");
         }
         let place = |interface: &Interface| interface.index % INTERFACE_PLACES;
         if let Some(other) = found.iter().find(|other| place(other) == place(&interface)) {

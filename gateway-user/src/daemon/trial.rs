@@ -58,7 +58,7 @@ impl Trial {
 
     fn all_of(&mut self, kernel: &mut Kernel, config: &Config) {
         self.sockets_missing = kernel.sockets_missing().map(str::to_owned);
-        for program in [Program::Plain, Program::Frags] {
+        for program in Program::ALL {
             match verify(kernel, program) {
                 Ok(instructions) => self.verified.push((program, instructions)),
                 Err(error) => self.failed.push((Part::Program(program), error.into())),

@@ -59,7 +59,7 @@ fn checks(interface: &Interface, own: &Own<'_>, choice: Driver) -> Vec<Finding> 
 fn kind(interface: &Interface) -> Finding {
     const CHECK: &str = "kind";
     match interface.unjudged() {
-        Some(why) => Finding::problem(CHECK, why).remedy("protect the interface that they come in by"),
+        Some((why, remedy)) => Finding::problem(CHECK, why).remedy(remedy),
         None => Finding::ok(CHECK, interface.kind.as_deref().unwrap_or("Ethernet").to_owned()),
     }
 }

@@ -14,7 +14,8 @@ use crate::daemon::{self, trial::Part};
 use crate::kernel::btf::{BtfError, NEEDS_SOCKETS};
 use crate::kernel::cause::Surroundings;
 use crate::kernel::{KernelError, Program};
-use crate::net::{Attached, Features, Interface, Mode};
+
+use crate::net::{Attached, Features, Framing, Interface, Mode};
 
 const NATIVE: Option<Features> = Some(Features { native: true, frags: false });
 const FRAGS: Option<Features> = Some(Features { native: true, frags: true });
@@ -25,7 +26,7 @@ fn eth0() -> Interface {
         name: "eth0".into(),
         index: 2,
         mtu: 1500,
-        ethernet: true,
+        framing: Framing::Ethernet,
         up: true,
         carrier: true,
         kind: None,

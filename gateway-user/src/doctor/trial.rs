@@ -87,5 +87,8 @@ const fn what(build: Program) -> &'static str {
     match build {
         Program::Plain => "the build for frames of one buffer",
         Program::Frags => "the build for frames of several buffers, for MTUs above 3400",
+        Program::Bare => {
+            "the build for packets without an Ethernet header, for tun, WireGuard, PPP and IP tunnels"
+        }
     }
 }

@@ -20,12 +20,13 @@ pub const REMEDY: &str = "boot a kernel that describes its types (CONFIG_DEBUG_I
                           does and only hides them, name them with --btf or attach.btf";
 
 /// What the gateway goes without where it cannot ask the host's sockets: a word for programs, and what that means.
-pub const NEEDS_SOCKETS: [(&str, &str); 7] = [
+pub const NEEDS_SOCKETS: [(&str, &str); 8] = [
     ("syn_cookies", "no SYN cookie answers: a service's SYN budget alone holds a flood"),
     ("out_of_state", "packets that belong to no connection are held by limits alone"),
     ("refuse", "connections that are refused stay open until the server gives them up"),
     ("strikes", "no strikes are counted, so nobody is banned for them"),
     ("reflection", "answers and ICMP errors that nobody here asked for are held by limits alone"),
+    ("own_traffic", "downloads of this host are held to the limits of their sources"),
     ("known_clients", "of a service's total nothing is kept for who has connected before"),
     (
         "tls_gate",
@@ -84,6 +85,8 @@ pub enum BtfError {
 pub(super) struct SocketFields {
     /// `tcp_sock.rcv_nxt`.
     pub(super) rcv_nxt: u32,
+    /// `tcp_sock.rcv_wnd`.
+    pub(super) rcv_wnd: u32,
     /// `tcp_sock.bytes_received`.
     pub(super) bytes_received: u32,
     /// `tcp_request_sock.rcv_isn`.
@@ -137,6 +140,7 @@ impl SocketFields {
         let scale = options + bits("tcp_options_received", "rcv_wscale")?;
         Ok(Self {
             rcv_nxt: offset("tcp_sock", "rcv_nxt")?,
+            rcv_wnd: offset("tcp_sock", "rcv_wnd")?,
             bytes_received: offset("tcp_sock", "bytes_received")?,
             rcv_isn: offset("tcp_request_sock", "rcv_isn")?,
             rcv_wscale: scale / 8,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use aya::EbpfLoader;
 use gateway_common::{
     abi::{
-        BAN_FILTER_WORDS, BAN_SETS, INTERFACE_PLACES, INTERFACES, Identity, SERVICE_REGIONS, STRIKE_SETS,
-        Tally, WAYS,
+        BAN_FILTER_WORDS, BAN_SETS, INTERFACES, Identity, PEER_KINDS, PEER_SETS, SERVICE_REGIONS,
+        STRIKE_SETS, Tally, WAYS,
     },
     env::{Note, Table},
     rate::{INSTANT_SHIFT, Instant},
@@ -36,6 +36,7 @@ pub(super) fn pinned(tables: &TableSizes) -> Vec<(&'static str, Shape)> {
         ("bans", array(64, BAN_SETS)),
         ("ban_filter", array(8, BAN_FILTER_WORDS)),
         ("strikes", array(64, STRIKE_SETS + 1)),
+        ("peers", array(64, PEER_KINDS * PEER_SETS)),
         ("tuples", array(64, tables.sets(Table::Tuples))),
         ("clients", array(64, tables.sets(Table::Clients))),
         ("counters", array((size_of::<Tally>() * COLUMNS) as u32, INTERFACES as u32)),
@@ -48,7 +49,6 @@ pub(super) fn pinned(tables: &TableSizes) -> Vec<(&'static str, Shape)> {
 pub(super) struct Constants {
     identity: Identity,
     tick: Instant,
-    rows: [u8; INTERFACE_PLACES as usize],
     debug_log: u32,
     testing: u32,
     fields: SocketFields,
@@ -76,7 +76,6 @@ impl Constants {
         Self {
             identity,
             tick: tick(),
-            rows: interface_rows(&options.interfaces),
             debug_log: options.debug_log.into(),
             testing: options.testing.into(),
             fields,
@@ -103,10 +102,10 @@ impl Constants {
             .override_global("KEY_1", &identity.key[1], true)
             .override_global("EPOCH", &identity.epoch, true)
             .override_global("TICK", &self.tick, true)
-            .override_global("INTERFACE_ROWS", &self.rows, true)
             .override_global("DEBUG_LOG", &self.debug_log, true)
             .override_global("TESTING", &self.testing, true)
             .override_global("TCP_SOCK_RCV_NXT", &fields.rcv_nxt, true)
+            .override_global("TCP_SOCK_RCV_WND", &fields.rcv_wnd, true)
             .override_global("TCP_SOCK_BYTES_RECEIVED", &fields.bytes_received, true)
             .override_global("TCP_REQUEST_SOCK_RCV_ISN", &fields.rcv_isn, true)
             .override_global("TCP_SOCK_RCV_WSCALE", &fields.rcv_wscale, true)
@@ -117,15 +116,6 @@ impl Constants {
             .override_global("TCP_REQUEST_SOCK_SNT_ISN", &fields.snt_isn, true)
             .override_global("REQUEST_SOCK_TS_RECENT", &fields.request_ts_recent, true)
     }
-}
-
-/// The counter row of every interface, by its index.
-fn interface_rows(interfaces: &[u32]) -> [u8; INTERFACE_PLACES as usize] {
-    let mut rows = [0; INTERFACE_PLACES as usize];
-    for (row, &index) in (0..).zip(interfaces) {
-        rows[(index % INTERFACE_PLACES) as usize] = row;
-    }
-    rows
 }
 
 /// From one tick of the kernel to the next: what the coarse clock tells apart (`TICK_NSEC`).

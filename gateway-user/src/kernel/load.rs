@@ -29,6 +29,7 @@ use super::{
     holders::Holders,
     log::VerdictLog,
     object,
+    own::HostMaps,
     pins::Pins,
     policy::PolicyMaps,
     refusals::Refusals,
@@ -36,21 +37,27 @@ use super::{
     value::Value,
 };
 
-/// The two builds of the program.
+/// The builds of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// For frames in one buffer.
     Plain,
     /// For frames in several buffers: jumbo MTUs.
     Frags,
+    /// For packets without an Ethernet header: of tun, WireGuard, PPP and IP tunnels.
+    Bare,
 }
 
 impl Program {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Frags, Self::Bare];
+
     /// Its name in the object and in the kernel.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "gateway",
             Self::Frags => "gateway_frags",
+            Self::Bare => "gateway_bare",
         }
     }
 }
@@ -128,6 +135,7 @@ pub struct Kernel {
     object: Object,
     pub(super) policy: PolicyMaps,
     pub(super) bans: BanMaps,
+    pub(super) host: HostMaps,
     pub(super) pins: Option<Pins>,
     /// The settings in force.
     pub(super) settings: Option<Box<Settings>>,
@@ -184,6 +192,7 @@ impl Kernel {
             tables: Tables::map(&ebpf, &options.tables)?,
             bans: BanMaps::map(&ebpf, Key(identity.key), resumed)?,
             policy,
+            host: HostMaps::take(&mut ebpf)?,
             identity,
             counters: take(&mut ebpf, "counters")?,
             service_counters: take(&mut ebpf, "service_counts")?,
@@ -199,6 +208,7 @@ impl Kernel {
             object: Object::Here(Box::new(ebpf)),
         };
         kernel.write_identity()?;
+        kernel.set_interfaces(&options.interfaces)?;
         if let Some(program) = options.first {
             kernel.begin(program);
         }
@@ -237,7 +247,7 @@ impl Kernel {
     /// Whether a program in the kernel is one of these.
     pub fn has_program(&mut self, id: u32) -> bool {
         let Ok(ebpf) = self.object.here() else { return false };
-        let mut builds = [Program::Plain, Program::Frags].into_iter();
+        let mut builds = Program::ALL.into_iter();
         builds.any(|build| {
             let program = ebpf.program(build.name()).and_then(|program| program.info().ok());
             program.is_some_and(|info| info.id() == id)

@@ -17,6 +17,7 @@ mod live;
 mod load;
 mod log;
 mod object;
+mod own;
 pub mod pins;
 mod policy;
 mod refusals;

@@ -9,6 +9,9 @@ use gateway_common::{
 
 use super::{Kernel, KernelError};
 
+/// The map of link control's peers.
+const PEERS: &str = "peers";
+
 impl Kernel {
     /// Empties all tables of a kernel loaded for testing: buckets, totals and connections. Counters stay.
     ///
@@ -20,12 +23,12 @@ impl Kernel {
         }
         for table in Table::ALL {
             if table.is_of_links() {
-                self.clear::<LINK_SET_WORDS>(table)?;
+                self.clear::<LINK_SET_WORDS>(table.name())?;
             } else {
-                self.clear::<SET_WORDS>(table)?;
+                self.clear::<SET_WORDS>(table.name())?;
             }
         }
-        Ok(())
+        self.clear::<LINK_SET_WORDS>(PEERS)
     }
 
     /// Sets the clock of a kernel loaded for testing, and by how much readings of it are late where they may be.
@@ -66,6 +69,14 @@ impl Kernel {
         self.all::<LINK_SET_WORDS>("first_syns")
     }
 
+    /// All words of the table of link control's peers.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn peer_words(&mut self) -> Result<Vec<u64>, KernelError> {
+        self.all::<LINK_SET_WORDS>(PEERS)
+    }
+
     fn all<const WORDS: usize>(&mut self, map: &'static str) -> Result<Vec<u64>, KernelError> {
         let map = self.array::<[u64; WORDS]>(map)?;
         let mut words = Vec::with_capacity(map.len() as usize * WORDS);
@@ -75,8 +86,8 @@ impl Kernel {
         Ok(words)
     }
 
-    fn clear<const WORDS: usize>(&mut self, table: Table) -> Result<(), KernelError> {
-        let mut map = self.array::<[u64; WORDS]>(table.name())?;
+    fn clear<const WORDS: usize>(&mut self, map: &'static str) -> Result<(), KernelError> {
+        let mut map = self.array::<[u64; WORDS]>(map)?;
         for set in 0..map.len() {
             map.set(set, [0; WORDS], 0)?;
         }

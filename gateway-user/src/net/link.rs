@@ -7,7 +7,7 @@ use netlink_packet_route::link::{
 };
 use nix::libc;
 
-use super::{Attached, Interface, Mode, NetError};
+use super::{Attached, Framing, Interface, Mode, NetError};
 
 /// `struct ifinfomsg`, before the attributes.
 const HEADER: usize = 16;
@@ -29,7 +29,7 @@ pub(super) fn parse(payload: &[u8]) -> Result<(Interface, Option<Parent>), NetEr
         name: String::new(),
         index: header.index,
         mtu: 0,
-        ethernet: matches!(header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback),
+        framing: framing(header.link_layer_type),
         up: header.flags.contains(LinkFlags::Up),
         carrier: header.flags.contains(LinkFlags::LowerUp),
         kind: None,
@@ -55,6 +55,25 @@ pub(super) fn parse(payload: &[u8]) -> Result<(Interface, Option<Parent>), NetEr
         return Err(NetError::Answer("it names no interface".into()));
     }
     Ok((interface, bus.zip(device).map(|(bus, device)| Parent { bus, device })))
+}
+
+/// Of linux/if_arp.h: mobile modems' packets.
+const ARPHRD_RAWIP: u16 = 519;
+
+/// How packets of a device begin, by its type (linux/if_arp.h). GRE devices show a program the outer header in some modes
+/// (`__ipgre_rcv` in net/ipv4/ip_gre.c), so they are none of those that are known.
+fn framing(kind: LinkLayerType) -> Framing {
+    match kind {
+        LinkLayerType::Ether => Framing::Ethernet,
+        LinkLayerType::Loopback => Framing::Loopback,
+        LinkLayerType::None
+        | LinkLayerType::Ppp
+        | LinkLayerType::Tunnel
+        | LinkLayerType::Tunnel6
+        | LinkLayerType::Sit => Framing::Bare,
+        other if u16::from(other) == ARPHRD_RAWIP => Framing::Bare,
+        _ => Framing::Unknown,
+    }
 }
 
 /// An attribute that matters here.
@@ -131,7 +150,7 @@ mod tests {
             name: "veth0".into(),
             index: 7,
             mtu: 1500,
-            ethernet: true,
+            framing: Framing::Ethernet,
             up: true,
             carrier: false,
             kind: Some("veth".into()),

@@ -52,8 +52,8 @@ pub struct Interface {
     pub index: u32,
     /// The longest packet in bytes, without the Ethernet header.
     pub mtu: u32,
-    /// Whether its frames have an Ethernet header, at which the program begins to read: not those of tun, WireGuard, PPP and IP tunnels.
-    pub ethernet: bool,
+    /// How its packets begin.
+    pub framing: Framing,
     /// Whether it is switched on.
     pub up: bool,
     /// Whether there is somebody on the other end of the wire.
@@ -69,16 +69,38 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// Why nothing would be judged on it, if so.
-    pub fn unjudged(&self) -> Option<String> {
-        let kind = self.kind.as_deref().unwrap_or("a kind of its own");
-        (!self.ethernet).then(|| {
-            format!(
-                "packets of {} ({kind}) have no Ethernet header, and the program would judge none of them",
-                self.name
-            )
-        })
+    /// Why nothing would be judged on it, or all of it wrongly, if so, and what to protect instead.
+    pub fn unjudged(&self) -> Option<(String, &'static str)> {
+        let (name, kind) = (&self.name, self.kind.as_deref().unwrap_or("a kind of its own"));
+        match self.framing {
+            Framing::Ethernet | Framing::Bare => None,
+            Framing::Loopback => Some((
+                format!(
+                    "{name} is the host's own loopback: nobody else sends by it, and its addresses would count as forged"
+                ),
+                "protect the interface that packets from outside come in by",
+            )),
+            Framing::Unknown => Some((
+                format!(
+                    "packets of {name} ({kind}) begin neither with an Ethernet header nor with that of IP, and the program would judge none of them"
+                ),
+                "protect the interface that they come in by",
+            )),
+        }
     }
+}
+
+/// How the packets of a device begin, as an XDP program sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// With an Ethernet header.
+    Ethernet,
+    /// With that of IP: tun, WireGuard, PPP, IP tunnels.
+    Bare,
+    /// With an Ethernet header without meaning: what this host sends to itself.
+    Loopback,
+    /// In a way that the program does not know.
+    Unknown,
 }
 
 /// An XDP program on an interface.

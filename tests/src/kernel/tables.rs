@@ -31,6 +31,10 @@ pub fn compare_tables(host: &HostEnv, kernel: &mut Kernel) -> Result<()> {
         let theirs = kernel.ban_drops(source);
         ensure!(Some(drops) == theirs, "ban of {source:x}: host {drops} drops, kernel {theirs:?}");
     }
+    // None before the first was written there.
+    let (ours, theirs) = (host.peer_words(), kernel.peer_words().context("cannot read peers")?);
+    let is_same = if ours.is_empty() { theirs.iter().all(|&word| word == 0) } else { ours == theirs };
+    ensure!(is_same, "peers of link control differ");
     for (prefix, entry) in host.stand().live.iter() {
         let (ours, theirs) = (entry.read().drops, kernel.live_drops(prefix));
         ensure!(Some(ours) == theirs, "live entry {prefix}: host {ours} drops, kernel {theirs:?}");

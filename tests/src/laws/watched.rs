@@ -26,6 +26,8 @@ impl<'a> Watched<'a> {
 }
 
 impl Frame for Watched<'_> {
+    const HAS_ETHERNET: bool = true;
+
     fn length(&self) -> u32 {
         self.frame.len() as u32
     }

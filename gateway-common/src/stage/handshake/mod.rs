@@ -135,7 +135,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         if connections::concerns(context, scratch) {
             context.env.apart(Stage::Connections, frame, context, scratch)?;
         }
-        return plan(context, scratch);
+        return plan::<F, E>(context, scratch);
     }
     belongs(frame, context, scratch)
 }
@@ -144,13 +144,15 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 /// all honest clients share; the limits of its source and of the neighbourhood hold for answers too, and those have a
 /// budget of their own.
 #[inline(always)]
-fn plan<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+fn plan<F: Frame, E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let service = service::at(context.settings, scratch.role.service);
-    let is_on = match service.cookies {
-        cookies::AUTO => is_surge(context, scratch, service),
-        cookies::ALWAYS => true,
-        _ => false,
-    };
+    // Where there is no Ethernet header, no answer can be made of a frame.
+    let is_on = F::HAS_ETHERNET
+        && match service.cookies {
+            cookies::AUTO => is_surge(context, scratch, service),
+            cookies::ALWAYS => true,
+            _ => false,
+        };
     if !is_on && !requires_tls(service) {
         return Step::Continue(());
     }

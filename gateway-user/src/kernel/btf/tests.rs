@@ -35,7 +35,14 @@ type Structure = (&'static str, &'static [(&'static str, u32)]);
 
 const TCP: Structure = (
     "tcp_sock",
-    &[("rcv_nxt", 800), ("bytes_received", 1_600), ("rx_opt", 2_400), ("snd_una", 840), ("snd_nxt", 848)],
+    &[
+        ("rcv_nxt", 800),
+        ("rcv_wnd", 816),
+        ("bytes_received", 1_600),
+        ("rx_opt", 2_400),
+        ("snd_una", 840),
+        ("snd_nxt", 848),
+    ],
 );
 const OPTIONS: Structure = ("tcp_options_received", &[("ts_recent", 32), ("rcv_wscale", 0x0400_0000 | 68)]);
 const REQUEST: Structure = ("tcp_request_sock", &[("rcv_isn", 960), ("snt_isn", 992)]);
@@ -49,6 +56,7 @@ fn parse(bytes: &[u8]) -> Result<SocketFields, BtfError> {
 fn offsets_are_found() {
     let expected = SocketFields {
         rcv_nxt: 100,
+        rcv_wnd: 102,
         bytes_received: 200,
         rcv_isn: 120,
         rcv_wscale: 308,

@@ -1,4 +1,6 @@
-//! What must come through whatever the limits say: without it a host falls off its link, or connections stall.
+//! What must come through whatever the limits say: without it a host falls off its link ([`link`]), or connections stall.
+
+mod link;
 
 use crate::{
     abi::{HANDSHAKE_SLOT, PATH_MTU_TAT},
@@ -11,24 +13,19 @@ use crate::{
     verdict::{Reason, Step, pass},
 };
 
-/// ICMPv6 router solicitation to redirect (RFC 4861).
-const NDP_FIRST: u8 = 133;
-const NDP_LAST: u8 = 137;
-/// Neighbour discovery is only valid with this hop limit, which nothing from beyond the link can have (RFC 4861 section 7.1).
-const NDP_HOPS: u8 = 255;
 /// ICMPv6 packet too big (RFC 4443 section 3.2).
 const PACKET_TOO_BIG: u8 = 2;
 /// ICMP destination unreachable, fragmentation needed (RFC 1191 section 4).
 const UNREACHABLE: u8 = 3;
 const FRAGMENTATION_NEEDED: u8 = 4;
 
-/// Whether a message's type is one of those.
+/// Whether a packet may be one of those.
 #[inline(always)]
 pub const fn concerns(packet: &Packet) -> bool {
     match (packet.is_icmp(), packet.ipv6) {
-        (true, true) => matches!(packet.icmp_type, PACKET_TOO_BIG | NDP_FIRST..=NDP_LAST),
+        (true, true) => packet.icmp_type == PACKET_TOO_BIG || link::may_be(packet),
         (true, false) => packet.icmp_type == UNREACHABLE,
-        (false, _) => false,
+        (false, _) => link::may_be(packet),
     }
 }
 
@@ -36,7 +33,7 @@ pub const fn concerns(packet: &Packet) -> bool {
 /// such messages would otherwise be the one that nothing holds.
 const PATH_MTU: Limit = Limit { cost: SECOND / 1_000, burst: SECOND };
 
-/// Judges what [`concerns`] this stage: neighbour discovery passes, and so do path-MTU messages that quote a packet which the
+/// Judges what [`concerns`] this stage: link control passes, within its bounds, and so do path-MTU messages that quote a packet which the
 /// addressed host may have sent.
 ///
 /// Above [`PATH_MTU`] such a message goes on as any other ICMP error: `reflection` asks for the socket that has sent what is quoted. It
@@ -44,14 +41,15 @@ const PATH_MTU: Limit = Limit { cost: SECOND / 1_000, burst: SECOND };
 /// connection keeps no message about another from coming through.
 #[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    if !matches!(scratch.packet.fragment, Fragment::Whole) {
+        return Step::Continue(());
+    }
+    link::check(context, scratch)?;
     let Scratch { packet, role, clock, .. } = scratch;
-    if !matches!(packet.fragment, Fragment::Whole) {
+    if !packet.is_icmp() {
         return Step::Continue(());
     }
     let ends = if packet.ipv6 {
-        if matches!(packet.icmp_type, NDP_FIRST..=NDP_LAST) && packet.hops == NDP_HOPS {
-            return pass(Reason::NeighbourDiscovery);
-        }
         if packet.icmp_type != PACKET_TOO_BIG || packet.payload_length < 40 {
             return Step::Continue(());
         }

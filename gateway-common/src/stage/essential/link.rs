@@ -1,0 +1,202 @@
+//! Link control: the protocols without which a host falls off its link, loses its address or its place as a router's standby.
+//!
+//! Each kind has room of its own, so that no flood of another kind holds it up: for so many messages a second of strangers, and for as many of
+//! each peer that was seen before. What finds no room is dropped, so no flood of such a kind comes for free, and in one the peers that were
+//! seen before are heard.
+//!
+//! A peer is written down when a message of it passes as a stranger's, and is *seen* with its second. Who is not seen again gives its place
+//! up after some seconds; who was, after a day of silence. So forged sources, which do not come twice, push nobody out.
+
+use network_types::ip::IpProto;
+
+use crate::{
+    abi::{LINK_CONTROL_SLOT, LINK_WAYS, LINK_WORDS, PEER_KINDS, PEER_SETS},
+    env::{Env, Slots, Table, Words},
+    finer::is_link_local,
+    hash,
+    packet::{Address, Packet},
+    pipeline::{Context, Scratch},
+    rate::{Instant, Limit, Reading, SECOND},
+    verdict::{Reason, Step, drop, pass},
+};
+
+/// Kinds of link control. Each is told by what nothing from beyond the link can have, where its protocol knows such a thing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Kind {
+    /// RFC 4861, with its inverse (RFC 3122): hop limit 255.
+    NeighbourDiscovery,
+    /// MLD (RFC 3810) and multicast router discovery (RFC 4286): hop limit 1, from a link-local address or none. A snooping switch that hears
+    /// no report lets no solicitation through any more.
+    MulticastListener,
+    /// RFC 3376: TTL 1, to a group.
+    Igmp,
+    /// What servers answer to DHCP's clients (RFC 2131, RFC 8415). A lease that is not renewed is an address that is lost.
+    Dhcp,
+    /// RFC 9568: TTL 255.
+    Vrrp,
+    /// RFC 5881: TTL 255.
+    Bfd,
+    /// RFC 2328, RFC 5340: TTL 1.
+    Ospf,
+    /// None of these.
+    None,
+}
+
+const _: () = assert!(Kind::None as u32 <= PEER_KINDS);
+
+/// IP protocol numbers.
+const IGMP: u8 = IpProto::Igmp as u8;
+const UDP: u8 = IpProto::Udp as u8;
+const OSPF: u8 = IpProto::Ospfigp as u8;
+const VRRP: u8 = IpProto::Vrrp as u8;
+/// ICMPv6: multicast listener query, report and done; router solicitation to redirect; the inverse of neighbour discovery; version 2 of the
+/// report; multicast router discovery.
+const MLD_FIRST: u8 = 130;
+const MLD_LAST: u8 = 132;
+const NDP_FIRST: u8 = 133;
+const NDP_LAST: u8 = 137;
+const INVERSE_FIRST: u8 = 141;
+const INVERSE_LAST: u8 = 142;
+const MLD_REPORT_2: u8 = 143;
+const ROUTERS_FIRST: u8 = 151;
+const ROUTERS_LAST: u8 = 153;
+/// UDP ports: DHCP's server and client, the same of DHCPv6, BFD's control and echo.
+const DHCP_CLIENT: u16 = 68;
+const DHCP: [u16; 2] = [67, DHCP_CLIENT];
+const DHCP_V6_CLIENT: u16 = 546;
+const DHCP_V6: [u16; 2] = [547, DHCP_V6_CLIENT];
+const BFD: u16 = 3_784;
+const BFD_ECHO: u16 = 3_785;
+/// The highest number of hops, which nothing from beyond the link can have left (RFC 5082).
+const HOPS_MAX: u8 = 255;
+
+/// Whether a packet may be of some kind: the cheap part, for every packet.
+#[inline(always)]
+pub(super) const fn may_be(packet: &Packet) -> bool {
+    if packet.is_icmp() {
+        return packet.ipv6
+            && matches!(
+                packet.icmp_type,
+                MLD_FIRST..=NDP_LAST | INVERSE_FIRST..=MLD_REPORT_2 | ROUTERS_FIRST..=ROUTERS_LAST
+            );
+    }
+    if packet.is_udp() {
+        return matches!(packet.destination_port, DHCP_CLIENT | DHCP_V6_CLIENT | BFD | BFD_ECHO);
+    }
+    matches!(packet.protocol, IGMP | OSPF | VRRP)
+}
+
+/// What kind a whole packet is of.
+#[inline(always)]
+const fn kind(packet: &Packet) -> Kind {
+    let Packet { source, destination, hops, .. } = *packet;
+    let is_near = !packet.ipv6 || is_link_local(source);
+    let of = match packet.protocol {
+        UDP => match [packet.source_port, packet.destination_port] {
+            DHCP if !packet.ipv6 => Kind::Dhcp,
+            DHCP_V6 if packet.ipv6 && is_near => Kind::Dhcp,
+            [_, BFD | BFD_ECHO] if hops == HOPS_MAX => Kind::Bfd,
+            _ => Kind::None,
+        },
+        IGMP if !packet.ipv6 && hops == 1 && destination.as_v4() >> 28 == 0xe => Kind::Igmp,
+        OSPF if hops == 1 && is_near => Kind::Ospf,
+        VRRP if hops == HOPS_MAX => Kind::Vrrp,
+        _ => Kind::None,
+    };
+    if !packet.is_icmp() || !packet.ipv6 {
+        return of;
+    }
+    let is_nobody = source.high | source.low == 0;
+    match packet.icmp_type {
+        NDP_FIRST..=NDP_LAST | INVERSE_FIRST..=INVERSE_LAST if hops == HOPS_MAX => Kind::NeighbourDiscovery,
+        MLD_FIRST..=MLD_LAST | MLD_REPORT_2 | ROUTERS_FIRST..=ROUTERS_LAST
+            if hops == 1 && (is_near || is_nobody) =>
+        {
+            Kind::MulticastListener
+        }
+        _ => Kind::None,
+    }
+}
+
+/// Messages of one kind that pass in a second: of all strangers together, and of each peer that was seen before.
+const ROOM: Limit = Limit { cost: SECOND / 1_000, burst: SECOND };
+/// After this a place is free again whose peer was not seen a second time, ...
+const ONCE_FOR: Instant = 4 * SECOND;
+/// ... and whose peer was.
+const SEEN_FOR: Instant = 86_400 * SECOND;
+/// The bit of a peer's TAT that says that it was seen: it is below what one message costs.
+const SEEN: u64 = 1;
+const _: () = assert!(ROOM.cost.is_multiple_of(2));
+
+/// Passes link control for which there is room, and drops what there is none for. Goes on with all else.
+#[inline(always)]
+pub(super) fn check<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Step {
+    let Scratch { packet, role, clock, .. } = scratch;
+    let kind = kind(packet);
+    if kind == Kind::None {
+        return Step::Continue(());
+    }
+    if is_left(context, *clock, kind as u32, packet.source) {
+        let is_discovery = kind == Kind::NeighbourDiscovery;
+        return pass(if is_discovery { Reason::NeighbourDiscovery } else { Reason::LinkControl });
+    }
+    if role.trusted { Step::Continue(()) } else { drop(Reason::LinkFlood) }
+}
+
+/// Whether there is room for one more message; then it is counted.
+#[inline(always)]
+fn is_left<E: Env>(context: &Context<'_, E>, clock: Reading, kind: u32, source: Address) -> bool {
+    let word = source.high.rotate_left(32) ^ source.low ^ (kind as u64) << 48;
+    // Never 0, which marks a free place.
+    let peer = hash::spread(context.env.key(), word) | 1;
+    let index = (peer >> 40) as u32 & (PEER_SETS - 1);
+    let Some(set) = context.env.peers(kind * PEER_SETS + index) else { return false };
+    for way in 0..LINK_WAYS {
+        if set.load(way * LINK_WORDS) == peer {
+            return is_left_for_peer(set, way * LINK_WORDS + 1, clock);
+        }
+    }
+    if !is_left_for_strangers(context, clock, kind) {
+        return false;
+    }
+    write_down(set, peer, clock.now());
+    true
+}
+
+/// The same for a peer that was written down: it is seen now. Two messages in the same moment count as one.
+#[inline(always)]
+fn is_left_for_peer<W: Words>(set: W, word: usize, clock: Reading) -> bool {
+    match ROOM.admit(set.load(word) & !SEEN, clock, ROOM.cost) {
+        Some(next) => {
+            set.store(word, next & !SEEN | SEEN);
+            true
+        }
+        None => false,
+    }
+}
+
+/// The same for all others together. One that another CPU counts in the same moment is not left.
+#[inline(always)]
+fn is_left_for_strangers<E: Env>(context: &Context<'_, E>, clock: Reading, kind: u32) -> bool {
+    let Some(totals) = context.env.buckets(Table::Totals, 0) else { return false };
+    let words = totals.slot(LINK_CONTROL_SLOT);
+    let tat = words.load(kind as usize);
+    ROOM.admit(tat, clock, ROOM.cost).is_some_and(|next| words.replace(kind as usize, tat, next))
+}
+
+/// Gives a peer the first place of its set that is free, if there is one.
+#[inline(always)]
+fn write_down<W: Words>(set: W, peer: u64, now: Instant) {
+    for way in 0..LINK_WAYS {
+        let (owner, state) = (set.load(way * LINK_WORDS), set.load(way * LINK_WORDS + 1));
+        let held_for = if state & SEEN == 0 { ONCE_FOR } else { SEEN_FOR };
+        let is_free = owner == 0 || now.wrapping_sub(state) as i64 > held_for as i64;
+        if is_free {
+            if set.replace(way * LINK_WORDS, owner, peer) {
+                set.store(way * LINK_WORDS + 1, now & !SEEN);
+            }
+            return;
+        }
+    }
+}

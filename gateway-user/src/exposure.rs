@@ -16,11 +16,13 @@ use crate::{
 /// # Errors
 /// Whatever keeps the kernel from telling which servers listen.
 pub fn gaps(config: &Config, addresses: &[IpAddr]) -> Result<Vec<String>, NetError> {
+    let interfaces = net::interfaces()?;
+    let mut gaps = unpacked(&config.attach.interfaces, &interfaces);
     if config.gated().next().is_none() {
-        return Ok(Vec::new());
+        return Ok(gaps);
     }
-    let (listeners, interfaces) = (net::listeners()?, net::interfaces()?);
-    let mut gaps = unfound(config, &listeners, &interfaces);
+    let listeners = net::listeners()?;
+    gaps.extend(unfound(config, &listeners, &interfaces));
     if config.gated().all(|service| service.addresses.is_empty()) {
         return Ok(gaps);
     }
@@ -31,6 +33,20 @@ pub fn gaps(config: &Config, addresses: &[IpAddr]) -> Result<Vec<String>, NetErr
     };
     gaps.extend(source_routed(&config.attach.interfaces, accepts));
     Ok(gaps)
+}
+
+/// Tunnels that this host unpacks itself, where the program is not: it has seen their packets from outside alone.
+fn unpacked(protected: &[String], interfaces: &[Interface]) -> Vec<String> {
+    let open = net::tunnel_devices(interfaces).filter(|one| one.up && !protected.contains(&one.name));
+    open.map(|one| {
+        let (name, kind) = (&one.name, one.kind.as_deref().unwrap_or_default());
+        let remedy = match one.unjudged() {
+            None => format!("add {name} to attach.interfaces, and it is"),
+            Some(_) => "have services listen on other addresses than its".to_owned(),
+        };
+        format!("what comes out of the tunnel {name} ({kind}) is not judged, only the packets that it comes in: {remedy}")
+    })
+    .collect()
 }
 
 /// Gated services whose connections the program does not find among this host's sockets: it looks for the port that packets have on the wire,
@@ -159,6 +175,7 @@ mod tests {
             kind: None,
             driver: None,
             lower: None,
+            master: None,
             xdp: None,
         };
         let interfaces = [device(2, "eth0"), device(5, "br0")];

@@ -24,8 +24,8 @@ use zerocopy::FromZeros;
 
 use crate::{
     config::{
-        Config, Connections, DropUnasked, Mode, Protocol, Quotas, Reflection, Refuse, Require, Service,
-        SynCookies, TlsVersion,
+        Config, Connections, DropUnasked, Mode, Protocol, Quotas, Reflection, Refuse, Require,
+        ReservedSources, Sanity, Service, SynCookies, TlsVersion,
     },
     control::words::Place,
     host::zeroed_settings,
@@ -193,6 +193,22 @@ fn reflectors(ports: &mut [u64; PORT_WORDS], section: &Reflection) -> u32 {
 /// Writes down the addresses of this host, as many as there is room for.
 pub fn set_locals(settings: &mut Settings, addresses: &[IpAddr]) {
     reflection::set_locals(settings, addresses.iter().map(|address| Address::from(*address)));
+}
+
+/// Lets sources in what IPv4 has reserved come, where the configuration says so or this host has such an address itself.
+pub fn let_reserved(settings: &mut Settings, sanity: Sanity, addresses: &[IpAddr]) {
+    let is_reserved = |address: &IpAddr| match address {
+        IpAddr::V4(address) => matches!(address.octets()[0], 0 | 240..),
+        IpAddr::V6(_) => false,
+    };
+    let may_come = match sanity.reserved_sources {
+        ReservedSources::Auto => addresses.iter().any(is_reserved),
+        ReservedSources::Pass => true,
+        ReservedSources::Drop => false,
+    };
+    if may_come {
+        settings.flags |= policy::RESERVED_SOURCES;
+    }
 }
 
 /// Writes down which segments this host takes by the interfaces of counter rows.

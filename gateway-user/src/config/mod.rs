@@ -21,6 +21,7 @@ mod quota;
 mod reader;
 mod reflection;
 mod requirements;
+mod sanity;
 mod sections;
 mod services;
 mod source;
@@ -38,6 +39,7 @@ pub use policy::{
 pub use problem::{Place, Problem, Related, Report, Severity};
 pub use quota::{Quota, Quotas};
 pub use reflection::{DropUnasked, Reflection};
+pub use sanity::{ReservedSources, Sanity};
 pub use units::{duration_text, parse_duration};
 
 /// Where the configuration is looked for unless another file is named.
@@ -62,6 +64,8 @@ pub struct Config {
     pub lists: Lists,
     /// What nobody here asked for.
     pub reflection: Reflection,
+    /// Which sources are impossible.
+    pub sanity: Sanity,
     /// Automatic bans, if any.
     pub ban: Option<Ban>,
     /// The Prometheus endpoint.

@@ -10,7 +10,7 @@ use super::limits::{limits, prefixes};
 use super::problem::{Problem, Report, Wrong, quoted};
 use super::reader::{Reader, Section};
 use super::{Attach, Audit, Ban, Config, Control, FromOutside, Metrics, RETENTION_MIN};
-use super::{check, file, lists, reflection, services, syntax, units};
+use super::{check, file, lists, reflection, sanity, services, syntax, units};
 
 /// Longest name of a network interface in bytes: `IFNAMSIZ` of linux/if.h less the ending zero.
 const INTERFACE_MAX: usize = 15;
@@ -59,6 +59,7 @@ fn document<'t>(reader: &mut Reader<'t>, mut root: Section<'t>) -> Config {
         services: services.into_iter().map(|placed| placed.service).collect(),
         lists: each(reader, &mut root, "lists", lists::read).unwrap_or_default(),
         reflection: each(reader, &mut root, "reflection", reflection::read).unwrap_or_default(),
+        sanity: each(reader, &mut root, "sanity", sanity::read).unwrap_or_default(),
         ban: each(reader, &mut root, "ban", ban),
         metrics: each(reader, &mut root, "metrics", metrics).unwrap_or_default(),
         control: each(reader, &mut root, "control", control).unwrap_or_default(),

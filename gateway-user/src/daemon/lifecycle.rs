@@ -11,7 +11,7 @@ use crate::{
     config::{Config, OnExit},
     kernel::{Groundwork, Kernel, LoadOptions, pins::Pins},
     live::{self, Clock, Live},
-    net::{self, Interface},
+    net::{self, Covered, Interface},
     policy::{self, Rows},
 };
 
@@ -20,6 +20,7 @@ use super::{
     bans::BanState,
     cookies,
     escalation::Pressure,
+    own::Told,
     sockets,
     state::{Gateway, addresses, monotonic, segments},
 };
@@ -46,7 +47,8 @@ impl Kept {
         live.renew();
         live.expire(live::now());
         let bans = BanState::load(config, &mut live, &mut warnings);
-        Ok(Self { pins, state, live, bans, interfaces: interfaces(config)?, warnings })
+        let interfaces = interfaces(config, &mut warnings)?;
+        Ok(Self { pins, state, live, bans, interfaces, warnings })
     }
 }
 
@@ -98,6 +100,7 @@ impl Gateway {
             pins,
             ender: None,
             watcher: None,
+            own: Told::default(),
         };
         gateway.restore_bans()?;
         gateway.surge = gateway.has_surge()?;
@@ -105,6 +108,7 @@ impl Gateway {
         gateway.apply_live()?;
         gateway.lift_never()?;
         gateway.save();
+        gateway.follow_own();
         gateway.attach(&interfaces)?;
         for warning in &gateway.all_warnings() {
             log::warn!("{warning}");
@@ -175,7 +179,9 @@ impl Gateway {
 }
 
 /// The interfaces of the configuration, each with what the kernel says of it.
-fn interfaces(config: &Config) -> Result<Vec<Interface>> {
+///
+/// One whose packets have all gone through others of them before is left out: they would be judged, and charged, twice.
+fn interfaces(config: &Config, warnings: &mut Vec<String>) -> Result<Vec<Interface>> {
     let names = &config.attach.interfaces;
     anyhow::ensure!(
         names.len() <= INTERFACES,
@@ -183,6 +189,8 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>> {
         names.len()
     );
     let mut found: Vec<Interface> = Vec::new();
+    let all = net::interfaces()?;
+    let others: Vec<&str> = names.iter().map(String::as_str).collect();
     for name in names {
         let interface = net::interface(name).map_err(|error| match error.help() {
             Some(help) => anyhow::anyhow!("{error}; {help}"),
@@ -190,6 +198,20 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>> {
         })?;
         if let Some((why, remedy)) = interface.unjudged() {
             anyhow::bail!("{why}; {remedy}");
+        }
+        match net::covered(&interface, &others, &all) {
+            Covered::No => {}
+            Covered::Whole => {
+                warnings.push(format!(
+                    "{name}: the program is not put on it, since all that comes by it has come by another of attach.interfaces before, and is \
+                     judged there"
+                ));
+                continue;
+            }
+            Covered::InPart => anyhow::bail!(
+                "some of what comes by {name} has come by another of attach.interfaces before, and would be judged and charged twice; name \
+                 all of its ports instead, or it alone"
+            ),
         }
         let place = |interface: &Interface| interface.index % INTERFACE_PLACES;
         if let Some(other) = found.iter().find(|other| place(other) == place(&interface)) {

@@ -14,6 +14,7 @@ mod interfaces;
 mod lifecycle;
 mod lists;
 mod open_files;
+mod own;
 mod refusals;
 mod report;
 mod sockets;
@@ -137,6 +138,7 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
             _ = pressure.tick() => {
                 gateway.follow_clock();
                 gateway.follow_interfaces();
+                gateway.follow_own();
                 gateway.look_for_pressure();
                 if !gateway.closed.is_empty() {
                     // Another gateway took the socket meanwhile: its word holds.

@@ -26,6 +26,7 @@ use super::{
     connections::Watcher,
     cookies,
     escalation::Pressure,
+    own,
     refusals::{Ender, are_ended},
     sockets,
 };
@@ -68,6 +69,8 @@ pub(super) struct Gateway {
     pub(super) pins: Option<Pins>,
     /// Ends connections that were refused; nothing: they stay open.
     pub(super) ender: Option<Ender>,
+    /// What of this host's traffic the program knows as its own.
+    pub(super) own: own::Told,
     /// Counts connections, and ends those that are too many or wait too long; nothing: no service asks for it.
     pub(super) watcher: Option<Watcher>,
 }
@@ -88,6 +91,7 @@ impl Gateway {
         let host = self.tend_host();
         host.fit(&mut settings);
         policy::set_locals(&mut settings, &self.addresses);
+        policy::let_reserved(&mut settings, self.config.sanity, &self.addresses);
         policy::set_segments(&mut settings, &self.segments);
         self.kernel.switch(&PolicySet::new(settings, Arc::clone(&self.prefixes)))?;
         self.host = host;

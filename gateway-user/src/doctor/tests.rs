@@ -32,6 +32,7 @@ fn eth0() -> Interface {
         kind: None,
         driver: Some("ixgbe".into()),
         lower: None,
+        master: None,
         xdp: None,
     }
 }

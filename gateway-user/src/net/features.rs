@@ -29,7 +29,7 @@ const NESTED: u16 = 1 << 15;
 /// The card takes VLAN tags off (`NETIF_F_HW_VLAN_CTAG_RX`).
 const TAKES_TAGS_OFF: &[u8] = b"rx-vlan-hw-parse\0";
 /// `struct genlmsghdr`, before the attributes.
-const HEADER: usize = 4;
+pub(super) const HEADER: usize = 4;
 
 /// What a driver can do with XDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,13 +75,13 @@ pub(super) fn takes_tags_off(index: u32) -> Result<Option<bool>, NetError> {
 }
 
 /// The value of the first attribute of a kind.
-fn nested(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
+pub(super) fn nested(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
     let found = NlasIterator::new(attributes).filter_map(Result::ok).find(|nla| nla.kind() == kind)?;
     Some(found.value().to_vec())
 }
 
 /// The number of a family by its name, which ends with a zero; nothing where this kernel has none.
-fn family(netlink: &mut Netlink, name: &[u8]) -> Result<Option<u16>, NetError> {
+pub(super) fn family(netlink: &mut Netlink, name: &[u8]) -> Result<Option<u16>, NetError> {
     match netlink.ask(CONTROLLER, 0, &question(GET_FAMILY, DefaultNla::new(FAMILY_NAME, name.to_vec()))) {
         Err(Failure::Refused { code: libc::ENOENT, .. }) => Ok(None),
         Err(failure) => Err(failure.into_error("look for a family of generic netlink")),
@@ -94,7 +94,7 @@ fn decode(bits: u64) -> Features {
 }
 
 /// A message of generic netlink with one attribute; both families are in their first version.
-fn question(command: u8, attribute: DefaultNla) -> Vec<u8> {
+pub(super) fn question(command: u8, attribute: DefaultNla) -> Vec<u8> {
     [[command, 1, 0, 0].as_slice(), &bytes(&[attribute].as_slice())].concat()
 }
 

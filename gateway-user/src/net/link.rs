@@ -35,6 +35,7 @@ pub(super) fn parse(payload: &[u8]) -> Result<(Interface, Option<Parent>), NetEr
         kind: None,
         driver: None,
         lower: None,
+        master: None,
         xdp: None,
     };
     let (mut bus, mut device) = (None, None);
@@ -44,6 +45,7 @@ pub(super) fn parse(payload: &[u8]) -> Result<(Interface, Option<Parent>), NetEr
             Some(LinkAttribute::IfName(name)) => interface.name = name,
             Some(LinkAttribute::Mtu(mtu)) => interface.mtu = mtu,
             Some(LinkAttribute::Link(lower)) => interface.lower = Some(lower),
+            Some(LinkAttribute::Controller(master)) => interface.master = Some(master),
             Some(LinkAttribute::LinkInfo(info)) => interface.kind = kind(&info),
             Some(LinkAttribute::ParentDevBusName(name)) => bus = Some(name),
             Some(LinkAttribute::ParentDevName(name)) => device = Some(name),
@@ -82,6 +84,7 @@ fn attribute(nla: &NlaBuffer<&[u8]>) -> Option<LinkAttribute> {
         libc::IFLA_IFNAME,
         libc::IFLA_MTU,
         libc::IFLA_LINK,
+        libc::IFLA_MASTER,
         libc::IFLA_LINKINFO,
         libc::IFLA_PARENT_DEV_BUS_NAME,
         libc::IFLA_PARENT_DEV_NAME,
@@ -156,6 +159,7 @@ mod tests {
             kind: Some("veth".into()),
             driver: None,
             lower: Some(6),
+            master: None,
             xdp: None,
         };
         assert_eq!((found, parent), (expected, None));

@@ -1,12 +1,15 @@
 //! Network interfaces, as the kernel tells of them over netlink: which there are, and what XDP program is on one.
 //!
 //! * [`interface`], [`interfaces`]: route netlink, for anybody
+//! * [`covered`]: whether what comes by an interface has come by another before
 //! * [`addresses`]: where this host can be reached, for anybody
 //! * [`listeners`]: servers that wait for TCP connections, for anybody
 //! * [`segment`]: which segments TCP takes by an interface, for anybody
 //! * [`detach_xdp`]: takes a program off that was attached without a BPF link; needs `CAP_NET_ADMIN`
 //! * [`Connections`]: TCP sockets, which can be ended; needs `CAP_NET_ADMIN`
 //! * [`features`]: what the driver says that it can do with XDP (Linux 6.3)
+//! * [`tunnel_peers`]: who this host's tunnels talk to; needs `CAP_NET_ADMIN` for WireGuard's and IPsec's
+//! * [`connected_ports`]: local ports of connected UDP sockets; for anybody
 //! * [`vlans`], [`is_untagged`]: VLAN devices, and whether a program sees their tags; for anybody
 //!
 //! All of them speak of the network namespace of the calling thread, and wait for the kernel's answer, which comes at
@@ -18,9 +21,12 @@ mod features;
 mod link;
 mod route;
 mod socket;
+mod stack;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tunnels;
+mod udp;
 mod vlan;
 
 use std::path::Path;
@@ -33,7 +39,10 @@ pub use addresses::addresses;
 pub use error::NetError;
 pub use features::{Features, features};
 pub use route::segment;
+pub use stack::{Covered, covered};
 pub use tcp::{Connection, Connections, Counts, Listener, listeners};
+pub use tunnels::{TunnelPeer, tunnel_devices, tunnel_peers};
+pub use udp::connected_ports;
 pub use vlan::{is_untagged, keep_tags, vlans};
 
 use socket::{Failure, Netlink, bytes};
@@ -64,6 +73,8 @@ pub struct Interface {
     pub driver: Option<String>,
     /// The interface below this one, for a VLAN; for a veth its peer.
     pub lower: Option<u32>,
+    /// The bridge or bond that it is a port of.
+    pub master: Option<u32>,
     /// The XDP program on it.
     pub xdp: Option<Attached>,
 }

@@ -24,7 +24,8 @@ fn exhausted(name: &str, frame: Frame, reason: Reason) -> Case {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    [neighbour_discovery(), path_mtu(), path_mtu_v6(), path_mtu_flood()].concat()
+    [neighbour_discovery(), link_control(), link_floods(), path_mtu(), path_mtu_v6(), path_mtu_flood()]
+        .concat()
 }
 
 fn neighbour_discovery() -> Vec<Case> {
@@ -49,6 +50,82 @@ fn neighbour_discovery() -> Vec<Case> {
             exhausted("ICMP of the same number", v4_135, Reason::LimitIcmp),
         ])
         .collect()
+}
+
+/// The router on the link.
+const ROUTER: &str = "fe80::1";
+const GROUP_V4: &str = "224.0.0.1";
+const GROUP_V6: &str = "ff02::1";
+
+fn mld(source: &str, kind: u8) -> Frame {
+    ip(source, GROUP_V6).hops(1).icmp(kind, 0, [0; 4]).payload(&[0; 16])
+}
+
+fn link_control() -> Vec<Case> {
+    let bfd = || ip(CLIENT, SERVER).udp(49_152, 3_784).payload(&[0x20; 24]);
+    let control = [
+        ("an MLD query", mld(ROUTER, 130)),
+        ("an MLD report", mld(ROUTER, 131)),
+        ("an MLD done", mld(ROUTER, 132)),
+        ("an MLD report of version 2", mld(ROUTER, 143)),
+        ("an MLD report from nobody yet", mld("::", 143)),
+        ("multicast router discovery", mld(ROUTER, 151)),
+        ("IGMP", ip(CLIENT, GROUP_V4).hops(1).protocol(2).payload(&[0x11; 12])),
+        ("DHCP's answer", ip(CLIENT, SERVER).udp(67, 68).payload(&[2; 300])),
+        ("DHCPv6's answer", ip(ROUTER, SERVER_V6).udp(547, 546).payload(&[7; 60])),
+        ("VRRP", ip(CLIENT, "224.0.0.18").hops(255).protocol(112).payload(&[0x21; 20])),
+        ("BFD", bfd().hops(255)),
+        ("OSPF", ip(CLIENT, "224.0.0.5").hops(1).protocol(89).payload(&[2; 44])),
+        ("OSPF over IPv6", ip(ROUTER, "ff02::5").hops(1).protocol(89).payload(&[3; 36])),
+    ]
+    .map(|(name, frame)| exhausted(name, frame, Reason::LinkControl));
+    let other = [
+        ("MLD from afar", ip(CLIENT_V6, GROUP_V6).hops(1).icmp(130, 0, [0; 4]), Reason::LimitIcmp),
+        ("MLD with hops left", mld(ROUTER, 130).hops(2), Reason::Ok),
+        ("BFD from afar", bfd().hops(254), Reason::Ok),
+        ("a question to DHCP's server", ip(CLIENT, SERVER).udp(68, 67).payload(&[1; 300]), Reason::Ok),
+        ("IGMP to one host", ip(CLIENT, SERVER).hops(1).protocol(2).payload(&[0x11; 12]), Reason::Ok),
+        ("VRRP from afar", ip(CLIENT, SERVER).hops(254).protocol(112).payload(&[0x21; 20]), Reason::Ok),
+    ]
+    .map(|(name, frame, reason)| exhausted(name, frame, reason));
+    [control.to_vec(), other.to_vec()].concat()
+}
+
+/// A flood of strangers has a thousand in a second; a peer that was seen before is heard, and a stranger is not; nor has a peer more than that
+/// itself. What another kind needs is there.
+fn link_floods() -> Vec<Case> {
+    let solicitation =
+        |source: &str| ip(source, "ff02::1:ff00:1").hops(255).icmp(135, 0, [0; 4]).payload(&[0; 16]);
+    let forged = |number: usize| format!("fe80::bad:{number:x}");
+    let flood = |case: Case, frame: &dyn Fn(&str) -> Frame, reason| {
+        (0..1_000).fold(case, |case, number| case.gets(frame(&forged(number)), reason))
+    };
+    let of = |name: &str, frame: &dyn Fn(&str) -> Frame, reason, other: Frame, others| {
+        let seen = Case::new(format!("a flood of {name}")).times(2, frame(ROUTER), reason);
+        flood(seen.after(Duration::from_secs(2)), frame, reason)
+            .gets(frame("fe80::2"), Reason::LinkFlood)
+            .gets(other, others)
+            .times(1_000, frame(ROUTER), reason)
+            .gets(frame(ROUTER), Reason::LinkFlood)
+            .after(Duration::from_secs(1))
+            .gets(frame("fe80::2"), reason)
+    };
+    vec![
+        of(
+            "MLD",
+            &|source| mld(source, 143),
+            Reason::LinkControl,
+            solicitation(ROUTER),
+            Reason::NeighbourDiscovery,
+        ),
+        of(
+            "neighbour discovery",
+            &solicitation,
+            Reason::NeighbourDiscovery,
+            mld(ROUTER, 130),
+            Reason::LinkControl,
+        ),
+    ]
 }
 
 fn path_mtu() -> Vec<Case> {

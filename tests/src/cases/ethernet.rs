@@ -33,6 +33,14 @@ pub(super) fn cases() -> Vec<Case> {
         one("LACP", builder::ethernet(0x8809, &[1; 110]), Reason::NonIp),
         one("spanning tree, an 802.3 frame", builder::ethernet(0x0026, &[0x42; 46]), Reason::NonIp),
         one("EAPOL", builder::ethernet(0x888e, &[0; 46]), Reason::NonIp),
+        one("PPPoE", builder::ethernet(0x8864, &[0x11; 46]), Reason::Encapsulated),
+        one("PPPoE's discovery", builder::ethernet(0x8863, &[0x11; 46]), Reason::NonIp),
+        one("MPLS", builder::ethernet(0x8847, &[0; 46]), Reason::Encapsulated),
+        one(
+            "MPLS to a group, under a tag",
+            builder::ethernet(0x8848, &[0; 46]).vlan(7),
+            Reason::Encapsulated,
+        ),
         one("a header alone", builder::ethernet(0x0806, &[]), Reason::NonIp),
     ]
 }

@@ -19,6 +19,7 @@ mod ipv4;
 mod ipv6;
 mod lists;
 mod modes;
+mod own;
 mod policy;
 mod quic;
 mod reflection;
@@ -246,6 +247,7 @@ pub fn all() -> Vec<Case> {
         lists::cases(),
         sanity::cases(),
         essential::cases(),
+        own::cases(),
         service::cases(),
         budgets::cases(),
         clients::cases(),

@@ -1,15 +1,17 @@
 //! Sources, addresses and flags that nobody sends in earnest.
 
+use gateway_common::abi::{listing, policy};
 use gateway_common::verdict::Reason;
+use gateway_user::host::Stand;
 
 use super::frames::{PORT, SERVER, SERVER_V6, ack};
-use super::{Case, one};
+use super::{Case, Draft, one};
 use crate::builder::{IpProto, flags, ip};
 
 use flags::{ACK, FIN, PSH, RST, SYN, URG};
 
 pub(super) fn cases() -> Vec<Case> {
-    [tcp_flags(), martians(), exceptions(), land()].concat()
+    [tcp_flags(), martians(), reserved(), exceptions(), land()].concat()
 }
 
 fn tcp_flags() -> Vec<Case> {
@@ -70,6 +72,27 @@ fn martians() -> Vec<Case> {
     martians.chain(right).collect()
 }
 
+/// What IPv4 has reserved comes where the policy says so, or from who is trusted; the rest comes from nobody.
+fn reserved() -> Vec<Case> {
+    let switched = || {
+        let mut stand = Stand::new();
+        stand.settings.flags |= policy::RESERVED_SOURCES;
+        stand
+    };
+    let trusted = || Stand::new().list("240.0.0.0/4", listing::ALLOW, 0).list("0.0.0.0/8", listing::ALLOW, 0);
+    let from = |source: &str| ip(source, SERVER).tcp(PORT, 443);
+    let cases = |name: &str, stand: &dyn Fn() -> Stand, passes| {
+        let case = |source: &str, reason| {
+            Case::under(format!("{name}: from {source}"), stand()).gets(from(source), reason)
+        };
+        let come = ["240.10.0.1", "255.255.255.254", "0.1.2.3"].map(|source| case(source, passes));
+        let martians = ["255.255.255.255", "0.0.0.0", "127.0.0.1", "239.1.1.1"];
+        [come.to_vec(), martians.map(|source| case(source, Reason::MartianSource)).to_vec()].concat()
+    };
+    [cases("reserved sources", &switched, Reason::Ok), cases("trusted", &trusted, Reason::AllowListed)]
+        .concat()
+}
+
 fn exceptions() -> Vec<Case> {
     let solicitation = |hops| ip("::", "ff02::1:ff00:9").icmp(135, 0, [0; 4]).payload(&[0; 16]).hops(hops);
     let report = ip("::", "ff02::16").extension(IpProto::HopOpt, &[5, 2, 0, 0, 1, 0]).icmp(143, 0, [0; 4]);
@@ -84,7 +107,7 @@ fn exceptions() -> Vec<Case> {
         ),
         one("a ping from nobody", ip("0.0.0.0", SERVER).icmp(8, 0, [0; 4]), Reason::MartianSource),
         one("duplicate address detection", solicitation(255), Reason::NeighbourDiscovery),
-        one("a multicast listener's report", report.hops(1), Reason::Ok),
+        one("a multicast listener's report", report.hops(1), Reason::LinkControl),
         one("UDP from ::", ip("::", "ff02::1:2").udp(546, 547), Reason::MartianSource),
         one("DHCPv6 from the link", ip("fe80::9", "ff02::1:2").udp(546, 547), Reason::Ok),
     ]

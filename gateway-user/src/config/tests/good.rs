@@ -175,6 +175,12 @@ fn ports_of_reflectors() {
         Reflection { drop: DropUnasked::Off, ports_extra: vec![7..=7, 8..=9], ports_allow: vec![53..=53] };
     assert_eq!(config.reflection, expected);
     assert_eq!(accepted("[reflection]").reflection, Reflection::default());
+    for (word, expected) in
+        [("auto", ReservedSources::Auto), ("pass", ReservedSources::Pass), ("drop", ReservedSources::Drop)]
+    {
+        let config = accepted(&format!("[sanity]\nreserved_sources = \"{word}\""));
+        assert_eq!(config.sanity.reserved_sources, expected);
+    }
 }
 
 #[test]

@@ -57,6 +57,7 @@ fn reasons_have_words_of_their_own() {
             "reflection",
             "quic",
             "budgets",
+            "own",
             "tls",
             "hello",
         ];

@@ -5,7 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use gateway_tests::lab::{self, Gateway, Lab, PlainListener, alone, await_that, require_lab};
+use gateway_tests::builder::{flags, ip};
+use gateway_tests::lab::{self, Gateway, Lab, PlainListener, Tun, alone, await_that, require_lab};
 use serde_json::Value;
 
 /// How long anything may take on a busy machine.
@@ -19,6 +20,9 @@ const NEAR: Ipv4Addr = Ipv4Addr::new(10, 77, 7, 1);
 const BLOCKED: Ipv4Addr = Ipv4Addr::new(10, 77, 7, 2);
 const WELCOME: Ipv4Addr = Ipv4Addr::new(10, 77, 7, 3);
 const PORT: u16 = 9_100;
+/// A device without an Ethernet header.
+const TUN: &str = "gwtun0";
+const GATE: &str = "[[service]]\nname = \"api\"\nprotocol = \"tcp\"\nports = [9100]\nrequire = \"tls\"\nsyn_cookies = \"off\"\n";
 const CONFIG: &str = "mode = \"enforce\"\n[lists]\nblock = [\"10.77.7.2\"]\n";
 
 struct Scene<'a> {
@@ -124,20 +128,101 @@ fn what_becomes_of_an_interface_is_told_and_mended() -> Result<()> {
     scene.is_protected()
 }
 
-/// What has no Ethernet header is refused, and named.
+/// Packets without an Ethernet header are judged from the IP header on: who is blocked gets no answer, who shows no hello is not read, and
+/// all others are served.
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn packets_without_an_ethernet_header_are_judged() -> Result<()> {
+    require_lab();
+    let _alone = alone();
+    let lab = Lab::new()?;
+    let mut tun = Tun::new(&lab.server, TUN)?;
+    lab.server.ip(&[format!("address add {NEAR}/24 dev {TUN}"), format!("link set dev {TUN} up")])?;
+    let config = format!("{CONFIG}{GATE}");
+    let mut gateway = Gateway::prepare(&lab, &config, &["--interface", TUN, "--driver", "auto"])?;
+    gateway.run()?;
+    let listener = PlainListener::start(&lab.server, SocketAddr::new(NEAR.into(), PORT))?;
+    let near = NEAR.to_string();
+    let from = |source: Ipv4Addr| ip(&source.to_string(), &near).tcp(40_000, PORT);
+
+    for source in [BLOCKED, WELCOME] {
+        tun.send(&from(source).flags(flags::SYN).seq(1_000).packet())?;
+    }
+    let mut answers = Vec::new();
+    await_that("who is not blocked has an answer", PATIENCE, || {
+        answers.extend(tun.received()?.into_iter().filter(|packet| packet.get(33) == Some(&0x12)));
+        Ok(!answers.is_empty())
+    })?;
+    ensure!(answers.iter().all(|answer| answer[16..20] == WELCOME.octets()), "{answers:?}");
+    let sequence = u32::from_be_bytes(*answers[0][24..].first_chunk().context("a sequence number")?);
+    let ack = from(WELCOME).seq(1_001).ack(sequence.wrapping_add(1));
+    tun.send(&ack.clone().flags(flags::ACK).packet())?;
+    tun.send(&ack.flags(flags::ACK | flags::PSH).payload(b"GET / HTTP/1.1\r\n\r\n").packet())?;
+    let dropped = |reason| anyhow::Ok(gateway.metrics()?.packets(TUN, "drop", reason));
+    await_that("plaintext is dropped", PATIENCE, || Ok(dropped("plaintext_http")? == 1))?;
+    ensure!(dropped("block_listed")? == 1);
+    let read: usize = listener.delivered().iter().map(|one| one.bytes.len()).sum();
+    ensure!(read == 0, "{read} bytes are read");
+    let doctor = lab.server.enter(|| gateway.cli(&["doctor", TUN]))??;
+    let found = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    ensure!(found.contains("gateway_bare"), "{found}");
+    Ok(())
+}
+
+/// What cannot be judged is refused, and named.
 #[test]
 #[ignore = "needs root: `cargo xtask test` runs it"]
 fn what_cannot_be_judged_is_not_protected() -> Result<()> {
     require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
-    lab.server.ip(&["tuntap add gwtun0 mode tun".to_owned()])?;
-    let mut gateway = Gateway::prepare(&lab, CONFIG, &["--interface", "gwtun0"])?;
+    let mut gateway = Gateway::prepare(&lab, CONFIG, &["--interface", "lo"])?;
     let Err(error) = gateway.run() else { anyhow::bail!("it starts") };
     let told = error.to_string();
-    ensure!(told.contains("gwtun0") && told.contains("no Ethernet header"), "{told}");
-    let doctor = lab.server.enter(|| gateway.cli(&["doctor", "gwtun0"]))??;
+    ensure!(told.contains("lo is the host's own loopback"), "{told}");
+    let doctor = lab.server.enter(|| gateway.cli(&["doctor", "lo"]))??;
     let found = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    ensure!(found.contains("no Ethernet header"), "{found}");
+    ensure!(found.contains("lo is the host's own loopback"), "{found}");
+    Ok(())
+}
+
+/// Of a bridge and its only port, the port is protected, and each packet is charged once; of one with another port that is not named, neither is.
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn a_bridge_and_its_port_judge_a_packet_once() -> Result<()> {
+    require_lab();
+    let _alone = alone();
+    let lab = Lab::new()?;
+    make(&lab)?;
+    lab.server.ip(&[
+        format!("address delete {NEAR}/24 dev {NAME}"),
+        "link add gwbr0 type bridge".to_owned(),
+        format!("link set dev {NAME} master gwbr0"),
+        format!("address add {NEAR}/24 dev gwbr0"),
+        "link set dev gwbr0 up".to_owned(),
+    ])?;
+    // The bridge's port forwards at once without the spanning tree.
+    let mut gateway = Gateway::prepare(&lab, CONFIG, &["--interface", "gwbr0", "--interface", NAME])?;
+    gateway.run()?;
+    let status: Value = serde_json::from_str(&gateway.done(&["status", "--json"])?)?;
+    let rows = status["interfaces"].as_array().context("no interfaces")?;
+    let has = |name| rows.iter().any(|row| row["name"] == name);
+    ensure!(has(NAME) && !has("gwbr0"), "gwbr0 or {NAME}");
+    ensure!(
+        status["warnings"].to_string().contains("gwbr0: the program is not put on it"),
+        "{}",
+        status["warnings"]
+    );
+    let scene = Scene { lab: &lab, gateway };
+    scene.is_protected()?;
+    drop(scene);
+
+    lab.server.ip(&[
+        "link add gwdum0 type veth peer name gwdum1".to_owned(),
+        "link set dev gwdum0 master gwbr0".to_owned(),
+    ])?;
+    let mut gateway = Gateway::prepare(&lab, CONFIG, &["--interface", NAME, "--interface", "gwbr0"])?;
+    let Err(error) = gateway.run() else { anyhow::bail!("it starts") };
+    ensure!(error.to_string().contains("name all of its ports instead"), "{error:#}");
     Ok(())
 }

@@ -37,6 +37,7 @@ mod sockets;
 mod sources;
 mod sys;
 mod template;
+mod tun;
 mod weather;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -68,6 +69,7 @@ pub use root::{alone, missing, require_lab};
 pub use sockets::Sockets;
 pub use sources::Sources;
 pub use template::Template;
+pub use tun::Tun;
 pub use weather::{BadLine, Carried, Weather};
 
 /// The server's address on the client's cable.

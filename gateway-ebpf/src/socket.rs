@@ -114,12 +114,15 @@ pub(crate) fn is_established(context: &XdpContext, packet: &Packet) -> bool {
     state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT
 }
 
-/// States of include/net/tcp_states.h in which a connection is open at one end at least, a bit for each: established, both waits for the
-/// peer's FIN, and for this end's.
-const OPEN: u32 = 1 << TCP_ESTABLISHED | 1 << 4 | 1 << 5 | 1 << TCP_CLOSE_WAIT;
+/// States of include/net/tcp_states.h in which a connection has a receive window, a bit for each: established, both waits for the peer's FIN, for
+/// this end's, for the last acknowledgment, and both ends closing.
+const OPEN: u32 = 1 << TCP_ESTABLISHED | 1 << 4 | 1 << 5 | 1 << TCP_CLOSE_WAIT | 1 << 9 | 1 << TCP_CLOSING;
+const TCP_CLOSING: u32 = 11;
+/// A SYN of this host is on its way.
+const TCP_SYN_SENT: u32 = 2;
 
-/// Whether a TCP packet is in the receive window of an open connection, or as far behind it, and nobody listens on its local port: so it was
-/// this host that opened it.
+/// Whether a TCP packet answers a SYN of this host, or is in the receive window of a connection or as far behind it, and nobody listens on its
+/// local port: so it is this host that opens it.
 #[inline(always)]
 pub(crate) fn is_own(context: &XdpContext, packet: &Packet) -> bool {
     let socket = Ends::of(packet).tcp(context);
@@ -128,8 +131,8 @@ pub(crate) fn is_own(context: &XdpContext, packet: &Packet) -> bool {
     }
     // SAFETY: a socket that the look-up gave, not yet released.
     let state = unsafe { (*socket).state };
-    let mut is_near = false;
-    if state <= TCP_CLOSE_WAIT && OPEN >> state & 1 != 0 {
+    let mut is_near = state == TCP_SYN_SENT && packet.tcp_flags & flags::SYN != 0;
+    if state <= TCP_CLOSING && OPEN >> state & 1 != 0 {
         // SAFETY: as above; the helper checks the kind of socket.
         let tcp: *const u8 = unsafe { bpf_skc_to_tcp_sock(socket.cast()) }.cast();
         let next = field::<u32>(tcp, &constants::TCP_SOCK_RCV_NXT);

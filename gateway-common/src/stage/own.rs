@@ -2,8 +2,8 @@
 //!
 //! Asked only where a limit would drop a packet that is for no service of configuration, so it costs other packets nothing:
 //!
-//! * TCP of a connection that this host opened: it is in the receive window of one that is open, and nobody listens on its local port. An
-//!   accepted connection frees nobody from limits.
+//! * TCP of a connection that this host opens, or has opened: it answers a SYN, or is in the receive window of one that is open, and nobody
+//!   listens on its local port. An accepted connection frees nobody from limits.
 //! * UDP for a socket that is connected to this very peer: it waits for an answer.
 //! * What comes from a tunnel's peer, to the tunnel's port or by its protocol. Who they are, the host knows (its forwarding database,
 //!   WireGuard, its security associations), and user space tells.
@@ -39,8 +39,7 @@ pub fn concerns(ports: &OwnPorts, scratch: &Scratch) -> bool {
         return holds(&ports.udp, packet.destination_port);
     }
     if packet.is_tcp() {
-        return packet.tcp_flags & (flags::SYN | flags::ACK) == flags::ACK
-            && holds(&ports.tcp, packet.destination_port);
+        return packet.tcp_flags & flags::ACK != 0 && holds(&ports.tcp, packet.destination_port);
     }
     TUNNELS[0] == packet.protocol
         || TUNNELS[1] == packet.protocol

@@ -44,7 +44,14 @@ impl Gateway {
     fn tell_own(&mut self) -> Result<()> {
         let range = fs::read_to_string(PORT_RANGE).context(PORT_RANGE)?;
         let peers = net::tunnel_peers()?;
-        let ports = ports(port_range(&range), &net::listeners()?, &net::connected_ports()?, &peers);
+        // A kernel without `udp_diag` has the rest.
+        let connected = net::connected_ports().unwrap_or_else(|error| {
+            self.warn(format!(
+                "{error}: what this host's UDP sockets wait for is held to the limits of its senders"
+            ));
+            Vec::new()
+        });
+        let ports = ports(port_range(&range), &net::listeners()?, &connected, &peers);
         if ports != self.own.ports {
             self.kernel.set_own_ports(&ports)?;
             self.own.ports = ports;

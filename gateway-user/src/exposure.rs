@@ -124,8 +124,6 @@ fn source_routed(interfaces: &[String], accepts: impl Fn(&str) -> bool) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use crate::net::Framing;
-
     use super::*;
 
     fn config(services: &str) -> Config {
@@ -165,20 +163,7 @@ mod tests {
 
     #[test]
     fn servers_that_are_not_found_are_told() {
-        let device = |index, name: &str| Interface {
-            name: name.to_owned(),
-            index,
-            mtu: 1_500,
-            framing: Framing::Ethernet,
-            up: true,
-            carrier: true,
-            kind: None,
-            driver: None,
-            lower: None,
-            master: None,
-            xdp: None,
-        };
-        let interfaces = [device(2, "eth0"), device(5, "br0")];
+        let interfaces = [Interface::plain(2, "eth0"), Interface::plain(5, "br0")];
         let config = config(&format!("[attach]\ninterfaces = [\"eth0\"]\n{ONE}"));
         let bound = |device| Listener { device, ..listener("0.0.0.0:443", false) };
         let told = |listeners: &[Listener]| unfound(&config, listeners, &interfaces);

@@ -14,27 +14,14 @@ use crate::daemon::{self, trial::Part};
 use crate::kernel::btf::{BtfError, NEEDS_SOCKETS};
 use crate::kernel::cause::Surroundings;
 use crate::kernel::{KernelError, Program};
-
-use crate::net::{Attached, Features, Framing, Interface, Mode};
+use crate::net::{Attached, Features, Interface, Mode};
 
 const NATIVE: Option<Features> = Some(Features { native: true, frags: false });
 const FRAGS: Option<Features> = Some(Features { native: true, frags: true });
 const NONE: Option<Features> = Some(Features { native: false, frags: false });
 
 fn eth0() -> Interface {
-    Interface {
-        name: "eth0".into(),
-        index: 2,
-        mtu: 1500,
-        framing: Framing::Ethernet,
-        up: true,
-        carrier: true,
-        kind: None,
-        driver: Some("ixgbe".into()),
-        lower: None,
-        master: None,
-        xdp: None,
-    }
+    Interface { driver: Some("ixgbe".into()), ..Interface::plain(2, "eth0") }
 }
 
 /// The level, and that whatever is wrong comes with a remedy.

@@ -80,6 +80,24 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// An Ethernet device that is up and has nothing else to tell, for tests.
+    #[cfg(test)]
+    pub(crate) fn plain(index: u32, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            index,
+            mtu: 1_500,
+            framing: Framing::Ethernet,
+            up: true,
+            carrier: true,
+            kind: None,
+            driver: None,
+            lower: None,
+            master: None,
+            xdp: None,
+        }
+    }
+
     /// Why nothing would be judged on it, or all of it wrongly, if so, and what to protect instead.
     pub fn unjudged(&self) -> Option<(String, &'static str)> {
         let (name, kind) = (&self.name, self.kind.as_deref().unwrap_or("a kind of its own"));

@@ -51,25 +51,12 @@ pub fn covered(interface: &Interface, others: &[&str], all: &[Interface]) -> Cov
 #[cfg(test)]
 mod tests {
     use super::{
-        super::Framing,
         Covered::{InPart, No, Whole},
         *,
     };
 
     fn device(index: u32, name: &str, kind: &str, lower: Option<u32>, master: Option<u32>) -> Interface {
-        Interface {
-            name: name.to_owned(),
-            index,
-            mtu: 1_500,
-            framing: Framing::Ethernet,
-            up: true,
-            carrier: true,
-            kind: Some(kind.to_owned()),
-            driver: None,
-            lower,
-            master,
-            xdp: None,
-        }
+        Interface { kind: Some(kind.to_owned()), lower, master, ..Interface::plain(index, name) }
     }
 
     #[test]

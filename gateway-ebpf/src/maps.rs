@@ -14,8 +14,8 @@ use aya_ebpf::{
 use gateway_common::{
     abi::{
         BAN_FILTER_WORDS, BAN_SETS, FIRST_SYN_SETS, HOLDERS_MAX, Holder, INTERFACE_PLACES, INTERFACES,
-        Identity, LINK_SET_WORDS, Listing, Live, OwnPorts, PEER_KINDS, PEER_SETS, PORT_WORDS, SERVICES,
-        SET_WORDS, STRIKE_SETS, Settings, TUNNELS_MAX, Tally, Tunnel,
+        Identity, LINK_SET_WORDS, Listing, Live, OwnPorts, PEER_KINDS, PEER_SETS, SERVICES, SET_WORDS,
+        STRIKE_SETS, Settings, TUNNELS_MAX, Tally, Tunnel,
     },
     env::{Note, Table},
     pipeline::Scratch,
@@ -77,8 +77,7 @@ pub(crate) static INTERFACE_ROWS: Section<[u8; INTERFACE_PLACES as usize]> =
 
 /// Which local ports may have traffic that is the host's own.
 #[unsafe(link_section = ".bss.own_ports")]
-pub(crate) static OWN_PORTS: Section<OwnPorts> =
-    Section(UnsafeCell::new(OwnPorts { tcp: [0; PORT_WORDS], udp: [0; PORT_WORDS] }));
+pub(crate) static OWN_PORTS: Section<OwnPorts> = Section(UnsafeCell::new(OwnPorts::NONE));
 
 /// Tunnels' peers. Writer: user space.
 #[map(name = "tunnels")]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::abi::{Active, Holder, Listing, OwnPorts, PORT_WORDS, Settings, Tunnel, mode};
+use crate::abi::{Active, Holder, Listing, OwnPorts, Settings, Tunnel, mode};
 use crate::hash::Key;
 use crate::rate::Instant;
 use zerocopy::FromZeros as _;
@@ -55,7 +55,7 @@ impl Stand {
             holders: HashSet::new(),
             full: HashSet::new(),
             held_until: 0,
-            own_ports: Box::new(OwnPorts { tcp: [0; PORT_WORDS], udp: [0; PORT_WORDS] }),
+            own_ports: Box::new(OwnPorts::NONE),
             tunnels: HashSet::new(),
             key: Key::default(),
             sets: Sets::default(),

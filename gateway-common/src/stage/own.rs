@@ -13,7 +13,7 @@
 use network_types::ip::IpProto;
 
 use crate::{
-    abi::{OWN_SLOT, OwnPorts, Tunnel},
+    abi::{OWN_SLOT, OwnPorts, PORT_WORDS, Tunnel},
     env::{Env, Receiver, Slots, Table, Words},
     packet::{Fragment, Packet, flags},
     pipeline::{Context, Scratch},
@@ -27,6 +27,11 @@ const OWN: Limit = Limit { cost: SECOND / 1_000_000, burst: SECOND };
 
 /// Protocols whose packets are tunnels', beside UDP: IPIP, 6in4, GRE, ESP.
 const TUNNELS: [u8; 4] = [IpProto::Ipv4 as u8, IpProto::Ipv6 as u8, IpProto::Gre as u8, IpProto::Esp as u8];
+
+impl OwnPorts {
+    /// No port has any.
+    pub const NONE: Self = Self { tcp: [0; PORT_WORDS], udp: [0; PORT_WORDS] };
+}
 
 /// Whether a packet that a limit would drop may be the host's own: the cheap part.
 #[inline(always)]

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fs, net::IpAddr, ops::RangeInclusive};
 
 use anyhow::{Context as _, Result};
 use gateway_common::{
-    abi::{OwnPorts, PORT_WORDS, Tunnel},
+    abi::{OwnPorts, Tunnel},
     packet::Address,
     stage::reflection::{add, remove},
 };
@@ -25,11 +25,9 @@ pub(super) struct Told {
 
 impl Default for Told {
     fn default() -> Self {
-        Self { ports: Box::new(NO_PORTS), tunnels: HashSet::new() }
+        Self { ports: Box::new(OwnPorts::NONE), tunnels: HashSet::new() }
     }
 }
-
-const NO_PORTS: OwnPorts = OwnPorts { tcp: [0; PORT_WORDS], udp: [0; PORT_WORDS] };
 
 impl Gateway {
     /// Looks at listeners, connected UDP sockets and tunnels, and tells the program what has changed.
@@ -88,7 +86,7 @@ fn ports(
     connected: &[u16],
     peers: &[TunnelPeer],
 ) -> Box<OwnPorts> {
-    let mut ports = Box::new(NO_PORTS);
+    let mut ports = Box::new(OwnPorts::NONE);
     range.into_iter().flatten().for_each(|port| add(&mut ports.tcp, port));
     let reachable = listeners.iter().map(|listener| listener.address).filter(|at| !is_loopback(at.ip()));
     reachable.for_each(|at| remove(&mut ports.tcp, at.port()));
@@ -104,7 +102,7 @@ fn is_loopback(address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use gateway_common::stage::reflection::holds;
+    use gateway_common::{abi::PORT_WORDS, stage::reflection::holds};
 
     use super::*;
 

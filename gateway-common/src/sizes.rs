@@ -1,7 +1,7 @@
 //! How large the tables are.
 
 use crate::{
-    abi::{LINK_WAYS, SERVICES, WAYS},
+    abi::{LINK_WAYS, LINK_WORDS, SERVICE_REGIONS, SERVICES, SLOT_WORDS, WAYS},
     env::Table,
 };
 
@@ -40,6 +40,28 @@ impl Default for TableSizes {
 }
 
 impl TableSizes {
+    /// Bytes of all of them.
+    pub const fn bytes(&self) -> u64 {
+        let of_services = self.service_sources * SERVICE_REGIONS as u32;
+        let slots = self.sources + of_services + self.neighbours + self.hellos;
+        let links = self.connections + self.tuples + self.clients;
+        8 * (slots as u64 * SLOT_WORDS as u64 + links as u64 * LINK_WORDS as u64)
+    }
+
+    /// The same tables with a part of their slots: one of this many.
+    #[must_use]
+    pub const fn divided(self, by: u32) -> Self {
+        Self {
+            sources: self.sources / by,
+            service_sources: self.service_sources / by,
+            neighbours: self.neighbours / by,
+            connections: self.connections / by,
+            hellos: self.hellos / by,
+            tuples: self.tuples / by,
+            clients: self.clients / by,
+        }
+    }
+
     /// Sets of a table, of one region of it for service sources.
     pub const fn sets(&self, table: Table) -> u32 {
         let slots = match table {

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     config::{Config, Protocol},
-    net::{self, Interface, Listener, NetError},
+    net::{self, Covered, Interface, Listener, NetError},
 };
 
 /// Looks at this host; `addresses` are its own. A sentence for each gap, and what to do about it.
@@ -18,6 +18,9 @@ use crate::{
 pub fn gaps(config: &Config, addresses: &[IpAddr]) -> Result<Vec<String>, NetError> {
     let interfaces = net::interfaces()?;
     let mut gaps = unpacked(&config.attach.interfaces, &interfaces);
+    gaps.extend(twice(&config.attach.interfaces, &interfaces));
+    // Where this process may not ask, the gateway itself does not run.
+    gaps.extend(ipsec(net::ipsec_peers().unwrap_or_default().len()));
     if config.gated().next().is_none() {
         return Ok(gaps);
     }
@@ -47,6 +50,32 @@ fn unpacked(protected: &[String], interfaces: &[Interface]) -> Vec<String> {
         format!("what comes out of the tunnel {name} ({kind}) is not judged, only the packets that it comes in: {remedy}")
     })
     .collect()
+}
+
+/// What IPsec unpacks: unlike a tunnel's, its packets come out of no device of their own, but for xfrm interfaces.
+fn ipsec(associations: usize) -> Option<String> {
+    (associations != 0).then(|| {
+        format!(
+            "what IPsec unpacks is not judged, only the packets that it comes in ({associations} security associations): route it by an xfrm \
+             interface, and add that to attach.interfaces"
+        )
+    })
+}
+
+/// Interfaces of which some packets have come by another of them before: ports that a bridge or bond was given after the start, too.
+fn twice(protected: &[String], interfaces: &[Interface]) -> Vec<String> {
+    let others: Vec<&str> = protected.iter().map(String::as_str).collect();
+    let named = interfaces.iter().filter(|one| others.contains(&one.name.as_str()));
+    let in_part = named.filter(|one| net::covered(one, &others, interfaces) == Covered::InPart);
+    in_part
+        .map(|one| {
+            format!(
+                "some of what comes by {} has come by another of attach.interfaces before, and is judged and charged twice: name all of its \
+                 ports instead, or it alone, and start the gateway again",
+                one.name
+            )
+        })
+        .collect()
 }
 
 /// Gated services whose connections the program does not find among this host's sockets: it looks for the port that packets have on the wire,

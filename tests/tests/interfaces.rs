@@ -1,29 +1,21 @@
 //! Interfaces that go, come back, and change their name under a running gateway.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::thread;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use gateway_tests::builder::{flags, ip};
-use gateway_tests::lab::{self, Gateway, Lab, PlainListener, Tun, alone, await_that, require_lab};
+use gateway_tests::lab::device::{self, BLOCKED, GATED, NEAR, POLICY, WELCOME};
+use gateway_tests::lab::{Gateway, Lab, PlainListener, Tun, alone, await_that, require_lab};
 use serde_json::Value;
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longer than a handshake takes.
-const A_WHILE: Duration = Duration::from_millis(300);
 /// The interface, with a dot as a VLAN's has, and its other end.
 const NAME: &str = "gwmade.7";
 const FAR: &str = "gwfar.7";
-const NEAR: Ipv4Addr = Ipv4Addr::new(10, 77, 7, 1);
-const BLOCKED: Ipv4Addr = Ipv4Addr::new(10, 77, 7, 2);
-const WELCOME: Ipv4Addr = Ipv4Addr::new(10, 77, 7, 3);
-const PORT: u16 = 9_100;
 /// A device without an Ethernet header.
 const TUN: &str = "gwtun0";
-const GATE: &str = "[[service]]\nname = \"api\"\nprotocol = \"tcp\"\nports = [9100]\nrequire = \"tls\"\nsyn_cookies = \"off\"\n";
-const CONFIG: &str = "mode = \"enforce\"\n[lists]\nblock = [\"10.77.7.2\"]\n";
 
 struct Scene<'a> {
     lab: &'a Lab,
@@ -63,36 +55,14 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// The blocked source gets no connection, and another one does.
     fn is_protected(&self) -> Result<()> {
-        let server = SocketAddr::new(NEAR.into(), PORT);
-        let listener = PlainListener::start(&self.lab.server, server)?;
-        let _streams = self
-            .lab
-            .attacker
-            .enter(|| [BLOCKED, WELCOME].map(|source| lab::begin(IpAddr::from(source), server)))?;
-        await_that("a stranger is served", PATIENCE, || {
-            Ok(lab::established(&self.lab.server, PORT, Some("10.77.7.3"))? == 1)
-        })?;
-        thread::sleep(A_WHILE);
-        let blocked = lab::established(&self.lab.server, PORT, Some("10.77.7.2"))?;
-        ensure!(blocked == 0, "who is blocked has {blocked} connections");
-        drop(listener);
-        Ok(())
+        device::is_judged(self.lab, &self.gateway, NAME)
     }
 }
 
 fn make(lab: &Lab) -> Result<()> {
-    lab.server.ip(&[
-        format!("link add {NAME} type veth peer name {FAR} netns {}", lab.attacker.name()),
-        format!("address add {NEAR}/24 dev {NAME}"),
-        format!("link set dev {NAME} up"),
-    ])?;
-    lab.attacker.ip(&[
-        format!("address add {BLOCKED}/24 dev {FAR}"),
-        format!("address add {WELCOME}/24 dev {FAR}"),
-        format!("link set dev {FAR} up"),
-    ])
+    device::pair(lab, NAME, FAR)?;
+    device::address(lab, NAME, FAR)
 }
 
 #[test]
@@ -102,7 +72,7 @@ fn what_becomes_of_an_interface_is_told_and_mended() -> Result<()> {
     let _alone = alone();
     let lab = Lab::new()?;
     make(&lab)?;
-    let mut gateway = Gateway::prepare(&lab, CONFIG, &["--interface", NAME])?;
+    let mut gateway = Gateway::prepare(&lab, POLICY, &["--interface", NAME])?;
     gateway.run()?;
     let scene = Scene { lab: &lab, gateway };
     scene.await_state(None)?;
@@ -138,12 +108,11 @@ fn packets_without_an_ethernet_header_are_judged() -> Result<()> {
     let lab = Lab::new()?;
     let mut tun = Tun::new(&lab.server, TUN)?;
     lab.server.ip(&[format!("address add {NEAR}/24 dev {TUN}"), format!("link set dev {TUN} up")])?;
-    let config = format!("{CONFIG}{GATE}");
-    let mut gateway = Gateway::prepare(&lab, &config, &["--interface", TUN, "--driver", "auto"])?;
+    let mut gateway = Gateway::prepare(&lab, POLICY, &["--interface", TUN, "--driver", "auto"])?;
     gateway.run()?;
-    let listener = PlainListener::start(&lab.server, SocketAddr::new(NEAR.into(), PORT))?;
+    let listener = PlainListener::start(&lab.server, SocketAddr::new(NEAR.into(), GATED))?;
     let near = NEAR.to_string();
-    let from = |source: Ipv4Addr| ip(&source.to_string(), &near).tcp(40_000, PORT);
+    let from = |source: Ipv4Addr| ip(&source.to_string(), &near).tcp(40_000, GATED);
 
     for source in [BLOCKED, WELCOME] {
         tun.send(&from(source).flags(flags::SYN).seq(1_000).packet())?;
@@ -176,7 +145,7 @@ fn what_cannot_be_judged_is_not_protected() -> Result<()> {
     require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
-    let mut gateway = Gateway::prepare(&lab, CONFIG, &["--interface", "lo"])?;
+    let mut gateway = Gateway::prepare(&lab, POLICY, &["--interface", "lo"])?;
     let Err(error) = gateway.run() else { anyhow::bail!("it starts") };
     let told = error.to_string();
     ensure!(told.contains("lo is the host's own loopback"), "{told}");
@@ -202,7 +171,7 @@ fn a_bridge_and_its_port_judge_a_packet_once() -> Result<()> {
         "link set dev gwbr0 up".to_owned(),
     ])?;
     // The bridge's port forwards at once without the spanning tree.
-    let mut gateway = Gateway::prepare(&lab, CONFIG, &["--interface", "gwbr0", "--interface", NAME])?;
+    let mut gateway = Gateway::prepare(&lab, POLICY, &["--interface", "gwbr0", "--interface", NAME])?;
     gateway.run()?;
     let status: Value = serde_json::from_str(&gateway.done(&["status", "--json"])?)?;
     let rows = status["interfaces"].as_array().context("no interfaces")?;
@@ -221,7 +190,7 @@ fn a_bridge_and_its_port_judge_a_packet_once() -> Result<()> {
         "link add gwdum0 type veth peer name gwdum1".to_owned(),
         "link set dev gwdum0 master gwbr0".to_owned(),
     ])?;
-    let mut gateway = Gateway::prepare(&lab, CONFIG, &["--interface", NAME, "--interface", "gwbr0"])?;
+    let mut gateway = Gateway::prepare(&lab, POLICY, &["--interface", NAME, "--interface", "gwbr0"])?;
     let Err(error) = gateway.run() else { anyhow::bail!("it starts") };
     ensure!(error.to_string().contains("name all of its ports instead"), "{error:#}");
     Ok(())

@@ -71,13 +71,13 @@ pub(super) fn attach(
             Err(error) => return Err(error.into()),
         },
     };
-    let (index, driver) = (interface.index, actual(name, driver));
-    Ok(Attached { name: name.clone(), index, driver, lost: None, attachment })
+    let driver = net::interface(name).map_or(driver, |interface| actual(&interface, driver));
+    Ok(Attached { name: name.clone(), index: interface.index, driver, lost: None, attachment })
 }
 
-/// An attachment taken over from an earlier daemon keeps the mode that it had.
-fn actual(name: &str, asked: attach::Driver) -> attach::Driver {
-    match net::interface(name).ok().and_then(|interface| interface.xdp).map(|xdp| xdp.mode) {
+/// The mode in which the program is on an interface: an attachment taken over from an earlier daemon keeps its own.
+pub(super) fn actual(interface: &Interface, asked: attach::Driver) -> attach::Driver {
+    match interface.xdp.map(|xdp| xdp.mode) {
         Some(net::Mode::Generic) => attach::Driver::Generic,
         Some(net::Mode::Native) => attach::Driver::Native,
         _ => asked,

@@ -7,7 +7,10 @@ use crate::{
     net::{self, Interface, NetError},
 };
 
-use super::{attach::attach, state::Gateway};
+use super::{
+    attach::{actual, attach},
+    state::Gateway,
+};
 
 impl Gateway {
     /// Looks at every interface, and puts the program on again where it is gone. What becomes of it is in the log once, and in status,
@@ -38,6 +41,8 @@ impl Gateway {
         let on_it = interface.xdp.map(|xdp| xdp.program_id);
         if let Some(program) = on_it {
             if self.kernel.has_program(program) {
+                let driver = &mut self.attached[place].driver;
+                *driver = actual(&interface, *driver);
                 if before != interface.index {
                     self.attached[place].index = interface.index;
                     self.count_by_index()?;

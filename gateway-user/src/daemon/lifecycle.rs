@@ -9,7 +9,7 @@ use gateway_common::sizes::TableSizes;
 use crate::{
     cli::args::{Global, RunArgs},
     config::{Config, OnExit},
-    kernel::{Groundwork, Kernel, LoadOptions, pins::Pins},
+    kernel::{Groundwork, Kernel, LoadOptions, memory, pins::Pins},
     live::{self, Clock, Live},
     net::{self, Covered, Interface},
     policy::{self, Rows},
@@ -48,6 +48,9 @@ impl Kept {
         live.expire(live::now());
         let bans = BanState::load(config, &mut live, &mut warnings);
         let interfaces = interfaces(config, &mut warnings)?;
+        if let Some(pins) = &pins {
+            find_again(pins, &interfaces, &mut warnings);
+        }
         Ok(Self { pins, state, live, bans, interfaces, warnings })
     }
 }
@@ -62,9 +65,12 @@ impl Gateway {
                 kept.join().unwrap_or_else(|panic| resume_unwind(panic)),
             )
         });
-        let Kept { pins, state, live, bans, interfaces, warnings } = kept?;
+        let Kept { pins, state, live, bans, interfaces, mut warnings } = kept?;
+        let whole = TableSizes { sources: arguments.0.sources, ..TableSizes::default() };
+        let (tables, shrunk) = memory::tables(whole);
+        warnings.extend(shrunk);
         let options = LoadOptions {
-            tables: TableSizes { sources: arguments.0.sources, ..TableSizes::default() },
+            tables,
             debug_log: arguments.0.debug_log,
             pins: pins.clone(),
             first: interfaces.first().map(attach::program),
@@ -225,6 +231,20 @@ fn interfaces(config: &Config, warnings: &mut Vec<String>) -> Result<Vec<Interfa
         found.push(interface);
     }
     Ok(found)
+}
+
+/// Pins again what an earlier daemon left on these interfaces, where its pins are hidden.
+fn find_again(pins: &Pins, interfaces: &[Interface], warnings: &mut Vec<String>) {
+    let pinned = pins.interfaces();
+    for interface in interfaces.iter().filter(|interface| !pinned.contains(&interface.name)) {
+        let name = &interface.name;
+        if interface.xdp.is_some_and(|xdp| pins.find_again(name, interface.index, xdp.program_id)) {
+            warnings.push(format!(
+                "{name}: the pins of the gateway's own program were hidden, as by another bpffs mounted above them; they were made again, and \
+                 what is known goes on (`findmnt /sys/fs/bpf` shows what is mounted there)"
+            ));
+        }
+    }
 }
 
 /// How a program is loaded that is to judge these interfaces, but for what the command line says.

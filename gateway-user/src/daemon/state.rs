@@ -7,6 +7,7 @@ use gateway_common::{
     abi::{LOCALS, Listing},
     hash::Key,
     packet::Family,
+    verdict::{Action, Reason},
 };
 use nix::time::{ClockId, clock_gettime};
 
@@ -323,7 +324,26 @@ impl Gateway {
             Err(error) => warnings.push(format!("cannot look which servers listen: {error}")),
         }
         warnings.extend(cookies::warnings(&self.config, &self.host, &self.attached));
+        warnings.extend(self.encapsulated());
         warnings
+    }
+
+    /// Interfaces by which packets of PPPoE or MPLS have come.
+    fn encapsulated(&self) -> Vec<String> {
+        let has_some = |place: usize| {
+            let tallies = self.kernel.tallies(place);
+            tallies.is_ok_and(|of| of(Action::Pass, Reason::Encapsulated).packets != 0)
+        };
+        let attached = self.attached.iter().enumerate().filter(|(place, _)| has_some(*place));
+        attached
+            .map(|(_, attached)| {
+                format!(
+                    "packets in PPPoE or MPLS come by {}, and what is inside them is not judged: if this host unpacks them, protect the device \
+                     on which they come out (as ppp0), else what forwards to it",
+                    attached.name
+                )
+            })
+            .collect()
     }
 
     /// Counter rows of services.

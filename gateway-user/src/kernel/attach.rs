@@ -8,7 +8,7 @@ use aya::programs::{
     xdp::XdpLink,
 };
 
-use super::{Kernel, KernelError, Program, error::in_words};
+use super::{Kernel, KernelError, Program, error::in_words, links};
 
 /// How the kernel runs the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,14 @@ impl Attachment {
             Link::Pinned(link) => match link.unpin() {
                 // Of an interface that is gone: another pin was to take its place.
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-                outcome => outcome.map(drop),
+                Err(error) => Err(error),
+                Ok(link) => {
+                    // Another pin of it may be where it cannot be seen.
+                    if let Ok(info) = link.info() {
+                        let _ = links::detach(info.id());
+                    }
+                    Ok(())
+                }
             },
             Link::Held(_) => Ok(()),
         }

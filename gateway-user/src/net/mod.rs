@@ -41,7 +41,7 @@ pub use features::{Features, features};
 pub use route::segment;
 pub use stack::{Covered, covered};
 pub use tcp::{Connection, Connections, Counts, Listener, listeners};
-pub use tunnels::{TunnelPeer, tunnel_devices, tunnel_peers};
+pub use tunnels::{TunnelPeer, ipsec_peers, tunnel_devices, tunnel_peers};
 pub use udp::connected_ports;
 pub use vlan::{is_untagged, keep_tags, vlans};
 

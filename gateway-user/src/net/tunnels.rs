@@ -124,7 +124,7 @@ pub fn tunnel_peers() -> Result<Vec<TunnelPeer>, NetError> {
     if !vxlans.is_empty() {
         peers.extend(forwarded(&mut netlink, &vxlans)?);
     }
-    peers.extend(ipsec().unwrap_or_default());
+    peers.extend(ipsec_peers().unwrap_or_default());
     peers.retain(|one| !one.peer.is_unspecified() && !one.peer.is_multicast());
     Ok(peers)
 }
@@ -212,7 +212,10 @@ fn endpoint(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// The peers of security associations: ESP, or UDP where it is in that (RFC 3948).
-fn ipsec() -> Result<Vec<TunnelPeer>, NetError> {
+///
+/// # Errors
+/// Whatever keeps the kernel from answering; a kernel without IPsec, too.
+pub fn ipsec_peers() -> Result<Vec<TunnelPeer>, NetError> {
     let mut netlink = Netlink::open(libc::NETLINK_XFRM)?;
     let answers = netlink
         .ask(XFRM_MSG_GETSA, NLM_F_DUMP, &[])

@@ -136,6 +136,17 @@ impl<'a> Gateway<'a> {
         Ok(self.process.as_ref().context("the gateway is not running")?.pid())
     }
 
+    /// How its program is on an interface: `native` or `generic`.
+    ///
+    /// # Errors
+    /// Where the daemon does not answer, or does not have the interface.
+    pub fn driver(&self, interface: &str) -> Result<String> {
+        let status: Value = serde_json::from_str(&self.done(&["status", "--json"])?)?;
+        let rows = status["interfaces"].as_array().context("no interfaces")?;
+        let row = rows.iter().find(|row| row["name"] == interface).context("it is not in status")?;
+        Ok(row["driver"].as_str().context("no driver")?.to_owned())
+    }
+
     /// Ends the daemon as `kill -9` does; its program stays.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod client;
 mod config;
 mod connections;
 mod counters;
+pub mod device;
 mod flood;
 mod gateway;
 mod generator;

@@ -1,0 +1,77 @@
+//! BPF links by their numbers, for which aya has no calls: to find one whose pin cannot be seen, and to take one off whatever holds it.
+#![expect(unsafe_code, reason = "three commands of bpf(2) that aya keeps to itself")]
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+use aya::programs::loaded_links;
+use nix::libc::{SYS_bpf, syscall};
+
+/// Of `enum bpf_cmd` (linux/bpf.h).
+const BPF_OBJ_PIN: i32 = 6;
+const BPF_LINK_GET_FD_BY_ID: i32 = 30;
+const BPF_LINK_DETACH: i32 = 34;
+
+/// `union bpf_attr` of the commands that begin with a number or a descriptor of a link.
+#[repr(C)]
+#[derive(Default)]
+struct OfLink {
+    link: u32,
+    rest: [u32; 3],
+}
+
+/// `union bpf_attr` of `BPF_OBJ_PIN`.
+#[repr(C)]
+struct Pin {
+    path: u64,
+    fd: RawFd,
+    flags: u32,
+}
+
+fn bpf<A>(command: i32, attributes: &A) -> io::Result<i64> {
+    // SAFETY: the kernel reads as many bytes as it is told, which live until the call returns, and what they point to, too.
+    let answer = unsafe { syscall(SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<A>()) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}
+
+/// A link by its number; takes `CAP_SYS_ADMIN`.
+fn by_id(id: u32) -> io::Result<OwnedFd> {
+    let fd = bpf(BPF_LINK_GET_FD_BY_ID, &OfLink { link: id, ..OfLink::default() })?;
+    // SAFETY: the kernel has just made this descriptor for the caller.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// The link that holds a program on an interface.
+pub(super) fn find(program: u32, interface: u32) -> Option<OwnedFd> {
+    let of_program = loaded_links().flatten().filter(|link| link.program_id() == program);
+    of_program.filter_map(|link| by_id(link.id()).ok()).find(|link| interface_of(link) == Some(interface))
+}
+
+/// The index of a link's interface, as the kernel tells it of each descriptor (`bpf_xdp_link_show_fdinfo` in net/core/dev.c).
+fn interface_of(link: &OwnedFd) -> Option<u32> {
+    let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", link.as_raw_fd())).ok()?;
+    told.lines().find_map(|line| line.strip_prefix("ifindex:"))?.trim().parse().ok()
+}
+
+/// Gives a link a name in bpffs.
+pub(super) fn pin(link: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let attributes = Pin { path: name.as_ptr() as u64, fd: link.as_raw_fd(), flags: 0 };
+    bpf(BPF_OBJ_PIN, &attributes).map(drop)
+}
+
+/// Takes a link's program off its interface, whoever else holds the link.
+///
+/// # Errors
+/// When there is no such link any more, or this process may not.
+pub fn detach(id: u32) -> io::Result<()> {
+    let link = by_id(id)?;
+    bpf(BPF_LINK_DETACH, &OfLink { link: link.as_raw_fd() as u32, ..OfLink::default() }).map(drop)
+}

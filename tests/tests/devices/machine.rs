@@ -1,0 +1,146 @@
+//! Kinds of devices for which it takes a distribution's kernel.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use gateway_tests::lab::device::{BLOCKED, NEAR, POLICY, WELCOME, address, pair};
+use gateway_tests::lab::{Gateway, Lab, Process, alone, await_that, require_lab};
+
+use super::{Kind, OUTER, judges, outer, tunnel};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The port that WireGuard's peers have.
+const WIREGUARD: u16 = 51_820;
+
+const KINDS: [Kind; 8] = [
+    Kind { name: "VLAN", protected: "gwlow.7", make: vlan },
+    Kind { name: "below a VLAN", protected: "gwlow", make: vlan },
+    Kind { name: "bond", protected: "gwbond", make: bond },
+    Kind { name: "WireGuard", protected: "gwdev", make: wireguard },
+    Kind { name: "ppp", protected: "ppp0", make: ppp },
+    Kind { name: "ipip", protected: "gwdev", make: |lab| tunnel(lab, "ipip local LOCAL remote REMOTE") },
+    Kind { name: "gretap", protected: "gwdev", make: |lab| tunnel(lab, "gretap local LOCAL remote REMOTE") },
+    Kind { name: "dummy", protected: "gwdum", make: dummy },
+];
+
+fn vlan(lab: &Lab) -> Result<Option<Process>> {
+    pair(lab, "gwlow", "gwfar")?;
+    lab.server.ip(&["link add link gwlow name gwlow.7 type vlan id 7".into()])?;
+    lab.attacker.ip(&["link add link gwfar name gwfar.7 type vlan id 7".into()])?;
+    address(lab, "gwlow.7", "gwfar.7")?;
+    Ok(None)
+}
+
+fn bond(lab: &Lab) -> Result<Option<Process>> {
+    pair(lab, "gwlow", "gwfar")?;
+    lab.server.ip(&[
+        "link add gwbond type bond mode active-backup miimon 100".into(),
+        "link set dev gwlow down".into(),
+        "link set dev gwlow master gwbond".into(),
+    ])?;
+    address(lab, "gwbond", "gwfar")?;
+    Ok(None)
+}
+
+/// Keys by the tool, as an administrator would make them.
+fn wireguard(lab: &Lab) -> Result<Option<Process>> {
+    outer(lab)?;
+    let key = |name: &str| -> Result<(String, String)> {
+        let file = format!("/run/gateway-lab-{name}.key");
+        let made =
+            lab.server.run("sh", &["-c", &format!("umask 077; wg genkey | tee {file} | wg pubkey")])?;
+        Ok((file, made.trim().to_owned()))
+    };
+    let (near, far) = (key("near")?, key("far")?);
+    let ends = [
+        (&lab.server, &near.0, &far.1, OUTER[1], format!("{BLOCKED}/32,{WELCOME}/32")),
+        (&lab.attacker, &far.0, &near.1, OUTER[0], format!("{NEAR}/32")),
+    ];
+    let port = WIREGUARD.to_string();
+    for (namespace, own, peer, address, networks) in ends {
+        namespace.ip(&["link add gwdev type wireguard".to_owned()])?;
+        let endpoint = format!("{address}:{port}");
+        let device = ["set", "gwdev", "listen-port", &port, "private-key", own];
+        let peer = ["peer", peer, "allowed-ips", &networks, "endpoint", &endpoint];
+        namespace.run("wg", &[&device[..], &peer[..]].concat())?;
+        fs::remove_file(own)?;
+    }
+    address(lab, "gwdev", "gwdev")?;
+    Ok(None)
+}
+
+/// Two daemons that talk through a pseudoterminal, each in its namespace.
+fn ppp(lab: &Lab) -> Result<Option<Process>> {
+    const OWN: [&str; 4] = ["local", "noauth", "nodetach", "nocrtscts"];
+    let far = format!("ip netns exec {} pppd notty {}", lab.attacker.name(), OWN.join(" "));
+    let mut command = Command::new("pppd");
+    command.args(OWN).arg(format!("{NEAR}:{BLOCKED}")).args(["pty", &far]);
+    let process = lab.server.spawn(&mut command)?;
+    await_that("the daemons agree", PATIENCE, || {
+        Ok(lab.server.run("ip", &["-brief", "address"])?.contains(&format!("{NEAR} peer {BLOCKED}")))
+    })?;
+    lab.server.ip(&[format!("route add {WELCOME} dev ppp0")])?;
+    lab.attacker.ip(&[format!("address add {WELCOME}/32 dev ppp0")])?;
+    Ok(Some(process))
+}
+
+/// A dummy device receives nothing by itself; a rule hands it what another receives.
+fn dummy(lab: &Lab) -> Result<Option<Process>> {
+    pair(lab, "gwlow", "gwfar")?;
+    let of = |namespace: &gateway_tests::lab::Namespace, device: &str| -> Result<String> {
+        let told = namespace.run("ip", &["-brief", "link", "show", "dev", device])?;
+        told.split_whitespace().nth(2).map(str::to_owned).context("no hardware address")
+    };
+    let (near, far) = (of(&lab.server, "gwlow")?, of(&lab.attacker, "gwfar")?);
+    lab.server.ip(&[
+        format!("link add gwdum address {near} type dummy"),
+        "link set dev gwdum up".to_owned(),
+        format!("address add {NEAR}/32 dev gwdum"),
+        "route add 10.77.7.0/24 dev gwlow".to_owned(),
+        format!("neighbour add {BLOCKED} lladdr {far} dev gwlow"),
+        format!("neighbour add {WELCOME} lladdr {far} dev gwlow"),
+    ])?;
+    lab.attacker.ip(&[
+        format!("address add {BLOCKED}/24 dev gwfar"),
+        format!("address add {WELCOME}/24 dev gwfar"),
+        format!("neighbour add {NEAR} lladdr {near} dev gwfar"),
+    ])?;
+    lab.server.run("tc", &["qdisc", "add", "dev", "gwlow", "clsact"])?;
+    let matching = ["filter", "add", "dev", "gwlow", "ingress", "protocol", "ip", "matchall"];
+    let action = ["action", "mirred", "ingress", "redirect", "dev", "gwdum"];
+    lab.server.run("tc", &[&matching[..], &action[..]].concat())?;
+    Ok(None)
+}
+
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn devices_of_a_distributions_kernel_are_protected() -> Result<()> {
+    require_lab();
+    let _alone = alone();
+    let mut failed = Vec::new();
+    for kind in &KINDS {
+        if let Err(error) = judges(kind) {
+            failed.push(format!("{}: {error:#}", kind.name));
+        }
+    }
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
+}
+
+/// Of a GRE device some modes show a program the outer header: it is refused, with the reason.
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn gre_is_refused_with_the_reason() -> Result<()> {
+    require_lab();
+    let _alone = alone();
+    let lab = Lab::new()?;
+    tunnel(&lab, "gre local LOCAL remote REMOTE")?;
+    let mut gateway = Gateway::prepare(&lab, POLICY, &["--interface", "gwdev", "--driver", "auto"])?;
+    let Err(error) = gateway.run() else { anyhow::bail!("it starts") };
+    let told = error.to_string();
+    ensure!(told.contains("gwdev"), "{told}");
+    println!("devices: GRE: {told}");
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Every kind of device: what comes by it is judged, or the device is refused. Kinds that this kernel may lack are in [`machine`].
+
+mod machine;
+
+use anyhow::{Context as _, Result, ensure};
+use gateway_tests::lab::device::{POLICY, address, is_judged, pair};
+use gateway_tests::lab::{Gateway, Lab, Process, alone, require_lab};
+
+/// A kind of device.
+struct Kind {
+    name: &'static str,
+    /// The device that is named to the gateway.
+    protected: &'static str,
+    /// Makes it, with addresses across it. What it gives is kept while it is looked at.
+    make: fn(&Lab) -> Result<Option<Process>>,
+}
+
+/// The outer addresses of tunnels.
+const OUTER: [&str; 2] = ["10.77.8.1", "10.77.8.2"];
+
+/// A pair of veth devices, for a tunnel to go through.
+fn outer(lab: &Lab) -> Result<()> {
+    pair(lab, "gwout0", "gwout1")?;
+    lab.server.ip(&[format!("address add {}/24 dev gwout0", OUTER[0])])?;
+    lab.attacker.ip(&[format!("address add {}/24 dev gwout1", OUTER[1])])
+}
+
+/// The same tunnel at both ends: `kind` with the addresses that it has put in.
+fn tunnel(lab: &Lab, kind: &str) -> Result<Option<Process>> {
+    outer(lab)?;
+    let [near, far] = OUTER;
+    for (namespace, local, remote) in [(&lab.server, near, far), (&lab.attacker, far, near)] {
+        let kind = kind.replace("LOCAL", local).replace("REMOTE", remote);
+        namespace.ip(&[format!("link add gwdev type {kind}")])?;
+    }
+    address(lab, "gwdev", "gwdev")?;
+    Ok(None)
+}
+
+fn bridge(lab: &Lab) -> Result<Option<Process>> {
+    pair(lab, "gwport", "gwfar")?;
+    lab.server.ip(&["link add gwbr type bridge".into(), "link set dev gwport master gwbr".into()])?;
+    address(lab, "gwbr", "gwfar")?;
+    Ok(None)
+}
+
+const KINDS: [Kind; 5] = [
+    Kind {
+        name: "veth",
+        protected: "gwdev",
+        make: |lab| {
+            pair(lab, "gwdev", "gwfar")?;
+            address(lab, "gwdev", "gwfar")?;
+            Ok(None)
+        },
+    },
+    Kind { name: "bridge", protected: "gwbr", make: bridge },
+    Kind { name: "a bridge's port", protected: "gwport", make: bridge },
+    Kind {
+        name: "macvlan",
+        protected: "gwmac",
+        make: |lab| {
+            pair(lab, "gwlow", "gwfar")?;
+            lab.server.ip(&["link add link gwlow name gwmac type macvlan mode bridge".into()])?;
+            address(lab, "gwmac", "gwfar")?;
+            Ok(None)
+        },
+    },
+    Kind {
+        name: "vxlan",
+        protected: "gwdev",
+        make: |lab| tunnel(lab, "vxlan id 7 dstport 4789 local LOCAL remote REMOTE"),
+    },
+];
+
+/// Makes a device, protects it, and looks whether it is.
+fn judges(kind: &Kind) -> Result<()> {
+    let lab = Lab::new()?;
+    let _kept = (kind.make)(&lab)?;
+    let mut gateway = Gateway::prepare(&lab, POLICY, &["--interface", kind.protected, "--driver", "auto"])?;
+    gateway.run()?;
+    is_judged(&lab, &gateway, kind.protected)?;
+    println!("devices: {}: {}", kind.name, gateway.driver(kind.protected)?);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn devices_are_protected() -> Result<()> {
+    require_lab();
+    let _alone = alone();
+    for kind in &KINDS {
+        judges(kind).with_context(|| kind.name.to_owned())?;
+    }
+    Ok(())
+}
+
+/// On the device below a tunnel only the outer packets are judged: that is told, with what to do.
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn what_a_tunnel_brings_past_the_gate_is_told() -> Result<()> {
+    require_lab();
+    let _alone = alone();
+    let lab = Lab::new()?;
+    tunnel(&lab, "vxlan id 7 dstport 4789 local LOCAL remote REMOTE")?;
+    let mut gateway = Gateway::prepare(&lab, POLICY, &["--interface", "gwout0"])?;
+    gateway.run()?;
+    const TOLD: &str = "what comes out of the tunnel gwdev (vxlan) is not judged";
+    let status = gateway.done(&["status"])?;
+    ensure!(status.contains(TOLD) && status.contains("add gwdev to attach.interfaces"), "{status}");
+    let doctor = lab.server.enter(|| gateway.cli(&["doctor", "gwout0"]))??;
+    let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    ensure!(doctor.contains(TOLD), "{doctor}");
+    Ok(())
+}

@@ -1,8 +1,11 @@
 //! What lies in the way of a start, and does not stop it.
 
-use std::fs::{self, Permissions};
+use std::any::Any;
+use std::fs::{self, File, Permissions};
+use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,6 +13,7 @@ use gateway_tests::lab::{Gateway, Lab, alone, require_lab};
 use nix::mount::{MsFlags, umount};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use rusqlite::Connection;
 use serde_json::Value;
 
 /// A configuration with a list from outside, which blocks one source.
@@ -17,70 +21,230 @@ fn config(list: &Path) -> String {
     format!("mode = \"enforce\"\n[lists]\nblock = [\"192.0.2.99\", \"file:{}\"]\n", list.display())
 }
 
-/// Brings an obstacle into a daemon's directory.
-type Obstacle = fn(&Path) -> Result<()>;
+/// What an obstacle consists of as long as it is in the way: a lock, an open file.
+type Kept = Box<dyn Any>;
 
-fn fifo(path: &Path) -> Result<()> {
-    Ok(mkfifo(path, Mode::S_IRWXU)?)
+/// Something in the way of a start.
+struct Obstacle {
+    name: &'static str,
+    /// Brings it into a daemon's directory.
+    lay: fn(&Path) -> Result<Kept>,
+    /// What the configuration has in the place of this.
+    configured: (&'static str, &'static str),
+    /// What the shell does that becomes the daemon; `{at}` stands for its directory.
+    shell: &'static str,
+    /// What is told of it: in `status`, or in the log where no verb reaches the daemon; nothing where all is as it should be.
+    told: &'static str,
+    has_verbs: bool,
 }
 
-/// Obstacles by name, and what `status` must tell of each.
-const OBSTACLES: [(&str, Obstacle, &str); 16] = [
-    ("an empty live.json", |at| Ok(fs::write(at.join("live.json"), "")?), "live.json.bad"),
-    ("a cut live.json", |at| Ok(fs::write(at.join("live.json"), "{\"allow\":{")?), "live.json.bad"),
-    (
+impl Obstacle {
+    const fn on_disk(name: &'static str, lay: fn(&Path) -> Result<Kept>, told: &'static str) -> Self {
+        Self { name, lay, configured: ("", ""), shell: "", told, has_verbs: true }
+    }
+
+    const fn configured(
+        name: &'static str,
+        configured: (&'static str, &'static str),
+        lay: fn(&Path) -> Result<Kept>,
+        told: &'static str,
+    ) -> Self {
+        Self { configured, ..Self::on_disk(name, lay, told) }
+    }
+
+    const fn in_shell(name: &'static str, shell: &'static str, told: &'static str) -> Self {
+        Self { shell, ..Self::on_disk(name, nothing, told) }
+    }
+
+    const fn without_verbs(self) -> Self {
+        Self { has_verbs: false, ..self }
+    }
+}
+
+fn kept<T: 'static>(laid: io::Result<T>) -> Result<Kept> {
+    Ok(Box::new(laid?))
+}
+
+fn nothing(_: &Path) -> Result<Kept> {
+    Ok(Box::new(()))
+}
+
+fn fifo(path: &Path) -> Result<Kept> {
+    kept(mkfifo(path, Mode::S_IRWXU).map_err(io::Error::from))
+}
+
+fn write(at: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<Kept> {
+    kept(fs::write(at.join(name), bytes))
+}
+
+/// A file of this length that takes no room.
+fn sparse(path: &Path, length: u64) -> Result<Kept> {
+    kept(File::create(path).and_then(|file| file.set_len(length)))
+}
+
+fn database(at: &Path, sql: &str) -> Result<Connection> {
+    let database = Connection::open(at.join("bans.db"))?;
+    database.execute_batch(sql)?;
+    Ok(database)
+}
+
+/// In the place of the list.
+fn instead_of_list(at: &Path, lay: fn(&Path) -> Result<Kept>) -> Result<Kept> {
+    fs::remove_file(at.join("list"))?;
+    lay(&at.join("list"))
+}
+
+const MIB: u64 = 1 << 20;
+const LIMITED: &str = "if [ -e /sys/fs/cgroup/memory/tasks ]; then C=/sys/fs/cgroup/memory/gwlab-$$; mkdir $C; \
+    echo 70M > $C/memory.limit_in_bytes; else C=/sys/fs/cgroup/gwlab-$$; mkdir $C; echo 70M > $C/memory.max; fi; \
+    echo $$ > $C/cgroup.procs";
+
+const OBSTACLES: [Obstacle; 42] = [
+    Obstacle::on_disk("an empty live.json", |at| write(at, "live.json", ""), "live.json.bad"),
+    Obstacle::on_disk("a cut live.json", |at| write(at, "live.json", "{\"allow\":{"), "live.json.bad"),
+    Obstacle::on_disk(
         "a bad prefix in live.json",
-        |at| Ok(fs::write(at.join("live.json"), "{\"allow\":{\"192.0.2.300\":{}}}")?),
+        |at| write(at, "live.json", "{\"allow\":{\"192.0.2.300\":{}}}"),
         "live.json.bad",
     ),
-    ("live.json is a pipe", |at| fifo(&at.join("live.json")), "live.json.bad"),
-    (
+    Obstacle::on_disk("live.json is no text", |at| write(at, "live.json", [0xff; 64]), "live.json.bad"),
+    Obstacle::on_disk("live.json is too long", |at| sparse(&at.join("live.json"), 65 * MIB), "live.json.bad"),
+    Obstacle::on_disk("live.json is a pipe", |at| fifo(&at.join("live.json")), "live.json.bad"),
+    Obstacle::on_disk(
         "live.json is a link to a device",
-        |at| Ok(symlink("/dev/zero", at.join("live.json"))?),
+        |at| kept(symlink("/dev/zero", at.join("live.json"))),
         "live.json.bad",
     ),
-    ("live.json is a directory", |at| Ok(fs::create_dir(at.join("live.json"))?), "live.json.bad"),
-    ("bans.db is no database", |at| Ok(fs::write(at.join("bans.db"), "bans ".repeat(2_000))?), "bans.db.bad"),
-    ("bans.db is a pipe", |at| fifo(&at.join("bans.db")), "bans.db.bad"),
-    ("bans.db is a link", |at| Ok(symlink("/dev/zero", at.join("bans.db"))?), "bans.db.bad"),
-    ("bans.db is a directory", |at| Ok(fs::create_dir(at.join("bans.db"))?), "bans.db"),
-    (
-        "a database of something else",
+    Obstacle::on_disk(
+        "live.json is a directory",
+        |at| kept(fs::create_dir(at.join("live.json"))),
+        "live.json.bad",
+    ),
+    Obstacle::on_disk("bans.db is empty", |at| write(at, "bans.db", ""), ""),
+    Obstacle::on_disk(
+        "bans.db is no database",
+        |at| write(at, "bans.db", "bans ".repeat(2_000)),
+        "bans.db.bad",
+    ),
+    Obstacle::on_disk(
+        "bans.db is cut",
         |at| {
-            let database = rusqlite::Connection::open(at.join("bans.db"))?;
-            database.execute_batch(
-                "CREATE TABLE bans (x); INSERT INTO bans VALUES (1); PRAGMA user_version = 1",
-            )?;
-            Ok(())
+            drop(database(at, "CREATE TABLE filler (x); INSERT INTO filler VALUES (zeroblob(60000))")?);
+            kept(File::options().write(true).open(at.join("bans.db")).and_then(|file| file.set_len(9_000)))
         },
         "bans.db.bad",
     ),
-    (
+    Obstacle::on_disk("bans.db is a pipe", |at| fifo(&at.join("bans.db")), "bans.db.bad"),
+    Obstacle::on_disk(
+        "bans.db is a link",
+        |at| kept(symlink("/dev/zero", at.join("bans.db"))),
+        "bans.db.bad",
+    ),
+    Obstacle::on_disk("bans.db is a directory", |at| kept(fs::create_dir(at.join("bans.db"))), "bans.db"),
+    Obstacle::on_disk(
+        "a database of something else",
+        |at| {
+            let sql = "CREATE TABLE bans (x); INSERT INTO bans VALUES (1); PRAGMA user_version = 1";
+            database(at, sql).map(|one| Box::new(one) as Kept)
+        },
+        "bans.db.bad",
+    ),
+    Obstacle::on_disk(
         "a database of a later version",
-        |at| Ok(rusqlite::Connection::open(at.join("bans.db"))?.execute_batch("PRAGMA user_version = 99")?),
+        |at| database(at, "PRAGMA user_version = 99").map(|one| Box::new(one) as Kept),
         "later version",
     ),
-    (
+    Obstacle::on_disk(
+        "another process has locked bans.db",
+        |at| database(at, "CREATE TABLE x (y); BEGIN EXCLUSIVE").map(|one| Box::new(one) as Kept),
+        "bans.db",
+    ),
+    Obstacle::on_disk(
+        "bans.db-wal is a directory",
+        |at| kept(fs::create_dir(at.join("bans.db-wal"))),
+        "bans",
+    ),
+    Obstacle::on_disk(
         "others may write to the directory",
-        |at| Ok(fs::set_permissions(at, Permissions::from_mode(0o777))?),
+        |at| kept(fs::set_permissions(at, Permissions::from_mode(0o777))),
         "other users may write",
     ),
-    ("no list", |at| Ok(fs::remove_file(at.join("list"))?), "the list is left out"),
-    (
+    Obstacle::on_disk("no list", |at| kept(fs::remove_file(at.join("list"))), "the list is left out"),
+    Obstacle::on_disk("the list is a pipe", |at| instead_of_list(at, fifo), "the list is left out"),
+    Obstacle::on_disk(
+        "the list is a device",
+        |at| instead_of_list(at, |list| kept(symlink("/dev/zero", list))),
+        "the list is left out",
+    ),
+    Obstacle::on_disk(
+        "the list is a directory",
+        |at| instead_of_list(at, |list| kept(fs::create_dir(list))),
+        "the list is left out",
+    ),
+    Obstacle::on_disk(
+        "the list has gigabytes",
+        |at| instead_of_list(at, |list| sparse(list, 4_096 * MIB)),
+        "the list is left out",
+    ),
+    Obstacle::on_disk("an empty list", |at| write(at, "list", ""), ""),
+    Obstacle::on_disk(
         "a list with bytes of all kinds",
-        |at| Ok(fs::write(at.join("list"), (0..=255).collect::<Vec<u8>>())?),
+        |at| write(at, "list", (0..=255).collect::<Vec<u8>>()),
         "are skipped",
     ),
-    (
+    Obstacle::on_disk(
         "a list of the whole Internet",
-        |at| {
-            Ok(fs::write(
-                at.join("list"),
-                (0..128).map(|first| format!("{first}.0.0.0/8\n")).collect::<String>(),
-            )?)
-        },
+        |at| write(at, "list", (0..128).map(|first| format!("{first}.0.0.0/8\n")).collect::<String>()),
         "held back",
     ),
+    Obstacle::configured("the directory is a file", ("/audit.db", "/list/audit.db"), nothing, "list"),
+    Obstacle::configured("no directory", ("/audit.db", "/a/b/audit.db"), nothing, ""),
+    Obstacle::configured(
+        "a place where nothing can be made",
+        ("{at}/audit.db", "/proc/gateway/audit.db"),
+        nothing,
+        "/proc/gateway",
+    ),
+    Obstacle::configured(
+        "metrics at an address that is not there",
+        ("127.0.0.1:", "192.0.2.77:"),
+        nothing,
+        "no metrics",
+    ),
+    Obstacle::configured(
+        "a stale control socket",
+        ("", ""),
+        |at| {
+            fs::create_dir_all(at.join("run"))?;
+            kept(UnixListener::bind(at.join("run/control.sock")).map(drop))
+        },
+        "",
+    ),
+    Obstacle::configured(
+        "a file where the control socket goes",
+        ("", ""),
+        |at| {
+            fs::create_dir_all(at.join("run"))?;
+            write(at, "run/control.sock", "")
+        },
+        "no verb reaches this gateway",
+    )
+    .without_verbs(),
+    Obstacle::configured(
+        "no such group",
+        ("[control]", "[control]\ngroup = \"no-such-group\""),
+        nothing,
+        "there is no group",
+    )
+    .without_verbs(),
+    Obstacle::in_shell("60 open files", "ulimit -n 60", ""),
+    Obstacle::in_shell("no locked memory", "ulimit -l 0", ""),
+    Obstacle::in_shell("files of no length", "ulimit -f 0", "will not outlive a restart"),
+    Obstacle::in_shell("70 MiB of memory", LIMITED, "tables have 1/"),
+    Obstacle::in_shell("files for everybody", "umask 000", ""),
+    Obstacle::in_shell("a directory that is gone", "mkdir {at}/gone; cd {at}/gone; rmdir {at}/gone", ""),
+    Obstacle::in_shell("an empty environment", "unset PATH HOME TMPDIR LANG USER", ""),
+    Obstacle::in_shell("no standard streams", "exec <&- >&- 2>&-", ""),
 ];
 
 fn warnings(gateway: &Gateway<'_>) -> Result<String> {
@@ -88,21 +252,39 @@ fn warnings(gateway: &Gateway<'_>) -> Result<String> {
     Ok(status["warnings"].to_string())
 }
 
-/// Starts a daemon whose directory is as an obstacle makes it, and looks whether it protects and tells.
-fn starts(lab: &Lab, name: &str, obstacle: Obstacle, told: &str) -> Result<()> {
+/// Starts a daemon with something in its way, and looks whether it protects and tells.
+fn starts(lab: &Lab, obstacle: &Obstacle) -> Result<()> {
+    let Obstacle { name, lay, configured: (from, to), shell, told, has_verbs } = obstacle;
     let mut gateway = Gateway::prepare(lab, "", &[])?;
     let list = gateway.state("list");
     fs::write(&list, "192.0.2.98\n")?;
     gateway.write_config(&config(&list))?;
     let directory = list.parent().context("a directory")?;
-    obstacle(directory)?;
-    gateway.run()?;
-    let warnings = warnings(&gateway)?;
-    ensure!(warnings.contains(told), "`status` does not tell {told:?}: {warnings}");
-    let blocked = gateway.done(&["block", "list", "--json"])?;
-    ensure!(blocked.contains("192.0.2.99"), "what is configured does not hold: {blocked}");
-    // It goes on: a change is made, and told.
-    gateway.done(&["block", "add", "192.0.2.97", "--for", "600"])?;
+    let at = directory.to_str().context("a name")?;
+    let file = gateway.state("gateway.toml");
+    if !from.is_empty() {
+        let text = fs::read_to_string(&file)?;
+        let from = from.replace("{at}", at);
+        ensure!(text.contains(&from), "the configuration has no {from}");
+        fs::write(&file, text.replacen(&from, to, 1))?;
+    }
+    let _kept = lay(directory)?;
+    if !shell.is_empty() {
+        gateway.through(&shell.replace("{at}", at))?;
+    }
+    if *has_verbs {
+        gateway.run()?;
+        let warnings = warnings(&gateway)?;
+        ensure!(warnings.contains(told), "`status` does not tell {told:?}: {warnings}");
+        let blocked = gateway.done(&["block", "list", "--json"])?;
+        ensure!(blocked.contains("192.0.2.99"), "what is configured does not hold: {blocked}");
+        // It goes on: a change is made, and told.
+        gateway.done(&["block", "add", "192.0.2.97", "--for", "600"])?;
+    } else {
+        gateway.begin()?;
+        gateway.wait_ready()?;
+        ensure!(gateway.log().contains(told), "the log does not tell {told:?}: {}", gateway.log());
+    }
     println!("obstacles: {name}: it starts, and tells");
     Ok(())
 }
@@ -113,9 +295,15 @@ fn a_start_goes_on_without_what_it_can_do_without() -> Result<()> {
     require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
-    for (name, obstacle, told) in OBSTACLES {
-        starts(&lab, name, obstacle, told).with_context(|| name.to_owned())?;
+    let tried = OBSTACLES.iter().map(|one| starts(&lab, one).with_context(|| one.name));
+    let failed: Vec<String> = tried.filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/memory"] {
+        let entries = fs::read_dir(root).into_iter().flatten().flatten();
+        for own in entries.filter(|one| one.file_name().as_encoded_bytes().starts_with(b"gwlab-")) {
+            fs::remove_dir(own.path())?;
+        }
     }
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
 }
 

@@ -47,14 +47,14 @@ impl Source {
         command
     }
 
-    /// The package with the highest numbers in its name, of those whose names begin and end so.
+    /// The package with the highest numbers in its name, of those whose names begin so and are wanted.
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn newest(&self, prefix: &str, suffix: &str) -> Result<String> {
+    pub(crate) fn newest(&self, prefix: &str, is_wanted: impl Fn(&str) -> bool) -> Result<String> {
         let names = output(self.apt("apt-cache").args(["pkgnames", prefix]))?;
-        let found = names.lines().filter(|name| name.ends_with(suffix)).max_by_key(|name| numbers(name));
-        found.map(str::to_owned).with_context(|| format!("Debian has no {prefix}*{suffix}"))
+        let found = names.lines().filter(|name| is_wanted(name)).max_by_key(|name| numbers(name));
+        found.map(str::to_owned).with_context(|| format!("Debian has no {prefix}* as it is wanted"))
     }
 
     /// Downloads packages and unpacks them, unless that is done already; `finish` is done before they count as unpacked.

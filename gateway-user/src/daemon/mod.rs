@@ -24,6 +24,7 @@ pub mod trial;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use nix::libc::SIGXFSZ;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
@@ -98,6 +99,8 @@ fn is_missing(global: &Global) -> bool {
 }
 
 async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
+    // Held, so that a file that may not grow is an error like a full disk, and does not end the process (setrlimit(2), RLIMIT_FSIZE).
+    let _too_long = signal(SignalKind::from_raw(SIGXFSZ))?;
     anyhow::ensure!(
         !config.attach.interfaces.is_empty(),
         "no interface to protect; name one with --interface, or in attach.interfaces of {}",

@@ -37,6 +37,8 @@ pub struct Gateway<'a> {
     directory: TempDir,
     pins: PathBuf,
     program: PathBuf,
+    /// What becomes the daemon, if that is not the program itself.
+    script: Option<PathBuf>,
     /// More arguments of `gateway run`.
     arguments: Vec<String>,
 }
@@ -64,7 +66,7 @@ impl<'a> Gateway<'a> {
         let pins = Path::new(BPFFS).join(format!("{PREFIX}{}-{number}", std::process::id()));
         let (directory, program) = (scratch()?, program()?);
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let gateway = Self { lab, process: None, directory, pins, program, arguments };
+        let gateway = Self { lab, process: None, directory, pins, program, script: None, arguments };
         gateway.write_config(config)?;
         Ok(gateway)
     }
@@ -116,7 +118,14 @@ impl<'a> Gateway<'a> {
     fn spawn(&self) -> Result<Process> {
         ensure!(self.process.is_none(), "the gateway runs already");
         let log = File::create(self.path("log"))?;
-        let mut command = self.command(&["run"]);
+        let mut command = match &self.script {
+            None => self.command(&["run"]),
+            Some(script) => {
+                let mut shell = Command::new("sh");
+                shell.arg(script);
+                self.with_arguments(shell, &["run"])
+            }
+        };
         command.arg("--pins").arg(&self.pins).args(&self.arguments);
         if driver() == "generic" {
             command.args(["--driver", "generic"]);
@@ -134,6 +143,17 @@ impl<'a> Gateway<'a> {
     /// Where it is not running.
     pub fn pid(&self) -> Result<Pid> {
         Ok(self.process.as_ref().context("the gateway is not running")?.pid())
+    }
+
+    /// Has the daemon be what a shell becomes that has done this before; verbs are given as ever.
+    ///
+    /// # Errors
+    /// Where its script cannot be written.
+    pub fn through(&mut self, shell: &str) -> Result<()> {
+        let script = self.path("daemon.sh");
+        fs::write(&script, format!("{shell}\nexec '{}' \"$@\"\n", self.program.display()))?;
+        self.script = Some(script);
+        Ok(())
     }
 
     /// How its program is on an interface: `native` or `generic`.
@@ -253,7 +273,10 @@ impl<'a> Gateway<'a> {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        self.with_arguments(Command::new(&self.program), arguments)
+    }
+
+    fn with_arguments(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).arg("--config").arg(self.path("gateway.toml"));
         command.stdin(Stdio::null());
         command

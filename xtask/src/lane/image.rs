@@ -15,12 +15,12 @@ use super::kernel::Kernel;
 use crate::command::{cargo, find, output, workspace};
 
 /// Programs that the tests start.
-const PROGRAMS: [&str; 13] = [
-    "ip", "ss", "ethtool", "nginx", "curl", "openssl", "nft", "chrt", "setpriv", "unshare", "nsenter",
-    "mount", "umount",
+const PROGRAMS: [&str; 16] = [
+    "ip", "tc", "wg", "pppd", "ss", "ethtool", "nginx", "curl", "openssl", "nft", "chrt", "setpriv",
+    "unshare", "nsenter", "mount", "umount",
 ];
 /// Tests that run in the machine; `command` and `doctor` have the daemon built.
-const TESTS: [&str; 6] = ["kernel", "parity", "handshake", "adversary", "command", "doctor"];
+const TESTS: [&str; 7] = ["kernel", "parity", "handshake", "adversary", "devices", "command", "doctor"];
 /// Programs of the project that run there.
 const BINARIES: [&str; 3] = ["gateway", "soak", "parity"];
 /// Files that those read.
@@ -82,7 +82,7 @@ impl Image {
         let _ = fs::remove_dir_all(&root);
         let tree = Tree { root, libraries: BTreeSet::new() };
         for (number, module) in kernel.modules.iter().enumerate() {
-            let to = tree.root.join(format!("lane/modules/{number:02}.ko"));
+            let to = tree.root.join(format!("lane/modules/{number:03}.ko"));
             fs::create_dir_all(to.parent().context("a path without a directory")?)?;
             fs::copy(module, &to)?;
             if module.extension().is_some_and(|extension| extension == "xz") {

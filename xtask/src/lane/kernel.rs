@@ -1,4 +1,4 @@
-//! Debian's kernels for virtual machines: found with apt, downloaded, and unpacked below `target/lane`.
+//! Debian's kernels, those for virtual machines and the full ones: found with apt, downloaded, and unpacked below `target/lane`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,32 @@ use crate::debian::Source;
 /// Modules that the tests need, with all that they depend on.
 const MODULES: [&str; 8] =
     ["virtio_pci", "virtio_net", "veth", "tcp_diag", "nf_tables", "nft_ct", "8021q", "tun"];
+/// Those of all kinds of devices beside them.
+const OF_DEVICES: [&str; 14] = [
+    "bridge",
+    "macvlan",
+    "vxlan",
+    "bonding",
+    "wireguard",
+    "ppp_generic",
+    "ppp_async",
+    "ipip",
+    "ip_gre",
+    "dummy",
+    "sch_ingress",
+    "cls_matchall",
+    "act_mirred",
+    "udp_diag",
+];
+
+/// Which of Debian's kernels of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flavor {
+    /// For virtual machines: small.
+    Cloud,
+    /// For any machine, with modules of all kinds of devices.
+    Full,
+}
 
 /// An unpacked kernel.
 pub(super) struct Kernel {
@@ -33,20 +59,23 @@ impl Kernel {
     ///
     /// # Errors
     /// When there is none, or it cannot be downloaded or unpacked.
-    pub(super) fn get(version: &str) -> Result<Self> {
+    pub(super) fn get(version: &str, flavor: Flavor) -> Result<Self> {
         let known = RELEASES.iter().find(|(known, _)| *known == version);
         let (_, release) =
             known.with_context(|| format!("no Debian release is known for Linux {version}"))?;
         let architecture = output(Command::new("dpkg").arg("--print-architecture"))?;
         let source = Source::of(release, &architecture)?;
-        let suffix = format!("-cloud-{architecture}");
-        let package = source.newest(&format!("linux-image-{version}."), &suffix)?;
+        let other = |name: &str| ["-cloud-", "-rt-"].into_iter().find(|word| name.contains(word));
+        let wanted = if flavor == Flavor::Cloud { Some("-cloud-") } else { None };
+        let package = source.newest(&format!("linux-image-{version}."), |name| {
+            name.ends_with(&format!("-{architecture}")) && other(name) == wanted
+        })?;
         let root = directory()?.join(&package);
         let release = package.trim_start_matches("linux-image-").to_owned();
         source.unpack(&[&package], &root, |part| list_modules(part, &release))?;
         let image = root.join("boot").join(format!("vmlinuz-{release}"));
         ensure!(image.exists(), "{} has no {}", package, image.display());
-        let modules = modules(&root, &release)?;
+        let modules = modules(&root, &release, flavor)?;
         Ok(Self { release, image, modules })
     }
 }
@@ -61,9 +90,10 @@ fn list_modules(root: &Path, release: &str) -> Result<()> {
 }
 
 /// The files of all modules, each after those that it depends on. What is built into the kernel, or not there, is left out.
-fn modules(root: &Path, release: &str) -> Result<Vec<PathBuf>> {
+fn modules(root: &Path, release: &str, flavor: Flavor) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for module in MODULES {
+    let more = if flavor == Flavor::Full { &OF_DEVICES[..] } else { &[] };
+    for module in MODULES.iter().chain(more) {
         let mut command = Command::new("modprobe");
         command.arg("-d").arg(root).args(["-S", release, "--show-depends", module]);
         let Ok(lines) = output(&mut command) else { continue };

@@ -27,14 +27,17 @@ use image::Image;
 use kernel::Kernel;
 use machine::Outcome;
 pub(crate) use plan::Length;
+use plan::Plan;
 
 /// Programs that the lane needs here, and the Debian packages that they come in.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
     ("cpio", "cpio"),
     ("depmod", "kmod"),
     ("xz", "xz-utils"),
+    ("wg", "wireguard-tools"),
+    ("pppd", "ppp"),
 ];
 
 /// Which kernels are to be tried.
@@ -76,22 +79,24 @@ pub(crate) fn run(choice: Choice, length: Length, only: &[String]) -> Result<()>
     ebpf::build(&toolchain)?;
     let image = Image::build()?;
     let mut bad = Vec::new();
-    let kernels: Vec<_> =
-        choice.kernels(length).iter().map(|&version| (version, Kernel::get(version))).collect();
+    let with_kernel = |version: &str, plan: Plan| (Kernel::get(version, plan.flavor), plan);
+    let of = |&version: &&'static str| {
+        let plans = plan::of(version, length, only).into_iter();
+        (version, plans.map(|plan| with_kernel(version, plan)).collect::<Vec<_>>())
+    };
+    let versions: Vec<_> = choice.kernels(length).iter().map(of).collect();
     // Side by side: most of the time goes with waiting.
     let outcomes = thread::scope(|scope| {
-        let start = |(version, kernel): (&'static str, Result<Kernel>)| {
+        let start = |(version, plans): (&'static str, Vec<(Result<Kernel>, Plan)>)| {
             let image = &image;
             let run = move || {
-                let kernel = kernel?;
-                plan::of(version, length, only)
-                    .iter()
-                    .map(|plan| machine::run(version, &kernel, image, plan))
-                    .collect()
+                let run =
+                    |(kernel, plan): (Result<Kernel>, Plan)| machine::run(version, &kernel?, image, &plan);
+                plans.into_iter().map(run).collect()
             };
             (version, scope.spawn(run))
         };
-        let running: Vec<_> = kernels.into_iter().map(start).collect();
+        let running: Vec<_> = versions.into_iter().map(start).collect();
         let wait = |(version, thread): (_, ScopedJoinHandle<'_, Result<Vec<Outcome>>>)| {
             (version, thread.join().unwrap_or_else(|_| Err(anyhow!("the thread that watched it panicked"))))
         };

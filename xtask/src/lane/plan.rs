@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::image::Image;
+use super::kernel::Flavor;
 
 /// How much is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,7 @@ const CARDS: [(u8, u8); 4] = [(1, 1), (1, 2), (2, 1), (2, 2)];
 pub(super) struct Plan {
     /// What tells it from others of the same kernel.
     pub(super) name: &'static str,
+    pub(super) flavor: Flavor,
     pub(super) cpus: u32,
     /// MiB.
     pub(super) memory: u32,
@@ -94,12 +96,13 @@ impl Plan {
 pub(super) fn of(version: &str, length: Length, only: &[String]) -> Vec<Plan> {
     let is_older = version == OLDER;
     let steps = if is_older { older() } else { short() };
-    let mut plans = vec![Plan { name: "", cpus: 2, memory: 3_072, steps }];
+    let mut plans = vec![Plan { name: "", flavor: Flavor::Cloud, cpus: 2, memory: 3_072, steps }];
     if length == Length::Full && !is_older {
         plans[0].steps.extend(long());
         plans.extend([
-            Plan { name: "-cpus-1", cpus: 1, memory: 3_072, steps: short() },
-            Plan { name: "-cpus-64", cpus: 64, memory: 6_144, steps: short() },
+            Plan { name: "-cpus-1", flavor: Flavor::Cloud, cpus: 1, memory: 3_072, steps: short() },
+            Plan { name: "-cpus-64", flavor: Flavor::Cloud, cpus: 64, memory: 6_144, steps: short() },
+            Plan { name: "-devices", flavor: Flavor::Full, cpus: 2, memory: 3_072, steps: devices() },
         ]);
     }
     let is_wanted =
@@ -126,6 +129,11 @@ fn short() -> Vec<Step> {
         Step::program("smoke-virtio", "bin/soak", "--short smoke", "GATEWAY_LAB_CABLES=cards"),
         Step::tests("vlan", "handshake", "machine::connections_come_about_where_tags_are_taken_off"),
     ]
+}
+
+/// Kinds of devices, under the kernel that has all of them.
+fn devices() -> Vec<Step> {
+    vec![Step::tests("devices", "devices", "").within(1_200)]
 }
 
 /// What takes longer. The last step changes the machine.

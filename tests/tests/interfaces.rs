@@ -1,12 +1,16 @@
 //! Interfaces that go, come back, and change their name under a running gateway.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use gateway_tests::builder::{flags, ip};
 use gateway_tests::lab::device::{self, BLOCKED, GATED, NEAR, POLICY, WELCOME};
-use gateway_tests::lab::{Gateway, Lab, PlainListener, Tun, alone, await_that, require_lab};
+use gateway_tests::lab::{
+    Attached, Gateway, Lab, PlainListener, Program, Tun, alone, await_that, require_lab,
+};
+use gateway_user::{kernel::bpf, net};
 use serde_json::Value;
 
 /// How long anything may take on a busy machine.
@@ -95,6 +99,50 @@ fn what_becomes_of_an_interface_is_told_and_mended() -> Result<()> {
     lab.client.ip(&[format!("link set dev {NAME} netns {}", lab.server.name())])?;
     lab.server.ip(&[format!("address add {NEAR}/24 dev {NAME}"), format!("link set dev {NAME} up")])?;
     scene.await_state(None)?;
+    scene.is_protected()
+}
+
+/// Takes the gateway's program off an interface, as a tool with `bpftool link detach` does.
+fn take_off(lab: &Lab) -> Result<()> {
+    let interface = lab.server.enter(|| net::interface(NAME))??;
+    let program = interface.xdp.context("there is no program")?.program_id;
+    let link = bpf::find_link(program, interface.index).context("there is no link")?;
+    Ok(bpf::detach_link(link.as_fd())?)
+}
+
+/// A program that another tool takes off comes back, and what is put in its place is told until it goes.
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn a_program_that_is_taken_off_comes_back() -> Result<()> {
+    require_lab();
+    let _alone = alone();
+    let lab = Lab::new()?;
+    make(&lab)?;
+    let mut gateway = Gateway::prepare(&lab, POLICY, &["--interface", NAME])?;
+    gateway.run()?;
+    let scene = Scene { lab: &lab, gateway };
+    scene.await_state(None)?;
+
+    let start = Instant::now();
+    take_off(&lab)?;
+    await_that("it is on again", PATIENCE, || Ok(lab.server.enter(|| net::interface(NAME))??.xdp.is_some()))?;
+    println!("taken off: on again after {:.1} s", start.elapsed().as_secs_f64());
+    scene.await_state(None)?;
+    scene.is_protected()?;
+    let log = scene.gateway.log();
+    ensure!(log.contains(&format!("{NAME} had lost the program")), "{log}");
+
+    // Between the two the gateway may have put its own on again.
+    let mut others = None;
+    await_that("another program is on it, in another mode", PATIENCE, || {
+        take_off(&lab)?;
+        others = Attached::generic(&lab.server, Program::Pass, &[NAME]).ok();
+        Ok(others.is_some())
+    })?;
+    scene.await_state(Some("of somebody else is on it"))?;
+    drop(others);
+    scene.await_state(None)?;
+    ensure!(scene.gateway.driver(NAME)? == "native", "it is not in native mode again");
     scene.is_protected()
 }
 

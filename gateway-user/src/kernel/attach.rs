@@ -1,6 +1,6 @@
 //! The program onto interfaces, and off again.
 
-use std::io::ErrorKind;
+use std::{io::ErrorKind, os::fd::AsFd as _};
 
 use aya::programs::{
     ProgramError, XdpMode,
@@ -8,7 +8,7 @@ use aya::programs::{
     xdp::XdpLink,
 };
 
-use super::{Kernel, KernelError, Program, error::in_words, links};
+use super::{Kernel, KernelError, Program, bpf, error::in_words};
 
 /// How the kernel runs the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +56,8 @@ impl Attachment {
                 Err(error) => Err(error),
                 Ok(link) => {
                     // Another pin of it may be where it cannot be seen.
-                    if let Ok(info) = link.info() {
-                        let _ = links::detach(info.id());
+                    if let Some(link) = link.info().ok().and_then(|info| bpf::link(info.id()).ok()) {
+                        let _ = bpf::detach_link(link.as_fd());
                     }
                     Ok(())
                 }

@@ -5,6 +5,7 @@
 
 pub mod attach;
 mod bans;
+pub mod bpf;
 pub mod btf;
 pub(crate) mod cause;
 mod chunks;
@@ -14,7 +15,6 @@ mod error;
 mod given;
 mod hidden;
 mod holders;
-pub mod links;
 mod live;
 mod load;
 mod log;

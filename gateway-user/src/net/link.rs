@@ -3,7 +3,8 @@
 use netlink_packet_core::{NlaBuffer, NlasIterator, ParseableParametrized};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{
-    LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkLayerType, LinkXdp, XdpAttached,
+    InfoData, InfoIpVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkLayerType, LinkXdp,
+    XdpAttached,
 };
 use nix::libc;
 
@@ -59,6 +60,13 @@ pub(super) fn parse(payload: &[u8]) -> Result<(Interface, Option<Parent>), NetEr
     Ok((interface, bus.zip(device).map(|(bus, device)| Parent { bus, device })))
 }
 
+/// Kinds whose packets are given to them behind the place where programs of generic mode run, or in a way that these pass over:
+/// `netif_receive_generic_xdp` in net/core/dev.c (what was redirected), `vrf_ip_rcv` in drivers/net/vrf.c, `ipvlan_nf_input` in
+/// drivers/net/ipvlan/ipvlan_l3s.c.
+pub(super) const RECEIVE_BY_OTHERS: [&str; 5] = ["dummy", "ifb", "nlmon", "vrf", IPVLAN_L3S];
+/// An ipvlan device of that mode.
+const IPVLAN_L3S: &str = "ipvlan l3s";
+
 /// Of linux/if_arp.h: mobile modems' packets.
 const ARPHRD_RAWIP: u16 = 519;
 
@@ -97,7 +105,12 @@ fn attribute(nla: &NlaBuffer<&[u8]>) -> Option<LinkAttribute> {
 }
 
 fn kind(info: &[LinkInfo]) -> Option<String> {
+    let is_l3s = info.iter().any(|info| {
+        let LinkInfo::Data(InfoData::IpVlan(data)) = info else { return false };
+        data.contains(&InfoIpVlan::Mode(IpVlanMode::L3S))
+    });
     info.iter().find_map(|info| match info {
+        LinkInfo::Kind(_) if is_l3s => Some(IPVLAN_L3S.to_owned()),
         LinkInfo::Kind(kind) => Some(kind.to_string()),
         _ => None,
     })

@@ -101,6 +101,12 @@ impl Interface {
     /// Why nothing would be judged on it, or all of it wrongly, if so, and what to protect instead.
     pub fn unjudged(&self) -> Option<(String, &'static str)> {
         let (name, kind) = (&self.name, self.kind.as_deref().unwrap_or("a kind of its own"));
+        if link::RECEIVE_BY_OTHERS.contains(&kind) {
+            let why = format!(
+                "what is sent to {name} ({kind}) comes in by another interface, and a program on {name} would see none of it"
+            );
+            return Some((why, "protect the interface that it comes in by"));
+        }
         match self.framing {
             Framing::Ethernet | Framing::Bare => None,
             Framing::Loopback => Some((

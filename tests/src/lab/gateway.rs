@@ -156,6 +156,12 @@ impl<'a> Gateway<'a> {
         Ok(())
     }
 
+    /// Where its maps and links are pinned.
+    #[must_use]
+    pub fn pins(&self) -> &Path {
+        &self.pins
+    }
+
     /// How its program is on an interface: `native` or `generic`.
     ///
     /// # Errors

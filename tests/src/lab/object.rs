@@ -112,6 +112,18 @@ impl Attached {
     /// # Errors
     /// Where it cannot be loaded, or an interface is missing or has a program already.
     pub fn new(namespace: &Namespace, program: Program, interfaces: &[&str]) -> Result<Self> {
+        Self::with(namespace, program, interfaces, XdpMode::Driver)
+    }
+
+    /// The same in generic mode.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn generic(namespace: &Namespace, program: Program, interfaces: &[&str]) -> Result<Self> {
+        Self::with(namespace, program, interfaces, XdpMode::Skb)
+    }
+
+    fn with(namespace: &Namespace, program: Program, interfaces: &[&str], mode: XdpMode) -> Result<Self> {
         let textbook = match program {
             Program::Textbook { rate, burst } => Some(config::Textbook { rate, burst }),
             _ => None,
@@ -126,7 +138,7 @@ impl Attached {
         let xdp = xdp(&mut ebpf, program.name())?;
         for interface in interfaces {
             namespace
-                .enter(|| xdp.attach(interface, XdpMode::Driver))?
+                .enter(|| xdp.attach(interface, mode))?
                 .with_context(|| format!("cannot attach `{}` to {interface}", program.name()))?;
         }
         Ok(Self { ebpf })

@@ -12,8 +12,10 @@ struct Kind {
     /// The device that is named to the gateway.
     protected: &'static str,
     /// Makes it, with addresses across it. What it gives is kept while it is looked at.
-    make: fn(&Lab) -> Result<Option<Process>>,
+    make: Make,
 }
+
+type Make = fn(&Lab) -> Result<Option<Process>>;
 
 /// The outer addresses of tunnels.
 const OUTER: [&str; 2] = ["10.77.8.1", "10.77.8.2"];

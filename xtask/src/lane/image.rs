@@ -15,9 +15,9 @@ use super::kernel::Kernel;
 use crate::command::{cargo, find, output, workspace};
 
 /// Programs that the tests start.
-const PROGRAMS: [&str; 16] = [
-    "ip", "tc", "wg", "pppd", "ss", "ethtool", "nginx", "curl", "openssl", "nft", "chrt", "setpriv",
-    "unshare", "nsenter", "mount", "umount",
+const PROGRAMS: [&str; 15] = [
+    "ip", "wg", "pppd", "ss", "ethtool", "nginx", "curl", "openssl", "nft", "chrt", "setpriv", "unshare",
+    "nsenter", "mount", "umount",
 ];
 /// Tests that run in the machine; `command` and `doctor` have the daemon built.
 const TESTS: [&str; 7] = ["kernel", "parity", "handshake", "adversary", "devices", "command", "doctor"];

@@ -14,9 +14,10 @@ use crate::debian::Source;
 const MODULES: [&str; 8] =
     ["virtio_pci", "virtio_net", "veth", "tcp_diag", "nf_tables", "nft_ct", "8021q", "tun"];
 /// Those of all kinds of devices beside them.
-const OF_DEVICES: [&str; 14] = [
+const OF_DEVICES: [&str; 13] = [
     "bridge",
     "macvlan",
+    "ipvlan",
     "vxlan",
     "bonding",
     "wireguard",
@@ -25,9 +26,7 @@ const OF_DEVICES: [&str; 14] = [
     "ipip",
     "ip_gre",
     "dummy",
-    "sch_ingress",
-    "cls_matchall",
-    "act_mirred",
+    "vrf",
     "udp_diag",
 ];
 

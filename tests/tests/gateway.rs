@@ -129,3 +129,9 @@ fn the_hosts_own_questions_are_answered_in_a_flood() -> Result<()> {
 fn known_clients_open_quic_connections_in_a_flood() -> Result<()> {
     run(bars::openings)
 }
+
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn a_known_peer_is_heard_in_a_flood_of_link_control() -> Result<()> {
+    run(bars::link)
+}

@@ -15,6 +15,7 @@ mod idle;
 mod known;
 mod lasting;
 mod limits;
+mod link;
 mod lists;
 mod live;
 mod path_mtu;
@@ -47,6 +48,7 @@ pub use idle::idle;
 pub use known::known;
 pub use lasting::crowd;
 pub use limits::exactness;
+pub use link::link;
 pub use lists::reload_million;
 pub use live::{limit_set, reloads};
 pub use path_mtu::path_mtu;
@@ -113,7 +115,7 @@ impl Scale {
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 20] = [
+pub const BARS: [(&str, Bar); 21] = [
     ("smoke", smoke),
     ("https", https),
     ("few-stacks", few_stacks),
@@ -134,6 +136,7 @@ pub const BARS: [(&str, Bar); 20] = [
     ("known", known),
     ("dns", dns),
     ("openings", openings),
+    ("link", link),
 ];
 
 /// A port that is gated beside nginx's.

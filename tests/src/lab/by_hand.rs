@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use super::port::Port;
-use super::{ATTACK_MACS, FAR, Lab};
+use super::{ATTACK_MACS, CLIENT_MACS, FAR, Lab};
 use crate::builder::{self, Frame, IpProto, flags};
 
 /// How long the server may take to answer, on a busy machine too.
@@ -28,9 +28,10 @@ const TCP: usize = 20;
 /// The maximum segment size that SYNs announce, as an option.
 const MSS: [u8; 4] = [2, 4, 5, 180];
 
-/// The attacker's cable, frame by frame.
+/// A cable to the server, frame by frame.
 pub struct Wire {
     port: Port,
+    macs: [u8; 12],
 }
 
 impl Wire {
@@ -39,7 +40,15 @@ impl Wire {
     /// # Errors
     /// Where the kernel gives no packet socket.
     pub fn open(lab: &Lab) -> Result<Self> {
-        Ok(Self { port: Port::open(&lab.attacker, FAR)? })
+        Ok(Self { port: Port::open(&lab.attacker, FAR)?, macs: ATTACK_MACS })
+    }
+
+    /// Opens the client's end.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of_client(lab: &Lab) -> Result<Self> {
+        Ok(Self { port: Port::open(&lab.client, FAR)?, macs: CLIENT_MACS })
     }
 
     /// Sends a frame as it is, but for its hardware addresses.
@@ -48,7 +57,7 @@ impl Wire {
     /// Where the interface takes none for a while.
     pub fn send(&self, frame: &Frame) -> Result<()> {
         let mut frame = frame.build();
-        frame[..ATTACK_MACS.len()].copy_from_slice(&ATTACK_MACS);
+        frame[..self.macs.len()].copy_from_slice(&self.macs);
         self.port.send(&frame)
     }
 }

@@ -227,6 +227,8 @@ impl Lab {
 
 /// Hardware addresses of the attacker's end and of the server's end of its cable, as a frame begins: destination, source.
 pub(crate) const ATTACK_MACS: [u8; 12] = [2, 0, 0, 0, 2, 1, 2, 0, 0, 0, 2, 2];
+/// The same of the client's cable.
+pub(crate) const CLIENT_MACS: [u8; 12] = [2, 0, 0, 0, 1, 1, 2, 0, 0, 0, 1, 2];
 
 /// The attacker reaches the server's address; the server sends what is nobody's to the attacker.
 fn routes(client: &Namespace, attacker: &Namespace, server: &Namespace, cable: &Cable) -> Result<()> {

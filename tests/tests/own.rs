@@ -1,12 +1,14 @@
 //! What this host has asked for itself is not held to the limits of who sends it; what it serves is.
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use gateway_tests::lab::{CLIENT_V4, Gateway, Lab, Namespace, SERVER_V4, alone, await_that, require_lab};
+use gateway_tests::lab::{
+    ATTACKER_V4, CLIENT_V4, Gateway, Lab, Namespace, SERVER_V4, alone, await_that, require_lab,
+};
 
 const PORT: u16 = 9_200;
 /// So many packets of a source as its handshake needs, and few more.
@@ -70,4 +72,43 @@ fn a_download_of_the_host_is_its_own() -> Result<()> {
     })?;
     ensure!(packets("pass", "own_traffic")? == before, "an upload counts as the host's own");
     Ok(())
+}
+
+/// What comes in a VXLAN tunnel is no flood of the peer that the kernel knows: all of it arrives, however it compares with a source's limits.
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn a_tunnel_of_the_host_is_its_own() -> Result<()> {
+    const INNER: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 7, 1), Ipv4Addr::new(10, 77, 7, 2)];
+    require_lab();
+    let _alone = alone();
+    let lab = Lab::new()?;
+    let ends = [
+        (&lab.server, SERVER_V4, CLIENT_V4, lab.client_side(), INNER[0]),
+        (&lab.client, CLIENT_V4, SERVER_V4, "uplink", INNER[1]),
+    ];
+    for (namespace, local, remote, below, inner) in ends {
+        namespace.ip(&[
+            format!("link add gwvx type vxlan id 7 dstport 4789 local {local} remote {remote} dev {below}"),
+            format!("address add {inner}/24 dev gwvx"),
+            "link set dev gwvx up".to_owned(),
+        ])?;
+    }
+    let gateway = Gateway::start(&lab, CONFIG)?;
+    let packets =
+        |verdict, reason| anyhow::Ok(gateway.metrics()?.packets(lab.client_side(), verdict, reason));
+    // From the client to a listener of the server's: of the peers' packets nothing is known but the tunnel.
+    let read = carry(&lab.client, &lab.server, INNER[0].into(), false, PATIENCE)?;
+    ensure!(read == LENGTH, "{read} of {LENGTH} bytes arrive by the tunnel");
+    ensure!(packets("pass", "own_traffic")? > 100, "nothing was above the limit");
+    ensure!(packets("drop", "limit_packets")? == 0, "packets of the tunnel were dropped");
+
+    // Who is not its peer has no tunnel.
+    let from = SocketAddr::new(ATTACKER_V4.into(), 4_789);
+    lab.attacker.enter(|| {
+        let socket = UdpSocket::bind(from)?;
+        (0..1_000).try_for_each(|_| socket.send_to(&[8; 64], (SERVER_V4, 4_789)).map(drop))
+    })??;
+    await_that("another source is held to its limit", PATIENCE, || {
+        Ok(gateway.metrics()?.packets(lab.attack_side(), "drop", "limit_packets") > 0)
+    })
 }

@@ -162,6 +162,11 @@ impl<'a> Gateway<'a> {
         &self.pins
     }
 
+    /// Has the next daemon pin below another directory.
+    pub fn pin_at(&mut self, pins: &Path) {
+        pins.clone_into(&mut self.pins);
+    }
+
     /// How its program is on an interface: `native` or `generic`.
     ///
     /// # Errors

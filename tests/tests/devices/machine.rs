@@ -1,12 +1,14 @@
 //! Kinds of devices for which it takes a distribution's kernel.
 
 use std::fs;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use gateway_tests::lab::device::{BLOCKED, NEAR, POLICY, WELCOME, address, pair};
-use gateway_tests::lab::{Gateway, Lab, Process, alone, await_that, require_lab};
+use gateway_tests::lab::device::{BLOCKED, GATED, NEAR, POLICY, WELCOME, address, pair};
+use gateway_tests::lab::{Gateway, Lab, PlainListener, Process, alone, await_that, require_lab};
 
 use super::{Kind, Make, OUTER, judges, outer, tunnel};
 
@@ -110,6 +112,32 @@ fn devices_of_a_distributions_kernel_are_protected() -> Result<()> {
         }
     }
     ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
+}
+
+/// What comes in WireGuard's packets is no flood of a peer that the kernel knows.
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn a_peer_of_wireguard_is_not_held_to_a_sources_limit() -> Result<()> {
+    const LENGTH: usize = 1 << 20;
+    const LIMIT: &str = "mode = \"enforce\"\n[limits]\npackets = { rate = \"100/s\" }\n";
+    require_lab();
+    let _alone = alone();
+    let lab = Lab::new()?;
+    wireguard(&lab)?;
+    let mut gateway = Gateway::prepare(&lab, LIMIT, &["--interface", "gwout0"])?;
+    gateway.run()?;
+    let server = SocketAddr::new(NEAR.into(), GATED);
+    let listener = PlainListener::start(&lab.server, server)?;
+    let mut stream = lab.attacker.enter(|| TcpStream::connect_timeout(&server, PATIENCE))??;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(&vec![7; LENGTH])?;
+    let arrived = || listener.delivered().first().map_or(0, |one| one.total);
+    await_that("all of it arrives", PATIENCE, || Ok(arrived() == LENGTH as u64))?;
+    let packets = |verdict, reason| anyhow::Ok(gateway.metrics()?.packets("gwout0", verdict, reason));
+    let (own, dropped) = (packets("pass", "own_traffic")?, packets("drop", "limit_packets")?);
+    println!("devices: below WireGuard: {own} packets above the limit, {dropped} dropped");
+    ensure!(own > 100 && dropped == 0, "{own} packets above the limit, {dropped} dropped");
     Ok(())
 }
 

@@ -185,7 +185,7 @@ reasons! {
     PlaintextHttp "plaintext_http" Drop "tls" "HTTP without TLS to a service that requires TLS."
     NotTls "not_tls" Drop "tls" "The connection's first bytes are not a TLS handshake record with a ClientHello."
     Ssl2Hello "ssl2_hello" Drop "tls" "A ClientHello of SSL 2.0."
-    TlsVersion "tls_version" Drop "tls" "The ClientHello offers no version of TLS that the service takes: SSL 3.0, or below `min_tls`."
+    TlsVersion "tls_version" Drop "tls" "The ClientHello offers no version of TLS that the service takes: SSL 3.0, as HAProxy's `option ssl-hello-chk` sends it, or below `min_tls`."
     TcpUrgent "tcp_urgent" Drop "tls" "TCP urgent data to a service that requires TLS: it would take bytes out of what the server reads (RFC 6093)."
     TcpSequence "tcp_sequence" Drop "tls" "A segment of a connection that is only opening, with a sequence number that does not fit what is known of it yet; TCP sends it again. Or a SYN into the window of a live connection. Or, of a connection through this host, a SYN for which the table of connections has no room, or data of one that it does not hold."
     ServerName "server_name" Drop "hello" "The ClientHello names no server of the service's `server_names`."
@@ -197,7 +197,7 @@ reasons! {
     QuicInitialSize "quic_initial_size" Drop "quic" "An Initial in a datagram below 1,200 bytes (RFC 9000 section 14.1)."
     QuicNoInitial "quic_no_initial" Drop "quic" "A Handshake or 0-RTT packet from an address and port that has sent no Initial."
     Reflection "reflection" Drop "reflection" "UDP from a port that amplifiers answer from, to a port of this host that has no socket and is no service's: nobody here asked."
-    IcmpError "icmp_error" Drop "reflection" "An ICMP error that quotes no packet of the host that it is sent to (RFC 792, RFC 4443), or of no connection that this host has (RFC 5927)."
+    IcmpError "icmp_error" Drop "reflection" "An ICMP error that quotes no packet of the host that it is sent to (RFC 792, RFC 4443), or of no connection that this host has (RFC 5927): traceroutes of raw sockets have none."
 }
 
 impl Reason {

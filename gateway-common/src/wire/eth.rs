@@ -23,9 +23,9 @@ pub const MPLS_GROUPS: u16 = 0x8848;
 const OTHER: u16 = 0;
 
 /// 802.1Q customer tag.
-const VLAN: u16 = u16::from_be(EtherType::Ieee8021q as u16);
+pub const VLAN: u16 = u16::from_be(EtherType::Ieee8021q as u16);
 /// 802.1ad service tag.
-const QINQ: u16 = u16::from_be(EtherType::Ieee8021ad as u16);
+pub const QINQ: u16 = u16::from_be(EtherType::Ieee8021ad as u16);
 /// The service tag before 802.1ad was there, which switches still send.
 const QINQ_OLD: u16 = 0x9100;
 

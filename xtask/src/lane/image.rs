@@ -20,7 +20,8 @@ const PROGRAMS: [&str; 15] = [
     "nsenter", "mount", "umount",
 ];
 /// Tests that run in the machine; `command` and `doctor` have the daemon built.
-const TESTS: [&str; 7] = ["kernel", "parity", "handshake", "adversary", "devices", "command", "doctor"];
+const TESTS: [&str; 8] =
+    ["kernel", "parity", "handshake", "adversary", "devices", "clock", "command", "doctor"];
 /// Programs of the project that run there.
 const BINARIES: [&str; 3] = ["gateway", "soak", "parity"];
 /// Files that those read.

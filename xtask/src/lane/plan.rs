@@ -156,6 +156,7 @@ fn long() -> Vec<Step> {
             "--short smoke",
             "GATEWAY_LAB_CABLES=cards GATEWAY_LAB_DRIVER=generic",
         ),
+        Step::tests("clock", "clock", ""),
         Step { variables: "GATEWAY_OWN_MACHINE=1", ..Step::tests("machine", "doctor", MACHINE) },
     ]
 }

@@ -191,6 +191,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_judged_twice_or_not_at_all_is_told() {
+        let port = Interface { master: Some(5), ..Interface::plain(2, "eth0") };
+        let other = Interface { master: Some(5), ..Interface::plain(3, "eth1") };
+        let bridge = Interface { kind: Some("bridge".into()), ..Interface::plain(5, "br0") };
+        let all = [port, other, bridge];
+        let told = |named: &[&str]| twice(&named.iter().map(|&name| name.into()).collect::<Vec<_>>(), &all);
+        assert!(matches!(told(&["eth0", "br0"]).as_slice(), [one] if one.contains("comes by br0")));
+        assert_eq!((told(&["eth0", "eth1"]), told(&["br0"])), (vec![], vec![]));
+        assert!(ipsec(2).is_some_and(|told| told.contains("2 security associations")) && ipsec(0).is_none());
+    }
+
+    #[test]
     fn servers_that_are_not_found_are_told() {
         let interfaces = [Interface::plain(2, "eth0"), Interface::plain(5, "br0")];
         let config = config(&format!("[attach]\ninterfaces = [\"eth0\"]\n{ONE}"));

@@ -30,6 +30,30 @@ mod machine {
         }
     }
 
+    /// A host without a battery starts decades ago, or one whose battery is wrong decades ahead, until somebody sets its clock.
+    #[test]
+    #[ignore = "needs root: `cargo xtask test` runs it"]
+    fn a_start_at_any_time_protects() -> Result<()> {
+        require_lab();
+        let _alone = alone();
+        for seconds in [-55 * 365 * DAY, 200 * 365 * DAY] {
+            let lab = Lab::new()?;
+            step(seconds)?;
+            let stepped = Stepped(seconds);
+            let gateway = Gateway::start(&lab, "mode = \"enforce\"\n[lists]\nblock = [\"192.0.2.99\"]\n")?;
+            gateway.done(&["block", "add", "192.0.2.97", "--for", "1h"])?;
+            drop(stepped);
+            thread::sleep(Duration::from_secs(2));
+            let blocked = gateway.done(&["block", "list"])?;
+            ensure!(
+                blocked.contains("192.0.2.97") && blocked.contains("192.0.2.99"),
+                "{seconds} s: {blocked}"
+            );
+            println!("clock: a start {seconds} s away, and set right: what has an hour left holds");
+        }
+        Ok(())
+    }
+
     /// What ends after a span ends when it would have, whoever sets the clock, and in whichever direction; what has an hour left holds.
     #[test]
     #[ignore = "needs root: `cargo xtask test` runs it"]

@@ -55,6 +55,13 @@ impl Scene<'_> {
             Ok(is_told && gauge == u64::from(word.is_none()) && self.gateway.is_ready()? == word.is_none())
         })
         .with_context(|| self.gateway.log())?;
+        if let Some(word) = word {
+            let log = self.gateway.log();
+            let told = log
+                .lines()
+                .any(|line| line.contains(&format!("{NAME} is not protected")) && line.contains(word));
+            ensure!(told, "the log does not tell of {word:?}: {log}");
+        }
         println!("{}: told after {:.1} s", word.unwrap_or("protected"), start.elapsed().as_secs_f64());
         Ok(())
     }

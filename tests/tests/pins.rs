@@ -17,6 +17,9 @@ fn hidden_pins_are_made_again() -> Result<()> {
     gateway.kill()?;
     mount(Some("bpf"), gateway.pins(), Some("bpf"), MsFlags::empty(), Some("mode=0700"))?;
     let outcome = (|| {
+        let doctor = lab.server.enter(|| gateway.cli(&["doctor", lab.client_side()]))??;
+        let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        ensure!(doctor.contains("its pin is hidden"), "{doctor}");
         gateway.run()?;
         let status = gateway.done(&["status"])?;
         for interface in lab.interfaces() {

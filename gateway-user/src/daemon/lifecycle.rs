@@ -67,14 +67,13 @@ impl Gateway {
         });
         let Kept { pins, state, live, bans, interfaces, mut warnings } = kept?;
         let whole = TableSizes { sources: arguments.0.sources, ..TableSizes::default() };
-        let (tables, shrunk) = memory::tables(whole);
-        warnings.extend(shrunk);
+        let (tables, smaller) = memory::tables(whole);
+        warnings.extend(smaller);
         let options = LoadOptions {
-            tables,
             debug_log: arguments.0.debug_log,
             pins: pins.clone(),
             first: interfaces.first().map(attach::program),
-            ..load_options(&interfaces)
+            ..load_options(&interfaces, tables)
         };
         let kernel = Kernel::load_on(groundwork, &options)?;
         let rows = if kernel.resumed() { Rows(live.rows.clone()) } else { Rows::default() };
@@ -248,10 +247,10 @@ fn find_again(pins: &Pins, interfaces: &[Interface], warnings: &mut Vec<String>)
 }
 
 /// How a program is loaded that is to judge these interfaces, but for what the command line says.
-pub(super) fn load_options(interfaces: &[Interface]) -> LoadOptions {
+pub(super) fn load_options(interfaces: &[Interface], tables: TableSizes) -> LoadOptions {
     LoadOptions {
         identity: fresh_identity(),
-        tables: TableSizes::default(),
+        tables,
         interfaces: interfaces.iter().map(|interface| interface.index).collect(),
         debug_log: false,
         testing: false,

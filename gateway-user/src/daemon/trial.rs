@@ -5,11 +5,12 @@ use anyhow::Result;
 use gateway_common::{
     abi::{Listing, Live},
     hash::Key,
+    sizes::TableSizes,
 };
 
 use crate::{
     config::Config,
-    kernel::{Groundwork, Kernel, KernelError, PolicySet, Prefixes, Program},
+    kernel::{Groundwork, Kernel, KernelError, PolicySet, Prefixes, Program, memory},
     net::Interface,
     policy::{self, Overrides, Rows},
 };
@@ -34,6 +35,7 @@ pub enum Part {
 }
 
 /// What came of it.
+#[derive(Default)]
 pub struct Trial {
     /// What failed; the last where nothing could follow it.
     pub failed: Vec<(Part, anyhow::Error)>,
@@ -41,15 +43,19 @@ pub struct Trial {
     pub verified: Vec<(Program, u32)>,
     /// Why sockets are not asked, if so.
     pub sockets_missing: Option<String>,
+    /// Why tables are smaller than they should be, if so.
+    pub smaller: Option<String>,
 }
 
 impl Trial {
     /// Loads all that `gateway run` would load for this configuration, and lets it go.
     pub fn of(config: &Config, interfaces: &[Interface]) -> Self {
         open_files::raise_limit();
-        let mut trial = Self { failed: Vec::new(), verified: Vec::new(), sockets_missing: None };
+        let mut trial = Self::default();
         let groundwork = Groundwork::lay(config.attach.btf.as_deref());
-        match Kernel::load_on(groundwork, &load_options(interfaces)) {
+        let (tables, smaller) = memory::tables(TableSizes::default());
+        trial.smaller = smaller;
+        match Kernel::load_on(groundwork, &load_options(interfaces, tables)) {
             Ok(mut kernel) => trial.all_of(&mut kernel, config),
             Err(error) => trial.failed.push((Part::Maps, error.into())),
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::host::{online_cpus, read};
 use super::{Finding, Own};
 use crate::config::Driver;
-use crate::kernel::pins::Pins;
+use crate::kernel::{hidden, pins::Pins};
 use crate::net::{self, Features, Interface, Mode};
 
 /// The longest MTU at which a driver takes a program for frames of one buffer: a page of 4096 bytes less headroom,
@@ -40,7 +40,11 @@ fn checks(interface: &Interface, own: &Own<'_>, choice: Driver) -> Vec<Finding> 
         Some("virtio_net") => read(system.join("device/features")),
         _ => None,
     };
-    let pinned = Pins::link_in(own.pins, name).try_exists().ok();
+    let pinned = Pins::link_in(own.pins, name).try_exists().ok().map(|exists| match interface.xdp {
+        _ if exists => Pinned::Here,
+        Some(xdp) if hidden::is_ours(xdp.program_id) => Pinned::Hidden,
+        _ => Pinned::No,
+    });
     let mut findings = vec![
         kind(interface),
         state(interface),
@@ -173,12 +177,21 @@ pub(super) fn attachment(interface: &Interface, takes_native: Option<bool>, choi
     Finding::ok(CHECK, format!("{how}; {LOOKED}"))
 }
 
-/// `pinned`: whether the gateway has a link for it, if that can be seen.
-pub(super) fn program(interface: &Interface, pinned: Option<bool>) -> Finding {
+/// Whether the gateway has a link for an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pinned {
+    Here,
+    /// Its program is there, and the pin cannot be seen.
+    Hidden,
+    No,
+}
+
+/// `pinned`: nothing where that cannot be seen.
+pub(super) fn program(interface: &Interface, pinned: Option<Pinned>) -> Finding {
     const CHECK: &str = "xdp";
     let name = &interface.name;
     let Some(attached) = interface.xdp else {
-        let stale = if pinned == Some(true) {
+        let stale = if pinned == Some(Pinned::Here) {
             "; a pin of the gateway is left over, which the next start replaces"
         } else {
             ""
@@ -187,13 +200,18 @@ pub(super) fn program(interface: &Interface, pinned: Option<bool>) -> Finding {
     };
     let (id, mode) = (attached.program_id, attached.mode.name());
     match pinned {
-        Some(true) => Finding::ok(CHECK, format!("the gateway is attached: program {id}, {mode}")),
+        Some(Pinned::Here) => Finding::ok(CHECK, format!("the gateway is attached: program {id}, {mode}")),
+        Some(Pinned::Hidden) => Finding::warning(
+            CHECK,
+            format!("the gateway is attached: program {id}, {mode}; its pin is hidden, as by another bpffs mounted above it"),
+        )
+        .remedy("nothing has to be done: the next start makes it again"),
         None => Finding::warning(
             CHECK,
             format!("program {id} is attached, {mode}; whose it is only root can see"),
         )
         .remedy("`sudo gateway doctor`"),
-        Some(false) => {
+        Some(Pinned::No) => {
             // "xdp off" alone takes off what is in the driver, where that can have a program.
             let word = match attached.mode {
                 Mode::Native => "xdpdrv",

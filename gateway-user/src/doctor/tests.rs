@@ -6,7 +6,7 @@ use super::host::{
     architecture, bpffs, btf, capabilities, count_cpus, cpus, jit, kernel, loose, object, syncookies,
     timestamps,
 };
-use super::interface::{attachment, driver, mtu, program, queues, state, takes_native, vlans};
+use super::interface::{Pinned, attachment, driver, mtu, program, queues, state, takes_native, vlans};
 use super::trial::{lack, told};
 use super::*;
 use crate::config::Driver;
@@ -132,7 +132,7 @@ fn trial(failed: Vec<(Part, anyhow::Error)>) -> daemon::trial::Trial {
         .into_iter()
         .filter(|build| !failed.iter().any(|(part, _)| *part == Part::Program(*build)))
         .map(|build| (build, 70_000));
-    daemon::trial::Trial { verified: verified.collect(), failed, sockets_missing: None }
+    daemon::trial::Trial { verified: verified.collect(), failed, sockets_missing: None, smaller: None }
 }
 
 #[test]
@@ -255,11 +255,12 @@ fn a_large_mtu_needs_a_driver_for_it() {
 #[test]
 fn a_program_of_another_is_a_problem() {
     let with = |mode| Interface { xdp: Some(Attached { program_id: 41, mode }), ..eth0() };
-    assert_eq!(level(&program(&eth0(), Some(false))), Level::Ok);
-    assert!(program(&eth0(), Some(true)).found.contains("left over"));
-    assert_eq!(level(&program(&with(Mode::Native), Some(true))), Level::Ok);
+    assert_eq!(level(&program(&eth0(), Some(Pinned::No))), Level::Ok);
+    assert!(program(&eth0(), Some(Pinned::Here)).found.contains("left over"));
+    assert_eq!(level(&program(&with(Mode::Native), Some(Pinned::Here))), Level::Ok);
+    assert_eq!(level(&program(&with(Mode::Native), Some(Pinned::Hidden))), Level::Warning);
     assert_eq!(level(&program(&with(Mode::Native), None)), Level::Warning);
-    let foreign = program(&with(Mode::Generic), Some(false));
+    let foreign = program(&with(Mode::Generic), Some(Pinned::No));
     assert_eq!(level(&foreign), Level::Problem);
     assert!(foreign.found.contains("41"));
     assert!(foreign.remedy.unwrap().contains("`ip link set dev eth0 xdpgeneric off`"));

@@ -41,6 +41,7 @@ pub(super) fn told(trial: &trial::Trial, interfaces: &[Interface]) -> Vec<Findin
         return Vec::new();
     }
     let mut findings: Vec<_> = failed.map(|(part, error)| failure(*part, error, interfaces)).collect();
+    findings.extend(trial.smaller.as_deref().map(smaller));
     if findings.iter().all(|finding| finding.level != Level::Problem) {
         let builds = trial.verified.iter().map(|(build, count)| match count {
             0 => build.name().to_owned(),
@@ -73,6 +74,14 @@ fn failure(part: Part, error: &anyhow::Error, interfaces: &[Interface]) -> Findi
         return Finding::problem(CHECK, found).remedy(remedy);
     }
     Finding::warning(CHECK, format!("{found}\nno interface that was looked at needs it")).remedy(remedy)
+}
+
+/// What the operator should know of tables that find too little memory, without what to do.
+fn smaller(told: &str) -> Finding {
+    match told.rsplit_once(": ") {
+        Some((found, remedy)) => Finding::warning(CHECK, found).remedy(remedy),
+        None => Finding::warning(CHECK, told),
+    }
 }
 
 /// Whether an interface takes this build; where there is none to look at, most would take the plain one.

@@ -44,6 +44,11 @@ impl Pins {
     }
 }
 
+/// Whether a program is the gateway's own, as far as this process may look.
+pub(crate) fn is_ours(program: u32) -> bool {
+    maps_of(program).is_some()
+}
+
 /// The maps that are to be pinned of a program, with their names; nothing where it is not ours.
 fn maps_of(program: u32) -> Option<Vec<(&'static str, MapData)>> {
     let is_ours = |name: &str| Program::ALL.iter().any(|build| build.name() == name);

@@ -13,7 +13,7 @@ mod constants;
 mod counters;
 mod error;
 mod given;
-mod hidden;
+pub(crate) mod hidden;
 mod holders;
 mod live;
 mod load;

@@ -2,9 +2,12 @@
 
 mod machine;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
+use gateway_tests::builder::ethernet;
 use gateway_tests::lab::device::{POLICY, address, is_judged, pair};
-use gateway_tests::lab::{Gateway, Lab, Process, alone, require_lab};
+use gateway_tests::lab::{Gateway, Lab, Process, Wire, alone, await_that, require_lab};
 
 /// A kind of device.
 struct Kind {
@@ -17,6 +20,7 @@ struct Kind {
 
 type Make = fn(&Lab) -> Result<Option<Process>>;
 
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The outer addresses of tunnels.
 const OUTER: [&str; 2] = ["10.77.8.1", "10.77.8.2"];
 
@@ -114,4 +118,18 @@ fn what_a_tunnel_brings_past_the_gate_is_told() -> Result<()> {
     let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
     ensure!(doctor.contains(TOLD), "{doctor}");
     Ok(())
+}
+
+/// What comes in PPPoE or MPLS is not looked into: that is told once some has come.
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn what_is_encapsulated_is_told() -> Result<()> {
+    require_lab();
+    let _alone = alone();
+    let lab = Lab::new()?;
+    let gateway = Gateway::start(&lab, POLICY)?;
+    let told = || anyhow::Ok(gateway.done(&["status"])?.contains("packets in PPPoE or MPLS come by"));
+    ensure!(!told()?, "it is told before some has come");
+    Wire::open(&lab)?.send(&ethernet(0x8864, &[0x11; 46]))?;
+    await_that("it is told", PATIENCE, told)
 }

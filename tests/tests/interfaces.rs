@@ -26,7 +26,17 @@ struct Scene<'a> {
     gateway: Gateway<'a>,
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    /// Makes the interface, and protects it.
+    fn begin(lab: &'a Lab) -> Result<Self> {
+        make(lab)?;
+        let mut gateway = Gateway::prepare(lab, POLICY, &["--interface", NAME])?;
+        gateway.run()?;
+        let scene = Self { lab, gateway };
+        scene.await_state(None)?;
+        Ok(scene)
+    }
+
     /// Makes the interface.
     fn make(&self) -> Result<()> {
         make(self.lab)
@@ -82,11 +92,7 @@ fn what_becomes_of_an_interface_is_told_and_mended() -> Result<()> {
     require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
-    make(&lab)?;
-    let mut gateway = Gateway::prepare(&lab, POLICY, &["--interface", NAME])?;
-    gateway.run()?;
-    let scene = Scene { lab: &lab, gateway };
-    scene.await_state(None)?;
+    let scene = Scene::begin(&lab)?;
     scene.is_protected()?;
 
     lab.server.ip(&[format!("link delete {NAME}")])?;
@@ -124,11 +130,7 @@ fn a_program_that_is_taken_off_comes_back() -> Result<()> {
     require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
-    make(&lab)?;
-    let mut gateway = Gateway::prepare(&lab, POLICY, &["--interface", NAME])?;
-    gateway.run()?;
-    let scene = Scene { lab: &lab, gateway };
-    scene.await_state(None)?;
+    let scene = Scene::begin(&lab)?;
 
     let start = Instant::now();
     take_off(&lab)?;

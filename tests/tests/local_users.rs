@@ -1,10 +1,10 @@
 //! A local user without rights, who tries to hold the daemon up or to take protection off.
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -116,17 +116,46 @@ for place, _, names in os.walk(PINS):
 refused(os.rename, PINS, PINS + '-'); refused(os.listdir, PINS); refused(os.kill, int(PID), 9)"),
 ];
 
-/// Starts a program of the user's.
-fn as_nobody(lab: &Lab, gateway: &Gateway<'_>, program: &str) -> Result<Child> {
-    let directory = directory(gateway)?;
-    let pid = gateway.pid()?.to_string();
-    let mut command = Command::new("python3");
-    command.args(["-c", &format!("{PROLOGUE}\n{program}")]).arg(&directory).arg(gateway.pins()).arg(pid);
-    command.uid(NOBODY).gid(NOBODY).stdin(Stdio::null()).stdout(Stdio::piped());
-    lab.server.enter(|| command.spawn())?.context("python3 does not start")
+/// A program of the user's.
+struct User(Child);
+
+impl User {
+    /// Starts it; `daemon`: the number of a process.
+    fn begin(lab: &Lab, gateway: &Gateway<'_>, daemon: i32, program: &str) -> Result<Self> {
+        let mut command = Command::new("python3");
+        command.args(["-c", &format!("{PROLOGUE}\n{program}")]);
+        command.arg(directory(gateway)?).arg(gateway.pins()).arg(daemon.to_string());
+        command.uid(NOBODY).gid(NOBODY).stdin(Stdio::null()).stdout(Stdio::piped());
+        Ok(Self(lab.server.enter(|| command.spawn())?.context("python3 does not start")?))
+    }
+
+    /// Starts one that holds something, and waits until it does.
+    fn holding(lab: &Lab, gateway: &Gateway<'_>, daemon: i32, program: &str) -> Result<Self> {
+        let mut user = Self::begin(lab, gateway, daemon, program)?;
+        let mut said = String::new();
+        BufReader::new(user.0.stdout.as_mut().context("no output")?).read_line(&mut said)?;
+        ensure!(said == "held\n", "it says {said:?}");
+        thread::sleep(A_WHILE);
+        Ok(user)
+    }
+
+    /// Waits for its end; what it has brought about.
+    fn done(mut self) -> Result<String> {
+        let mut done = String::new();
+        self.0.stdout.take().context("no output")?.read_to_string(&mut done)?;
+        ensure!(self.0.wait()?.success(), "it fails: {done}");
+        Ok(done)
+    }
 }
 
-fn directory(gateway: &Gateway<'_>) -> Result<std::path::PathBuf> {
+impl Drop for User {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn directory(gateway: &Gateway<'_>) -> Result<PathBuf> {
     Ok(gateway.state("list").parent().context("a directory")?.to_owned())
 }
 
@@ -188,15 +217,9 @@ fn a_user_without_rights_holds_nothing_up() -> Result<()> {
     gateway.wait_ready()?;
     let before = answers(&gateway)?;
     for (name, program) in HOLDING {
-        let mut user = as_nobody(&lab, &gateway, program)?;
-        let mut said = String::new();
-        BufReader::new(user.stdout.as_mut().context("no output")?).read_line(&mut said)?;
-        thread::sleep(A_WHILE);
-        let late = late(&gateway, before);
-        user.kill()?;
-        user.wait()?;
-        ensure!(said == "held\n", "{name}: {said:?}");
-        let late = late.with_context(|| name)?;
+        let user = User::holding(&lab, &gateway, gateway.pid()?.as_raw(), program).context(name)?;
+        let late = late(&gateway, before).context(name)?;
+        drop(user);
         println!("local users: {name}: answers come {late:?} later than {before:?}");
         ensure!(late.iter().all(|late| *late < DELAY), "{name}: answers come {late:?} later");
         is_protected(&lab)?;
@@ -214,9 +237,8 @@ fn a_user_without_rights_takes_nothing_away() -> Result<()> {
     gateway.run()?;
     gateway.done(&["block", "add", "192.0.2.99"])?;
     for (name, program) in FAILING {
-        let out = as_nobody(&lab, &gateway, program)?.wait_with_output()?;
-        let done = String::from_utf8_lossy(&out.stdout).into_owned();
-        ensure!(out.status.success() && done.is_empty(), "{name}: {done}");
+        let done = User::begin(&lab, &gateway, gateway.pid()?.as_raw(), program)?.done().context(name)?;
+        ensure!(done.is_empty(), "{name}: {done}");
         println!("local users: {name}: refused");
         gateway.done(&["status"])?;
         is_protected(&lab)?;
@@ -260,27 +282,17 @@ os.makedirs(PINS + '/links')
 lock = os.open(AT + '/bans.db', os.O_RDONLY); fcntl.lockf(lock, fcntl.LOCK_SH)
 stay()";
     gateway.pin_at(&place.join("gateway"));
-    // The user's program is told of a process; any will do.
-    let mut user = {
-        let mut command = Command::new("python3");
-        command.args(["-c", &format!("{PROLOGUE}\n{LAY}")]).arg(directory(gateway)?).arg(gateway.pins());
-        command.arg("1").uid(NOBODY).gid(NOBODY).stdin(Stdio::null()).stdout(Stdio::piped());
-        command.spawn()?
-    };
-    let mut said = String::new();
-    BufReader::new(user.stdout.as_mut().context("no output")?).read_line(&mut said)?;
-    let started = gateway.run();
+    let user = User::holding(lab, gateway, 1, LAY)?;
+    gateway.run()?;
     let mode = fs::metadata(bans)?.permissions().mode() & 0o777;
-    let late = started.and_then(|()| answers(gateway));
-    user.kill()?;
-    user.wait()?;
-    ensure!(said == "held\n", "{said:?}");
-    println!("local users: locked and laid before: answers take {:?}", late?);
+    let answers = answers(gateway)?;
+    drop(user);
+    println!("local users: locked and laid before: answers take {answers:?}");
     ensure!(mode == 0o600, "bans.db has the mode {mode:o}");
     let status = gateway.done(&["status"])?;
     ensure!(status.contains(&format!("was user {NOBODY}'s")), "{status}");
-    let out = as_nobody(lab, gateway, FAILING[5].1)?.wait_with_output()?;
-    ensure!(out.stdout.is_empty(), "{}", String::from_utf8_lossy(&out.stdout));
+    let done = User::begin(lab, gateway, gateway.pid()?.as_raw(), FAILING[5].1)?.done()?;
+    ensure!(done.is_empty(), "{done}");
     gateway.kill()?;
     is_protected(lab)
 }

@@ -44,8 +44,10 @@ use gateway_tests::lab::missing;
 use serde_json::{Map, Value, json};
 
 /// The parts, in their order.
-const PARTS: [&str; 10] =
-    ["paths", "bans", "prefixes", "gate", "cookies", "growth", "cpus", "programs", "filters", "control"];
+const PARTS: [&str; 11] = [
+    "paths", "bans", "prefixes", "gate", "cookies", "growth", "cpus", "programs", "botnet", "filters",
+    "control",
+];
 /// Where the figures go.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
 
@@ -87,6 +89,7 @@ fn measure(parts: &[&str], quick: bool) -> Result<Map<String, Value>> {
             "gate" => gate::measure(if quick { 5 } else { 15 })?,
             "cookies" => cookies::measure(if quick { 1 } else { 5 })?,
             "programs" => live::programs(if quick { 1 } else { 5 })?,
+            "botnet" => live::botnet(if quick { 1 } else { 5 })?,
             "growth" => growth::measure(if quick { 3 } else { 9 })?,
             "cpus" => cpus::measure(if quick { 5 } else { 15 })?,
             "control" => control::measure(quick)?,

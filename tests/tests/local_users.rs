@@ -60,7 +60,7 @@ def again(work):
             try: work()
             except OSError: pass
             time.sleep(0.002)
-    for _ in range(8): threading.Thread(target=run, daemon=True).start()
+    for _ in range(4): threading.Thread(target=run, daemon=True).start()
 def stay():
     print('held', flush=True)
     time.sleep(600)
@@ -71,7 +71,7 @@ const HOLDING: [Way; 7] = [
     ("120 silent connections to the control socket", "held = each(120, control); stay()"),
     ("connections to it again and again", "again(lambda: control().close()); stay()"),
     (
-        "requests to it from eight threads",
+        "requests to it, again and again",
         "
 def ask():
     one = control(); one.sendall(b'{\"request\":\"status\"}\\n'); one.recv(1 << 20); one.close()
@@ -87,7 +87,7 @@ held = each(60, ask); stay()",
     ("200 idle connections to the metrics", "held = each(200, page); stay()"),
     ("half of a request, again and again", "again(lambda: page(b'GET /metrics HTTP/1.1\\r\\nX: ')); stay()"),
     (
-        "pages from eight threads",
+        "pages, again and again",
         "
 def ask():
     one = page(b'GET /metrics HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n')

@@ -61,6 +61,8 @@ impl Default for Patience {
 pub struct Server {
     bound: Bound,
     patience: Patience,
+    /// Where root's requests go, if not where all others do.
+    of_root: Option<mpsc::Sender<Call>>,
 }
 
 impl Server {
@@ -70,12 +72,18 @@ impl Server {
     /// # Errors
     /// When another daemon has it, or the path cannot be had.
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, BindError> {
-        Ok(Self { bound: bind(path, group)?, patience: Patience::default() })
+        Ok(Self { bound: bind(path, group)?, patience: Patience::default(), of_root: None })
+    }
+
+    /// Root's requests go elsewhere than those of others, so that they need not wait for these.
+    #[must_use]
+    pub fn with_root_apart(self, calls: mpsc::Sender<Call>) -> Self {
+        Self { of_root: Some(calls), ..self }
     }
 
     /// Other times than the default ones.
     #[must_use]
-    pub const fn with_patience(mut self, patience: Patience) -> Self {
+    pub fn with_patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
         self
     }
@@ -101,12 +109,14 @@ impl Server {
             };
             // Nobody keeps root out.
             let is_root = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0);
+            let places = if is_root { &of_root } else { &of_others };
             // Without a place it is closed.
-            let Some(place) = (if is_root { &of_root } else { &of_others }).enter() else { continue };
+            let Some(place) = places.enter() else { continue };
+            let apart = self.of_root.as_ref().filter(|_| is_root);
             let connection = Connection {
                 access: self.bound.access,
                 patience: self.patience,
-                calls: calls.clone(),
+                calls: apart.unwrap_or(&calls).clone(),
                 streams: Arc::clone(&streams),
             };
             tokio::spawn(connection.serve_in(stream, place));

@@ -17,20 +17,36 @@ use crate::{
 pub(super) struct Endpoints {
     config: Control,
     metrics_at: SocketAddr,
+    of_root: mpsc::Sender<Call>,
     calls: mpsc::Sender<Call>,
     scrapes: mpsc::Sender<Scrape>,
     control: Option<JoinHandle<io::Result<()>>>,
     page: Option<JoinHandle<io::Result<()>>>,
 }
 
+/// What both hand on.
+pub(super) struct Asked {
+    /// Requests of root's, to be answered before all others.
+    pub(super) of_root: mpsc::Receiver<Call>,
+    /// Requests of other users.
+    pub(super) calls: mpsc::Receiver<Call>,
+    /// Of the metrics endpoint.
+    pub(super) scrapes: mpsc::Receiver<Scrape>,
+}
+
+/// So many questions of a kind may wait.
+const WAITING: usize = 16;
+
 impl Endpoints {
-    /// Neither; what they will hand on comes through the receivers.
-    pub(super) fn new(config: &Config) -> (Self, mpsc::Receiver<Call>, mpsc::Receiver<Scrape>) {
-        let (calls, call_receiver) = mpsc::channel(16);
-        let (scrapes, scrape_receiver) = mpsc::channel(16);
+    /// Neither, and what they will hand on.
+    pub(super) fn new(config: &Config) -> (Self, Asked) {
+        let (of_root, root_receiver) = mpsc::channel(WAITING);
+        let (calls, call_receiver) = mpsc::channel(WAITING);
+        let (scrapes, scrape_receiver) = mpsc::channel(WAITING);
         let (control, page) = (None, None);
         let (config, metrics_at) = (config.control.clone(), config.metrics.listen);
-        (Self { config, metrics_at, calls, scrapes, control, page }, call_receiver, scrape_receiver)
+        let asked = Asked { of_root: root_receiver, calls: call_receiver, scrapes: scrape_receiver };
+        (Self { config, metrics_at, of_root, calls, scrapes, control, page }, asked)
     }
 
     /// Opens what is not open; tells what cannot be.
@@ -42,7 +58,10 @@ impl Endpoints {
         if self.control.is_none() {
             let group = Some(self.config.group.as_str()).filter(|group| !group.is_empty());
             match Server::bind(&self.config.socket, group) {
-                Ok(server) => self.control = Some(tokio::spawn(server.serve(self.calls.clone()))),
+                Ok(server) => {
+                    let server = server.with_root_apart(self.of_root.clone());
+                    self.control = Some(tokio::spawn(server.serve(self.calls.clone())));
+                }
                 Err(error @ BindError::Taken(_)) => return Err(error.into()),
                 Err(error) => closed.push(format!("no verb reaches this gateway: {error}")),
             }

@@ -27,7 +27,7 @@ use anyhow::{Context as _, Result};
 use nix::libc::SIGXFSZ;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use crate::{
@@ -39,6 +39,7 @@ use crate::{
         tell,
     },
     config::{Config, FromOutside, Report},
+    control::server::Call,
     escalation::LOOK,
     live,
     metrics::Scrape,
@@ -106,7 +107,7 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
         "no interface to protect; name one with --interface, or in attach.interfaces of {}",
         global.config.display()
     );
-    let (mut endpoints, mut calls, mut scrapes) = Endpoints::new(&config);
+    let (mut endpoints, mut asked) = Endpoints::new(&config);
     let closed = endpoints.open().await?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -124,19 +125,17 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
     let mut look = interval(HOST_EVERY);
     let mut surge = interval(SURGE_EVERY);
     surge.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut settle = None;
     let keep = loop {
         let expiry = gateway.next_expiry().map(|at| at.saturating_sub(live::now()));
         let wake = Instant::now() + Duration::from_secs(expiry.unwrap_or(3_600).min(3_600));
+        // Once for each change, or requests without end would put it off.
+        settle = gateway.is_unsettled().then(|| settle.unwrap_or_else(|| Instant::now() + SETTLE_AFTER));
+        // In this order: nobody's questions hold up what is to be done in time, and those of others not root's.
         tokio::select! {
-            Some(call) = calls.recv() => {
-                let (reply, stop) = gateway.answer(&call.request);
-                // Whoever asked may have gone.
-                let _ = call.reply.send(reply);
-                if let Some(keep) = stop {
-                    break keep;
-                }
-            }
-            Some(scrape) = scrapes.recv() => answer_scrape(&gateway, scrape),
+            biased;
+            _ = terminate.recv() => break gateway.keeps(),
+            _ = interrupt.recv() => break gateway.keeps(),
             _ = strikes.tick(), if gateway.counts_strikes() => gateway.judge_strikes(),
             _ = pressure.tick() => {
                 gateway.follow_clock();
@@ -148,22 +147,39 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
                     gateway.tell_closed(endpoints.open().await.unwrap_or_else(|error| vec![error.to_string()]));
                 }
             }
-            _ = hangup.recv() => gateway.reload_on_signal(),
-            _ = terminate.recv() => break gateway.keeps(),
-            _ = interrupt.recv() => break gateway.keeps(),
             () = sleep_until(wake) => gateway.expire(),
             _ = look.tick() => {
                 gateway.follow_host();
                 gateway.keep_rest();
             }
             _ = surge.tick(), if gateway.follows_surges() => gateway.follow_surge(),
-            () = sleep(SETTLE_AFTER), if gateway.is_unsettled() => gateway.settle(),
+            () = sleep_until(settle.unwrap_or(wake)), if settle.is_some() => gateway.settle(),
+            Some(call) = asked.of_root.recv() => {
+                if let Some(keep) = answer(&mut gateway, call) {
+                    break keep;
+                }
+            }
+            _ = hangup.recv() => gateway.reload_on_signal(),
+            Some(scrape) = asked.scrapes.recv() => answer_scrape(&gateway, scrape),
+            Some(call) = asked.calls.recv() => {
+                if let Some(keep) = answer(&mut gateway, call) {
+                    break keep;
+                }
+            }
         }
     };
     gateway.end(keep).context("cannot take the program off")?;
-    drop((calls, scrapes));
+    drop(asked);
     follow.abort();
     endpoints.close().await
+}
+
+/// Answers a request; whether the program stays, if the gateway is to end.
+fn answer(gateway: &mut Gateway, call: Call) -> Option<bool> {
+    let (reply, stop) = gateway.answer(&call.request);
+    // Whoever asked may have gone.
+    let _ = call.reply.send(reply);
+    stop
 }
 
 fn answer_scrape(gateway: &Gateway, scrape: Scrape) {

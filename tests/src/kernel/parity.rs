@@ -91,7 +91,7 @@ impl Side {
         self.generation += 1;
         stand.settings.generation = self.generation;
         if let Some(forgetful) = &mut self.forgetful {
-            forgetful.lay(&stand);
+            forgetful.lay(&stand, &self.cpu);
         }
         let host = HostEnv::new(stand);
         self.judge.lay(host.stand())?;

@@ -18,7 +18,10 @@ pub(super) struct Forgetful {
 }
 
 impl Forgetful {
-    pub(super) fn lay(&mut self, stand: &Stand) {
+    /// Begins a round with empty tables. What `other` has still to add to a source of an earlier round this one has, too: in that round the
+    /// two may have counted for different sources, and which one is counted for decides where the next drops are.
+    pub(super) fn lay(&mut self, stand: &Stand, other: &Scratch) {
+        self.cpu.drop_counter = other.drop_counter;
         self.host = Some(HostEnv::new(stand.clone()));
         self.counts_differ = false;
     }

@@ -8,21 +8,24 @@
 //! follow. So it checks each stage once, instead of once for every way through the stages before. What few packets need is a
 //! function of its own in the kernel ([`Env::apart`]); the rest is one function, since every call costs a return.
 
+mod apart;
+
 use core::ops::ControlFlow;
+
+pub use apart::Stage;
 
 use crate::{
     abi::{Active, Settings, mode, policy},
     choice::Choice,
-    clients,
-    connection::{self, Link},
+    connection::Link,
     drop_cache::DropCache,
     env::{Asked, Env, Table},
     frame::Frame,
     packet::Packet,
     rate::{Instant, Reading},
     stage::{
-        budgets, connections, essential, fallback, handshake, hello, lists, own, parse, quic, reflection,
-        refusal, sanity, service, tls,
+        budgets, essential, fallback, handshake, lists, parse, quic, reflection, refusal, sanity, service,
+        tls,
     },
     strike,
     table::{Bill, Place, drops::DropCounter},
@@ -151,113 +154,6 @@ pub struct Role {
     pub bucket: u64,
     /// Which of the service's totals hold the packet: [`crate::abi::STRANGERS`] or [`crate::abi::ALL`].
     pub held_as: u32,
-}
-
-/// The stages that the kernel's verifier checks apart from the others, each once: see [`Env::apart`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// [`DropCounter::settle`].
-    Settle,
-    /// [`DropCache::learn`].
-    Learn,
-    /// [`essential::check`].
-    Essential,
-    /// [`handshake::check`].
-    Handshake,
-    /// [`handshake::ask`].
-    Ask,
-    /// [`connections::check`].
-    Connections,
-    /// [`handshake::answer`].
-    Answer,
-    /// [`reflection::check`].
-    Reflection,
-    /// [`reflection::unasked`].
-    Unasked,
-    /// [`quic::check`].
-    Quic,
-    /// [`quic::keep`].
-    Keep,
-    /// [`own::check`].
-    Own,
-    /// [`budgets::charge_total`].
-    Total,
-    /// [`budgets::reserve`].
-    Reserve,
-    /// [`budgets::seek`] for [`Table::Neighbours`].
-    SeekNeighbours,
-    /// [`budgets::seek`] for [`Table::ServiceSources`].
-    SeekService,
-    /// [`budgets::seek`] for [`Table::Sources`].
-    SeekSource,
-    /// [`tls::check`].
-    Tls,
-    /// [`tls::begin`].
-    Begin,
-    /// [`tls::judge`].
-    Prefix,
-    /// [`tls::judge_part`].
-    PrefixPart,
-    /// [`hello::check`].
-    Hello,
-    /// [`hello::read`].
-    Read,
-    /// [`hello::verify`].
-    Verify,
-    /// [`fallback::check`].
-    Fallback,
-    /// [`connection::remember`]: the packet's link; a drop where there is no room for it.
-    Remember,
-    /// [`connection::update`]: the packet's link.
-    Update,
-    /// [`clients::meet`].
-    Meet,
-    /// [`refusal::tell`].
-    Refusal,
-    /// [`strike::count`].
-    Strike,
-    /// [`strike::write_down`].
-    StrikeNote,
-}
-
-impl Stage {
-    /// Runs the stage.
-    #[inline(always)]
-    pub fn run<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-        match self {
-            Self::Settle => scratch.drop_counter.settle(context),
-            Self::Learn => DropCache::learn(frame, context, scratch),
-            Self::Essential => essential::check(frame, context, scratch),
-            Self::Handshake => handshake::check(frame, context, scratch),
-            Self::Ask => handshake::ask(context, scratch),
-            Self::Connections => connections::check(context, scratch),
-            Self::Answer => handshake::answer(frame, context, scratch),
-            Self::Reflection => reflection::check(frame, context, scratch),
-            Self::Unasked => reflection::unasked(context, scratch),
-            Self::Quic => quic::check(frame, context, scratch),
-            Self::Keep => quic::keep(context, scratch),
-            Self::Own => own::check(context, scratch),
-            Self::Total => budgets::charge_total(frame, context, scratch),
-            Self::Reserve => budgets::reserve(context, scratch),
-            Self::SeekNeighbours => budgets::seek(context, scratch, Table::Neighbours),
-            Self::SeekService => budgets::seek(context, scratch, Table::ServiceSources),
-            Self::SeekSource => budgets::seek(context, scratch, Table::Sources),
-            Self::Tls => tls::check(frame, context, scratch),
-            Self::Begin => tls::begin(context, scratch),
-            Self::Prefix => tls::judge(frame, context, scratch),
-            Self::PrefixPart => tls::judge_part(frame, context, scratch),
-            Self::Hello => hello::check(frame, context, scratch),
-            Self::Read => hello::read(frame, scratch),
-            Self::Verify => hello::verify(frame, context, scratch),
-            Self::Fallback => fallback::check(frame, context, scratch),
-            Self::Remember => connection::remember(context, scratch),
-            Self::Update => connection::update(context, scratch),
-            Self::Meet => clients::meet(context, scratch),
-            Self::Refusal => refusal::tell(frame, context, scratch),
-            Self::StrikeNote => strike::write_down(frame, context, scratch),
-            Self::Strike => strike::count(frame, context, scratch),
-        }
-    }
 }
 
 /// What all stages share for one packet: one policy, one reading of time.

@@ -3,8 +3,8 @@
 use core::arch::asm;
 
 use aya_ebpf::{
-    helpers::{bpf_jiffies64, bpf_ktime_get_ns, bpf_map_lookup_elem},
-    maps::{Array, PerCpuArray, lpm_trie::Key as Prefix},
+    helpers::{bpf_jiffies64, bpf_ktime_get_ns},
+    maps::lpm_trie::Key as Prefix,
     programs::XdpContext,
 };
 use gateway_common::{
@@ -25,6 +25,7 @@ use gateway_common::{
 
 use crate::{
     apart, constants,
+    elements::{at, increment},
     frame::{XdpFrame, put8},
     live::LiveEntry,
     maps::{self, Cpu, CpuClock},
@@ -65,33 +66,6 @@ impl<'a, const BUILD: u8> KernelEnv<'a, BUILD> {
         let nothing = Self::opaque(0);
         Reading { latest: latest.wrapping_add(nothing), late: late.wrapping_add(nothing) }
     }
-}
-
-/// An array in the kernel, or one for each CPU.
-trait Elements {
-    /// What it is of.
-    type Element;
-}
-
-impl<T> Elements for Array<T> {
-    type Element = T;
-}
-
-impl<T> Elements for PerCpuArray<T> {
-    type Element = T;
-}
-
-/// The element of an array at an index.
-///
-/// The key is written as a whole word. Of a word of the stack that is only written in part the verifier remembers what
-/// was there before, and goes through all that follows once for each of the keys that it has seen there.
-#[inline(always)]
-fn at<M: Elements>(map: &M, index: u32) -> Option<*mut M::Element> {
-    let key = u64::from(index);
-    let map = core::ptr::from_ref(map).cast_mut();
-    // SAFETY: a map, whose keys are the lower halves of such words on a little-endian machine.
-    let value = unsafe { bpf_map_lookup_elem(map.cast(), (&raw const key).cast()) };
-    (!value.is_null()).then_some(value.cast())
 }
 
 /// How often the clock is read in a tick, before a CPU makes do with the last reading: an interface with up to 16,000 packets
@@ -401,14 +375,6 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     #[inline(always)]
     fn note(&self, table: Table, note: Note) {
         increment(&maps::NOTES, table as u32 * Note::COUNT as u32 + note as u32);
-    }
-}
-
-#[inline(always)]
-fn increment(counters: &PerCpuArray<u64>, index: u32) {
-    if let Some(counter) = at(counters, index) {
-        // SAFETY: as in count.
-        unsafe { *counter += 1 };
     }
 }
 

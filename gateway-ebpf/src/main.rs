@@ -9,6 +9,7 @@
 
 mod apart;
 mod constants;
+mod elements;
 mod ends;
 mod env;
 mod frame;

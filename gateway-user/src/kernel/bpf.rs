@@ -1,5 +1,5 @@
-//! Commands of bpf(2) that aya keeps to itself: to find a link whose pin cannot be seen, to take one off whatever holds it, and to read a
-//! value whose size is known only then.
+//! Commands of bpf(2) that aya keeps to itself: to find a link whose pin cannot be seen, to take one off whatever holds it, to read a value
+//! whose size is known only then, and to write many at once.
 #![expect(unsafe_code, reason = "system calls by their numbers")]
 
 use std::{
@@ -18,6 +18,7 @@ use nix::libc::{SYS_bpf, syscall};
 /// Of `enum bpf_cmd` (linux/bpf.h).
 const BPF_MAP_LOOKUP_ELEM: i32 = 1;
 const BPF_OBJ_PIN: i32 = 6;
+const BPF_MAP_UPDATE_BATCH: i32 = 26;
 const BPF_LINK_GET_FD_BY_ID: i32 = 30;
 const BPF_LINK_DETACH: i32 = 34;
 
@@ -47,15 +48,28 @@ struct LookUp {
     flags: u64,
 }
 
-fn bpf<A>(command: i32, attributes: &A) -> io::Result<i64> {
-    // SAFETY: the kernel reads as many bytes as it is told, which live until the call returns, and what they point to, too.
-    let answer = unsafe { syscall(SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<A>()) };
+/// `union bpf_attr` of `BPF_MAP_UPDATE_BATCH`.
+#[repr(C)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: RawFd,
+    elem_flags: u64,
+    flags: u64,
+}
+
+fn bpf<A>(command: i32, mut attributes: A) -> io::Result<i64> {
+    // SAFETY: the kernel reads and writes as many bytes as it is told, which live until the call returns, and what they point to, too.
+    let answer = unsafe { syscall(SYS_bpf, command, &raw mut attributes, size_of::<A>()) };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
 /// A link by its number; takes `CAP_SYS_ADMIN`.
 pub(super) fn link(id: u32) -> io::Result<OwnedFd> {
-    let fd = bpf(BPF_LINK_GET_FD_BY_ID, &OfLink { link: id, ..OfLink::default() })?;
+    let fd = bpf(BPF_LINK_GET_FD_BY_ID, OfLink { link: id, ..OfLink::default() })?;
     // SAFETY: the kernel has just made this descriptor for the caller.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
@@ -78,7 +92,7 @@ fn interface_of(link: &OwnedFd) -> Option<u32> {
 pub(super) fn pin_link(link: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let attributes = Pin { path: name.as_ptr() as u64, fd: link.as_raw_fd(), flags: 0 };
-    bpf(BPF_OBJ_PIN, &attributes).map(drop)
+    bpf(BPF_OBJ_PIN, attributes).map(drop)
 }
 
 /// Takes a link's program off its interface, whoever else holds the link.
@@ -86,7 +100,7 @@ pub(super) fn pin_link(link: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 /// # Errors
 /// When its interface is gone, or this process may not.
 pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
-    bpf(BPF_LINK_DETACH, &OfLink { link: link.as_raw_fd() as u32, ..OfLink::default() }).map(drop)
+    bpf(BPF_LINK_DETACH, OfLink { link: link.as_raw_fd() as u32, ..OfLink::default() }).map(drop)
 }
 
 /// The first value of an array, of so many bytes as the map says.
@@ -100,6 +114,22 @@ pub(super) fn first_value(map: &MapData) -> io::Result<Vec<u8>> {
         value: value.as_mut_ptr() as u64,
         flags: 0,
     };
-    bpf(BPF_MAP_LOOKUP_ELEM, &attributes)?;
+    bpf(BPF_MAP_LOOKUP_ELEM, attributes)?;
     Ok(value)
+}
+
+/// Writes many values to a map whose keys and values are words, by one call.
+pub(super) fn update_batch(map: BorrowedFd<'_>, keys: &[u32], values: &[u32]) -> io::Result<()> {
+    assert_eq!(keys.len(), values.len(), "a value for each key");
+    let batch = Batch {
+        in_batch: 0,
+        out_batch: 0,
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count: keys.len() as u32,
+        map: map.as_raw_fd(),
+        elem_flags: 0,
+        flags: 0,
+    };
+    bpf(BPF_MAP_UPDATE_BATCH, batch).map(drop)
 }

@@ -18,11 +18,7 @@ use gateway_common::{
     prefixes::{CHUNK_WORDS, CHUNKS, Chunk},
 };
 
-use super::{
-    KernelError,
-    error::on,
-    value::{Value, update_batch},
-};
+use super::{KernelError, bpf::update_batch, error::on, value::Value};
 use crate::prefixes::flat;
 
 /// The map of one chunk.

@@ -196,13 +196,16 @@ fn is_protected(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A daemon whose directory others may pass, and whose control socket is for the user's group.
+/// A daemon whose directory others may pass, and whose control socket is for the user's group; it has a ban.
 fn open_to_all<'a>(lab: &'a Lab) -> Result<Gateway<'a>> {
-    let gateway = Gateway::prepare(lab, "mode = \"enforce\"\n", &[])?;
+    let mut gateway = Gateway::prepare(lab, "mode = \"enforce\"\n", &[])?;
     let file = gateway.state("gateway.toml");
     let text = fs::read_to_string(&file)?.replace("[control]", "[control]\ngroup = \"nogroup\"");
     fs::write(&file, text)?;
     fs::set_permissions(directory(&gateway)?, Permissions::from_mode(0o711))?;
+    gateway.run()?;
+    gateway.wait_ready()?;
+    gateway.done(&["block", "add", "192.0.2.99"])?;
     Ok(gateway)
 }
 
@@ -212,9 +215,7 @@ fn a_user_without_rights_holds_nothing_up() -> Result<()> {
     require_lab();
     let _alone = alone();
     let lab = Lab::new()?;
-    let mut gateway = open_to_all(&lab)?;
-    gateway.run()?;
-    gateway.wait_ready()?;
+    let gateway = open_to_all(&lab)?;
     let before = answers(&gateway)?;
     for (name, program) in HOLDING {
         let user = User::holding(&lab, &gateway, gateway.pid()?.as_raw(), program).context(name)?;
@@ -234,8 +235,6 @@ fn a_user_without_rights_takes_nothing_away() -> Result<()> {
     let _alone = alone();
     let lab = Lab::new()?;
     let mut gateway = open_to_all(&lab)?;
-    gateway.run()?;
-    gateway.done(&["block", "add", "192.0.2.99"])?;
     for (name, program) in FAILING {
         let done = User::begin(&lab, &gateway, gateway.pid()?.as_raw(), program)?.done().context(name)?;
         ensure!(done.is_empty(), "{name}: {done}");
@@ -260,8 +259,6 @@ fn what_a_user_has_laid_before_the_start_is_of_no_use() -> Result<()> {
     let lab = Lab::new()?;
     let mut gateway = open_to_all(&lab)?;
     // A database as an earlier version left it.
-    gateway.run()?;
-    gateway.done(&["block", "add", "192.0.2.99"])?;
     gateway.kill()?;
     let bans = gateway.state("bans.db");
     fs::set_permissions(&bans, Permissions::from_mode(0o644))?;

@@ -19,6 +19,7 @@ pub fn gaps(config: &Config, addresses: &[IpAddr]) -> Result<Vec<String>, NetErr
     let interfaces = net::interfaces()?;
     let mut gaps = unpacked(&config.attach.interfaces, &interfaces);
     gaps.extend(twice(&config.attach.interfaces, &interfaces));
+    gaps.extend(below(&config.attach.interfaces, &interfaces));
     // Where this process may not ask, the gateway itself does not run.
     gaps.extend(ipsec(net::ipsec_peers().unwrap_or_default().len()));
     if config.gated().next().is_none() {
@@ -76,6 +77,22 @@ fn twice(protected: &[String], interfaces: &[Interface]) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// Devices below a protected macvlan by which packets to this host come in as well.
+fn below(protected: &[String], interfaces: &[Interface]) -> Vec<String> {
+    let named = interfaces.iter().filter(|one| protected.contains(&one.name));
+    let below = named.filter_map(|one| net::below_macvlan(one, interfaces).map(|lower| (one, lower)));
+    let open = below.filter(|(_, lower)| lower.up && !protected.contains(&lower.name));
+    open.map(|(one, lower)| {
+        format!(
+            "what comes by {lower}, the device below {one} (macvlan), is not judged, and it answers ARP for addresses of {one}, too: name \
+             {lower} in attach.interfaces in place of {one}, and both are",
+            lower = lower.name,
+            one = one.name
+        )
+    })
+    .collect()
 }
 
 /// Gated services whose connections the program does not find among this host's sockets: it looks for the port that packets have on the wire,
@@ -199,6 +216,17 @@ mod tests {
         let told = |named: &[&str]| twice(&named.iter().map(|&name| name.into()).collect::<Vec<_>>(), &all);
         assert!(matches!(told(&["eth0", "br0"]).as_slice(), [one] if one.contains("comes by br0")));
         assert_eq!((told(&["eth0", "eth1"]), told(&["br0"])), (vec![], vec![]));
+        let macvlan =
+            |kind: &str| Interface { kind: Some(kind.into()), lower: Some(2), ..Interface::plain(6, "mac0") };
+        let told = |named: &[&str], kind| {
+            let protected: Vec<String> = named.iter().map(|&name| name.into()).collect();
+            below(&protected, &[Interface { up: true, ..Interface::plain(2, "eth0") }, macvlan(kind)])
+        };
+        assert!(
+            matches!(told(&["mac0"], "macvlan").as_slice(), [one] if one.contains("what comes by eth0,"))
+        );
+        assert_eq!((told(&["mac0", "eth0"], "macvlan"), told(&["eth0"], "macvlan")), (vec![], vec![]));
+        assert_eq!(told(&["mac0"], "macvlan passthru"), [""; 0]);
         assert!(ipsec(2).is_some_and(|told| told.contains("2 security associations")) && ipsec(0).is_none());
     }
 

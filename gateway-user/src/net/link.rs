@@ -3,8 +3,8 @@
 use netlink_packet_core::{NlaBuffer, NlasIterator, ParseableParametrized};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{
-    InfoData, InfoIpVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkLayerType, LinkXdp,
-    XdpAttached,
+    InfoData, InfoIpVlan, InfoMacVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkHeader, LinkInfo,
+    LinkLayerType, LinkXdp, MacVlanMode, XdpAttached,
 };
 use nix::libc;
 
@@ -40,12 +40,14 @@ pub(super) fn parse(payload: &[u8]) -> Result<(Interface, Option<Parent>), NetEr
         xdp: None,
     };
     let (mut bus, mut device) = (None, None);
+    let mut lower_is_elsewhere = false;
     for nla in NlasIterator::new(payload.get(HEADER..).unwrap_or_default()) {
         let nla = nla.map_err(|error| wrong(&error))?;
         match attribute(&nla) {
             Some(LinkAttribute::IfName(name)) => interface.name = name,
             Some(LinkAttribute::Mtu(mtu)) => interface.mtu = mtu,
             Some(LinkAttribute::Link(lower)) => interface.lower = Some(lower),
+            Some(LinkAttribute::LinkNetNsId(_)) => lower_is_elsewhere = true,
             Some(LinkAttribute::Controller(master)) => interface.master = Some(master),
             Some(LinkAttribute::LinkInfo(info)) => interface.kind = kind(&info),
             Some(LinkAttribute::ParentDevBusName(name)) => bus = Some(name),
@@ -57,6 +59,10 @@ pub(super) fn parse(payload: &[u8]) -> Result<(Interface, Option<Parent>), NetEr
     if interface.name.is_empty() {
         return Err(NetError::Answer("it names no interface".into()));
     }
+    // Of another namespace's devices the number says nothing here.
+    if lower_is_elsewhere {
+        interface.lower = None;
+    }
     Ok((interface, bus.zip(device).map(|(bus, device)| Parent { bus, device })))
 }
 
@@ -66,6 +72,9 @@ pub(super) fn parse(payload: &[u8]) -> Result<(Interface, Option<Parent>), NetEr
 pub(super) const RECEIVE_BY_OTHERS: [&str; 5] = ["dummy", "ifb", "nlmon", "vrf", IPVLAN_L3S];
 /// An ipvlan device of that mode.
 const IPVLAN_L3S: &str = "ipvlan l3s";
+
+/// A macvlan device that has what comes by the one below to itself.
+pub(super) const MACVLAN_PASSTHRU: &str = "macvlan passthru";
 
 /// Of linux/if_arp.h: mobile modems' packets.
 const ARPHRD_RAWIP: u16 = 519;
@@ -92,6 +101,7 @@ fn attribute(nla: &NlaBuffer<&[u8]>) -> Option<LinkAttribute> {
         libc::IFLA_IFNAME,
         libc::IFLA_MTU,
         libc::IFLA_LINK,
+        libc::IFLA_LINK_NETNSID,
         libc::IFLA_MASTER,
         libc::IFLA_LINKINFO,
         libc::IFLA_PARENT_DEV_BUS_NAME,
@@ -104,14 +114,21 @@ fn attribute(nla: &NlaBuffer<&[u8]>) -> Option<LinkAttribute> {
     LinkAttribute::parse_with_param(nla, AddressFamily::Unspec).ok()
 }
 
+/// A device's kind, with its mode where that says by which device packets come in.
 fn kind(info: &[LinkInfo]) -> Option<String> {
-    let is_l3s = info.iter().any(|info| {
-        let LinkInfo::Data(InfoData::IpVlan(data)) = info else { return false };
-        data.contains(&InfoIpVlan::Mode(IpVlanMode::L3S))
+    let mode = info.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::IpVlan(data)) if data.contains(&InfoIpVlan::Mode(IpVlanMode::L3S)) => {
+            Some(IPVLAN_L3S)
+        }
+        LinkInfo::Data(InfoData::MacVlan(data))
+            if data.contains(&InfoMacVlan::Mode(MacVlanMode::Passthrough)) =>
+        {
+            Some(MACVLAN_PASSTHRU)
+        }
+        _ => None,
     });
     info.iter().find_map(|info| match info {
-        LinkInfo::Kind(_) if is_l3s => Some(IPVLAN_L3S.to_owned()),
-        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        LinkInfo::Kind(kind) => Some(mode.map_or_else(|| kind.to_string(), str::to_owned)),
         _ => None,
     })
 }
@@ -176,6 +193,9 @@ mod tests {
             xdp: None,
         };
         assert_eq!((found, parent), (expected, None));
+        let mut elsewhere = veth(Vec::new());
+        elsewhere.extend(bytes(&[LinkAttribute::LinkNetNsId(0)].as_slice()));
+        assert_eq!(parse(&elsewhere).unwrap().0.lower, None);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub use addresses::addresses;
 pub use error::NetError;
 pub use features::{Features, features};
 pub use route::segment;
-pub use stack::{Covered, covered};
+pub use stack::{Covered, below_macvlan, covered};
 pub use tcp::{Connection, Connections, Counts, Listener, listeners};
 pub use tunnels::{TunnelPeer, ipsec_peers, tunnel_devices, tunnel_peers};
 pub use udp::connected_ports;
@@ -71,7 +71,7 @@ pub struct Interface {
     pub kind: Option<String>,
     /// The hardware's driver, as `ixgbe` or `virtio_net`; of a virtual interface its kind.
     pub driver: Option<String>,
-    /// The interface below this one, for a VLAN; for a veth its peer.
+    /// The interface below this one, for a VLAN; for a veth its peer. None where that is another namespace's.
     pub lower: Option<u32>,
     /// The bridge or bond that it is a port of.
     pub master: Option<u32>,

@@ -1,9 +1,9 @@
 //! Interfaces above others: what comes by one of them has come by one below before.
 
-use super::Interface;
+use super::{Interface, link::MACVLAN_PASSTHRU};
 
 /// Kinds of devices whose packets have all come by the one device that they name as below.
-const ON_ONE: [&str; 5] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"];
+const ON_ONE: [&str; 6] = ["vlan", "macvlan", MACVLAN_PASSTHRU, "macvtap", "ipvlan", "ipvtap"];
 
 /// The interfaces that packets of one come by before: a bridge's or bond's ports, the device below a VLAN or macvlan. Of others none.
 fn lowers<'a>(interface: &Interface, all: &'a [Interface]) -> Vec<&'a Interface> {
@@ -12,6 +12,13 @@ fn lowers<'a>(interface: &Interface, all: &'a [Interface]) -> Vec<&'a Interface>
         other.master == Some(interface.index) || (is_on_one && interface.lower == Some(other.index))
     };
     all.iter().filter(is_lower).collect()
+}
+
+/// The device below a macvlan one, where it is this namespace's: it takes packets for itself, and answers ARP for all of the host's addresses.
+/// In mode passthru it takes none.
+pub fn below_macvlan<'a>(interface: &Interface, all: &'a [Interface]) -> Option<&'a Interface> {
+    let is_one = interface.kind.as_deref() == Some("macvlan");
+    lowers(interface, all).into_iter().next().filter(|_| is_one)
 }
 
 /// How much of an interface's packets come by interfaces of `others` before.

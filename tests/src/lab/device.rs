@@ -82,9 +82,9 @@ fn judged(lab: &Lab, gateway: &Gateway<'_>, device: &str) -> Result<()> {
     let read: usize =
         listener.delivered().iter().filter(|one| one.peer != from).map(|one| one.bytes.len()).sum();
     ensure!(read == 0, "{read} bytes of plaintext are read");
-    ensure!(dropped("block_listed")? > before[0], "nothing of the blocked source was dropped");
     let blocked = established(&lab.server, GATED, Some("10.77.7.2"))?;
     ensure!(blocked == 0, "the blocked source has {blocked} connections");
+    ensure!(dropped("block_listed")? > before[0], "nothing of the blocked source was dropped");
     Ok(())
 }
 

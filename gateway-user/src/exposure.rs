@@ -63,13 +63,21 @@ fn ipsec(associations: usize) -> Option<String> {
     })
 }
 
+/// The protected interfaces, each with how much of what comes by it has come by others of them before.
+fn covered<'a>(
+    protected: &'a [String],
+    interfaces: &'a [Interface],
+) -> impl Iterator<Item = (&'a Interface, Covered)> {
+    let others: Vec<&str> = protected.iter().map(String::as_str).collect();
+    let named = interfaces.iter().filter(|one| protected.contains(&one.name));
+    named.map(move |one| (one, net::covered(one, &others, interfaces)))
+}
+
 /// Interfaces of which some packets have come by another of them before: ports that a bridge or bond was given after the start, too.
 fn twice(protected: &[String], interfaces: &[Interface]) -> Vec<String> {
-    let others: Vec<&str> = protected.iter().map(String::as_str).collect();
-    let named = interfaces.iter().filter(|one| others.contains(&one.name.as_str()));
-    let in_part = named.filter(|one| net::covered(one, &others, interfaces) == Covered::InPart);
+    let in_part = covered(protected, interfaces).filter(|(_, by_others)| *by_others == Covered::InPart);
     in_part
-        .map(|one| {
+        .map(|(one, _)| {
             format!(
                 "some of what comes by {} has come by another of attach.interfaces before, and is judged and charged twice: name all of its \
                  ports instead, or it alone, and start the gateway again",
@@ -81,9 +89,9 @@ fn twice(protected: &[String], interfaces: &[Interface]) -> Vec<String> {
 
 /// Devices below a protected macvlan by which packets to this host come in as well.
 fn below(protected: &[String], interfaces: &[Interface]) -> Vec<String> {
-    let named = interfaces.iter().filter(|one| protected.contains(&one.name));
-    let below = named.filter_map(|one| net::below_macvlan(one, interfaces).map(|lower| (one, lower)));
-    let open = below.filter(|(_, lower)| lower.up && !protected.contains(&lower.name));
+    let alone = covered(protected, interfaces).filter(|(_, by_others)| *by_others == Covered::No);
+    let below = alone.filter_map(|(one, _)| Some((one, net::below_macvlan(one, interfaces)?)));
+    let open = below.filter(|(_, lower)| lower.up);
     open.map(|(one, lower)| {
         format!(
             "what comes by {lower}, the device below {one} (macvlan), is not judged, and it answers ARP for addresses of {one}, too: name \
@@ -227,6 +235,11 @@ mod tests {
         );
         assert_eq!((told(&["mac0", "eth0"], "macvlan"), told(&["eth0"], "macvlan")), (vec![], vec![]));
         assert_eq!(told(&["mac0"], "macvlan passthru"), [""; 0]);
+        // All that comes by the bond has come by its port.
+        let port = Interface { master: Some(2), ..Interface::plain(3, "eth0") };
+        let bond = Interface { kind: Some("bond".into()), up: true, ..Interface::plain(2, "bond0") };
+        let all = [port, bond, macvlan("macvlan")];
+        assert_eq!(below(&["eth0".into(), "mac0".into()], &all), [""; 0]);
         assert!(ipsec(2).is_some_and(|told| told.contains("2 security associations")) && ipsec(0).is_none());
     }
 

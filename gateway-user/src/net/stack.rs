@@ -17,8 +17,10 @@ fn lowers<'a>(interface: &Interface, all: &'a [Interface]) -> Vec<&'a Interface>
 /// The device below a macvlan one, where it is this namespace's: it takes packets for itself, and answers ARP for all of the host's addresses.
 /// In mode passthru it takes none.
 pub fn below_macvlan<'a>(interface: &Interface, all: &'a [Interface]) -> Option<&'a Interface> {
-    let is_one = interface.kind.as_deref() == Some("macvlan");
-    lowers(interface, all).into_iter().next().filter(|_| is_one)
+    if interface.kind.as_deref() != Some("macvlan") {
+        return None;
+    }
+    lowers(interface, all).into_iter().next()
 }
 
 /// How much of an interface's packets come by interfaces of `others` before.

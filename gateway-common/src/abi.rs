@@ -47,6 +47,15 @@ impl Active {
     /// There are live entries for IPv6.
     pub const LIVE_V6: u64 = 1 << 33;
 
+    /// One change more: a number in the lower half that counts by this.
+    pub const CHANGE: u32 = 2;
+
+    /// The same word after a change, by which drop caches forget what was refused before it.
+    #[must_use]
+    pub const fn changed(self) -> Self {
+        Self(self.0 >> 32 << 32 | (self.0 as u32).wrapping_add(Self::CHANGE) as u64)
+    }
+
     /// The settings and prefix sets that hold: 0 or 1.
     #[inline(always)]
     pub const fn slot(self) -> u32 {

@@ -1,94 +1,492 @@
-//! A frame that was dropped: those that match it are dropped before they are parsed.
+//! A cache of refused sources, one for each CPU: what they send is dropped before it is parsed.
 //!
-//! A debt only grows while the clock stands still, so what a bucket refused it refuses again, and who is on a list stays
-//! there. So until the clock is read, a CPU that has much to do need not judge each frame of one source's flood.
+//! A token bucket that refuses a packet refuses all of its price until a time that is known then
+//! ([`Limit::refused_for`](crate::rate::Limit::refused_for)): its debt only grows meanwhile. So a CPU with much to do keeps the source, the
+//! kind of packet and that time in a set-associative table of its own. Until then it neither parses such packets nor reads a table that other
+//! CPUs write. Sources that are banned or on a block list are kept, too.
+//!
+//! * **Hit**: source and kind are equal, the time is not over, and no policy, list, ban or trust has changed since (the tag of an entry has a
+//!   part of [`Active`]). Stages that would have dropped the packet for what else is in its headers are not asked.
+//! * **Drops** that are hits are counted in the entry, and told to the source's slot or ban in bulk: when the entry is full or evicted, and
+//!   with the first packets of each tick, one set with each.
+//! * **Eviction**: an entry that has hits stays warm. A newcomer that finds no free place makes the coldest entry colder.
+//! * **Bound**: an entry lasts for [`LIFE`] at most. If the source's slot goes to another source meanwhile, the source has a full bucket again,
+//!   and the cache refuses it for that long at most.
+//!
+//! Hits are for CPUs whose clock is late alone: others have time to judge every packet.
+
+use network_types::{eth::EthHdr, ip::IpProto};
 
 use crate::{
-    abi::Settings,
-    env::Env,
+    abi::{Active, DROP_WAYS, SERVICE_REGIONS},
+    ban,
+    choice::Choice,
+    env::{DropSets, Env, Table, Words},
     frame::Frame,
-    image::{Extent, Image},
+    hash::Key,
+    packet::flags,
     pipeline::{Context, Scratch, Stage},
-    rate::Reading,
-    stage::essential,
-    verdict::{Reason, Step, drop},
+    rate::Instant,
+    stage::service,
+    table::{self, Bucket, Place},
+    verdict::{Reason, Step},
+    wire::eth,
 };
 
-/// One frame, the first of its reading of the clock. It outlives the packet.
+/// How long an entry lasts at most, about 1.07 s.
+pub const LIFE: Instant = 1 << 38;
+/// Drops that an entry has room for.
+pub const BULK: u64 = 255;
+/// The shortest frame that is looked up, in bytes: Ethernet, IPv4, and what is looked at behind them.
+pub const FRAME_MIN: u32 = 14 + V4 as u32;
+
+/// Words of the part of a set that each look-up reads, one cache line: for each way a tag, and [`Meta`].
+const TAG: usize = 0;
+const META: usize = DROP_WAYS;
+/// Words of the other part: for each way the upper half of an IPv6 source, and the key of the slot or ban that its drops are told to.
+const HIGH: usize = 0;
+const KEY: usize = DROP_WAYS;
+/// The next set with drops to tell: its number plus 1, or [`LAST`]; 0: this set has none.
+const NEXT: usize = 2 * DROP_WAYS;
+const LAST: u64 = u64::MAX;
+
+/// Entries that a CPU makes in a tick at most, of which so many may push others out: more sources than the cache has room for would do that to
+/// each other for nothing.
+const ENTRIES_A_TICK: u32 = 4_096;
+const EVICTIONS_A_TICK: u32 = 32;
+
+/// What a CPU knows of its cache. It outlives the packet.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct DropCache {
-    image: Image,
-    extent: Extent,
-    /// By which reading.
-    clock: Reading,
-    /// By which policy: [`Settings::generation`]; 0: no frame matches.
-    generation: u64,
-    service: u32,
-    /// How many drops of the source one of them counts as: 1 or 0.
-    weight: u32,
-    reason: Reason,
+pub struct State {
+    /// No entry lasts longer.
+    until: Instant,
+    /// The first set with drops to tell, its number plus 1; 0: there is none.
+    to_tell: u32,
+    /// Entries that were made in this tick, and that others were made colder for.
+    made: u32,
+    colder: u32,
+    /// There is a place without an entry, or with one that is over, for the frame at hand, if it was looked up.
+    has_place: bool,
 }
 
-impl DropCache {
-    /// Keeps a frame, the first by its reading, whose like are all dropped for this reason. `weight`: 1 where the
-    /// [drop counter](crate::table::drops::DropCounter) has counted the drop, 0 where it is to be counted nowhere.
+impl State {
+    /// Whether there are drops to tell.
     #[inline(always)]
-    pub fn remember<F: Frame, E: Env>(
-        frame: &F,
-        context: &Context<'_, E>,
-        scratch: &mut Scratch,
-        extent: Extent,
-        weight: u32,
-        reason: Reason,
-    ) {
-        let Scratch { clock, drop_cache: cache, .. } = scratch;
-        // An image is of an Ethernet frame.
-        if !F::HAS_ETHERNET || clock.late == 0 || *clock == cache.clock {
-            return;
-        }
-        (cache.extent, cache.weight, cache.reason, cache.clock, cache.generation) =
-            (extent, weight, reason, *clock, 0);
-        let _ = context.env.apart(Stage::Learn, frame, context, scratch);
+    pub const fn has_to_tell(&self) -> bool {
+        self.to_tell != 0
     }
 
-    /// Completes what is kept of a frame.
+    /// Whether an entry of the frame at hand may be made.
     #[inline(always)]
-    pub fn learn<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-        let Scratch { network, packet, role, drop_cache: cache, .. } = scratch;
-        // What must come through may look like what need not.
-        if cache.extent == Extent::Kind && essential::concerns(packet) {
-            return Step::Continue(());
-        }
-        if let Some(image) = Image::of(frame, network, packet, cache.extent) {
-            cache.image = image;
-            cache.service = role.service;
-            cache.generation = context.settings.generation;
-        }
-        Step::Continue(())
+    pub const fn has_room(&self) -> bool {
+        self.made < ENTRIES_A_TICK && (self.has_place || self.colder < EVICTIONS_A_TICK)
     }
 
-    /// Drops a frame that matches the one that is kept.
+    /// Another tick begins.
     #[inline(always)]
-    pub fn repeat<F: Frame>(frame: &F, length: u32, settings: &Settings, scratch: &mut Scratch) -> Step {
-        let Scratch { clock, role, drop_cache: cache, drop_counter, .. } = scratch;
-        // Mostly there is none by this reading.
-        if !F::HAS_ETHERNET || clock.latest != cache.clock.latest {
-            return Step::Continue(());
+    pub const fn begin_tick(&mut self) {
+        (self.made, self.colder) = (0, 0);
+    }
+}
+
+/// What a frame is looked up by.
+#[derive(Clone, Copy)]
+struct Probe {
+    /// The source's set. Who aims at one pushes out sources that hits do not keep warm.
+    set: u32,
+    /// The tag of an entry for what is of the same kind; [`Self::any`] where nothing of the kind is kept.
+    tag: u64,
+    /// The tag of an entry for all that the source sends.
+    any: u64,
+    /// The upper half of an IPv6 source, which is compared too.
+    high: Option<u64>,
+}
+
+/// Bytes of the headers of IPv4 and IPv6 that are looked at, with 14 of what is behind them.
+const V4: usize = 20 + 14;
+const V6: usize = 40 + 14;
+/// In an IPv4 header, as a word: version and length, and whether the packet is a fragment.
+const PLAIN_V4: u64 = 0x45;
+const PLAIN_V4_MASK: u64 = 0xff3f_0000_0000_00ff;
+const TCP: u64 = IpProto::Tcp as u64;
+const UDP: u64 = IpProto::Udp as u64;
+const ICMP: u64 = IpProto::Icmp as u64;
+const ICMP_V6: u64 = IpProto::Ipv6Icmp as u64;
+/// SYN and ACK in the two bytes of a TCP header that end with its flags, and what they are of a SYN.
+const SYN_MASK: u16 = ((flags::SYN | flags::ACK) as u16) << 8;
+const SYN: u16 = (flags::SYN as u16) << 8;
+
+impl Probe {
+    /// Reads it from a frame. Nothing for IP options, fragments, what is too short and what is not IP; no tag of a kind for extension headers,
+    /// and for what no limit of a kind is on.
+    #[inline(always)]
+    fn of<F: Frame, E: Env>(frame: &F, env: &E, active: Active) -> Option<Self> {
+        let Step::Continue((ether_type, offset)) = eth::network(frame) else { return None };
+        match ether_type {
+            eth::IPV4 => Self::v4(header::<V4, F, E>(frame, offset)?, env, active),
+            eth::IPV6 => Self::v6(header::<V6, F, E>(frame, offset)?, env, active),
+            _ => None,
         }
-        let other = (clock.late ^ cache.clock.late) | (settings.generation ^ cache.generation);
-        // The one that makes the bulk full goes the long way.
-        if (other | cache.image.difference(frame, length)) != 0 || !drop_counter.count_again(cache.weight) {
-            return Step::Continue(());
-        }
-        role.service = cache.service;
-        drop(cache.reason)
     }
 
-    /// Forgets a frame whose like the drop counter counts: it begins to count for another source.
+    /// Of IPv4 a tag is the whole source and, in 31 bits, a hash of the kind: no source has an entry of another.
+    ///
+    /// A kind is, from the lowest bit up, as it is on the wire: the destination (32), then the protocol (16) and the destination port (16) of UDP
+    /// and of a SYN, or the type and the protocol of ICMP (8 each).
     #[inline(always)]
-    pub const fn forget_counted(&mut self) {
-        if self.weight != 0 {
-            (self.generation, self.clock.late) = (0, 0);
+    fn v4<E: Env>(header: [u8; V4], env: &E, active: Active) -> Option<Self> {
+        if word(&header, 0) & PLAIN_V4_MASK != PLAIN_V4 {
+            return None;
+        }
+        let ends = word(&header, 16);
+        let kind = match word(&header, 8) >> 8 & 0xff {
+            UDP => ends & 0xffff_0000_ffff_ffff | UDP << 32,
+            TCP if is_syn([header[32], header[33]]) => ends & 0xffff_0000_ffff_ffff | TCP << 32,
+            ICMP => ends & 0xff_ffff_ffff | ICMP << 40,
+            _ => 0,
+        };
+        let source = word(&header, 8) >> 32;
+        let Key([k0, k1]) = env.key();
+        let epoch = spread(active.0 ^ k1);
+        let of_source = source << 32;
+        let any = of_source | epoch >> 33;
+        Some(Self {
+            set: set::<E>(env, source.wrapping_mul(k0 | 1)),
+            tag: if kind == 0 { any } else { of_source | spread(kind ^ epoch) >> 33 },
+            any,
+            high: None,
+        })
+    }
+
+    /// Of IPv6 a tag is the source's lower half under hashes of its upper half and of the kind. The upper half is compared by itself: no
+    /// source has an entry of another /64, and none of another one there but by a hash that nobody outside can aim at.
+    #[inline(always)]
+    fn v6<E: Env>(header: [u8; V6], env: &E, active: Active) -> Option<Self> {
+        let first = word(&header, 0);
+        if first & 0xf0 != 0x60 {
+            return None;
+        }
+        let ends = word(&header, 40);
+        let kind = match first >> 48 & 0xff {
+            UDP => ends & 0xffff_0000 | UDP,
+            TCP if is_syn([header[52], header[53]]) => ends & 0xffff_0000 | TCP,
+            ICMP_V6 => (ends & 0xff) << 8 | ICMP_V6,
+            _ => 0,
+        };
+        let Key([k0, k1]) = env.key();
+        let epoch = spread(active.0 ^ k1);
+        let (high, low) = (word(&header, 8), word(&header, 16));
+        let source = low ^ high.wrapping_mul(k1 | 1);
+        let any = source ^ epoch;
+        // A source that forges the destination meets another kind of its own.
+        let destination = word(&header, 24).wrapping_mul(k1 | 1) ^ word(&header, 32);
+        Some(Self {
+            set: set::<E>(env, source.wrapping_mul(k0 | 1)),
+            tag: if kind == 0 { any } else { source ^ spread(kind ^ epoch ^ destination) },
+            any,
+            high: Some(high),
+        })
+    }
+}
+
+/// The header at an offset.
+#[inline(always)]
+fn header<const N: usize, F: Frame, E: Env>(frame: &F, offset: u32) -> Option<[u8; N]> {
+    // Of most frames the verifier and LLVM know the offset, and there is nothing to bound. However many tags others have, they go on once.
+    let first = if F::HAS_ETHERNET { EthHdr::LEN as u32 } else { 0 };
+    if offset == first { frame.bytes(first) } else { frame.bytes(E::opaque(offset.into()) as u32) }
+}
+
+/// The set by the upper bits of a product with a secret, odd number: on these alone all bits of the source have a say (Dietzfelbinger et al., A
+/// reliable randomized algorithm for the closest-pair problem, 1997).
+#[inline(always)]
+fn set<E: Env>(env: &E, product: u64) -> u32 {
+    (product >> (env.drop_shift() & 63)) as u32
+}
+
+/// A multiplication, whose upper bits are the good ones (the constant is that of splitmix64).
+#[inline(always)]
+const fn spread(word: u64) -> u64 {
+    word.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Whether a TCP header begins a connection, by its bytes 12 and 13.
+#[inline(always)]
+const fn is_syn(bytes: [u8; 2]) -> bool {
+    u16::from_le_bytes(bytes) & SYN_MASK == SYN
+}
+
+/// Eight bytes of a header, the first the lowest.
+#[inline(always)]
+fn word<const N: usize>(header: &[u8; N], at: usize) -> u64 {
+    header[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// Where drops are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ledger {
+    /// Nowhere: lists and neighbourhoods count none.
+    #[default]
+    Nowhere,
+    /// The source's slot in [`Table::Sources`].
+    Source,
+    /// Its slot in [`Table::ServiceSources`].
+    SourceOfService,
+    /// Its ban.
+    Ban,
+}
+
+/// What is to be kept of a refusal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Entry {
+    /// How long it lasts.
+    pub lasts: Instant,
+    /// Why.
+    pub reason: Reason,
+    /// Where its drops are told.
+    pub ledger: Ledger,
+    /// By which key.
+    pub key: u64,
+    /// Whether it is of all that the source sends, or of the packet's kind.
+    pub is_of_all: bool,
+}
+
+/// What else is known of an entry, in a word. From the lowest bit up: drops to tell (8), heat (3), ledger (2), service (6), reason (7), and when
+/// it ends, of whose instant that are the upper bits (38).
+#[derive(Clone, Copy, Debug, Default)]
+struct Meta(u64);
+
+impl Meta {
+    const HEAT_SHIFT: u32 = 8;
+    const HEAT_MAX: u64 = 7;
+    const LEDGER_SHIFT: u32 = 11;
+    const SERVICE_SHIFT: u32 = 13;
+    const SERVICE_MASK: u32 = 63;
+    const REASON_SHIFT: u32 = 19;
+    const REASON_MASK: u64 = 127;
+    const END_MASK: u64 = u64::MAX << 26;
+
+    #[inline(always)]
+    const fn new(Entry { reason, ledger, .. }: &Entry, service: u32, heat: u64, end: Instant) -> Self {
+        Self(
+            end & Self::END_MASK
+                | (*reason as u64) << Self::REASON_SHIFT
+                | ((service & Self::SERVICE_MASK) as u64) << Self::SERVICE_SHIFT
+                | (*ledger as u64) << Self::LEDGER_SHIFT
+                | heat << Self::HEAT_SHIFT,
+        )
+    }
+
+    #[inline(always)]
+    const fn is_told(self, ledger: Ledger) -> bool {
+        self.0 >> Self::LEDGER_SHIFT & 3 == ledger as u64
+    }
+
+    #[inline(always)]
+    const fn drops(self) -> u64 {
+        self.0 & BULK
+    }
+
+    #[inline(always)]
+    const fn heat(self) -> u64 {
+        self.0 >> Self::HEAT_SHIFT & Self::HEAT_MAX
+    }
+
+    #[inline(always)]
+    const fn service(self) -> u32 {
+        (self.0 >> Self::SERVICE_SHIFT) as u32 & Self::SERVICE_MASK
+    }
+
+    #[inline(always)]
+    fn reason(self) -> Reason {
+        let number = self.0 >> Self::REASON_SHIFT & Self::REASON_MASK;
+        // All that are written are there.
+        Reason::ALL.get(number as usize).copied().unwrap_or(Reason::Contended)
+    }
+
+    /// How much of its time is left, less 1: [`LIFE`] and more where it is over.
+    #[inline(always)]
+    const fn left(self, now: Instant) -> Instant {
+        (self.0 & Self::END_MASK).wrapping_sub(now).wrapping_sub(1)
+    }
+
+    /// The same once its drops are told, which warm it.
+    #[inline(always)]
+    const fn told(self) -> Self {
+        let warmer = self.heat() + self.drops();
+        let heat = if warmer < Self::HEAT_MAX { warmer } else { Self::HEAT_MAX };
+        Self((self.0 & !(Self::HEAT_MAX << Self::HEAT_SHIFT | BULK)) | heat << Self::HEAT_SHIFT)
+    }
+}
+
+const _: () = assert!(
+    crate::abi::SERVICES as u32 <= Meta::SERVICE_MASK + 1 && Reason::COUNT as u64 <= Meta::REASON_MASK + 1
+);
+
+/// The refusal that is kept of a frame's source: its reason, and the service that it is counted for. `now`: the last reading of a clock that is
+/// late.
+#[inline(always)]
+pub fn check<F: Frame, E: Env>(
+    frame: &F,
+    env: &E,
+    active: Active,
+    now: Instant,
+    sets: E::Drops,
+    state: &mut State,
+) -> Option<(Reason, u32)> {
+    // Mostly there is no entry.
+    if state.until.wrapping_sub(now) as i64 <= 0 {
+        state.has_place = true;
+        return None;
+    }
+    let probe = Probe::of(frame, env, active)?;
+    let index = sets.index(probe.set);
+    let set = sets.set(index)?;
+    let of = |wanted| (0..DROP_WAYS).find(|way| set.load(TAG + way) == wanted);
+    let Some(way) = of(probe.tag).or_else(|| of(probe.any)) else {
+        let over = (0..DROP_WAYS).fold(0, |over, way| over | Meta(set.load(META + way)).left(now));
+        state.has_place = over >= LIFE;
+        return None;
+    };
+    let meta = Meta(set.load(META + way));
+    // A full entry is told on the long way.
+    if meta.left(now) >= LIFE || meta.drops() == BULK {
+        state.has_place = true;
+        return None;
+    }
+    if let Some(high) = probe.high
+        && sets.rest(index)?.load(HIGH + way) != high
+    {
+        return None;
+    }
+    set.store(META + way, meta.0 + 1);
+    if meta.drops() == 0 {
+        let rest = sets.rest(index)?;
+        if rest.load(NEXT) == 0 {
+            rest.store(NEXT, if state.to_tell == 0 { LAST } else { state.to_tell.into() });
+            state.to_tell = probe.set + 1;
         }
     }
+    Some((meta.reason(), meta.service()))
+}
+
+/// Keeps the refusal in [`Scratch::entry`], of the frame's source, if there is room.
+#[inline(always)]
+pub fn insert<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    scratch.drops.made += 1;
+    let end = context.now.wrapping_add(if scratch.entry.lasts < LIFE { scratch.entry.lasts } else { LIFE });
+    if Meta(end).left(context.now) >= LIFE {
+        return Step::Continue(());
+    }
+    let Some(probe) = Probe::of(frame, context.env, context.active) else { return Step::Continue(()) };
+    let tag = if scratch.entry.is_of_all { probe.any } else { probe.tag };
+    if tag == probe.any && !scratch.entry.is_of_all {
+        return Step::Continue(());
+    }
+    let index = context.drops.index(probe.set);
+    let (Some(set), Some(rest)) = (context.drops.set(index), context.drops.rest(index)) else {
+        return Step::Continue(());
+    };
+    let mut coldest = Choice::above(0);
+    for way in 0..DROP_WAYS {
+        let meta = Meta(set.load(META + way));
+        let is_same = is_zero(set.load(TAG + way) ^ tag);
+        let is_over = is_zero(meta.left(context.now) >> LIFE.trailing_zeros()) ^ 1;
+        coldest.offer::<E>(way, 0, is_same * SAME + is_over * OVER + WARMEST - meta.heat() - meta.drops());
+    }
+    let coldest = coldest.made(&mut scratch.choice);
+    let way = coldest.way() & (DROP_WAYS - 1);
+    let meta = Meta(set.load(META + way));
+    if coldest.rank() < OVER && meta.heat() + meta.drops() != 0 {
+        // Drops that are not told yet warm it later.
+        if meta.heat() != 0 {
+            set.store(META + way, meta.0 - (1 << Meta::HEAT_SHIFT));
+        }
+        scratch.drops.colder += 1;
+        return Step::Continue(());
+    }
+    if meta.drops() != 0 {
+        scratch.telling = Telling { meta, key: rest.load(KEY + way) };
+        let _ = context.env.apart(Stage::Tell, frame, context, scratch);
+    }
+    let Scratch { entry, role, drops, .. } = scratch;
+    let heat = if coldest.rank() < SAME { 1 } else { meta.told().heat() | 1 };
+    rest.store(HIGH + way, probe.high.unwrap_or(0));
+    rest.store(KEY + way, entry.key);
+    set.store(TAG + way, tag);
+    set.store(META + way, Meta::new(entry, role.service, heat, end).0);
+    if end.wrapping_sub(drops.until) as i64 > 0 {
+        drops.until = end;
+    }
+    Step::Continue(())
+}
+
+/// How entries rank for eviction: that of the same source and kind first, then one that is over, then the coldest.
+const WARMEST: u64 = 1_023;
+const OVER: u64 = 2_048;
+const SAME: u64 = 4_096;
+
+/// 1 for 0, else 0, without a branch: the verifier would go through all that follows for each of them.
+#[inline(always)]
+const fn is_zero(word: u64) -> u64 {
+    (word.wrapping_sub(1) & !word) >> 63
+}
+
+/// Tells the drops of one set.
+#[inline(always)]
+pub fn settle<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let first = scratch.drops.to_tell;
+    scratch.drops.to_tell = 0;
+    let index = context.drops.index(first.wrapping_sub(1));
+    let (Some(set), Some(rest)) = (context.drops.set(index), context.drops.rest(index)) else {
+        return Step::Continue(());
+    };
+    let next = rest.load(NEXT);
+    rest.store(NEXT, 0);
+    scratch.drops.to_tell = if next == LAST { 0 } else { next as u32 };
+    for way in 0..DROP_WAYS {
+        let meta = Meta(set.load(META + way));
+        if meta.drops() != 0 {
+            set.store(META + way, meta.told().0);
+            scratch.telling = Telling { meta, key: rest.load(KEY + way) };
+            let _ = context.env.apart(Stage::Tell, frame, context, scratch);
+        }
+    }
+    Step::Continue(())
+}
+
+/// What is to be told of an entry.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Telling {
+    meta: Meta,
+    key: u64,
+}
+
+/// Adds the drops in [`Scratch::telling`] to the source's slot or ban. If the source is there no more, they are forgotten with what else was
+/// counted there.
+#[inline(always)]
+pub fn tell<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Telling { meta, key } = scratch.telling;
+    let drops = meta.drops() as u32;
+    if meta.is_told(Ledger::Nowhere) {
+        return Step::Continue(());
+    }
+    if meta.is_told(Ledger::Ban) {
+        for set in ban::Places::of(context.env.key(), key).sets {
+            ban::count(context.env, set, key, drops);
+        }
+        return Step::Continue(());
+    }
+    let (table, region) = if meta.is_told(Ledger::SourceOfService) {
+        let service = service::at(context.settings, meta.service());
+        (Table::ServiceSources, service.region & (SERVICE_REGIONS as u32 - 1))
+    } else {
+        (Table::Sources, 0)
+    };
+    let mut place = Place::default();
+    if let Some(set) = table::find(context.env, table, region, key, &mut place) {
+        Bucket::in_set(set, &place).count_drops(drops);
+    }
+    Step::Continue(())
 }

@@ -107,6 +107,21 @@ pub trait Words: Copy {
     fn add(self, word: usize, value: u64);
 }
 
+/// The drop cache of a CPU: see [`crate::drop_cache`].
+pub trait DropSets: Copy + Default {
+    /// The part of a set that each look-up reads.
+    type Set: Words;
+    /// The other part.
+    type Rest: Words;
+
+    /// Where a set of a CPU's cache is among those of all CPUs.
+    fn index(self, number: u32) -> u32;
+    /// The set there; none where the CPU has no cache.
+    fn set(self, index: u32) -> Option<Self::Set>;
+    /// The other part of the same.
+    fn rest(self, index: u32) -> Option<Self::Rest>;
+}
+
 /// What the host's TCP knows of a packet's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Socket {
@@ -222,11 +237,17 @@ pub trait Env {
     type Buckets: Slots;
     /// A set of connections.
     type Links: Words;
+    /// A CPU's drop cache.
+    type Drops: DropSets;
 
     /// The one reading of time for a packet. `may_be_late`: no limit is finer than the clock of a CPU that has much to do.
     fn read_clock(&self, may_be_late: bool) -> Reading;
+    /// The last reading of the clock, if one that may be late would be late now.
+    fn late_now(&self) -> Option<Instant>;
     /// The key of the tables.
     fn key(&self) -> Key;
+    /// By how many bits a hash is shifted to be the number of a set of a CPU's drop cache.
+    fn drop_shift(&self) -> u32;
     /// Which policy holds.
     fn active(&self) -> Active;
     /// That policy.
@@ -308,6 +329,10 @@ pub trait Env {
 
     /// Counts a verdict; `service` is an index of [`Settings::services`].
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32);
+    /// The same of a drop whose reason the kernel's verifier does not know.
+    fn count_refused(&self, reason: Reason, service: u32, bytes: u32) {
+        self.count(Action::Drop, reason, service, bytes);
+    }
     /// Counts what happens to a table.
     fn note(&self, table: Table, note: Note);
 }

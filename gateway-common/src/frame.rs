@@ -33,14 +33,14 @@ const _: () = assert!(OFFSET_MAX.is_power_of_two());
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Offset<'frame> {
-    value: u32,
+    value: usize,
     frame: PhantomData<&'frame ()>,
 }
 
 impl Offset<'_> {
     /// The number, at most [`OFFSET_MASK`].
     #[inline(always)]
-    pub const fn get(self) -> u32 {
+    pub const fn get(self) -> usize {
         self.value
     }
 }
@@ -68,7 +68,7 @@ pub trait Frame {
     fn copy<const N: usize>(&self, offset: u32, length: u32) -> Option<[u8; N]>;
 
     /// A number that is at most [`OFFSET_MAX`], made so that the kernel's verifier sees that it is at most [`OFFSET_MASK`].
-    fn masked(offset: u32) -> u32;
+    fn masked(offset: u32) -> usize;
 
     /// Bounds a number; nothing where it is above [`OFFSET_MAX`]. Whether the frame has bytes there is another question.
     #[inline(always)]
@@ -129,7 +129,7 @@ impl Frame for &[u8] {
     }
 
     fn load<const N: usize>(&self, offset: Offset<'_>) -> Option<[u8; N]> {
-        self.get(offset.get() as usize..)?.first_chunk().copied()
+        self.get(offset.get()..)?.first_chunk().copied()
     }
 
     fn copy<const N: usize>(&self, offset: u32, length: u32) -> Option<[u8; N]> {
@@ -139,8 +139,8 @@ impl Frame for &[u8] {
         Some(bytes)
     }
 
-    fn masked(offset: u32) -> u32 {
-        offset
+    fn masked(offset: u32) -> usize {
+        offset as usize
     }
 }
 
@@ -163,7 +163,7 @@ impl Frame for Bare<'_> {
         self.0.copy(offset, length)
     }
 
-    fn masked(offset: u32) -> u32 {
-        offset
+    fn masked(offset: u32) -> usize {
+        offset as usize
     }
 }

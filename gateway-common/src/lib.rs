@@ -23,7 +23,6 @@ pub mod frame;
 pub mod hash;
 #[cfg(feature = "host")]
 pub mod host;
-pub mod image;
 pub mod opening;
 pub mod packet;
 pub mod pipeline;

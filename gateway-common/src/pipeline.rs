@@ -18,17 +18,17 @@ use crate::{
     abi::{Active, Settings, mode, policy},
     choice::Choice,
     connection::Link,
-    drop_cache::DropCache,
+    drop_cache,
     env::{Asked, Env, Table},
     frame::Frame,
     packet::Packet,
     rate::{Instant, Reading},
     stage::{
-        budgets, essential, fallback, handshake, lists, parse, quic, reflection, refusal, sanity, service,
-        tls,
+        budgets::{self, Refused},
+        essential, fallback, handshake, lists, parse, quic, reflection, refusal, sanity, service, tls,
     },
     strike,
-    table::{Bill, Place, drops::DropCounter},
+    table::{Bill, Place},
     verdict::{Action, Reason, Step, Verdict, pass},
     wire::{Network, hello::Reader, options::Options, synack::SynAck, tls::Part},
 };
@@ -82,10 +82,14 @@ pub struct Scratch {
     pub reader: Reader,
     /// Whose place in a table it takes.
     pub choice: Choice,
-    /// Drops that are to be added to a source's slot or its ban: of packets before it, too.
-    pub drop_counter: DropCounter,
-    /// A frame whose like are dropped unparsed.
-    pub drop_cache: DropCache,
+    /// What is to be kept of its refusal.
+    pub entry: drop_cache::Entry,
+    /// What of the cache is to be told.
+    pub telling: drop_cache::Telling,
+    /// By which budget it was refused.
+    pub refused: Refused,
+    /// What is known of the CPU's drop cache. It outlives the packet.
+    pub drops: drop_cache::State,
 }
 
 /// What the gate knows of a packet's connection.
@@ -158,7 +162,7 @@ pub struct Role {
 
 /// What all stages share for one packet: one policy, one reading of time.
 #[derive(Clone, Copy)]
-pub struct Context<'a, E> {
+pub struct Context<'a, E: Env> {
     /// Tables and counters.
     pub env: &'a E,
     /// The policy that held when the packet came.
@@ -167,55 +171,71 @@ pub struct Context<'a, E> {
     pub active: Active,
     /// When it came.
     pub now: Instant,
+    /// The CPU's drop cache.
+    pub drops: E::Drops,
 }
 
-/// Judges a frame, counts it, and says what becomes of it under the mode in force. `scratch` is as the last frame of the same CPU left
-/// it; one that is new is as good, and forgets what was not counted yet.
+/// Judges a frame, counts it, and says what becomes of it under the mode in force. `drops` is the CPU's drop cache, and `scratch` is as the
+/// last frame of the same CPU left it. New ones are as good, and forget drops that were not told yet. `finish` is what to do with the verdict.
 #[inline(always)]
-pub fn handle<F: Frame, E: Env>(frame: &F, env: &E, scratch: &mut Scratch) -> Verdict {
+pub fn handle<F: Frame, E: Env, R>(
+    frame: &F,
+    env: &E,
+    drops: E::Drops,
+    scratch: &mut Scratch,
+    finish: impl Fn(Verdict) -> R,
+) -> R {
     let active = env.active();
     // Before an answer takes the frame's place.
     let length = frame.length();
+    if let Some(now) = env.late_now()
+        && let Some((reason, service)) = drop_cache::check(frame, env, active, now, drops, &mut scratch.drops)
+    {
+        env.count_refused(reason, service, length);
+        return finish(Verdict { action: Action::Drop, reason });
+    }
+    env.read_again(scratch);
     scratch.role.service = 0;
     let verdict = match env.settings(active) {
         None => Reason::Unconfigured.into(),
         Some(settings) if settings.mode == mode::OFF => Reason::Off.into(),
         Some(settings) => {
             scratch.clock = env.read_clock(settings.flags & policy::CLOCK_PER_PACKET == 0);
-            let context = Context { env, settings, active, now: scratch.clock.now() };
-            let verdict = decide(frame, length, &context, scratch);
-            match verdict.action {
-                Action::Drop if settings.mode == mode::MONITOR => {
-                    Verdict { action: Action::WouldDrop, ..verdict }
-                }
-                _ => verdict,
-            }
+            judge(frame, &Context { env, settings, active, now: scratch.clock.now(), drops }, scratch)
         }
     };
     env.count(verdict.action, verdict.reason, scratch.role.service, length);
-    verdict
+    finish(verdict)
 }
 
-/// The verdict on a frame in enforce mode.
+/// The verdict under a policy that is not off.
 #[inline(always)]
-fn decide<F: Frame, E: Env>(
-    frame: &F,
-    length: u32,
-    context: &Context<'_, E>,
-    scratch: &mut Scratch,
-) -> Verdict {
-    match walk(frame, length, context, scratch) {
+fn judge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Verdict {
+    scratch.refused = Refused::NONE;
+    let verdict: Verdict = match walk(frame, context, scratch) {
         ControlFlow::Break(reason) => reason.into(),
         ControlFlow::Continue(()) => Reason::Ok.into(),
+    };
+    match verdict.action {
+        Action::Drop if context.settings.mode == mode::MONITOR => {
+            Verdict { action: Action::WouldDrop, ..verdict }
+        }
+        Action::Drop if scratch.clock.late != 0 && scratch.refused.is_some() && scratch.drops.has_room() => {
+            let _ = context.env.apart(Stage::CacheRefusal, frame, context, scratch);
+            verdict
+        }
+        _ => verdict,
     }
 }
 
 #[inline(always)]
-fn walk<F: Frame, E: Env>(frame: &F, length: u32, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    if scratch.drop_counter.is_due(scratch.clock) {
-        let _ = context.env.apart(Stage::Settle, frame, context, scratch);
+fn walk<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    if scratch.clock.late == 0 {
+        scratch.drops.begin_tick();
+        if scratch.drops.has_to_tell() {
+            let _ = context.env.apart(Stage::Settle, frame, context, scratch);
+        }
     }
-    DropCache::repeat(frame, length, context.settings, scratch)?;
     recognise(frame, context, scratch)?;
     context.env.read_again(scratch);
     let charged = budgets::charge(frame, context, scratch);
@@ -254,7 +274,7 @@ fn admit<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Sc
 fn recognise<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     parse::network(frame, &mut scratch.network, &mut scratch.packet)?;
     context.env.read_again(scratch);
-    lists::check(frame, context, scratch)?;
+    lists::check(context, scratch)?;
     context.env.read_again(scratch);
     parse::transport(frame, &scratch.network, &mut scratch.packet)?;
     context.env.read_again(scratch);

@@ -274,6 +274,15 @@ impl Limit {
         ((room & 0_u64.wrapping_sub(self.cost)) >> 63) as u32
     }
 
+    /// For how long from an instant on no packet of this price conforms, whatever is charged meanwhile; 0: it may now.
+    #[inline(always)]
+    pub fn refused_for(&self, tat: Instant, now: Instant, price: Instant) -> Instant {
+        let over = debt(tat, now).wrapping_add(price).wrapping_sub(self.burst);
+        // All ones where there is a limit and the packet is over it.
+        let is_over = !((over as i64 >> 63) as u64) & 0_u64.wrapping_sub((self.cost != 0) as u64);
+        over & is_over
+    }
+
     /// The TAT after a packet of this price, or nothing when the packet does not conform.
     #[inline(always)]
     pub fn admit(&self, tat: Instant, clock: Reading, price: Instant) -> Option<Instant> {

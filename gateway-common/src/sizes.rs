@@ -1,9 +1,16 @@
 //! How large the tables are.
 
 use crate::{
-    abi::{LINK_WAYS, LINK_WORDS, SERVICE_REGIONS, SERVICES, SLOT_WORDS, WAYS},
+    abi::{
+        DROP_REST_WORDS, DROP_SET_WORDS, DROP_WAYS, LINK_WAYS, LINK_WORDS, SERVICE_REGIONS, SERVICES,
+        SLOT_WORDS, WAYS,
+    },
     env::Table,
 };
+
+/// Sets that each CPU's drop cache has at least and at most: so that it is of use, and stays in the cache of its CPU.
+const DROP_SETS_MIN: u32 = 256;
+const DROP_SETS_MAX: u32 = 16_384;
 
 /// How many slots each table has; rounded up so that its sets are a power of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +29,12 @@ pub struct TableSizes {
     pub tuples: u32,
     /// Known clients of gated services: 16 bytes each.
     pub clients: u32,
+    /// Refused sources, in the drop caches of all CPUs together: 34 bytes each.
+    pub drops: u32,
 }
 
 impl Default for TableSizes {
-    /// 28 MiB in all. Why these: docs/architecture.md.
+    /// 32 MiB in all. Why these: docs/architecture.md.
     fn default() -> Self {
         Self {
             sources: 131_072,
@@ -35,6 +44,7 @@ impl Default for TableSizes {
             hellos: 32_768,
             tuples: 262_144,
             clients: 65_536,
+            drops: 131_072,
         }
     }
 }
@@ -45,7 +55,8 @@ impl TableSizes {
         let of_services = self.service_sources * SERVICE_REGIONS as u32;
         let slots = self.sources + of_services + self.neighbours + self.hellos;
         let links = self.connections + self.tuples + self.clients;
-        8 * (slots as u64 * SLOT_WORDS as u64 + links as u64 * LINK_WORDS as u64)
+        let drops = self.drops as usize / DROP_WAYS * (DROP_SET_WORDS + DROP_REST_WORDS);
+        8 * (slots as u64 * SLOT_WORDS as u64 + links as u64 * LINK_WORDS as u64 + drops as u64)
     }
 
     /// The same tables with a part of their slots: one of this many.
@@ -59,6 +70,17 @@ impl TableSizes {
             hellos: self.hellos / by,
             tuples: self.tuples / by,
             clients: self.clients / by,
+            drops: self.drops / by,
+        }
+    }
+
+    /// Sets of the drop cache of each of so many CPUs: the more CPUs there are, the fewer sources come to one of them.
+    pub const fn drop_sets(&self, cpus: u32) -> u32 {
+        let sets = self.drops / DROP_WAYS as u32 / cpus;
+        match sets {
+            0..DROP_SETS_MIN => DROP_SETS_MIN,
+            DROP_SETS_MAX.. => DROP_SETS_MAX,
+            _ => 1 << sets.ilog2(),
         }
     }
 
@@ -76,5 +98,16 @@ impl TableSizes {
         };
         let ways = if table.is_of_links() { LINK_WAYS } else { WAYS };
         (slots / ways as u32).next_power_of_two()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_cpus_there_are_the_smaller_is_the_drop_cache_of_each() {
+        let sets = [1, 2, 3, 32, 1_024].map(|cpus| TableSizes::default().drop_sets(cpus));
+        assert_eq!(sets, [16_384, 16_384, 8_192, 1_024, 256]);
     }
 }

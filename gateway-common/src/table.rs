@@ -8,7 +8,6 @@
 //! Look-ups ([`find`], [`seek`]) take the first slot with their key: should two CPUs insert one source in the same moment, the later slot is
 //! found by nobody and runs empty, and at most the packet that it was made for goes uncounted.
 
-pub mod drops;
 mod place;
 
 pub use place::{BucketOf, Place, bucket, find, seek, set};
@@ -177,6 +176,21 @@ impl<W: Words> Bucket<W> {
             over |= limit.is_over(tat, clock, price(limit, number, bill.bytes)) << number;
         });
         over
+    }
+
+    /// For how long a packet that is over its limits in a set of dimensions is refused, and each other of its kind that is no shorter than
+    /// `bytes`.
+    #[inline(always)]
+    pub fn refused_for(&self, bill: Bill, limits: &Limits, now: Instant) -> Instant {
+        let mut longest = 0;
+        for_each!(of bill.mask, |number, column| {
+            let limit = limits.at(number);
+            let lasts = limit.refused_for(self.0.load(SLOT_TATS + column), now, price(limit, number, bill.bytes));
+            // The longer one, without a branch.
+            let more = lasts.wrapping_sub(longest);
+            longest += more & !((more as i64 >> 63) as u64);
+        });
+        longest
     }
 
     /// Charges the packet in every dimension of the bill: an empty set. Else the dimension that it does not fit, or a set

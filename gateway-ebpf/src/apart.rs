@@ -17,7 +17,7 @@ use gateway_common::{
 };
 
 use crate::{
-    env::{KernelEnv, cpu},
+    env::{CpuDrops, KernelEnv, cpu},
     frame::{BARE, FRAGS, PLAIN, XdpFrame},
     maps::Cpu,
 };
@@ -67,7 +67,9 @@ macro_rules! apart {
 
 apart! {
     Settle settle settle_frags settle_bare
-    Learn learn learn_frags learn_bare
+    Tell tell tell_frags tell_bare
+    CacheEntry cache_entry cache_entry_frags cache_entry_bare
+    CacheRefusal cache_refusal cache_refusal_frags cache_refusal_bare
     Essential essential essential_frags essential_bare
     Handshake handshake handshake_frags handshake_bare
     Ask ask ask_frags ask_bare
@@ -115,7 +117,7 @@ fn run<const BUILD: u8>(mut context: *mut xdp_md, mut active: u64, [a, b, c]: [u
     let env = KernelEnv::<BUILD>::new(&context, clock);
     let active = Active(active);
     let Some(settings) = env.settings(active) else { return CONTINUE };
-    let shared = Context { env: &env, settings, active, now: scratch.clock.now() };
+    let shared = Context { env: &env, settings, active, now: scratch.clock.now(), drops: CpuDrops };
     match stage.run(&XdpFrame::<BUILD>(&context), &shared, scratch) {
         Step::Continue(()) => CONTINUE,
         Step::Break(reason) => reason as u32 + 1,

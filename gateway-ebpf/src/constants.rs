@@ -1,7 +1,6 @@
 //! What the loader fixes before the verifier looks: it folds these, and drops the code that they rule out.
 
 use aya_ebpf::Global;
-
 macro_rules! constants {
     ($($(#[$meta:meta])* $name:ident: $type:ty = $value:expr;)*) => {$(
         $(#[$meta])*
@@ -33,6 +32,10 @@ constants! {
     SETS_TUPLES: u32 = 1;
     /// Sets of the table of known clients.
     SETS_CLIENTS: u32 = 1;
+    /// Sets of the drop cache of each CPU; a power of two.
+    DROP_SETS: u32 = 1;
+    /// 64 less the number of bits in the number of a set.
+    DROP_SHIFT: u32 = 63;
     /// 1: rare verdicts go to the log.
     DEBUG_LOG: u32 = 0;
     /// 1: the clock is a map value, and the verdict is written beside it.

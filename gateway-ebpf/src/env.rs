@@ -3,16 +3,16 @@
 use core::arch::asm;
 
 use aya_ebpf::{
-    helpers::{bpf_jiffies64, bpf_ktime_get_ns},
+    helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns},
     maps::lpm_trie::Key as Prefix,
     programs::XdpContext,
 };
 use gateway_common::{
     abi::{
-        Active, Holder, INTERFACE_PLACES, LINK_SET_WORDS, Listing, OwnPorts, Refusal, SERVICES, SET_WORDS,
-        Settings, Tunnel,
+        Active, DROP_REST_WORDS, DROP_SET_WORDS, Holder, INTERFACE_PLACES, LINK_SET_WORDS, Listing, OwnPorts,
+        Refusal, SERVICES, SET_WORDS, Settings, Tunnel,
     },
-    env::{Asked, Env, Note, Receiver, Socket, Table},
+    env::{Asked, DropSets, Env, Note, Receiver, Socket, Table},
     frame::Frame,
     hash::Key,
     packet::Packet,
@@ -96,9 +96,36 @@ pub(crate) fn cpu() -> Option<&'static mut Cpu> {
     maps::CPU.get_ptr_mut(0).map(|cpu| unsafe { &mut *cpu })
 }
 
+/// This CPU's drop cache.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct CpuDrops;
+
+impl DropSets for CpuDrops {
+    type Set = MapWords<DROP_SET_WORDS>;
+    type Rest = MapWords<DROP_REST_WORDS>;
+
+    #[inline(always)]
+    fn index(self, number: u32) -> u32 {
+        // SAFETY: the helper takes no argument.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        (cpu * constants::DROP_SETS.load()).wrapping_add(number)
+    }
+
+    #[inline(always)]
+    fn set(self, index: u32) -> Option<Self::Set> {
+        at(&maps::DROP_CACHE, index).and_then(MapWords::new)
+    }
+
+    #[inline(always)]
+    fn rest(self, index: u32) -> Option<Self::Rest> {
+        at(&maps::DROP_CACHE_REST, index).and_then(MapWords::new)
+    }
+}
+
 impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     type Buckets = MapWords<SET_WORDS>;
     type Links = MapWords<LINK_SET_WORDS>;
+    type Drops = CpuDrops;
     type Live = LiveEntry;
 
     #[inline(always)]
@@ -126,8 +153,23 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     }
 
     #[inline(always)]
+    fn late_now(&self) -> Option<Instant> {
+        if constants::TESTING.load() != 0 {
+            return (testimony(1) != 0).then(|| testimony(0));
+        }
+        // SAFETY: the helper takes no argument; nobody else has the clock while the frame is judged.
+        let (tick, clock) = unsafe { (bpf_jiffies64(), &*self.clock) };
+        (clock.tick == tick && clock.readings >= READINGS).then_some(clock.now)
+    }
+
+    #[inline(always)]
     fn key(&self) -> Key {
         Key([constants::KEY_0.load(), constants::KEY_1.load()])
+    }
+
+    #[inline(always)]
+    fn drop_shift(&self) -> u32 {
+        constants::DROP_SHIFT.load()
     }
 
     #[inline(always)]
@@ -356,8 +398,27 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
 
     #[inline(always)]
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {
-        // One path for the verifier whatever the verdict, and a bound that it sees.
-        let column = Self::opaque(column(action, reason) as u64) as usize & (COLUMNS - 1);
+        // One path for the verifier whatever the verdict.
+        self.tally(Self::opaque(column(action, reason) as u64) as usize, service, bytes);
+    }
+
+    #[inline(always)]
+    fn count_refused(&self, reason: Reason, service: u32, bytes: u32) {
+        self.tally(column(Action::Drop, reason), service, bytes);
+    }
+
+    #[inline(always)]
+    fn note(&self, table: Table, note: Note) {
+        increment(&maps::NOTES, table as u32 * Note::COUNT as u32 + note as u32);
+    }
+}
+
+impl<const BUILD: u8> KernelEnv<'_, BUILD> {
+    /// Counts a frame in a column of its interface, and of its service.
+    #[inline(always)]
+    fn tally(&self, column: usize, service: u32, bytes: u32) {
+        // A bound that the verifier sees.
+        let column = column & (COLUMNS - 1);
         if let Some(row) = at(&maps::COUNTERS, self.interface()) {
             // SAFETY: this CPU's own value, and XDP programs of one CPU do not interrupt each other.
             let tally = unsafe { &mut (*row)[column] };
@@ -370,11 +431,6 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
             // SAFETY: as above.
             unsafe { (*row)[column] += 1 };
         }
-    }
-
-    #[inline(always)]
-    fn note(&self, table: Table, note: Note) {
-        increment(&maps::NOTES, table as u32 * Note::COUNT as u32 + note as u32);
     }
 }
 

@@ -28,7 +28,7 @@ impl<const BUILD: u8> XdpFrame<'_, BUILD> {
     /// The address of `N` bytes at an offset, if the frame has them.
     #[inline(always)]
     pub(crate) fn address<const N: usize>(&self, offset: Offset<'_>) -> Option<usize> {
-        let start = self.0.data() + offset.get() as usize;
+        let start = self.0.data() + offset.get();
         let mut after = start + N;
         if N == 1 {
             // LLVM makes `start >= end` of `start + 1 > end`, and from that form the verifier learns nothing
@@ -78,10 +78,10 @@ impl<const BUILD: u8> Frame for XdpFrame<'_, BUILD> {
     }
 
     #[inline(always)]
-    fn masked(offset: u32) -> u32 {
+    fn masked(offset: u32) -> usize {
         // The verifier sees a constant as it is.
         if is_val_statically_known(offset) {
-            return offset;
+            return offset as usize;
         }
         let mut masked = u64::from(offset);
         // In assembly: LLVM knows that the mask changes nothing, and would leave it out.
@@ -89,7 +89,7 @@ impl<const BUILD: u8> Frame for XdpFrame<'_, BUILD> {
         unsafe {
             asm!("{0} &= {1}", inout(reg) masked, const OFFSET_MASK, options(pure, nomem, nostack));
         };
-        masked as u32
+        masked as usize
     }
 
     #[inline(always)]

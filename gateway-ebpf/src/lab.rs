@@ -5,7 +5,7 @@
 #![no_std]
 #![no_main]
 #![expect(internal_features, reason = "core has no atomic operations for BPF but the intrinsics")]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 
 #[path = "lab/baseline.rs"]
 mod baseline;
@@ -19,6 +19,8 @@ mod count;
 mod flood;
 #[path = "lab/frame.rs"]
 mod frame;
+#[path = "lab/spray.rs"]
+mod spray;
 
 /// Never reached: the verifier refuses a program from which it could be.
 #[panic_handler]

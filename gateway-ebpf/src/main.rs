@@ -28,7 +28,7 @@ use gateway_common::{
 };
 
 use crate::{
-    env::KernelEnv,
+    env::{CpuDrops, KernelEnv},
     frame::{BARE, FRAGS, PLAIN, XdpFrame},
     maps::Cpu,
 };
@@ -58,14 +58,15 @@ pub(crate) fn gateway_bare(context: XdpContext) -> u32 {
 fn judge<const BUILD: u8>(context: &XdpContext, frame: &XdpFrame<'_, BUILD>) -> u32 {
     let Some(Cpu { clock, scratch }) = env::cpu() else { return xdp_action::XDP_PASS };
     let env = KernelEnv::<BUILD>::new(context, clock);
-    let verdict = pipeline::handle(frame, &env, scratch);
-    env.testify(verdict);
-    log(context, verdict);
-    match verdict.action {
-        Action::Pass | Action::WouldDrop => xdp_action::XDP_PASS,
-        Action::Drop => xdp_action::XDP_DROP,
-        Action::Tx => xdp_action::XDP_TX,
-    }
+    pipeline::handle(frame, &env, CpuDrops, scratch, |verdict| {
+        env.testify(verdict);
+        log(context, verdict);
+        match verdict.action {
+            Action::Pass | Action::WouldDrop => xdp_action::XDP_PASS,
+            Action::Drop => xdp_action::XDP_DROP,
+            Action::Tx => xdp_action::XDP_TX,
+        }
+    })
 }
 
 /// Writes rare verdicts to the debugging log; floods and lists are not rare. Off unless the loader says otherwise.

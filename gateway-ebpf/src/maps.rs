@@ -13,9 +13,9 @@ use aya_ebpf::{
 };
 use gateway_common::{
     abi::{
-        BAN_FILTER_WORDS, BAN_SETS, FIRST_SYN_SETS, HOLDERS_MAX, Holder, INTERFACE_PLACES, INTERFACES,
-        Identity, LINK_SET_WORDS, Listing, Live, OwnPorts, PEER_KINDS, PEER_SETS, SERVICES, SET_WORDS,
-        STRIKE_SETS, Settings, TUNNELS_MAX, Tally, Tunnel,
+        BAN_FILTER_WORDS, BAN_SETS, DROP_REST_WORDS, DROP_SET_WORDS, FIRST_SYN_SETS, HOLDERS_MAX, Holder,
+        INTERFACE_PLACES, INTERFACES, Identity, LINK_SET_WORDS, Listing, Live, OwnPorts, PEER_KINDS,
+        PEER_SETS, SERVICES, SET_WORDS, STRIKE_SETS, Settings, TUNNELS_MAX, Tally, Tunnel,
     },
     env::{Note, Table},
     pipeline::Scratch,
@@ -206,6 +206,14 @@ pub(crate) struct CpuClock {
 /// Each CPU's own. Writer: this program.
 #[map(name = "cpu")]
 pub(crate) static CPU: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
+
+/// The drop cache of each CPU: the sets of the first, then those of the next. Writer: this program. Maps that may be mapped are the ones that
+/// start with a cache line.
+#[map(name = "drop_cache")]
+pub(crate) static DROP_CACHE: Array<[u64; DROP_SET_WORDS]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// What look-ups do not read of it.
+#[map(name = "drop_cache_rest")]
+pub(crate) static DROP_CACHE_REST: Array<[u64; DROP_REST_WORDS]> = Array::with_max_entries(1, 0);
 
 /// Bytes of [`REFUSALS`]: room for 4,096.
 const REFUSALS_BYTES: u32 = 1 << 18;

@@ -48,7 +48,7 @@ pub(crate) fn write<const BUILD: u8>(context: &XdpContext, at: u32, answer: &Syn
 /// Fills a frame of the right length.
 #[inline(always)]
 fn fill<const IP: usize, const TCP: usize>(context: &XdpContext, at: Offset<'_>, answer: &SynAck) -> bool {
-    let (first, start) = (context.data(), context.data() + at.get() as usize);
+    let (first, start) = (context.data(), context.data() + at.get());
     let end = start + 4 * (IP + TCP);
     if end > context.data_end() || first + 4 * ADDRESSES > context.data_end() {
         return false;

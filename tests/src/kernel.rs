@@ -8,14 +8,14 @@ pub mod tables;
 use std::ops::RangeInclusive;
 
 use anyhow::{Context as _, Result, ensure};
-use gateway_common::abi::{ABI_VERSION, Identity, LINK_WAYS, WAYS};
+use gateway_common::abi::{ABI_VERSION, DROP_WAYS, Identity, LINK_WAYS, WAYS};
 use gateway_common::env::Said as _;
 use gateway_common::hash::Key;
 use gateway_common::rate::Instant;
 use gateway_common::sizes::TableSizes;
 use gateway_common::verdict::{Action, Reason, Verdict};
 use gateway_user::host::{self, Sets, Stand};
-use gateway_user::kernel::{Holders, Kernel, LoadOptions, PolicySet, Prefixes};
+use gateway_user::kernel::{Holders, Kernel, LoadOptions, PolicySet, Prefixes, cpus};
 use ipnet::IpNet;
 
 pub use runner::Runner;
@@ -163,6 +163,7 @@ fn sizes(sets: Sets) -> TableSizes {
         hellos: sets.hellos * ways,
         tuples: sets.tuples * ways,
         clients: sets.clients * LINK_WAYS as u32,
+        drops: sets.drops * DROP_WAYS as u32 * cpus(),
     }
 }
 

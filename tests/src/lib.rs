@@ -27,7 +27,7 @@ pub fn bucket(
     };
     let active = Active::default();
     let settings = env.settings(active)?;
-    let context = Context { env: &env, settings, active, now };
+    let context = Context { env: &env, settings, active, now, drops: gateway_user::host::Drops::default() };
     let mut place = Place::default();
     let is_found = table::seek(&context, table, 0, key, &mut place);
     table::bucket(&env, table, &place).filter(|_| is_found)

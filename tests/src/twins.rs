@@ -1,9 +1,8 @@
 //! Two CPUs that get the same frames: one that makes use of what it knows from the frames before, and one that forgets it.
 
-use gateway_common::pipeline::Scratch;
 use gateway_common::rate::{Instant, SECOND};
 use gateway_common::verdict::Verdict;
-use gateway_user::host::{HostEnv, Stand};
+use gateway_user::host::{Cpu, HostEnv, Stand};
 
 use crate::cases::START;
 
@@ -15,14 +14,15 @@ pub struct Twins {
     /// The tables of the one and of the other.
     pub envs: [HostEnv; 2],
     /// What the one knows.
-    pub cpu: Scratch,
+    pub cpu: Cpu,
 }
 
 impl Twins {
     /// Under a policy.
     pub fn new(stand: impl Fn() -> Stand) -> Self {
         let envs = [(); 2].map(|()| HostEnv::new(stand()));
-        let twins = Self { envs, cpu: Scratch::default() };
+        let cpu = Cpu::with_drop_cache(&envs[0]);
+        let twins = Self { envs, cpu };
         twins.set_clocks(START, LATE);
         twins
     }
@@ -47,6 +47,6 @@ impl Twins {
     /// What the one says of a frame, and the other.
     pub fn judge(&mut self, frame: &[u8]) -> [Verdict; 2] {
         let Self { envs: [env, other], cpu } = self;
-        [env.judge_on(frame, cpu), other.judge_on(frame, &mut Scratch::default())]
+        [env.judge_on(frame, cpu), other.judge_on(frame, &mut Cpu::default())]
     }
 }

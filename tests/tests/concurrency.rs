@@ -18,7 +18,7 @@ use gateway_common::wire::options::Options;
 use gateway_common::wire::synack::SynAck;
 use gateway_tests::builder;
 use gateway_tests::cases::{CLIENT, Draft, SERVER, START, limit};
-use gateway_user::host::{HostEnv, LiveEntry, Stand, Words};
+use gateway_user::host::{Drops, HostEnv, LiveEntry, Stand, Words};
 
 const THREADS: [u64; 4] = [2, 3, 4, 8];
 const RATE: u64 = 1_000;
@@ -173,13 +173,20 @@ impl env::Words for Lost<'_> {
 impl<'a> Env for Losing<'a> {
     type Buckets = Lost<'a>;
     type Links = Words<'a>;
+    type Drops = Drops<'a>;
     type Live = &'a LiveEntry;
 
     fn read_clock(&self, may_be_late: bool) -> Reading {
         Env::read_clock(&self.0, may_be_late)
     }
+    fn late_now(&self) -> Option<Instant> {
+        Env::late_now(&self.0)
+    }
     fn key(&self) -> Key {
         Env::key(&self.0)
+    }
+    fn drop_shift(&self) -> u32 {
+        Env::drop_shift(&self.0)
     }
     fn active(&self) -> Active {
         Env::active(&self.0)
@@ -286,12 +293,24 @@ fn who_loses_every_race_is_dropped_as_contended() {
     let env = HostEnv::new(Stand::new().each(Dimension::Packets, limit(Dimension::Packets, 1, 5)));
     env.set_now(START);
     // It finds no slot that it may take.
-    let verdict = pipeline::handle(&frame.as_slice(), &Losing(&env), &mut Scratch::default());
+    let verdict = pipeline::handle(
+        &frame.as_slice(),
+        &Losing(&env),
+        Drops::default(),
+        &mut Scratch::default(),
+        |verdict| verdict,
+    );
     assert_eq!(verdict.reason, Reason::Contended);
     assert_eq!(env.counters().noted(Table::Sources, Note::Full), 1);
     // It has a slot, and cannot charge.
     assert_eq!(env.judge(&frame, START).reason, Reason::Ok);
-    let verdict = pipeline::handle(&frame.as_slice(), &Losing(&env), &mut Scratch::default());
+    let verdict = pipeline::handle(
+        &frame.as_slice(),
+        &Losing(&env),
+        Drops::default(),
+        &mut Scratch::default(),
+        |verdict| verdict,
+    );
     assert_eq!((verdict.action, verdict.reason), (Action::Drop, Reason::Contended));
     assert_eq!(env.counters().noted(Table::Sources, Note::Full), 1);
 }

@@ -37,22 +37,22 @@ const CEILINGS: [Ceiling; 3] = [
         testing: false,
         debug_log: false,
         sockets: true,
-        verified: [95_500, 80_500, 81_000],
-        loaded: 25_300,
+        verified: [106_000, 90_000, 91_000],
+        loaded: 27_200,
     },
     Ceiling {
         testing: true,
         debug_log: false,
         sockets: false,
-        verified: [72_000, 71_500, 72_000],
-        loaded: 22_500,
+        verified: [82_000, 82_000, 82_000],
+        loaded: 24_300,
     },
     Ceiling {
         testing: false,
         debug_log: true,
         sockets: true,
-        verified: [110_000, 92_000, 92_500],
-        loaded: 25_600,
+        verified: [122_000, 104_000, 104_000],
+        loaded: 27_600,
     },
 ];
 

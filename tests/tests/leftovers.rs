@@ -8,14 +8,14 @@ use gateway_common::abi::SERVICES;
 use gateway_common::pipeline::Scratch;
 use gateway_common::verdict::Verdict;
 use gateway_tests::cases::{self, Case};
-use gateway_user::host::HostEnv;
+use gateway_user::host::{Cpu, HostEnv};
 
 /// What a case's frames leave, each judged on what the one before has left.
 fn left_by(case: &Case) -> Scratch {
-    let mut record = Scratch::default();
-    let ran = case.run_with(&mut |env, frame| env.judge_on(frame, &mut record));
+    let mut cpu = Cpu::default();
+    let ran = case.run_with(&mut |env, frame| env.judge_on(frame, &mut cpu));
     ran.unwrap_or_else(|mismatch| panic!("on its own record: {mismatch}"));
-    record
+    cpu.scratch
 }
 
 /// The verdicts of a case, each once.
@@ -56,7 +56,7 @@ fn failures(cases: &[Case], others: &[Case], left: &[Scratch]) -> Vec<String> {
         let env = case.run_on_host().unwrap_or_else(|mismatch| panic!("{mismatch}"));
         let wanted = of_services(&env, &verdicts);
         for (other, record) in others.iter().zip(left) {
-            let wrong = match case.run_with(&mut |env, frame| env.judge_on(frame, &mut record.clone())) {
+            let wrong = match case.run_with(&mut |env, frame| env.judge_on(frame, &mut Cpu::from(*record))) {
                 Ok(env) if of_services(&env, &verdicts) == wanted => continue,
                 Ok(_) => format!("{}: another service was counted", case.name),
                 Err(mismatch) => mismatch.to_string(),

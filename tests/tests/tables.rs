@@ -11,7 +11,7 @@ use gateway_common::table::{Bill, bit};
 use gateway_common::verdict::Reason;
 use gateway_tests::builder;
 use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, SERVER_V6, START, limit};
-use gateway_user::host::{HostEnv, Sets, Stand};
+use gateway_user::host::{Drops, HostEnv, Sets, Stand};
 use proptest::prelude::*;
 
 /// An environment whose table of sources is one set.
@@ -127,7 +127,13 @@ fn a_full_table_of_clients_forgets_who_was_silent_for_longest() {
     let host = &env;
     let (active, now) = (host.active(), START);
     let settings = host.settings(active).expect("settings");
-    let context = |seconds: u64| Context { env: &host, settings, active, now: now + seconds * SECOND };
+    let context = |seconds: u64| Context {
+        env: &host,
+        settings,
+        active,
+        now: now + seconds * SECOND,
+        drops: Drops::default(),
+    };
     let packet = |client: u8| {
         let frame = builder::ip(&format!("192.0.2.{client}"), SERVER).tcp(1, 443).build();
         parse::packet(&frame.as_slice()).expect("a packet")
@@ -163,7 +169,7 @@ fn one_network_of_ipv6_takes_few_places_among_clients() {
     let host = &env;
     let active = host.active();
     let settings = host.settings(active).expect("settings");
-    let context = Context { env: &host, settings, active, now: START };
+    let context = Context { env: &host, settings, active, now: START, drops: Drops::default() };
     for network in 0..=0x1_ffff_u32 {
         let (high, low) = (network >> 16, network & 0xffff);
         let source = format!("2001:db8:{high:x}:{low:x}::9");
@@ -195,7 +201,7 @@ fn proof_of_another_connection_is_none() {
     let host = &env;
     let active = host.active();
     let settings = host.settings(active).expect("settings");
-    let context = Context { env: &host, settings, active, now: START };
+    let context = Context { env: &host, settings, active, now: START, drops: Drops::default() };
     let gate = Gate { identity: one, link: proven, ..Gate::default() };
     let mut scratch = Scratch { gate, ..Scratch::default() };
     assert!(connection::remember(&context, &mut scratch).is_continue());

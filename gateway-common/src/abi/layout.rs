@@ -80,6 +80,13 @@ pub const PEER_KINDS: u32 = 8;
 /// Tunnels' peers that there may be at once.
 pub const TUNNELS_MAX: usize = 1 << 14;
 
+/// Entries that one set of a drop cache has room for.
+pub const DROP_WAYS: usize = 4;
+/// Words of the part of such a set that each look-up reads, one cache line.
+pub const DROP_SET_WORDS: usize = 2 * DROP_WAYS;
+/// Words of the other part.
+pub const DROP_REST_WORDS: usize = 2 * DROP_WAYS + 1;
+
 /// Words of a set of connections.
 pub const LINK_SET_WORDS: usize = LINK_WAYS * LINK_WORDS;
 

@@ -18,7 +18,7 @@ use crate::wire::multipath::Change;
 use crate::wire::options::Options;
 use crate::wire::synack::SynAck;
 
-use super::{HostEnv, LiveEntry, Words};
+use super::{Drops, HostEnv, LiveEntry, Words};
 
 /// By how many bits the host scales its windows.
 const SCALE: u8 = 7;
@@ -34,6 +34,7 @@ fn link_set(table: &OnceLock<Box<[AtomicU64]>>, sets: u32, index: u32) -> Option
 impl<'a> Env for &'a HostEnv {
     type Buckets = Words<'a>;
     type Links = Words<'a>;
+    type Drops = Drops<'a>;
     type Live = &'a LiveEntry;
 
     fn read_clock(&self, may_be_late: bool) -> Reading {
@@ -41,8 +42,16 @@ impl<'a> Env for &'a HostEnv {
         Reading { latest: self.time().wrapping_add(late), late }
     }
 
+    fn late_now(&self) -> Option<Instant> {
+        (self.late.load(Ordering::SeqCst) != 0).then(|| self.time())
+    }
+
     fn key(&self) -> Key {
         self.stand.key
+    }
+
+    fn drop_shift(&self) -> u32 {
+        u64::BITS - self.stand.sets.drops.ilog2()
     }
 
     fn active(&self) -> Active {

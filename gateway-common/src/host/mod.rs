@@ -6,6 +6,7 @@
 
 mod bans;
 mod counters;
+mod cpu;
 mod env;
 mod live;
 mod prefixes;
@@ -24,8 +25,9 @@ use crate::abi::{
 };
 use crate::ban::State;
 use crate::env::{Receiver, Slots as _, Socket, Table, Words as _};
+use crate::frame::Frame;
 use crate::packet::Packet;
-use crate::pipeline::{self, Scratch};
+use crate::pipeline;
 use crate::rate::Instant;
 use crate::verdict::Verdict;
 use crate::wire::options::Options;
@@ -34,6 +36,7 @@ use crate::ban_table::strikes_of;
 
 use bans::Bans;
 pub use counters::Counters;
+pub use cpu::{Cpu, Drops};
 pub use live::LiveEntry;
 pub use prefixes::Prefixes;
 pub use stand::{Stand, zeroed_settings};
@@ -213,12 +216,17 @@ impl HostEnv {
     /// Judges one frame that comes at `now`.
     pub fn judge(&self, frame: &[u8], now: Instant) -> Verdict {
         self.set_now(now);
-        self.judge_on(frame, &mut Scratch::default())
+        self.judge_on(frame, &mut Cpu::default())
     }
 
     /// Judges one frame on a CPU that has judged others before.
-    pub fn judge_on(&self, frame: &[u8], cpu: &mut Scratch) -> Verdict {
-        pipeline::handle(&frame, &self, cpu)
+    pub fn judge_on(&self, frame: &[u8], cpu: &mut Cpu) -> Verdict {
+        self.judge_frame(&frame, cpu)
+    }
+
+    /// The same with a frame of any kind.
+    pub fn judge_frame(&self, frame: &impl Frame, cpu: &mut Cpu) -> Verdict {
+        pipeline::handle(frame, &self, Drops(&cpu.drops), &mut cpu.scratch, |verdict| verdict)
     }
 }
 

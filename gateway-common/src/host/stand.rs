@@ -65,7 +65,8 @@ impl Stand {
     /// The word that switches to this policy, but for what it says of [`Self::bans`].
     #[must_use]
     pub fn active(&self) -> Active {
-        let mut word = 0;
+        // Every policy is a change.
+        let mut word = u64::from((self.settings.generation as u32).wrapping_mul(Active::CHANGE));
         if self.live.has_v4() {
             word |= Active::LIVE_V4;
         }

@@ -23,6 +23,8 @@ pub struct Sets {
     pub tuples: u32,
     /// Of [`Table::Clients`].
     pub clients: u32,
+    /// Of the drop cache of each CPU.
+    pub drops: u32,
 }
 
 impl Sets {
@@ -62,6 +64,7 @@ impl From<TableSizes> for Sets {
             hellos: sizes.sets(Table::Hellos),
             tuples: sizes.sets(Table::Tuples),
             clients: sizes.sets(Table::Clients),
+            drops: sizes.drop_sets(1),
         }
     }
 }
@@ -77,6 +80,7 @@ impl Default for Sets {
             hellos: 16,
             tuples: 16,
             clients: 16,
+            drops: 256,
         }
     }
 }

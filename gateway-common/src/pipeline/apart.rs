@@ -2,12 +2,12 @@
 
 use super::{Context, Scratch};
 use crate::{
-    clients, connection,
-    drop_cache::DropCache,
+    clients, connection, drop_cache,
     env::{Env, Table},
     frame::Frame,
     stage::{
-        budgets, connections, essential, fallback, handshake, hello, own, quic, reflection, refusal, tls,
+        budgets, connections, essential, fallback, handshake, hello, lists, own, quic, reflection, refusal,
+        tls,
     },
     strike,
     verdict::Step,
@@ -16,10 +16,14 @@ use crate::{
 /// The stages that the kernel's verifier checks apart from the others, each once: see [`Env::apart`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// [`crate::table::drops::DropCounter::settle`].
+    /// [`drop_cache::settle`].
     Settle,
-    /// [`DropCache::learn`].
-    Learn,
+    /// [`drop_cache::tell`].
+    Tell,
+    /// [`drop_cache::insert`].
+    CacheEntry,
+    /// [`budgets::cache`], or [`lists::cache`].
+    CacheRefusal,
     /// [`essential::check`].
     Essential,
     /// [`handshake::check`].
@@ -85,8 +89,11 @@ impl Stage {
     #[inline(always)]
     pub fn run<F: Frame, E: Env>(self, frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
         match self {
-            Self::Settle => scratch.drop_counter.settle(context),
-            Self::Learn => DropCache::learn(frame, context, scratch),
+            Self::Settle => drop_cache::settle(frame, context, scratch),
+            Self::Tell => drop_cache::tell(context, scratch),
+            Self::CacheEntry => drop_cache::insert(frame, context, scratch),
+            Self::CacheRefusal if scratch.refused.is_listed() => lists::cache(frame, context, scratch),
+            Self::CacheRefusal => budgets::cache(frame, context, scratch),
             Self::Essential => essential::check(frame, context, scratch),
             Self::Handshake => handshake::check(frame, context, scratch),
             Self::Ask => handshake::ask(context, scratch),

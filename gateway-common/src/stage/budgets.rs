@@ -9,20 +9,20 @@ use core::ops::ControlFlow;
 use crate::{
     abi::{ALL, CLASSES, Class, Limits, SERVICE_REGIONS, STRANGERS, Settings},
     clients,
-    drop_cache::DropCache,
-    env::{Env, Table, Words},
+    drop_cache::{self, Entry, Ledger},
+    env::{Env, Table},
     finer::{LINK_LOCAL, is_finer, is_link_local},
     frame::Frame,
-    image::Extent,
     packet::Packet,
     pipeline::{Context, Scratch, Stage},
-    stage::{own, service},
-    table::{self, Bill, Bucket, BucketOf, Mask, drops::Ledger},
+    stage::{essential, own, reflection, service},
+    table::{self, Bill, Bucket, BucketOf, Mask},
     verdict::{Reason, Scope, Step, drop},
 };
 
 /// Who shares a budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 enum Whose {
     /// All sources of a service.
     Service,
@@ -31,7 +31,41 @@ enum Whose {
     /// The source towards this service, where the service has limits of its own and the source's class has not.
     SourceOfService,
     /// The source, in all other dimensions.
+    #[default]
     Source,
+}
+
+/// A refusal that may be cached: by a list, or by whose budget.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refused {
+    /// Why.
+    pub reason: Reason,
+    whose: Whose,
+    /// In which dimensions; 0: there is no such refusal.
+    mask: Mask,
+}
+
+impl Refused {
+    /// No refusal.
+    pub const NONE: Self = Self { reason: Reason::Ok, whose: Whose::Source, mask: 0 };
+
+    /// By a list or a ban.
+    #[inline(always)]
+    pub const fn listed(reason: Reason) -> Self {
+        Self { reason, mask: Mask::MAX, ..Self::NONE }
+    }
+
+    /// Whether there is one.
+    #[inline(always)]
+    pub const fn is_some(&self) -> bool {
+        self.mask != 0
+    }
+
+    /// Whether it is by a list or a ban.
+    #[inline(always)]
+    pub const fn is_listed(&self) -> bool {
+        self.mask == Mask::MAX
+    }
 }
 
 impl Whose {
@@ -132,13 +166,12 @@ impl Whose {
         }
         let answer = self.answer(refusal);
         if let ControlFlow::Break(reason) = answer {
-            let is_held = self.count_drop(bucket, scratch);
-            // Others may be no QUIC packets that open something, and other ACKs may belong to a connection.
-            let is_of_kind = refusal & table::OF_SOURCES != 0 && scratch.bill.mask & table::OF_KINDS != 0;
-            if let Some(weight) = is_held
-                && is_of_kind
-            {
-                DropCache::remember(frame, context, scratch, Extent::Kind, weight, reason);
+            if self.ledger() != Ledger::Nowhere {
+                bucket.count_drops(1);
+            }
+            // A known client is held to more of a total.
+            if self != Self::Service {
+                scratch.refused = Refused { reason, whose: self, mask: refusal };
             }
         }
         answer
@@ -160,22 +193,13 @@ impl Whose {
         self.answer(refusal)
     }
 
-    /// Counts a drop of the source where it has a ledger. How many of its drops it counts as, if those like it may be counted without a
-    /// look at the bucket.
-    #[inline(always)]
-    fn count_drop<W: Words>(self, bucket: Bucket<W>, scratch: &mut Scratch) -> Option<u32> {
-        let (ledger, table) = match self {
-            // A known client is held to more.
-            Self::Service => return None,
-            Self::Neighbourhood => return Some(0),
-            Self::SourceOfService => (Ledger::SourceOfService, Table::ServiceSources),
-            Self::Source => (Ledger::Source, Table::Sources),
-        };
-        let Scratch { clock, places, drop_counter, drop_cache, .. } = scratch;
-        let place = places.of(table);
-        let now = drop_counter.count(drop_cache, *clock, ledger, place, place.key());
-        bucket.count_drops(now);
-        (now == 0).then_some(1)
+    /// Where drops of the source are counted.
+    const fn ledger(self) -> Ledger {
+        match self {
+            Self::Service | Self::Neighbourhood => Ledger::Nowhere,
+            Self::SourceOfService => Ledger::SourceOfService,
+            Self::Source => Ledger::Source,
+        }
     }
 
     #[inline(always)]
@@ -254,6 +278,31 @@ pub fn charge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &m
         bucket.count_packet(scratch.bill.bytes);
     }
     Step::Continue(())
+}
+
+/// Keeps a refusal in the drop cache, if all of the packet's kind is refused for some time.
+#[inline(always)]
+pub fn cache<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let Refused { reason, whose, mask } = scratch.refused;
+    // Others may be no QUIC packets that open something.
+    let mask = mask & table::OF_SOURCES;
+    let packet = &scratch.packet;
+    // What must come through may look like what need not; and an error counts for the host that it quotes a packet to.
+    let is_told_apart = essential::concerns(packet)
+        || own::concerns(context.env.own_ports(), scratch)
+        || (packet.is_icmp() && reflection::is_error(packet));
+    if mask == 0 || is_told_apart {
+        return Step::Continue(());
+    }
+    let Some(bucket) = whose.bucket(context, scratch) else { return Step::Continue(()) };
+    let shortest = Bill { bytes: drop_cache::FRAME_MIN, mask };
+    let lasts = bucket.refused_for(shortest, whose.limits(context, scratch), context.now);
+    let key = whose.table().map_or(0, |(table, _)| scratch.places.of(table).key());
+    if lasts == 0 {
+        return Step::Continue(());
+    }
+    scratch.entry = Entry { lasts, reason, ledger: whose.ledger(), key, is_of_all: false };
+    context.env.apart(Stage::CacheEntry, frame, context, scratch)
 }
 
 /// Holds a packet that a total has no more for strangers for to what it has, if it comes from a known client: in a flood of

@@ -13,7 +13,7 @@ use crate::{
 
 /// Whether a SYN is held to anything here. Trusted sources are not.
 #[inline(always)]
-pub const fn concerns<E>(context: &Context<'_, E>, scratch: &Scratch) -> bool {
+pub const fn concerns<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> bool {
     !scratch.role.trusted && service::at(context.settings, scratch.role.service).connections != 0
 }
 

@@ -4,19 +4,18 @@
 use crate::{
     abi::{Live, STRANGERS, listing, policy},
     ban,
-    drop_cache::DropCache,
+    drop_cache::{Entry, LIFE, Ledger},
     env::{Env, Said as _},
     finer::Finer,
     frame::Frame,
-    image::Extent,
-    pipeline::{Context, Scratch},
-    table::drops::Ledger,
+    pipeline::{Context, Scratch, Stage},
+    stage::budgets::Refused,
     verdict::{Reason, Step, drop},
 };
 
 /// Looks the source up in what configuration and live commands say.
 #[inline(always)]
-pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let Scratch { packet, role, places, .. } = scratch;
     (role.trusted, role.class, role.bucket, role.held_as) = (false, 0, 0, STRANGERS as u32);
     let (mut blocked, mut never) = (false, false);
@@ -56,25 +55,29 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         && !never
         && ban::find(context.env, packet, context.now, &mut places.ban)
     {
-        return drop_banned(frame, context, scratch);
+        ban::count(context.env, places.ban.set, ban::source(packet), 1);
+        scratch.refused = Refused::listed(Reason::Banned);
+        return drop(Reason::Banned);
     }
     if blocked {
-        DropCache::remember(frame, context, scratch, Extent::Source, 0, Reason::BlockListed);
+        scratch.refused = Refused::listed(Reason::BlockListed);
         return drop(Reason::BlockListed);
     }
     Step::Continue(())
 }
 
-/// Drops and counts a packet whose source's ban was found.
+/// Keeps the refusal of a source that is on a list or banned in the drop cache.
 #[inline(always)]
-fn drop_banned<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { clock, packet, places, drop_counter, drop_cache, .. } = scratch;
-    let source = ban::source(packet);
-    let now = drop_counter.count(drop_cache, *clock, Ledger::Ban, &places.ban, source);
-    if now == 0 {
-        DropCache::remember(frame, context, scratch, Extent::Source, 1, Reason::Banned);
-    } else {
-        ban::count(context.env, places.ban.set, source, now);
+pub fn cache<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    let reason = scratch.refused.reason;
+    let is_banned = reason as u8 == Reason::Banned as u8;
+    // One that ends before the entry would is not kept.
+    let later = context.now.wrapping_add(LIFE);
+    if is_banned && !ban::find(context.env, &scratch.packet, later, &mut scratch.places.ban) {
+        return Step::Continue(());
     }
-    drop(Reason::Banned)
+    let ledger = if is_banned { Ledger::Ban } else { Ledger::Nowhere };
+    let key = ban::source(&scratch.packet);
+    scratch.entry = Entry { lasts: LIFE, reason, ledger, key, is_of_all: true };
+    context.env.apart(Stage::CacheEntry, frame, context, scratch)
 }

@@ -165,7 +165,7 @@ pub const fn remove(ports: &mut [u64; PORT_WORDS], port: u16) {
 }
 
 #[inline(always)]
-fn is_error(packet: &Packet) -> bool {
+pub(super) fn is_error(packet: &Packet) -> bool {
     if packet.ipv6 { packet.icmp_type < INFORMATIONAL } else { ERRORS_V4.contains(&packet.icmp_type) }
 }
 

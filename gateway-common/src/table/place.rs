@@ -112,7 +112,7 @@ fn find_or_take<E: Env>(
 }
 
 #[inline(always)]
-pub(super) fn find_in<S: Slots>(set: S, key: u64, place: &mut Place) -> bool {
+fn find_in<S: Slots>(set: S, key: u64, place: &mut Place) -> bool {
     for way in 0..WAYS {
         if set.slot(way).load(SLOT_KEY) == key {
             place.way = way as u32;

@@ -50,7 +50,8 @@ pub fn network<F: Frame>(frame: &F) -> Step<(u16, u32)> {
         let Some(ether_type) = frame.be16(offset - 2) else {
             return drop(Reason::FrameTruncated);
         };
-        if !matches!(ether_type, VLAN | QINQ | QINQ_OLD) {
+        // What most frames are is asked first.
+        if matches!(ether_type, IPV4 | IPV6) || !matches!(ether_type, VLAN | QINQ | QINQ_OLD) {
             return Step::Continue((ether_type, offset));
         }
         offset += TAG_LEN;

@@ -74,10 +74,11 @@ impl Kernel {
     /// # Errors
     /// When there is no room for it, or the kernel cannot be told that there are bans.
     pub fn ban(&mut self, source: u64, until: Instant) -> Result<(), KernelError> {
+        let was_banned = self.bans.table.drops(source).is_some();
         if !self.bans.table.set(source, until) {
             return Err(KernelError::BansFull);
         }
-        self.announce(family_of(source))
+        self.announce(family_of(source), was_banned)
     }
 
     /// Takes a source's ban away, if it has one.
@@ -86,7 +87,7 @@ impl Kernel {
     /// When the kernel cannot be told that there are no more bans.
     pub fn unban(&mut self, source: u64) -> Result<(), KernelError> {
         self.bans.table.remove(source);
-        self.announce(family_of(source))
+        self.announce(family_of(source), true)
     }
 
     /// Packets that a source's ban has dropped.
@@ -116,14 +117,14 @@ impl Kernel {
         counts.first().map_or(0, |count| count.load(std::sync::atomic::Ordering::Relaxed))
     }
 
-    /// Says whether there are bans of a family: without, no packet looks for one.
-    fn announce(&mut self, family: Family) -> Result<(), KernelError> {
+    /// Says whether there are bans of a family: without, no packet looks for one. `ends`: a ban ends earlier than drop caches may know.
+    fn announce(&mut self, family: Family, ends: bool) -> Result<(), KernelError> {
         let flag = match family {
             Family::V4 => Active::BANS_V4,
             Family::V6 => Active::BANS_V6,
         };
         let has = self.bans.table.has(family);
-        if (self.policy.flags & flag != 0) == has {
+        if !ends && (self.policy.flags & flag != 0) == has {
             return Ok(());
         }
         self.set_flags(flag, if has { flag } else { 0 })

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aya::EbpfLoader;
+use aya::{EbpfLoader, util::online_cpus};
 use gateway_common::{
     abi::{
         BAN_FILTER_WORDS, BAN_SETS, INTERFACES, Identity, PEER_KINDS, PEER_SETS, SERVICE_REGIONS,
@@ -54,12 +54,16 @@ pub(super) struct Constants {
     fields: SocketFields,
     /// Tables whose size is told, with the program's name for it.
     sets: [(&'static str, Table, u32); 7],
+    /// Of each CPU's drop cache.
+    drop_sets: u32,
+    drop_shift: u32,
     pins: Vec<(&'static str, PathBuf)>,
 }
 
 impl Constants {
     pub(super) fn of(options: &LoadOptions, identity: Identity, fields: SocketFields) -> Self {
         let tables = &options.tables;
+        let drop_sets = tables.drop_sets(cpus());
         let sets = [
             ("SETS_SOURCES", Table::Sources),
             ("SETS_SERVICE_SOURCES", Table::ServiceSources),
@@ -80,6 +84,8 @@ impl Constants {
             testing: options.testing.into(),
             fields,
             sets,
+            drop_sets,
+            drop_shift: u64::BITS - drop_sets.ilog2(),
             pins: pins.collect(),
         }
     }
@@ -89,10 +95,13 @@ impl Constants {
         &'constants self,
         loader: &'loader mut EbpfLoader<'constants>,
     ) -> &'loader mut EbpfLoader<'constants> {
-        let Self { identity, fields, .. } = self;
+        let Self { identity, fields, drop_sets, drop_shift, .. } = self;
         for (name, table, sets) in &self.sets {
             let regions = if *table == Table::ServiceSources { SERVICE_REGIONS as u32 } else { 1 };
             loader.override_global(name, sets, true).map_max_entries(table.name(), sets * regions);
+        }
+        for name in ["drop_cache", "drop_cache_rest"] {
+            loader.map_max_entries(name, drop_sets * cpus());
         }
         for (name, path) in &self.pins {
             loader.map_pin_path(name, path.as_path());
@@ -100,6 +109,8 @@ impl Constants {
         loader
             .override_global("KEY_0", &identity.key[0], true)
             .override_global("KEY_1", &identity.key[1], true)
+            .override_global("DROP_SETS", drop_sets, true)
+            .override_global("DROP_SHIFT", drop_shift, true)
             .override_global("EPOCH", &identity.epoch, true)
             .override_global("TICK", &self.tick, true)
             .override_global("DEBUG_LOG", &self.debug_log, true)
@@ -116,6 +127,11 @@ impl Constants {
             .override_global("TCP_REQUEST_SOCK_SNT_ISN", &fields.snt_isn, true)
             .override_global("REQUEST_SOCK_TS_RECENT", &fields.request_ts_recent, true)
     }
+}
+
+/// How many CPUs may have a drop cache: up to the last one that is online.
+pub fn cpus() -> u32 {
+    online_cpus().ok().and_then(|cpus| cpus.into_iter().max()).map_or(1, |last| last + 1)
 }
 
 /// From one tick of the kernel to the next: what the coarse clock tells apart (`TICK_NSEC`).

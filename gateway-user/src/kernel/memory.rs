@@ -41,8 +41,8 @@ mod tests {
     #[test]
     fn tables_are_as_large_as_the_memory_that_is_left() {
         let whole = TableSizes::default();
-        assert_eq!(whole.bytes() >> 20, 28);
-        for (left, part, is_told) in [(80, 1, false), (60, 4, true), (52, 16, true), (30, 16, true)] {
+        assert_eq!(whole.bytes() >> 20, 32);
+        for (left, part, is_told) in [(84, 1, false), (60, 4, true), (53, 16, true), (30, 16, true)] {
             let memory = Memory { cgroup: "/g".into(), limit: 100 << 20, used: (100 - left) << 20 };
             let (tables, told) = fitting(whole, Some(&memory));
             assert_eq!((tables, told.is_some()), (whole.divided(part), is_told), "{left} MiB");

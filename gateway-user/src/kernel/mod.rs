@@ -28,6 +28,7 @@ pub mod tables;
 mod testing;
 mod value;
 
+pub use constants::cpus;
 pub use error::{Failed, KernelError, Refused};
 pub use holders::Holders;
 pub use load::{Groundwork, Kernel, LoadOptions, Program};

@@ -51,7 +51,8 @@ impl Kernel {
     /// # Errors
     /// When the map cannot be written.
     pub fn set_own_ports(&mut self, ports: &OwnPorts) -> Result<(), KernelError> {
-        self.host.ports.set(0, Value::of(ports), 0).map_err(on("own_ports"))
+        self.host.ports.set(0, Value::of(ports), 0).map_err(on("own_ports"))?;
+        self.set_flags(0, 0)
     }
 
     /// Says who tunnels' peers are. Those for which there is no room are passed over; how many.

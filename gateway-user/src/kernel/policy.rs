@@ -178,7 +178,7 @@ impl Kernel {
             places[old as usize].clone_from(held);
         }
         maps.settings.set(0, Value::of(&*places), 0).map_err(on("settings"))?;
-        maps.active.set(0, word ^ 1, 0).map_err(on("active"))?;
+        maps.active.set(0, Active(word ^ 1).changed().0, 0).map_err(on("active"))?;
         maps.unsettled = Some(Unsettled { old, v4, v6, prefixes: Arc::clone(&policy.prefixes) });
         self.settings = Some(policy.settings.clone());
         Ok(())
@@ -234,10 +234,10 @@ impl Kernel {
         }
     }
 
-    /// Sets the bits of the active word that are in `mask`.
+    /// Sets the flags of the active word that are in `mask`, and has drop caches forget what was refused before.
     pub(super) fn set_flags(&mut self, mask: u64, flags: u64) -> Result<(), KernelError> {
         let maps = &mut self.policy;
-        let word = maps.active.get(&0, 0)? & !mask | flags;
+        let word = Active(maps.active.get(&0, 0)? & !mask | flags).changed().0;
         maps.active.set(0, word, 0)?;
         maps.flags = word;
         Ok(())

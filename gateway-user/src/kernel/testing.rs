@@ -2,7 +2,7 @@
 
 use aya::maps::Array;
 use gateway_common::{
-    abi::{LINK_SET_WORDS, SET_WORDS},
+    abi::{DROP_REST_WORDS, DROP_SET_WORDS, LINK_SET_WORDS, SET_WORDS},
     env::Table,
     rate::Instant,
 };
@@ -28,6 +28,8 @@ impl Kernel {
                 self.clear::<SET_WORDS>(table.name())?;
             }
         }
+        self.clear::<DROP_SET_WORDS>("drop_cache")?;
+        self.clear::<DROP_REST_WORDS>("drop_cache_rest")?;
         self.clear::<LINK_SET_WORDS>(PEERS)
     }
 

@@ -18,7 +18,6 @@ mod policy;
 use std::borrow::Cow;
 
 use gateway_common::{
-    pipeline::{self, Scratch},
     rate::{INSTANT_SHIFT, Instant, SECOND},
     stage::parse,
     verdict::{Reason, Verdict},
@@ -31,7 +30,7 @@ pub use self::{
     output::replay,
     policy::{AllPorts, PolicyChoice, stand},
 };
-use crate::host::{HostEnv, Stand};
+use crate::host::{Cpu, HostEnv, Stand};
 
 /// A pause in a capture that counts as no longer: all budgets are full again long before, and the clock does not wrap.
 const PAUSE_MAX: Instant = 30 * 86_400 * SECOND;
@@ -44,7 +43,7 @@ pub struct Replay {
     services: Vec<String>,
     flows: Flows,
     clock: Clock,
-    scratch: Scratch,
+    cpu: Cpu,
     totals: Totals,
 }
 
@@ -93,7 +92,7 @@ impl Replay {
             services,
             flows: Flows::new(ports, server),
             clock: Clock::default(),
-            scratch: Scratch::default(),
+            cpu: Cpu::default(),
             totals: Totals::default(),
         }
     }
@@ -115,13 +114,13 @@ impl Replay {
             return None;
         }
         self.env.set_now(now);
-        let verdict = pipeline::handle(&&*ethernet, &&self.env, &mut self.scratch);
+        let verdict = self.env.judge_on(&ethernet, &mut self.cpu);
         let passed = verdict.action == gateway_common::verdict::Action::Pass;
         *(if passed { &mut self.totals.passed } else { &mut self.totals.dropped }) += 1;
         if let (Side::ToServer(Some(flow)), Some(packet)) = (side, &packet) {
             self.flows.count(flow, verdict, packet);
         }
-        let service = match self.scratch.role.service {
+        let service = match self.cpu.scratch.role.service {
             0 => None,
             index => self.services.get(index as usize).filter(|name| !name.is_empty()).cloned(),
         };

@@ -44,6 +44,7 @@ const ROOM: TableSizes = TableSizes {
     hellos: 32_768,
     tuples: 262_144,
     clients: 65_536,
+    drops: 131_072,
 };
 /// The share of a flood that comes to what is known.
 const KNOWN: f64 = 0.95;

@@ -41,59 +41,6 @@ pub(crate) fn programs(rounds: usize) -> Result<Value> {
     Ok(Value::Array(rows))
 }
 
-/// How many real machines send, in equal shares, each far above its limit.
-const MACHINES: [From; 6] = [
-    From::One,
-    From::Random(8),
-    From::Random(64),
-    From::Random(512),
-    From::Random(4_096),
-    From::Random(65_536),
-];
-/// What the gateway may cost: of the textbook's in the same run, and up to this many machines of one machine's.
-const OF_TEXTBOOK: f64 = 0.5;
-const OF_ONE: (f64, u32) = (1.5, 512);
-
-/// Time in the program for each packet of a botnet, beside a token bucket in an LRU hash map.
-pub(crate) fn botnet(rounds: usize) -> Result<Value> {
-    println!(
-        "Nanoseconds a packet of a botnet in the program, live frames over veth, {rounds} rounds, net of a bare XDP_DROP"
-    );
-    println!("{:16}{:>20}{:>22}{:>18}{:>14}", "", "gateway", "textbook", "of textbook's", "of one's");
-    let _statistics = enable_stats(Stats::RunTime)?;
-    let (mut rows, mut one) = (Vec::new(), None);
-    for from in MACHINES {
-        let samples = interleaved(&[Filter::Drop, Filter::Gateway, Filter::Textbook], from, rounds)?;
-        let net = |filter: usize| -> Vec<f64> {
-            let pairs = samples[filter].iter().zip(&samples[0]);
-            pairs.map(|(own, bare)| own.program_ns - bare.program_ns).collect()
-        };
-        let (gateway, textbook) = (net(1), net(2));
-        let of_textbook = Spread::of(gateway.iter().zip(&textbook).map(|(own, other)| own / other).collect());
-        let (gateway, textbook) = (Spread::of(gateway), Spread::of(textbook));
-        let of_one = gateway.median / *one.get_or_insert(gateway.median);
-        let is_few = matches!(from, From::One) || matches!(from, From::Random(count) if count <= OF_ONE.1);
-        let holds = of_textbook.median <= OF_TEXTBOOK && (!is_few || of_one <= OF_ONE.0);
-        let told = if holds { "holds" } else { "MISSED" };
-        println!(
-            "{:16}{:>20}{:>22}{:>18}{of_one:>14.2}   {told}",
-            from.name(),
-            gateway.text(0),
-            textbook.text(0),
-            of_textbook.text(2)
-        );
-        rows.push(json!({
-            "sources": from.name(), "gateway_net_ns": gateway.json(), "textbook_net_ns": textbook.json(),
-            "of_textbook": of_textbook.json(), "of_one": of_one,
-        }));
-    }
-    println!(
-        "at most {OF_TEXTBOOK} of the textbook's; up to {} machines at most {} of one's\n",
-        OF_ONE.1, OF_ONE.0
-    );
-    Ok(Value::Array(rows))
-}
-
 /// Packets a second, CPU time for each, and what one CPU could deal with if it had nothing else to do.
 pub(crate) fn filters(rounds: usize) -> Result<Value> {
     println!(

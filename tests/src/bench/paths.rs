@@ -138,11 +138,12 @@ fn lists() -> Vec<Path> {
 fn unlike() -> Vec<Path> {
     let over = limited().each(Dimension::Udp, scarce(Dimension::Udp));
     let listed = limited().list("192.0.2.18/32", listing::BLOCK, 0);
-    let tagged = |frame: Frame| frame.vlan(7);
+    let with_options = |frame: Frame| frame.options(&[1, 1, 1, 1]);
     vec![
-        Path::new("judged anew, dropped: one source over its limit", over, &tagged(udp(15)), true),
-        Path::new("judged anew, dropped: block list, 1 prefix", listed, &tagged(udp(18)), true),
-        Path::new("judged anew, dropped: banned", limited(), &tagged(udp(19)), true).banned([192, 0, 2, 19]),
+        Path::new("judged anew, dropped: one source over its limit", over, &with_options(udp(15)), true),
+        Path::new("judged anew, dropped: block list, 1 prefix", listed, &with_options(udp(18)), true),
+        Path::new("judged anew, dropped: banned", limited(), &with_options(udp(19)), true)
+            .banned([192, 0, 2, 19]),
     ]
 }
 

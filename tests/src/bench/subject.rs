@@ -5,7 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use aya::programs::{TestRun as _, Xdp, XdpMode};
+use aya::maps::ProgramArray;
+use aya::programs::{ProgramFd, TestRun as _, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, TestRunOptions};
 use gateway_common::abi::Identity;
 use gateway_common::sizes::TableSizes;
@@ -23,8 +24,17 @@ pub(crate) fn gateway(interfaces: Vec<u32>) -> Result<Kernel> {
 pub(crate) fn sized(interfaces: Vec<u32>, tables: TableSizes, sockets: bool) -> Result<Kernel> {
     // The key that stands hash server names with.
     let identity = Identity { key: Stand::new().key.0, ..options().identity };
-    let options = LoadOptions { identity, tables, interfaces, sockets, ..options() };
-    Kernel::load(&options).context("cannot load the gateway")
+    load(&LoadOptions { identity, tables, interfaces, sockets, ..options() })
+}
+
+/// The same for many sources, whose places are by a key as good as those that are drawn: digits of pi.
+pub(crate) fn spread_out(tables: TableSizes) -> Result<Kernel> {
+    let identity = Identity { key: [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344], ..options().identity };
+    load(&LoadOptions { identity, tables, sockets: true, ..options() })
+}
+
+fn load(options: &LoadOptions) -> Result<Kernel> {
+    Kernel::load(options).context("cannot load the gateway")
 }
 
 /// The lab's object with one of its programs loaded, for test runs.
@@ -36,10 +46,19 @@ pub(crate) struct Baseline {
 impl Baseline {
     /// Loads a program by its name in the object.
     pub(crate) fn load(name: &'static str) -> Result<Self> {
+        Self::with(name, &[])
+    }
+
+    /// The same with values of its constants.
+    pub(crate) fn with(name: &'static str, constants: &[(&str, &[u32])]) -> Result<Self> {
         let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/lab.bpf.o");
         let path = env::var_os("GATEWAY_LAB_OBJECT").map_or_else(|| PathBuf::from(default), PathBuf::from);
         let object = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut ebpf = EbpfLoader::new().load(&object)?;
+        let mut loader = EbpfLoader::new();
+        for (name, value) in constants {
+            loader.override_global(name, *value, true);
+        }
+        let mut ebpf = loader.load(&object)?;
         let xdp: &mut Xdp = ebpf.program_mut(name).context("the object lacks a program")?.try_into()?;
         xdp.load()?;
         Ok(Self { ebpf, name })
@@ -51,6 +70,12 @@ impl Baseline {
         let xdp: &mut Xdp = program.try_into()?;
         namespace.enter(|| xdp.attach(interface, XdpMode::Skb))??;
         Ok(())
+    }
+
+    /// Has it go on with another program, if it is `spray`.
+    pub(crate) fn go_on(&mut self, program: &ProgramFd) -> Result<()> {
+        let map = self.ebpf.map_mut("MEASURED").context("the object lacks a map")?;
+        Ok(ProgramArray::try_from(map)?.set(0, program, 0)?)
     }
 
     /// The program.

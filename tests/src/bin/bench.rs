@@ -6,6 +6,8 @@
 
 #[path = "../bench/bans.rs"]
 mod bans;
+#[path = "../bench/botnet.rs"]
+mod botnet;
 #[path = "../bench/compare.rs"]
 mod compare;
 #[path = "../bench/control.rs"]
@@ -89,7 +91,7 @@ fn measure(parts: &[&str], quick: bool) -> Result<Map<String, Value>> {
             "gate" => gate::measure(if quick { 5 } else { 15 })?,
             "cookies" => cookies::measure(if quick { 1 } else { 5 })?,
             "programs" => live::programs(if quick { 1 } else { 5 })?,
-            "botnet" => live::botnet(if quick { 1 } else { 5 })?,
+            "botnet" => botnet::measure(if quick { 3 } else { 15 })?,
             "growth" => growth::measure(if quick { 3 } else { 9 })?,
             "cpus" => cpus::measure(if quick { 5 } else { 15 })?,
             "control" => control::measure(quick)?,

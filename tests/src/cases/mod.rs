@@ -33,10 +33,9 @@ use std::time::Duration;
 
 use gateway_common::abi::mode;
 use gateway_common::env::{Receiver, Socket};
-use gateway_common::pipeline::Scratch;
 use gateway_common::rate::{INSTANT_SHIFT, Instant, SECOND};
 use gateway_common::verdict::{Action, Reason, Verdict};
-use gateway_user::host::{HostEnv, Sets, Stand};
+use gateway_user::host::{Cpu, HostEnv, Sets, Stand};
 
 pub use frames::{CLIENT, CLIENT_V6, SERVER, SERVER_V6};
 pub use policy::{Draft, Offer, limit};
@@ -204,7 +203,7 @@ impl Case {
     /// # Errors
     /// As [`Self::run`].
     pub fn run_on_host(&self) -> Result<HostEnv, Mismatch> {
-        self.run_with(&mut |env, frame| env.judge_on(frame, &mut Scratch::default()))
+        self.run_with(&mut |env, frame| env.judge_on(frame, &mut Cpu::default()))
     }
 
     /// The same, by somebody who says on what record the host judges each frame.

@@ -11,8 +11,7 @@ mod traffic;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use gateway_common::hash::Key;
-use gateway_common::pipeline::Scratch;
-use gateway_user::host::{HostEnv, Sets, Stand};
+use gateway_user::host::{Cpu, HostEnv, Sets, Stand};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng as _};
 
@@ -28,8 +27,16 @@ pub use lists::run as run_lists;
 /// Frames under one policy, from empty tables on.
 const ROUND: u64 = 25_000;
 /// Tables in which nearly every newcomer pushes somebody out.
-const TINY: Sets =
-    Sets { sources: 1, service_sources: 1, neighbours: 1, connections: 1, hellos: 1, tuples: 1, clients: 1 };
+const TINY: Sets = Sets {
+    sources: 1,
+    service_sources: 1,
+    neighbours: 1,
+    connections: 1,
+    hellos: 1,
+    tuples: 1,
+    clients: 1,
+    drops: 256,
+};
 
 /// Tables with room for all sources of a round: who loses a slot while he is over his limit is judged otherwise by who keeps no
 /// frame in mind.
@@ -71,7 +78,7 @@ pub fn run(count: u64, seed: u64) -> Result<Counts> {
 /// The kernel under one shape of tables, a CPU of the host beside it, and what the host counted.
 struct Side {
     judge: Judge,
-    cpu: Scratch,
+    cpu: Cpu,
     forgetful: Option<Forgetful>,
     sets: Sets,
     key: Key,
@@ -82,7 +89,7 @@ struct Side {
 impl Side {
     fn new(sets: Sets, key: Key, forgets: bool) -> Result<Self> {
         let forgetful = forgets.then(Forgetful::default);
-        let (judge, cpu, counted) = (Judge::new(sets, key)?, Scratch::default(), Counts::default());
+        let (judge, cpu, counted) = (Judge::new(sets, key)?, Cpu::default(), Counts::default());
         Ok(Self { judge, cpu, forgetful, sets, key, generation: 0, counted })
     }
 
@@ -91,9 +98,10 @@ impl Side {
         self.generation += 1;
         stand.settings.generation = self.generation;
         if let Some(forgetful) = &mut self.forgetful {
-            forgetful.lay(&stand, &self.cpu);
+            forgetful.lay(&stand);
         }
         let host = HostEnv::new(stand);
+        self.cpu = Cpu::with_drop_cache(&host);
         self.judge.lay(host.stand())?;
         for place in 0..count {
             let (frame, now, late) = traffic.next();
@@ -103,6 +111,7 @@ impl Side {
         compare_tables(&host, self.judge.kernel())?;
         compare_unused(&host, self.judge.kernel())?;
         if let Some(forgetful) = &self.forgetful {
+            self.cpu.settle(&host);
             forgetful.compare_tables(&host)?;
         }
         self.counted.add(&Counts::of_host(host.counters()));

@@ -6,10 +6,9 @@ mod watched;
 use std::time::Duration;
 
 use gateway_common::abi::listing;
-use gateway_common::pipeline::{self, Scratch};
 use gateway_common::rate::Dimension;
 use gateway_common::verdict::Verdict;
-use gateway_user::host::{HostEnv, Stand};
+use gateway_user::host::{Cpu, HostEnv, Stand};
 
 use crate::cases::{self, Draft, Offer, START, limit};
 
@@ -65,5 +64,5 @@ pub fn reading_stand() -> Stand {
 /// Judges a frame through [`Watched`], so that a read outside of it ends the test.
 pub fn judge_watched(env: &HostEnv, frame: &[u8], now: u64) -> Verdict {
     env.set_now(now);
-    pipeline::handle(&Watched::new(frame), &env, &mut Scratch::default())
+    env.judge_frame(&Watched::new(frame), &mut Cpu::default())
 }

@@ -32,8 +32,8 @@ impl Frame for Watched<'_> {
         self.frame.len() as u32
     }
 
-    fn masked(offset: u32) -> u32 {
-        offset
+    fn masked(offset: u32) -> usize {
+        offset as usize
     }
 
     fn copy<const N: usize>(&self, offset: u32, length: u32) -> Option<[u8; N]> {
@@ -43,12 +43,12 @@ impl Frame for Watched<'_> {
     fn load<const N: usize>(&self, offset: Offset<'_>) -> Option<[u8; N]> {
         let offset = offset.get();
         let data_end = FENCE + self.frame.len();
-        let start = FENCE + offset as usize;
+        let start = FENCE + offset;
         if start + N > data_end {
             return None;
         }
         let read = *self.memory[start..].first_chunk().expect("fences are wider than a read");
-        let inside: Option<&[u8; N]> = self.frame[offset as usize..].first_chunk();
+        let inside: Option<&[u8; N]> = self.frame[offset..].first_chunk();
         assert_eq!(Some(&read), inside, "a read of {N} bytes at {offset} lies outside of the frame");
         Some(read)
     }

@@ -1,27 +1,23 @@
-//! A host that keeps no dropped frame in mind, beside one that does.
+//! A host without a drop cache, beside one that has one.
 
 use anyhow::{Result, ensure};
 use gateway_common::abi::{SLOT_COUNTS, SLOT_WORDS};
-use gateway_common::drop_cache::DropCache;
 use gateway_common::env::Table;
-use gateway_common::pipeline::Scratch;
 use gateway_common::verdict::{Action, Verdict};
-use gateway_user::host::{HostEnv, Stand};
+use gateway_user::host::{Cpu, HostEnv, Stand};
 
 /// The host, and what its CPU knows else.
 #[derive(Default)]
 pub(super) struct Forgetful {
     host: Option<HostEnv>,
-    cpu: Scratch,
+    cpu: Cpu,
     /// A frame was dropped for another reason, and so counted elsewhere or nowhere.
     counts_differ: bool,
 }
 
 impl Forgetful {
-    /// Begins a round with empty tables. What `other` has still to add to a source of an earlier round this one has, too: in that round the
-    /// two may have counted for different sources, and which one is counted for decides where the next drops are.
-    pub(super) fn lay(&mut self, stand: &Stand, other: &Scratch) {
-        self.cpu.drop_counter = other.drop_counter;
+    /// Begins a round with empty tables.
+    pub(super) fn lay(&mut self, stand: &Stand) {
         self.host = Some(HostEnv::new(stand.clone()));
         self.counts_differ = false;
     }
@@ -31,15 +27,12 @@ impl Forgetful {
         let Some(host) = &self.host else { return Ok(()) };
         host.set_now(now);
         host.set_late(late);
-        self.cpu.drop_cache = DropCache::default();
         let ours = host.judge_on(frame, &mut self.cpu);
         let is_same = if is_drop(ours) && is_drop(theirs) {
-            // Which of its limits a source is over may be another meanwhile, and some stages before the budgets look at more than
-            // a cached frame does.
+            // Which of its limits a source is over may be another meanwhile, and what is cached is not asked for what else is wrong with it.
             ours.action == theirs.action
                 && (ours.reason.stage() == theirs.reason.stage()
-                    || theirs.reason.stage() == "budgets"
-                        && matches!(ours.reason.stage(), "reflection" | "quic"))
+                    || matches!(theirs.reason.stage(), "budgets" | "lists"))
         } else {
             ours == theirs
         };

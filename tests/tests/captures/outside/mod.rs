@@ -27,6 +27,7 @@ const SETS: Sets = Sets {
     hellos: 16,
     tuples: 512,
     clients: 16,
+    drops: 256,
 };
 
 /// Every TCP port requires TLS, and nothing else is asked.

@@ -12,7 +12,7 @@ pub use values::{cookies, gate, listing, mode, policy, refuse};
 use crate::rate::{Dimension, Instant, Limit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 15;
+pub const ABI_VERSION: u32 = 16;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;
@@ -100,13 +100,15 @@ map_values! {
     }
 
     /// Limits of the sources of a class.
-    pub struct Class (120) {
+    pub struct Class (128) {
         /// The class's own limits, and the default where it has none.
         pub limits: Limits,
         /// Bit for each [`Dimension`] in which the class has its own limit, or has none where others have one.
         pub own: u32,
         /// Bit for each [`Dimension`] in which `limits` has a limit.
         pub held: u32,
+        /// One of [`mode`].
+        pub mode: u64,
     }
 
     /// A service: what it requires and allows.
@@ -149,14 +151,16 @@ map_values! {
         /// One of [`refuse`].
         pub refuse: u32,
         /// 1: its connections are counted, and some may have no more of them; else 0.
-        pub connections: u64,
+        pub connections: u32,
+        /// One of [`mode`].
+        pub mode: u32,
     }
 
     /// One policy but for its prefixes.
-    pub struct Settings (205_032) {
+    pub struct Settings (205_544) {
         /// Counts policies; for people.
         pub generation: u64,
-        /// One of [`mode`].
+        /// One of [`mode`]; services and classes may be more lenient.
         pub mode: u32,
         /// Bits of [`policy`].
         pub flags: u32,
@@ -294,7 +298,7 @@ impl Class {
     /// A class with these limits, in so many dimensions its own.
     pub fn new(limits: Limits, own: u32) -> Self {
         let held = Dimension::ALL.into_iter().filter(|&dimension| limits.of(dimension).is_limit());
-        Self { limits, own, held: held.map(crate::table::bit).sum() }
+        Self { limits, own, held: held.map(crate::table::bit).sum(), mode: 0 }
     }
 }
 

@@ -153,6 +153,8 @@ pub struct Role {
     pub class: u32,
     /// Index of the service that the packet is for; 0: none.
     pub service: u32,
+    /// Which of [`mode`] holds for the packet: the gateway's, until [`service::find`] knows better.
+    pub mode: u32,
     /// Key of the source's bucket where that is not its address's: one that it shares with its neighbourhood, or where sources are
     /// finer ([`crate::finer`]); 0: it is.
     pub bucket: u64,
@@ -200,6 +202,7 @@ pub fn handle<F: Frame, E: Env, R>(
         None => Reason::Unconfigured.into(),
         Some(settings) if settings.mode == mode::OFF => Reason::Off.into(),
         Some(settings) => {
+            scratch.role.mode = settings.mode;
             scratch.clock = env.read_clock(settings.flags & policy::CLOCK_PER_PACKET == 0);
             judge(frame, &Context { env, settings, active, now: scratch.clock.now(), drops }, scratch)
         }
@@ -217,7 +220,7 @@ fn judge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Sc
         ControlFlow::Continue(()) => Reason::Ok.into(),
     };
     match verdict.action {
-        Action::Drop if context.settings.mode == mode::MONITOR => {
+        Action::Drop if scratch.role.mode == mode::MONITOR => {
             Verdict { action: Action::WouldDrop, ..verdict }
         }
         Action::Drop if scratch.clock.late != 0 && scratch.refused.is_some() && scratch.drops.has_room() => {
@@ -284,6 +287,9 @@ fn recognise<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     }
     service::find(context.settings, scratch);
     context.env.read_again(scratch);
+    if scratch.role.mode == mode::OFF {
+        return pass(Reason::Off);
+    }
     if handshake::concerns(scratch) && !handshake::is_known(context, scratch) {
         context.env.apart(Stage::Handshake, frame, context, scratch)?;
     }

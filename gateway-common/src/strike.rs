@@ -37,6 +37,10 @@ pub const fn can_be(reason: Reason, scratch: &Scratch) -> bool {
 /// Counts a strike, if the handshake of the packet's connection is complete.
 #[inline(always)]
 pub fn count<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+    // A ban drops what is for other services, too: what one only tries to drop makes none.
+    if scratch.role.mode != context.settings.mode {
+        return Step::Continue(());
+    }
     let (env, packet) = (context.env, &scratch.packet);
     if env.is_established(packet) {
         add(env, budgets::source(context.settings, scratch), context.now);

@@ -125,7 +125,7 @@ macro_rules! reasons {
 reasons! {
     Ok "ok" Pass "pipeline" "Nothing speaks against it."
     AllowListed "allow_listed" Pass "pipeline" "The source is on an allow list: no list, ban or limit holds it; sanity and the TLS gate do."
-    Off "off" Pass "pipeline" "The mode is `off`: counted, not judged."
+    Off "off" Pass "pipeline" "The mode is `off`, the gateway's or that of the service or class: counted, not judged."
     Unconfigured "unconfigured" Pass "pipeline" "The program runs without settings; only in the moment of start."
     NonIp "non_ip" Pass "parse" "Not IP: ARP, LLDP, LACP and other EtherTypes."
     FrameTruncated "frame_truncated" Drop "parse" "The frame ends inside its Ethernet or VLAN header."
@@ -209,7 +209,7 @@ impl Reason {
     /// Whether a packet of a service can get it: the stages before do not know the service.
     pub const fn is_of_service(self) -> bool {
         !matches!(self.stage().as_bytes(), b"parse" | b"lists" | b"sanity" | b"essential" | b"reflection")
-            && !matches!(self, Self::Off | Self::Unconfigured)
+            && !matches!(self, Self::Unconfigured)
     }
 
     /// Whether it says that the start of a stream is not what its service asks for.

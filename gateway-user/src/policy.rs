@@ -99,11 +99,7 @@ pub fn compile(
 ) -> Result<Box<Settings>, PolicyError> {
     let mut settings = zeroed_settings();
     settings.generation = generation;
-    settings.mode = match mode {
-        Mode::Enforce => mode::ENFORCE,
-        Mode::Monitor => mode::MONITOR,
-        Mode::Off => mode::OFF,
-    };
+    settings.mode = mode_value(mode);
     let quotas = |place: Place, quotas: &Quotas| overridden(&place, quotas, overrides);
     let defaults = quotas(Place::Default, &config.limits.quotas);
     let neighbours = quotas(Place::Neighbours, &config.neighbours.quotas);
@@ -114,7 +110,8 @@ pub fn compile(
     (settings.neighbours, settings.neighbours_own) = limits(&neighbours);
     settings.classes = [ClassValue::new(limits(&defaults).0, 0); CLASSES];
     for (value, class) in settings.classes.iter_mut().skip(1).zip(&config.classes) {
-        *value = class_value(&defaults, &quotas(Place::Class(class.name.clone()), &class.quotas));
+        let own = quotas(Place::Class(class.name.clone()), &class.quotas);
+        *value = ClassValue { mode: mode_value(class.mode).into(), ..class_value(&defaults, &own) };
     }
     // The first service stands for none.
     settings.services[0] = service_of_none(
@@ -132,7 +129,7 @@ pub fn compile(
             limits: own.0,
             own: own.1 as u32,
             region,
-            connections: u64::from(are_limited(config, service)),
+            connections: are_limited(config, service).into(),
             ..service_value(service, &total, key, meets)
         };
         region += u32::from(own.1 != 0);
@@ -329,6 +326,15 @@ fn service_value(service: &Service, total: &Quotas, key: Key, meets: bool) -> Se
             Refuse::Reset | Refuse::Drop => refuse::DROP,
         },
         connections: 0,
+        mode: mode_value(service.mode),
+    }
+}
+
+const fn mode_value(mode: Mode) -> u32 {
+    match mode {
+        Mode::Enforce => mode::ENFORCE,
+        Mode::Monitor => mode::MONITOR,
+        Mode::Off => mode::OFF,
     }
 }
 

@@ -1,13 +1,14 @@
 //! What single numbers of the layouts mean.
 
-/// Values of [`super::Settings::mode`].
+/// Values of [`super::Settings::mode`], and of the modes of services and classes. The bits of several together are the most lenient of them, and
+/// zeros the strictest.
 pub mod mode {
-    /// Counts only.
-    pub const OFF: u32 = 0;
+    /// Drops.
+    pub const ENFORCE: u32 = 0;
     /// Decides and counts, and passes.
     pub const MONITOR: u32 = 1;
-    /// Drops.
-    pub const ENFORCE: u32 = 2;
+    /// Counts only.
+    pub const OFF: u32 = 3;
 }
 
 /// Bits of [`super::Settings::flags`].

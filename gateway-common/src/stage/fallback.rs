@@ -36,7 +36,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     if search.next(frame).is_some() {
         return drop(Reason::TcpMalformed);
     }
-    if context.settings.mode == mode::ENFORCE {
+    if scratch.role.mode == mode::ENFORCE {
         context.env.change(changes);
     }
     Step::Continue(())

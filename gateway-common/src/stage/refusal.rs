@@ -30,7 +30,7 @@ pub const fn can_be(reason: Reason, scratch: &Scratch) -> bool {
 #[inline(always)]
 pub fn tell<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     const TOLD_APART: u8 = flags::SYN | flags::RST | flags::ACK;
-    if context.settings.mode != mode::ENFORCE
+    if scratch.role.mode != mode::ENFORCE
         || service::at(context.settings, scratch.role.service).refuse != refuse::RESET
     {
         return Step::Continue(());

@@ -1,15 +1,19 @@
 //! The service that a packet is for.
 
 use crate::{
-    abi::{self, SERVICES, Service, Settings},
+    abi::{self, CLASSES, SERVICES, Service, Settings},
     packet::{Fragment, Packet},
     pipeline::Scratch,
 };
 
-/// Finds the service by protocol, port and local address. A later fragment has no port, so it is nobody's.
+/// Finds the service by protocol, port and local address, and which mode holds for the packet: the most lenient of the gateway's, the service's
+/// and that of the source's class. A later fragment has no port, so it is nobody's.
 #[inline(always)]
 pub fn find(settings: &Settings, scratch: &mut Scratch) {
-    scratch.role.service = index(settings, &scratch.packet).unwrap_or(0);
+    let Scratch { packet, role, .. } = scratch;
+    role.service = index(settings, packet).unwrap_or(0);
+    let class = &settings.classes[role.class as usize & (CLASSES - 1)];
+    role.mode = settings.mode | at(settings, role.service).mode | class.mode as u32;
 }
 
 #[inline(always)]

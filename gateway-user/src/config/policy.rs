@@ -7,6 +7,7 @@ use std::time::Duration;
 use gateway_common::rate::{Dimension, Rate};
 use ipnet::{IpNet, Ipv6Net};
 
+use super::Mode;
 use super::quota::{Quota, Quotas};
 use super::words::words;
 
@@ -98,6 +99,8 @@ pub struct Class {
     pub sources: Vec<IpNet>,
     /// What each of the sources may send.
     pub quotas: Quotas,
+    /// What verdicts on their packets do, where the gateway's mode and the service's are not more lenient.
+    pub mode: Mode,
 }
 
 words! {
@@ -197,6 +200,8 @@ pub struct Service {
     pub quotas: Quotas,
     /// Which connections it may have open.
     pub connections: Connections,
+    /// What verdicts on packets for it do, where the gateway's mode and that of the source's class are not more lenient.
+    pub mode: Mode,
 }
 
 /// Which connections a service may have open.

@@ -6,13 +6,13 @@ use std::ops::{Range, RangeInclusive};
 use gateway_common::rate::Dimension;
 use toml::de::DeValue;
 
-use super::connections;
 use super::limits::{prefixes, quotas};
 use super::policy::{Class, Connections, Protocol, Refuse, Require, Service, SynCookies};
 use super::problem::{Wrong, quoted};
 use super::quota::Quotas;
 use super::reader::{Item, Reader, Section};
 use super::requirements;
+use super::{Mode, connections};
 
 /// Longest name of a class or service, in characters.
 const NAME_MAX: usize = 31;
@@ -57,9 +57,15 @@ fn class<'t>(reader: &mut Reader<'t>, mut section: Section<'t>) -> ClassAt {
     }
     let mut own = Quotas::NONE;
     quotas(reader, &mut section, &Dimension::OF_SOURCES, &mut own);
+    let mode = mode(reader, &mut section);
     section.finish(reader);
     let (sources, sources_at) = sources.into_iter().unzip();
-    ClassAt { class: Class { name, sources, quotas: own }, name_at, sources_at }
+    ClassAt { class: Class { name, sources, quotas: own, mode }, name_at, sources_at }
+}
+
+/// The mode of a class or service: the strictest where nothing is said, since the gateway's holds too.
+fn mode<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Mode {
+    section.get("mode").and_then(|item| reader.word(&item)).unwrap_or(Mode::Enforce)
 }
 
 /// The name and its place; empty where there is none.
@@ -110,6 +116,7 @@ fn service<'t>(reader: &mut Reader<'t>, mut section: Section<'t>) -> ServiceAt {
         total: Quotas::NONE,
         quotas: Quotas::NONE,
         connections: Connections::default(),
+        mode: mode(reader, &mut section),
     };
     requirements::read(reader, &mut section, protocol, &mut service);
     (service.quotas, service.total) = Service::default_quotas(service.require);

@@ -152,7 +152,11 @@ impl Watch {
                     .then_some(Cause::Limit)
             });
             findings.open[usize::from(rule.row)] += 1;
-            findings.ends.extend(cause.map(|cause| (place, rule.row, cause)));
+            if let Some(cause) = cause
+                && rules.may_end(rule, socket.peer())
+            {
+                findings.ends.push((place, rule.row, cause));
+            }
         }
         (findings.holders, findings.full) = (tallies.holders, tallies.full);
         findings

@@ -30,6 +30,8 @@ pub struct Rules {
     prefixes: Arc<Prefixes<Listing>>,
     /// What is trusted beside that, for now.
     trusted: Vec<IpNet>,
+    /// Classes whose connections are not ended.
+    lenient: Vec<u32>,
     /// Whether connections are ended: in monitor mode it is only looked.
     pub ends: bool,
 }
@@ -39,6 +41,8 @@ pub struct Rules {
 pub(super) struct Rule {
     /// Its counter row.
     pub(super) row: u8,
+    /// Whether its connections are ended: in monitor mode it is only looked.
+    pub(super) ends: bool,
     service: Service,
 }
 
@@ -69,7 +73,8 @@ pub(super) enum Standing {
 /// The services whose connections are looked at.
 pub fn watched(config: &Config) -> impl Iterator<Item = &Service> {
     let has_neighbours = config.neighbours.connections.is_some();
-    let tcp = config.services.iter().filter(|service| service.protocol == Protocol::Tcp);
+    let is_tcp = |service: &&Service| service.protocol == Protocol::Tcp && service.mode != Mode::Off;
+    let tcp = config.services.iter().filter(is_tcp);
     tcp.filter(move |service| has_neighbours || service.connections.are_watched())
 }
 
@@ -84,7 +89,10 @@ impl Rules {
         trusted: Vec<IpNet>,
     ) -> Option<Self> {
         let services: Vec<_> = watched(config)
-            .filter_map(|service| Some(Rule { row: *rows.0.get(&service.name)?, service: service.clone() }))
+            .filter_map(|service| {
+                let row = *rows.0.get(&service.name)?;
+                Some(Rule { row, ends: service.mode == Mode::Enforce, service: service.clone() })
+            })
             .collect();
         let masks = |v4, v6| Masks(mask32(v4).into(), mask64(v6));
         (mode != Mode::Off && !services.is_empty()).then(|| Self {
@@ -94,6 +102,7 @@ impl Rules {
             neighbourhoods: masks(config.neighbours.ipv4_prefix, config.neighbours.ipv6_prefix),
             prefixes: Arc::clone(prefixes),
             trusted,
+            lenient: lenient(config),
             ends: mode == Mode::Enforce,
         })
     }
@@ -129,6 +138,12 @@ impl Rules {
         Holder { key: self.neighbourhoods.key(peer), service: 0 }
     }
 
+    /// Whether a connection to a service is ended, as far as its and the peer's modes go.
+    pub(super) fn may_end(&self, rule: &Rule, peer: IpAddr) -> bool {
+        let class = self.prefixes.longest(peer).map_or(0, |listing| listing.class);
+        rule.ends && !self.lenient.contains(&class)
+    }
+
     /// What a source is to the limits, as the packet path has it.
     pub(super) fn standing(&self, peer: IpAddr) -> Standing {
         let listing = self.prefixes.longest(peer);
@@ -141,6 +156,12 @@ impl Rules {
             Standing::Other
         }
     }
+}
+
+/// Indices of the classes that are not in enforce mode; the first is everybody else.
+fn lenient(config: &Config) -> Vec<u32> {
+    let classes = (1..).zip(&config.classes);
+    classes.filter(|(_, class)| class.mode != Mode::Enforce).map(|(index, _)| index).collect()
 }
 
 impl Masks {

@@ -178,3 +178,16 @@ fn only_what_asks_for_it_is_looked_at() {
     assert_eq!(of_mode(Mode::Monitor), (false, Some(false)));
     assert_eq!(of_mode(Mode::Off), (false, None));
 }
+
+#[test]
+fn connections_end_where_gateway_service_and_class_all_enforce() {
+    let ended = |more: &str| watch(more).judge(&of("192.0.2.9", 1..4), Instant::now()).ends.len();
+    let class = |mode: &str| {
+        format!("connections = 1\n[[class]]\nname = \"c\"\nsources = [\"192.0.2.9/32\"]\nmode = \"{mode}\"")
+    };
+    assert_eq!(ended("connections = 1"), 2);
+    assert_eq!(ended("connections = 1\nmode = \"enforce\""), 2);
+    assert_eq!(ended("connections = 1\nmode = \"monitor\""), 0);
+    assert_eq!(ended(&class("enforce")), 2);
+    assert_eq!(ended(&class("monitor")), 0);
+}

@@ -74,6 +74,9 @@ pub struct Status {
     pub mode: Mode,
     /// When a mode set with `--for` reverts.
     pub mode_until_at: Option<u64>,
+    /// Services and classes with a mode of their own; the most lenient holds.
+    #[serde(default)]
+    pub modes: Vec<ModeRow>,
     /// How long the daemon has been running.
     pub uptime_seconds: u64,
     /// Number of the policy in force, one more with each change.
@@ -104,6 +107,15 @@ pub struct Status {
     pub connections: Vec<ConnectionRow>,
     /// What the operator should know, a sentence each.
     pub warnings: Vec<String>,
+}
+
+/// The mode of a service or class, where it is not `enforce`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeRow {
+    /// Whose: `service NAME` or `class NAME`.
+    pub of: String,
+    /// The mode.
+    pub mode: Mode,
 }
 
 /// Connections of a service.

@@ -18,10 +18,10 @@ use crate::{
     connections::{Cause, watched},
     control::{
         document::{
-            Budget, ConnectionRow, EndedRow, Escalated, InterfaceRow, ResetRow, ServiceRow, SourceRow,
-            Status, TableRow, TlsGate, TrafficRow,
+            Budget, ConnectionRow, EndedRow, Escalated, InterfaceRow, ModeRow, ResetRow, ServiceRow,
+            SourceRow, Status, TableRow, TlsGate, TrafficRow,
         },
-        words::{Order, Prefix},
+        words::{Mode, Order, Prefix},
     },
     escalation::Neighbourhood,
     kernel::{KernelError, tables::Slot},
@@ -39,6 +39,7 @@ impl Gateway {
             pid: std::process::id(),
             mode: self.mode(),
             mode_until_at: self.live.mode.and_then(|(_, until)| until),
+            modes: self.mode_rows(),
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: self.generation,
             config_path: self.config_path(),
@@ -140,6 +141,13 @@ impl Gateway {
             }
         }
         Ok(rows)
+    }
+
+    fn mode_rows(&self) -> Vec<ModeRow> {
+        let services = self.config.services.iter().map(|one| ("service", &one.name, one.mode));
+        let classes = self.config.classes.iter().map(|one| ("class", &one.name, one.mode));
+        let lenient = services.chain(classes).filter(|(.., mode)| *mode != Mode::Enforce);
+        lenient.map(|(kind, name, mode)| ModeRow { of: format!("{kind} {name}"), mode }).collect()
     }
 
     fn service_rows(&self) -> Result<Vec<ServiceRow>, KernelError> {

@@ -98,6 +98,7 @@ impl PolicyChoice {
             total: Quotas::NONE,
             quotas: Quotas::NONE,
             connections: Connections::default(),
+            mode: Mode::Enforce,
         }
     }
 }

@@ -151,13 +151,22 @@ impl Case {
 
     /// The next frame, and the reason of its verdict; the action is the reason's own under the policy's mode.
     #[must_use]
-    pub fn gets(mut self, frame: impl Into<Vec<u8>>, reason: Reason) -> Self {
+    pub fn gets(self, frame: impl Into<Vec<u8>>, reason: Reason) -> Self {
         let action = match (reason.action(), self.stand.settings.mode) {
             (Action::Drop, mode::MONITOR) => Action::WouldDrop,
             (action, _) => action,
         };
+        self.expect(frame, Verdict { action, reason })
+    }
+
+    /// The next frame, which would be dropped, by a service or class in monitor mode.
+    #[must_use]
+    pub fn spares(self, frame: impl Into<Vec<u8>>, reason: Reason) -> Self {
+        self.expect(frame, Verdict { action: Action::WouldDrop, reason })
+    }
+
+    fn expect(mut self, frame: impl Into<Vec<u8>>, expected: Verdict) -> Self {
         let Self { now, socket, cookies, receiver, .. } = self;
-        let expected = Verdict { action, reason };
         self.steps.push(Step { now, frame: frame.into(), socket, cookies, receiver, expected });
         self
     }

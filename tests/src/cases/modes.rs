@@ -1,11 +1,12 @@
 //! Enforce, monitor, off, and before the first policy.
 
 use gateway_common::abi::{FOREVER, mode};
+use gateway_common::packet::flags;
 use gateway_common::rate::Dimension;
 use gateway_common::verdict::Reason;
 use gateway_user::host::Stand;
 
-use super::frames::{HTTP, ack, data, datagram, ping, syn};
+use super::frames::{CLIENT, HTTP, PORT, SERVER, ack, data, datagram, ping, syn};
 use super::{Case, Draft, Offer, limit};
 use crate::builder;
 
@@ -30,6 +31,8 @@ pub(super) fn cases() -> Vec<Case> {
             .times(3, datagram(), reason)
             .gets(builder::ethernet(0x0806, &[0; 46]), reason)
     };
+    let elsewhere =
+        builder::ip(CLIENT, SERVER).tcp(PORT, 444).flags(flags::ACK | flags::PSH).seq(1_001).payload(HTTP);
     let mut unconfigured = strict(mode::ENFORCE);
     unconfigured.settings.generation = 0;
     vec![
@@ -42,5 +45,44 @@ pub(super) fn cases() -> Vec<Case> {
             Stand::new().mode(mode::MONITOR).live("192.0.2.0/24", 0, FOREVER),
         )
         .gets(datagram(), Reason::Banned),
+        Case::under(
+            "a service in monitor mode drops nothing, and others do",
+            strict(mode::ENFORCE).serve(Offer::tls(444)).service_mode(1, mode::MONITOR),
+        )
+        .spares(data(HTTP), Reason::PlaintextHttp)
+        .gets(elsewhere, Reason::PlaintextHttp)
+        .gets(syn().flags(0), Reason::TcpFlags)
+        .gets(datagram(), Reason::Ok)
+        .gets(datagram(), Reason::LimitUdp),
+        Case::under(
+            "a service that is off is not judged",
+            strict(mode::ENFORCE).service_mode(1, mode::OFF).live("192.0.3.0/24", 0, FOREVER),
+        )
+        .gets(data(HTTP), Reason::Off)
+        .gets(ack().truncate(20), Reason::Ipv4Malformed),
+        Case::under(
+            "no service is stricter than the gateway",
+            strict(mode::MONITOR).service_mode(1, mode::ENFORCE),
+        )
+        .gets(data(HTTP), Reason::PlaintextHttp),
+        Case::under(
+            "a class in monitor mode is dropped nowhere",
+            strict(mode::ENFORCE)
+                .list("192.0.2.0/24", 0, 1)
+                .class(1, Dimension::Udp, limit(Dimension::Udp, 1, 1))
+                .class_mode(1, mode::MONITOR),
+        )
+        .gets(datagram(), Reason::Ok)
+        .spares(datagram(), Reason::LimitUdp)
+        .spares(data(HTTP), Reason::PlaintextHttp),
+        Case::under(
+            "the most lenient mode holds",
+            strict(mode::ENFORCE)
+                .list("192.0.2.0/24", 0, 1)
+                .class_mode(1, mode::OFF)
+                .service_mode(1, mode::MONITOR),
+        )
+        .times(3, datagram(), Reason::Off)
+        .gets(data(HTTP), Reason::Off),
     ]
 }

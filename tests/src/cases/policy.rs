@@ -34,6 +34,10 @@ pub fn limit(dimension: Dimension, per_second: u64, burst: u64) -> Limit {
 pub trait Draft: Sized {
     /// Another mode.
     fn mode(self, mode: u32) -> Self;
+    /// The mode of a service.
+    fn service_mode(self, service: u32, mode: u32) -> Self;
+    /// The mode of a class, after its limits.
+    fn class_mode(self, class: u32, mode: u32) -> Self;
     /// A limit of every source.
     fn each(self, dimension: Dimension, limit: Limit) -> Self;
     /// A limit of a class's own; to be told after [`Self::each`].
@@ -66,6 +70,16 @@ pub trait Draft: Sized {
 impl Draft for Stand {
     fn mode(mut self, mode: u32) -> Self {
         self.settings.mode = mode;
+        self
+    }
+
+    fn service_mode(mut self, service: u32, mode: u32) -> Self {
+        self.settings.services[service as usize].mode = mode;
+        self
+    }
+
+    fn class_mode(mut self, class: u32, mode: u32) -> Self {
+        self.settings.classes[class as usize].mode = mode.into();
         self
     }
 

@@ -160,7 +160,7 @@ fn plan<F: Frame, E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> St
     scratch.is_local = scale.is_some();
     scratch.scale = scale.unwrap_or(0);
     // In monitor mode nothing is sent.
-    if is_on && context.settings.mode == mode::ENFORCE && scratch.is_local {
+    if is_on && scratch.role.mode == mode::ENFORCE && scratch.is_local {
         if !answers::is_left(context, scratch, service) {
             return drop(Reason::SynUnanswered);
         }

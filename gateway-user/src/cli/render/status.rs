@@ -46,6 +46,9 @@ fn head(text: &mut String, status: &Status, now: u64) -> std::fmt::Result {
     if let Some(until) = status.mode_until_at {
         writeln!(text, "         reverts in {}, at {}", duration(until.saturating_sub(now)), moment(until))?;
     }
+    for row in &status.modes {
+        writeln!(text, "         {}: {}", clean(&row.of), row.mode)?;
+    }
     writeln!(text, "Policy   {}, change {}", clean(&status.config_path), status.generation)?;
     writeln!(text, "TLS gate {}", tls_gate(status.tls_gate))?;
     if let Some(why) = &status.sockets.why {

@@ -31,6 +31,7 @@ fn document() -> Status {
         pid: 4711,
         mode: Mode::Monitor,
         mode_until_at: Some(NOW + 600),
+        modes: vec![ModeRow { of: "class partners".into(), mode: Mode::Off }],
         uptime_seconds: 93_784,
         generation: 3,
         config_path: "/etc/gateway/gateway.toml".into(),
@@ -66,6 +67,7 @@ fn a_status() {
     let expected = "\
 Mode     monitor: deciding and counting, dropping nothing
          reverts in 10m, at 2023-11-14T22:23:20Z
+         class partners: off
 Policy   /etc/gateway/gateway.toml, change 3
 TLS gate asks this host's TCP
 Escalated 2 networks of IPv4 and 1 of IPv6: the sources of each share one limit

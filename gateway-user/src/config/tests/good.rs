@@ -61,6 +61,7 @@ fn the_example_of_the_documentation() {
             name: "partners".to_owned(),
             sources: nets(["203.0.113.0/24", "2001:db8:7::/48"]),
             quotas: quotas([quota(Dimension::Packets, "200k/s", None)]),
+            mode: Mode::Enforce,
         }]
     );
     assert_eq!(config.lists.allow, nets(["192.0.2.10/32", "192.0.2.20/32", "2001:db8::/48"]));
@@ -91,6 +92,7 @@ fn the_services_of_the_example() {
             hello_timeout: Some(Duration::from_secs(30)),
             idle_timeout: None,
         },
+        mode: Mode::Enforce,
     };
     assert_eq!(api, &expected);
     assert_eq!(

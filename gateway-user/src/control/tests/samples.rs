@@ -75,6 +75,7 @@ pub(super) fn status() -> Status {
         pid: 4711,
         mode: Mode::Monitor,
         mode_until_at: Some(1_700_000_600),
+        modes: vec![ModeRow { of: "service api".into(), mode: Mode::Off }],
         uptime_seconds: 3_600,
         generation: 3,
         config_path: "/etc/gateway/gateway.toml".into(),

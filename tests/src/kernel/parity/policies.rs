@@ -12,7 +12,7 @@ use crate::laws::{reading_stand, rich_stand};
 /// no limit hides, and limits, lists and bans that no other hides.
 pub(super) fn stand(turn: u64) -> Stand {
     let gates = Stand::new().serve(Offer::tls(443)).serve(Offer::udp(53));
-    match turn % 13 {
+    match turn % 14 {
         0 => rich_stand(),
         1 => kinds(),
         2 => blocked(),
@@ -31,6 +31,10 @@ pub(super) fn stand(turn: u64) -> Stand {
         8 => reading_stand().each(Dimension::Packets, small(Dimension::Packets)),
         9 => gates,
         11 => held(),
+        12 => rich_stand()
+            .service_mode(1, mode::MONITOR)
+            .service_mode(2, mode::OFF)
+            .class_mode(1, mode::MONITOR),
         10 => gates.list("192.0.2.0/24", listing::ALLOW, 0).live("2001:db8::/32", 0, FOREVER),
         _ => {
             let mut stand = kinds();

@@ -298,7 +298,7 @@ impl Class {
     /// A class with these limits, in so many dimensions its own.
     pub fn new(limits: Limits, own: u32) -> Self {
         let held = Dimension::ALL.into_iter().filter(|&dimension| limits.of(dimension).is_limit());
-        Self { limits, own, held: held.map(crate::table::bit).sum(), mode: 0 }
+        Self { limits, own, held: held.map(crate::table::bit).sum(), mode: mode::ENFORCE as u64 }
     }
 }
 

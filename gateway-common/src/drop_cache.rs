@@ -18,9 +18,9 @@
 use network_types::{eth::EthHdr, ip::IpProto};
 
 use crate::{
-    abi::{Active, DROP_WAYS, SERVICE_REGIONS},
+    abi::{Active, DROP_WAYS},
     ban,
-    choice::Choice,
+    choice::{Choice, is_zero},
     env::{DropSets, Env, Table, Words},
     frame::Frame,
     hash::Key,
@@ -427,12 +427,6 @@ const WARMEST: u64 = 1_023;
 const OVER: u64 = 2_048;
 const SAME: u64 = 4_096;
 
-/// 1 for 0, else 0, without a branch: the verifier would go through all that follows for each of them.
-#[inline(always)]
-const fn is_zero(word: u64) -> u64 {
-    (word.wrapping_sub(1) & !word) >> 63
-}
-
 /// Tells the drops of one set.
 #[inline(always)]
 pub fn settle<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
@@ -480,7 +474,7 @@ pub fn tell<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     }
     let (table, region) = if meta.is_told(Ledger::SourceOfService) {
         let service = service::at(context.settings, meta.service());
-        (Table::ServiceSources, service.region & (SERVICE_REGIONS as u32 - 1))
+        (Table::ServiceSources, service::region(service))
     } else {
         (Table::Sources, 0)
     };

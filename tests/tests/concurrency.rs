@@ -292,25 +292,17 @@ fn who_loses_every_race_is_dropped_as_contended() {
     let frame = builder::ip(CLIENT, SERVER).udp(1, 53).build();
     let env = HostEnv::new(Stand::new().each(Dimension::Packets, limit(Dimension::Packets, 1, 5)));
     env.set_now(START);
+    let losing = || {
+        let mut scratch = Scratch::default();
+        pipeline::handle(&frame.as_slice(), &Losing(&env), Drops::default(), &mut scratch, |verdict| verdict)
+    };
     // It finds no slot that it may take.
-    let verdict = pipeline::handle(
-        &frame.as_slice(),
-        &Losing(&env),
-        Drops::default(),
-        &mut Scratch::default(),
-        |verdict| verdict,
-    );
+    let verdict = losing();
     assert_eq!(verdict.reason, Reason::Contended);
     assert_eq!(env.counters().noted(Table::Sources, Note::Full), 1);
     // It has a slot, and cannot charge.
     assert_eq!(env.judge(&frame, START).reason, Reason::Ok);
-    let verdict = pipeline::handle(
-        &frame.as_slice(),
-        &Losing(&env),
-        Drops::default(),
-        &mut Scratch::default(),
-        |verdict| verdict,
-    );
+    let verdict = losing();
     assert_eq!((verdict.action, verdict.reason), (Action::Drop, Reason::Contended));
     assert_eq!(env.counters().noted(Table::Sources, Note::Full), 1);
 }

@@ -24,7 +24,7 @@ use link::{LAG, TOUCH_AFTER, age_of, has_begun, is_proven, is_settled, opening_o
 
 use crate::{
     abi::{LINK_WAYS, LINK_WORDS},
-    choice::Choice,
+    choice::{Choice, zero_sign},
     env::{Env, Note, Table, Words},
     hash,
     packet::Packet,
@@ -79,8 +79,7 @@ pub fn find<E: Env>(env: &E, identity: u64) -> Link {
     let (mut room, mut word) = (0, 0);
     for way in 0..LINK_WAYS {
         let owner = set.load(way * LINK_WORDS);
-        // The uppermost bit, for zero alone. Reckoned without a branch: the verifier would follow both.
-        room |= owner.wrapping_sub(1) & !owner;
+        room |= zero_sign(owner);
         if owner == identity {
             (room, word) = (0, set.load(way * LINK_WORDS + 1));
             if set.load(way * LINK_WORDS) != identity {

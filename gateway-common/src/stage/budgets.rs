@@ -7,7 +7,7 @@
 use core::ops::ControlFlow;
 
 use crate::{
-    abi::{ALL, CLASSES, Class, Limits, SERVICE_REGIONS, STRANGERS, Settings},
+    abi::{ALL, Class, Limits, STRANGERS, Settings},
     clients,
     drop_cache::{self, Entry, Ledger},
     env::{Env, Table},
@@ -354,7 +354,7 @@ fn address<E: Env>(context: &Context<'_, E>, scratch: &Scratch, table: Table) ->
         _ => {
             let service = service::at(settings, scratch.role.service);
             let is_service = matches!(table, Table::ServiceSources);
-            let region = if is_service { service.region & (SERVICE_REGIONS as u32 - 1) } else { 0 };
+            let region = if is_service { service::region(service) } else { 0 };
             let own = of_address(settings, &scratch.packet);
             (region, if scratch.role.bucket == 0 { own } else { scratch.role.bucket })
         }
@@ -364,7 +364,7 @@ fn address<E: Env>(context: &Context<'_, E>, scratch: &Scratch, table: Table) ->
 /// The class of a packet's source.
 #[inline(always)]
 fn class<'a, E: Env>(context: &Context<'a, E>, scratch: &Scratch) -> &'a Class {
-    &context.settings.classes[scratch.role.class as usize & (CLASSES - 1)]
+    service::class_at(context.settings, scratch.role.class)
 }
 
 /// What precedes an IPv4 address in a key. As an IPv6 prefix it lies in ::/16, which the sanity stage lets nobody use.

@@ -70,7 +70,7 @@ pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
 #[inline(always)]
 pub fn cache<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     let reason = scratch.refused.reason;
-    let is_banned = reason as u8 == Reason::Banned as u8;
+    let is_banned = matches!(reason, Reason::Banned);
     // One that ends before the entry would is not kept.
     let later = context.now.wrapping_add(LIFE);
     if is_banned && !ban::find(context.env, &scratch.packet, later, &mut scratch.places.ban) {

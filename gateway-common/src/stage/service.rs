@@ -1,7 +1,8 @@
 //! The service that a packet is for.
 
 use crate::{
-    abi::{self, CLASSES, SERVICES, Service, Settings},
+    abi::{self, CLASSES, Class, SERVICE_REGIONS, SERVICES, Service, Settings},
+    choice::zero_sign,
     packet::{Fragment, Packet},
     pipeline::Scratch,
 };
@@ -12,8 +13,7 @@ use crate::{
 pub fn find(settings: &Settings, scratch: &mut Scratch) {
     let Scratch { packet, role, .. } = scratch;
     role.service = index(settings, packet).unwrap_or(0);
-    let class = &settings.classes[role.class as usize & (CLASSES - 1)];
-    role.mode = settings.mode | at(settings, role.service).mode | class.mode as u32;
+    role.mode = settings.mode | at(settings, role.service).mode | class_at(settings, role.class).mode as u32;
 }
 
 #[inline(always)]
@@ -49,6 +49,18 @@ pub const fn at(settings: &Settings, index: u32) -> &Service {
     &settings.services[index as usize & (SERVICES - 1)]
 }
 
+/// A class by its index, likewise.
+#[inline(always)]
+pub const fn class_at(settings: &Settings, index: u32) -> &Class {
+    &settings.classes[index as usize & (CLASSES - 1)]
+}
+
+/// The part of the table of sources towards services that is a service's, likewise.
+#[inline(always)]
+pub const fn region(service: &Service) -> u32 {
+    service.region & (SERVICE_REGIONS as u32 - 1)
+}
+
 #[inline(always)]
 fn is_addressed(service: &Service, packet: &Packet) -> bool {
     let count = u64::from(service.address_count);
@@ -59,9 +71,8 @@ fn is_addressed(service: &Service, packet: &Packet) -> bool {
     let mut is_other: u64 = 1;
     for (position, [high, low]) in (0_u64..).zip(service.addresses) {
         let difference = (packet.destination.high ^ high) | (packet.destination.low ^ low);
-        // The uppermost bit, for zero alone; none of those beyond the last.
-        let is_zero = difference.wrapping_sub(1) & !difference;
-        let is_one = position.wrapping_sub(count) & is_zero;
+        // None of those beyond the last.
+        let is_one = position.wrapping_sub(count) & zero_sign(difference);
         is_other &= !(is_one >> 63);
     }
     is_other == 0

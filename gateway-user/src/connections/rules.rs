@@ -41,8 +41,6 @@ pub struct Rules {
 pub(super) struct Rule {
     /// Its counter row.
     pub(super) row: u8,
-    /// Whether its connections are ended: in monitor mode it is only looked.
-    pub(super) ends: bool,
     service: Service,
 }
 
@@ -89,10 +87,7 @@ impl Rules {
         trusted: Vec<IpNet>,
     ) -> Option<Self> {
         let services: Vec<_> = watched(config)
-            .filter_map(|service| {
-                let row = *rows.0.get(&service.name)?;
-                Some(Rule { row, ends: service.mode == Mode::Enforce, service: service.clone() })
-            })
+            .filter_map(|service| Some(Rule { row: *rows.0.get(&service.name)?, service: service.clone() }))
             .collect();
         let masks = |v4, v6| Masks(mask32(v4).into(), mask64(v6));
         (mode != Mode::Off && !services.is_empty()).then(|| Self {
@@ -141,7 +136,7 @@ impl Rules {
     /// Whether a connection to a service is ended, as far as its and the peer's modes go.
     pub(super) fn may_end(&self, rule: &Rule, peer: IpAddr) -> bool {
         let class = self.prefixes.longest(peer).map_or(0, |listing| listing.class);
-        rule.ends && !self.lenient.contains(&class)
+        rule.service.mode == Mode::Enforce && !self.lenient.contains(&class)
     }
 
     /// What a source is to the limits, as the packet path has it.

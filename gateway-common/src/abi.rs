@@ -210,7 +210,7 @@ map_values! {
         pub ban_until: Instant,
         /// Until then sources of no class share one bucket.
         pub shared_until: Instant,
-        /// Its key in the tables of sources: see [`crate::stage::budgets::KEY_SHARED_V4`].
+        /// Its key in the tables of sources: see [`crate::source_key::KEY_SHARED_V4`].
         pub shared_key: u64,
         /// Packets that the ban dropped. Writer: the program.
         pub drops: u64,
@@ -249,7 +249,7 @@ map_values! {
     /// values are the [`Instant`]s until when that is so.
     #[derive(Hash)]
     pub struct Holder (16) {
-        /// Its key: see [`crate::stage::budgets::key`].
+        /// Its key: see [`crate::source_key::key`].
         pub key: u64,
         /// Index of the service; 0: a neighbourhood.
         pub service: u64,

@@ -11,7 +11,7 @@ use crate::{
     hash::{self, Key},
     packet::Packet,
     rate::Instant,
-    stage::budgets,
+    source_key,
     table::Place,
 };
 
@@ -28,7 +28,7 @@ pub const DROPS_MAX: u64 = DROPS_MASK - 0xffff;
 /// The exact source of a packet as a key of the table, whatever limits take for a source.
 #[inline(always)]
 pub const fn source(packet: &Packet) -> u64 {
-    budgets::key(packet, u32::MAX as u64, u64::MAX)
+    source_key::key(packet, u32::MAX as u64, u64::MAX)
 }
 
 /// Where a source is in the table.

@@ -8,7 +8,7 @@ use crate::{
     hash::Key,
     packet::Family,
     rate::Instant,
-    stage::budgets::KEY_V4,
+    source_key::KEY_V4,
 };
 
 /// The table over any memory of its shape. One writer; the program reads and counts at any time.
@@ -199,7 +199,7 @@ mod tests {
     use crate::{
         abi::{BAN_SETS, FOREVER},
         rate::SECOND,
-        stage::budgets::KEY_UNSPECIFIED,
+        source_key::KEY_UNSPECIFIED,
     };
 
     use super::*;

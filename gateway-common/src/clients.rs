@@ -13,7 +13,7 @@ use crate::{
     packet::Packet,
     pipeline::{Context, Scratch},
     rate::{Instant, SEEN_SHIFT, units_since},
-    stage::budgets,
+    source_key,
     verdict::Step,
 };
 
@@ -79,7 +79,7 @@ const fn age(seen: u64, now: Instant) -> u64 {
 /// network has as many sources there as this table has places.
 #[inline(always)]
 fn source<E: Env>(context: &Context<'_, E>, packet: &Packet) -> u64 {
-    budgets::key(packet, context.settings.source_mask_v4, context.settings.neighbour_mask_v6)
+    source_key::key(packet, context.settings.source_mask_v4, context.settings.neighbour_mask_v6)
 }
 
 #[inline(always)]

@@ -29,6 +29,7 @@ pub mod pipeline;
 pub mod prefixes;
 pub mod rate;
 pub mod sizes;
+pub mod source_key;
 pub mod stage;
 pub mod strike;
 pub mod table;

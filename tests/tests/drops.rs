@@ -11,7 +11,7 @@ use gateway_common::drop_cache::BULK;
 use gateway_common::env::{Socket, Table, Words as _};
 use gateway_common::packet::{Packet, flags};
 use gateway_common::rate::{Dimension, SECOND};
-use gateway_common::stage::budgets::KEY_V4;
+use gateway_common::source_key::KEY_V4;
 use gateway_common::verdict::{Action, Reason};
 use gateway_tests::builder::ip;
 use gateway_tests::cases::{Draft as _, Offer, SERVER, START, limit};

@@ -6,7 +6,7 @@ use gateway_common::abi::{SLOT_TATS, SLOT_WORDS};
 use gateway_common::env::Table;
 use gateway_common::rate::{Dimension, SECOND};
 use gateway_common::sizes::TableSizes;
-use gateway_common::stage::budgets::KEY_V4;
+use gateway_common::source_key::KEY_V4;
 use gateway_tests::cases::{Draft as _, START, limit};
 use gateway_tests::kernel::options;
 use gateway_tests::lab::require_lab;

@@ -11,10 +11,10 @@ use crate::{
     clients,
     drop_cache::{self, Entry, Ledger},
     env::{Env, Table},
-    finer::{LINK_LOCAL, is_finer, is_link_local},
+    finer::is_finer,
     frame::Frame,
-    packet::Packet,
     pipeline::{Context, Scratch, Stage},
+    source_key,
     stage::{essential, own, reflection, service},
     table::{self, Bill, Bucket, BucketOf, Mask},
     verdict::{Reason, Scope, Step, drop},
@@ -350,12 +350,12 @@ pub fn seek<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch, table: Tabl
 fn address<E: Env>(context: &Context<'_, E>, scratch: &Scratch, table: Table) -> (u32, u64) {
     let Context { settings, .. } = context;
     match table {
-        Table::Neighbours => (0, neighbourhood(settings, &scratch.packet)),
+        Table::Neighbours => (0, source_key::neighbourhood(settings, &scratch.packet)),
         _ => {
             let service = service::at(settings, scratch.role.service);
             let is_service = matches!(table, Table::ServiceSources);
             let region = if is_service { service::region(service) } else { 0 };
-            let own = of_address(settings, &scratch.packet);
+            let own = source_key::of_address(settings, &scratch.packet);
             (region, if scratch.role.bucket == 0 { own } else { scratch.role.bucket })
         }
     }
@@ -367,63 +367,9 @@ fn class<'a, E: Env>(context: &Context<'a, E>, scratch: &Scratch) -> &'a Class {
     service::class_at(context.settings, scratch.role.class)
 }
 
-/// What precedes an IPv4 address in a key. As an IPv6 prefix it lies in ::/16, which the sanity stage lets nobody use.
-pub const KEY_V4: u64 = 1 << 32;
-/// The key of the unspecified IPv6 address, since 0 marks an empty slot.
-pub const KEY_UNSPECIFIED: u64 = 2 << 32;
-/// What precedes the network address of an IPv4 neighbourhood in the key of the bucket that its sources share. Those of IPv6
-/// are [`shared_56`] and [`shared_48`]. No source has such a key, so a source's own debt and its neighbourhood's never mix.
-pub const KEY_SHARED_V4: u64 = 3 << 32;
-
-/// The key of the bucket that an IPv6 /56 shares, by the upper half of its network address: a multicast prefix, which the
-/// sanity stage lets nobody send from.
-pub const fn shared_56(high: u64) -> u64 {
-    0xff << 56 | high >> 8
-}
-
-/// The same of a /48. It lies in ::/16 as IPv4 does, above all keys of IPv4 if the address is not in ::/8, of which nothing is
-/// assigned to anybody.
-pub const fn shared_48(high: u64) -> Option<u64> {
-    if high >> 56 == 0 { None } else { Some(high >> 16) }
-}
-
 /// The source of a packet, as limits have it. That it shares a bucket makes no other of it.
 #[inline(always)]
 pub(crate) const fn source(settings: &Settings, scratch: &Scratch) -> u64 {
     let bucket = scratch.role.bucket;
-    if is_finer(bucket) { bucket } else { of_address(settings, &scratch.packet) }
-}
-
-/// The same where sources are not finer.
-#[inline(always)]
-pub(crate) const fn of_address(settings: &Settings, packet: &Packet) -> u64 {
-    held_key(packet, settings.source_mask_v4, settings.source_mask_v6)
-}
-
-/// Its neighbourhood; that of a link-local source is itself.
-#[inline(always)]
-pub(crate) const fn neighbourhood(settings: &Settings, packet: &Packet) -> u64 {
-    held_key(packet, settings.neighbour_mask_v4, settings.neighbour_mask_v6)
-}
-
-/// What limits take for the source, or neighbourhood, of a packet: as [`key`], but that each link-local address is one by itself.
-#[inline(always)]
-pub const fn held_key(packet: &Packet, mask_v4: u64, mask_v6: u64) -> u64 {
-    if is_link_local(packet.source) {
-        return LINK_LOCAL.key(packet.source);
-    }
-    key(packet, mask_v4, mask_v6)
-}
-
-/// The exact source, or neighbourhood, of a packet. An IPv6 address that stands for an IPv4 host is that host: all who come through one
-/// translator would be one source otherwise.
-#[inline(always)]
-pub const fn key(packet: &Packet, mask_v4: u64, mask_v6: u64) -> u64 {
-    if packet.from_v4 {
-        return KEY_V4 | (packet.source.as_v4() as u64 & mask_v4);
-    }
-    match packet.source.high & mask_v6 {
-        0 => KEY_UNSPECIFIED,
-        key => key,
-    }
+    if is_finer(bucket) { bucket } else { source_key::of_address(settings, &scratch.packet) }
 }

@@ -7,6 +7,7 @@ use crate::{
     abi::{HANDSHAKE_FULL, HANDSHAKE_HOLDERS, Holder, Live},
     env::{Env, Words as _},
     pipeline::{Context, Scratch},
+    source_key,
     stage::{budgets, handshake, service},
     verdict::{Reason, Step, drop},
 };
@@ -33,7 +34,7 @@ pub fn check<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Step {
     if Live::holds(env.full_until(&Holder { key, service: role.service.into() }), *now) {
         return drop(Reason::LimitConnections);
     }
-    let key = budgets::neighbourhood(settings, packet);
+    let key = source_key::neighbourhood(settings, packet);
     if role.class == 0 && Live::holds(env.full_until(&Holder { key, service: 0 }), *now) {
         return drop(Reason::NeighboursConnections);
     }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use gateway_common::{
     finer::is_finer,
-    stage::budgets::{KEY_UNSPECIFIED, KEY_V4},
+    source_key::{KEY_UNSPECIFIED, KEY_V4},
 };
 use ipnet::IpNet;
 

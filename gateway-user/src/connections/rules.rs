@@ -9,7 +9,7 @@ use gateway_common::{
     abi::{Holder, Listing, listing},
     finer::Finer,
     packet::{Address, Packet},
-    stage::budgets,
+    source_key,
 };
 use ipnet::IpNet;
 
@@ -164,6 +164,6 @@ impl Masks {
     fn key(self, peer: IpAddr) -> u64 {
         let (source, ipv6) = (Address::from(peer), peer.is_ipv6());
         let from_v4 = !ipv6 || source.embeds_v4();
-        budgets::held_key(&Packet { source, ipv6, from_v4, ..Packet::default() }, self.0, self.1)
+        source_key::held_key(&Packet { source, ipv6, from_v4, ..Packet::default() }, self.0, self.1)
     }
 }

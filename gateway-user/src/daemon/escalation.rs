@@ -8,7 +8,7 @@ use gateway_common::{
     env::Table,
     packet::Address,
     rate::{Dimension, INSTANT_SHIFT, Instant, SECOND},
-    stage::budgets::KEY_V4,
+    source_key::KEY_V4,
     verdict::{Action, Scope},
 };
 use ipnet::IpNet;

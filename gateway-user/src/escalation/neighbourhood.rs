@@ -7,7 +7,7 @@ use std::{
 
 use gateway_common::{
     finer::is_finer,
-    stage::budgets::{KEY_SHARED_V4, KEY_V4, shared_48, shared_56},
+    source_key::{KEY_SHARED_V4, KEY_V4, shared_48, shared_56},
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use gateway_common::{
     abi::{Limits, SLOT_TATS, SLOT_WORDS},
     rate::{Dimension, Instant, Limit, Rate, SECOND},
-    stage::budgets::{KEY_UNSPECIFIED, KEY_V4},
+    source_key::{KEY_UNSPECIFIED, KEY_V4},
 };
 
 use super::*;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use gateway_common::abi::FOREVER;
-use gateway_common::stage::budgets::KEY_V4;
+use gateway_common::source_key::KEY_V4;
 use gateway_tests::builder::ip;
 use gateway_tests::cases::SERVER;
 use gateway_tests::kernel::apply;

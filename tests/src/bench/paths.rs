@@ -2,7 +2,7 @@
 
 use gateway_common::abi::{FOREVER, listing};
 use gateway_common::rate::{Dimension, Limit};
-use gateway_common::stage::budgets::KEY_V4;
+use gateway_common::source_key::KEY_V4;
 use gateway_tests::builder::{Frame, IpProto, ethernet, flags, hello, ip};
 use gateway_tests::cases::{Draft as _, Offer, SERVER, SERVER_V6, limit};
 use gateway_user::host::Stand;

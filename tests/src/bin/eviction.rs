@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use gateway_common::abi::{Limits, WAYS};
 use gateway_common::env::{Note, Table};
 use gateway_common::rate::{Dimension, Instant, SECOND};
-use gateway_common::stage::budgets::KEY_V4;
+use gateway_common::source_key::KEY_V4;
 use gateway_common::table::{Bill, bit};
 use gateway_tests::cases::{START, limit};
 use gateway_user::host::{HostEnv, Sets, Stand};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gateway_common::abi::FOREVER;
 use gateway_common::rate::{Dimension, Limit};
-use gateway_common::stage::budgets::shared_56;
+use gateway_common::source_key::shared_56;
 use gateway_common::verdict::Reason;
 use gateway_user::host::Stand;
 

@@ -9,7 +9,7 @@ use crate::{
     packet::{Address, Fragment, Packet},
     pipeline::{Context, Scratch},
     rate::{Limit, Reading, SECOND},
-    stage::budgets,
+    source_key,
     verdict::{Reason, Step, pass},
 };
 
@@ -71,7 +71,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
             }
             let from_v4 = !packet.ipv6 || peer.embeds_v4();
             let peer = Packet { source: peer, from_v4, ..Packet::default() };
-            role.bucket = budgets::of_address(context.settings, &peer);
+            role.bucket = source_key::of_address(context.settings, &peer);
             Step::Continue(())
         }
         _ => Step::Continue(()),

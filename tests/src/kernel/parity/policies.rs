@@ -2,7 +2,7 @@
 
 use gateway_common::abi::{FOREVER, listing, mode, policy};
 use gateway_common::rate::Dimension;
-use gateway_common::stage::budgets::{KEY_SHARED_V4, shared_56};
+use gateway_common::source_key::{KEY_SHARED_V4, shared_56};
 use gateway_user::host::Stand;
 
 use crate::cases::{CLIENT, CLIENT_V6, Draft as _, Offer, SERVER, SERVER_V6, limit};

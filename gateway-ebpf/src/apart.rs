@@ -17,7 +17,8 @@ use gateway_common::{
 };
 
 use crate::{
-    env::{CpuDrops, KernelEnv, cpu},
+    drops::CpuDrops,
+    env::{KernelEnv, cpu},
     frame::{BARE, FRAGS, PLAIN, XdpFrame},
     maps::Cpu,
 };

@@ -2,17 +2,13 @@
 
 use core::arch::asm;
 
-use aya_ebpf::{
-    helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns},
-    maps::lpm_trie::Key as Prefix,
-    programs::XdpContext,
-};
+use aya_ebpf::{maps::lpm_trie::Key as Prefix, programs::XdpContext};
 use gateway_common::{
     abi::{
-        Active, DROP_REST_WORDS, DROP_SET_WORDS, Holder, INTERFACE_PLACES, LINK_SET_WORDS, Listing, OwnPorts,
-        Refusal, SERVICES, SET_WORDS, Settings, Tunnel,
+        Active, Holder, INTERFACE_PLACES, LINK_SET_WORDS, Listing, OwnPorts, Refusal, SERVICES, SET_WORDS,
+        Settings, Tunnel,
     },
-    env::{Asked, DropSets, Env, Note, Receiver, Socket, Table},
+    env::{Asked, Env, Note, Receiver, Socket, Table},
     frame::Frame,
     hash::Key,
     packet::Packet,
@@ -24,12 +20,13 @@ use gateway_common::{
 };
 
 use crate::{
-    apart, constants,
+    apart, clock, constants,
+    drops::CpuDrops,
     elements::{at, increment},
     frame::{XdpFrame, put8},
     live::LiveEntry,
     maps::{self, Cpu, CpuClock},
-    receiver, reply, socket,
+    opaque, receiver, reply, socket,
     words::MapWords,
 };
 
@@ -59,33 +56,6 @@ impl<'a, const BUILD: u8> KernelEnv<'a, BUILD> {
             }
         }
     }
-
-    /// A reading of which the verifier knows nothing: it would go through all that follows once for each way to take one.
-    #[inline(always)]
-    fn reading(latest: Instant, late: Instant) -> Reading {
-        let nothing = Self::opaque(0);
-        Reading { latest: latest.wrapping_add(nothing), late: late.wrapping_add(nothing) }
-    }
-}
-
-/// How often the clock is read in a tick, before a CPU makes do with the last reading: an interface with up to 16,000 packets
-/// a second and CPU (at 250 Hz) has one for each.
-const READINGS: u64 = 64;
-
-/// What a test says.
-#[inline(always)]
-fn testimony(word: usize) -> u64 {
-    maps::TESTIMONY.get(0).map_or(0, |testimony| testimony[word])
-}
-
-/// The time.
-#[inline(always)]
-fn now() -> Instant {
-    if constants::TESTING.load() != 0 {
-        return testimony(0);
-    }
-    // SAFETY: the helper takes no argument.
-    unsafe { bpf_ktime_get_ns() }.wrapping_sub(constants::EPOCH.load()) << INSTANT_SHIFT
 }
 
 /// What this CPU has for itself.
@@ -96,32 +66,6 @@ pub(crate) fn cpu() -> Option<&'static mut Cpu> {
     maps::CPU.get_ptr_mut(0).map(|cpu| unsafe { &mut *cpu })
 }
 
-/// This CPU's drop cache.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct CpuDrops;
-
-impl DropSets for CpuDrops {
-    type Set = MapWords<DROP_SET_WORDS>;
-    type Rest = MapWords<DROP_REST_WORDS>;
-
-    #[inline(always)]
-    fn index(self, number: u32) -> u32 {
-        // SAFETY: the helper takes no argument.
-        let cpu = unsafe { bpf_get_smp_processor_id() };
-        (cpu * constants::DROP_SETS.load()).wrapping_add(number)
-    }
-
-    #[inline(always)]
-    fn set(self, index: u32) -> Option<Self::Set> {
-        at(&maps::DROP_CACHE, index).and_then(MapWords::new)
-    }
-
-    #[inline(always)]
-    fn rest(self, index: u32) -> Option<Self::Rest> {
-        at(&maps::DROP_CACHE_REST, index).and_then(MapWords::new)
-    }
-}
-
 impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     type Buckets = MapWords<SET_WORDS>;
     type Links = MapWords<LINK_SET_WORDS>;
@@ -130,36 +74,14 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
 
     #[inline(always)]
     fn read_clock(&self, may_be_late: bool) -> Reading {
-        if !may_be_late {
-            return now().into();
-        }
-        if constants::TESTING.load() != 0 {
-            let late = testimony(1);
-            return Reading { latest: now().wrapping_add(late), late };
-        }
-        // SAFETY: the helper takes no argument; nobody else has the clock while the frame is judged.
-        let (tick, clock) = unsafe { (bpf_jiffies64(), &mut *self.clock) };
-        if clock.tick == tick {
-            if clock.readings >= READINGS {
-                let late = constants::TICK.load();
-                return Self::reading(clock.now.wrapping_add(late), late);
-            }
-            clock.readings += 1;
-        } else {
-            (clock.tick, clock.readings) = (tick, 1);
-        }
-        clock.now = now();
-        Self::reading(clock.now, 0)
+        // SAFETY: nobody else has the clock while the frame is judged.
+        clock::read(unsafe { &mut *self.clock }, may_be_late)
     }
 
     #[inline(always)]
     fn late_now(&self) -> Option<Instant> {
-        if constants::TESTING.load() != 0 {
-            return (testimony(1) != 0).then(|| testimony(0));
-        }
-        // SAFETY: the helper takes no argument; nobody else has the clock while the frame is judged.
-        let (tick, clock) = unsafe { (bpf_jiffies64(), &*self.clock) };
-        (clock.tick == tick && clock.readings >= READINGS).then_some(clock.now)
+        // SAFETY: nobody else has the clock while the frame is judged.
+        clock::late_now(unsafe { &*self.clock })
     }
 
     #[inline(always)]
@@ -276,17 +198,8 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     }
 
     #[inline(always)]
-    fn opaque(mut value: u64) -> u64 {
-        // The verifier takes the difference of two pointers for any number (`adjust_reg_min_max_vals` in kernel/bpf/verifier.c): here it is 0.
-        // SAFETY: registers are written, and nothing else.
-        unsafe {
-            asm!(
-                "{other} = {pointer}", "{other} -= {pointer}", "{value} += {other}",
-                value = inout(reg) value, pointer = in(reg) maps::ACTIVE.address(), other = out(reg) _,
-                options(pure, nomem, nostack)
-            );
-        };
-        value
+    fn opaque(value: u64) -> u64 {
+        opaque::opaque(value)
     }
 
     #[inline(always)]

@@ -8,7 +8,9 @@
 #![feature(asm_experimental_arch, core_intrinsics)]
 
 mod apart;
+mod clock;
 mod constants;
+mod drops;
 mod elements;
 mod ends;
 mod env;
@@ -16,6 +18,7 @@ mod frame;
 mod inner_map;
 mod live;
 mod maps;
+mod opaque;
 mod receiver;
 mod reply;
 mod socket;
@@ -28,7 +31,8 @@ use gateway_common::{
 };
 
 use crate::{
-    env::{CpuDrops, KernelEnv},
+    drops::CpuDrops,
+    env::KernelEnv,
     frame::{BARE, FRAGS, PLAIN, XdpFrame},
     maps::Cpu,
 };

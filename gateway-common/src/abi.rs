@@ -6,10 +6,14 @@
 mod layout;
 mod values;
 
+pub use crate::limit::{
+    bucket::{SET_WORDS, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS, SLOT_WORDS, WAYS},
+    limits::Limits,
+};
 pub use layout::*;
 pub use values::{cookies, gate, listing, mode, policy, refuse};
 
-use crate::rate::{Dimension, Instant, Limit};
+use crate::limit::rate::{Dimension, Instant, Limit, bit};
 
 /// Version of everything in this module, and of the pinned maps.
 pub const ABI_VERSION: u32 = 16;
@@ -93,12 +97,6 @@ macro_rules! map_values {
 }
 
 map_values! {
-    /// A limit for each [`Dimension`], in the order of [`Dimension::ALL`].
-    pub struct Limits (112) {
-        /// The limits.
-        pub each: [Limit; Dimension::COUNT],
-    }
-
     /// Limits of the sources of a class.
     pub struct Class (128) {
         /// The class's own limits, and the default where it has none.
@@ -198,7 +196,7 @@ map_values! {
         pub flags: u32,
         /// Index of the class.
         pub class: u32,
-        /// Where sources are finer: a [`crate::finer::Finer`]. Of IPv6 alone.
+        /// Where sources are finer: a [`crate::source::finer::Finer`]. Of IPv6 alone.
         pub finer: u32,
     }
 
@@ -210,7 +208,7 @@ map_values! {
         pub ban_until: Instant,
         /// Until then sources of no class share one bucket.
         pub shared_until: Instant,
-        /// Its key in the tables of sources: see [`crate::source_key::KEY_SHARED_V4`].
+        /// Its key in the tables of sources: see [`crate::source::KEY_SHARED_V4`].
         pub shared_key: u64,
         /// Packets that the ban dropped. Writer: the program.
         pub drops: u64,
@@ -249,7 +247,7 @@ map_values! {
     /// values are the [`Instant`]s until when that is so.
     #[derive(Hash)]
     pub struct Holder (16) {
-        /// Its key: see [`crate::source_key::key`].
+        /// Its key: see [`crate::source::key`].
         pub key: u64,
         /// Index of the service; 0: a neighbourhood.
         pub service: u64,
@@ -288,37 +286,39 @@ map_values! {
 /// A time that does not come.
 pub const FOREVER: Instant = Instant::MAX;
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { each: [Limit::NONE; Dimension::COUNT] }
-    }
-}
-
 impl Class {
     /// A class with these limits, in so many dimensions its own.
     pub fn new(limits: Limits, own: u32) -> Self {
         let held = Dimension::ALL.into_iter().filter(|&dimension| limits.of(dimension).is_limit());
-        Self { limits, own, held: held.map(crate::table::bit).sum(), mode: mode::ENFORCE as u64 }
+        Self { limits, own, held: held.map(bit).sum(), mode: mode::ENFORCE as u64 }
     }
 }
 
-impl Limits {
-    /// The limit in a dimension.
+impl Settings {
+    /// A service by its index. The mask is for the verifier: user space writes no index beyond.
     #[inline(always)]
-    pub fn of(&self, dimension: Dimension) -> &Limit {
-        self.at(dimension as usize)
+    pub const fn service(&self, index: u32) -> &Service {
+        &self.services[index as usize & (SERVICES - 1)]
     }
 
-    /// The same by the dimension's number.
+    /// A class by its index, likewise.
     #[inline(always)]
-    pub fn at(&self, number: usize) -> &Limit {
-        // The last arm cannot be: there is a limit for every dimension.
-        self.each.get(number).unwrap_or(&Limit::NONE)
+    pub const fn class(&self, index: u32) -> &Class {
+        &self.classes[index as usize & (CLASSES - 1)]
+    }
+}
+
+impl Service {
+    /// The part of the table of sources towards services that is its own, likewise.
+    #[inline(always)]
+    pub const fn region(&self) -> u32 {
+        self.region & (SERVICE_REGIONS as u32 - 1)
     }
 
-    /// The same rates with half the bursts: what strangers have of a total whose other half is kept for known clients.
-    pub fn halved(&self) -> Self {
-        Self { each: Dimension::ALL.map(|dimension| self.of(dimension).halved(dimension)) }
+    /// Whether connections must start with a ClientHello.
+    #[inline(always)]
+    pub const fn requires_tls(&self) -> bool {
+        self.gate == gate::TLS
     }
 }
 

@@ -2,112 +2,16 @@
 
 use crate::{
     abi::{Active, Holder, Listing, Live, OwnPorts, Refusal, Settings, Tunnel},
-    frame::Frame,
     hash::Key,
+    limit::rate::{Instant, Reading},
     packet::Packet,
-    pipeline::{Context, Scratch, Stage},
-    rate::{Instant, Reading},
-    verdict::{Action, Reason, Step},
+    tables::{Note, Table},
+    verdict::{Action, Reason},
     wire::{multipath::Change, options::Options, synack::SynAck},
+    words::{Slots, Words},
 };
 
-/// The tables of buckets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Table {
-    /// A bucket for each source.
-    Sources,
-    /// A bucket for each source towards one service, in a region for each such service.
-    ServiceSources,
-    /// A bucket for each neighbourhood.
-    Neighbours,
-    /// A bucket for each service: the first slot of set *n* is service *n*'s total.
-    Totals,
-    /// The connections of gated services.
-    Connections,
-    /// First messages of which a part has come.
-    Hellos,
-    /// Who has opened QUIC connections.
-    Tuples,
-    /// Known clients of gated services.
-    Clients,
-}
-
-impl Table {
-    /// How many there are.
-    pub const COUNT: usize = 8;
-    /// All, by discriminant.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::Sources,
-        Self::ServiceSources,
-        Self::Neighbours,
-        Self::Totals,
-        Self::Connections,
-        Self::Hellos,
-        Self::Tuples,
-        Self::Clients,
-    ];
-
-    /// Whether its sets are of pairs of words, name and state: [`crate::abi::LINK_WAYS`] of them. Those of the others are of
-    /// buckets.
-    pub const fn is_of_links(self) -> bool {
-        matches!(self, Self::Connections | Self::Tuples | Self::Clients)
-    }
-
-    /// The word for it in metrics, and the name of its map.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sources => "sources",
-            Self::ServiceSources => "service_sources",
-            Self::Neighbours => "neighbours",
-            Self::Totals => "totals",
-            Self::Connections => "connections",
-            Self::Hellos => "hellos",
-            Self::Tuples => "tuples",
-            Self::Clients => "clients",
-        }
-    }
-}
-
-/// What happens to a table; counted, and never a reason for a packet's fate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Note {
-    /// A newcomer took a slot.
-    Inserted,
-    /// The slot it took was still in use: a debt was forgiven, or a connection forgotten.
-    Evicted,
-    /// A newcomer found no slot that it may take.
-    Full,
-}
-
-impl Note {
-    /// How many there are.
-    pub const COUNT: usize = 3;
-}
-
-/// A set of buckets.
-pub trait Slots: Copy {
-    /// One of them.
-    type Slot: Words;
-
-    /// The slot of a way below [`crate::abi::WAYS`].
-    fn slot(self, way: usize) -> Self::Slot;
-}
-
-/// Words of 64 bits in a table, which several CPUs change at once.
-pub trait Words: Copy {
-    /// Reads a word; 0 beyond the last.
-    fn load(self, word: usize) -> u64;
-    /// Writes a word without looking at it.
-    fn store(self, word: usize, value: u64);
-    /// Replaces a word that still is `current`.
-    fn replace(self, word: usize, current: u64, value: u64) -> bool;
-    /// Adds to a word, wrapping.
-    fn add(self, word: usize, value: u64);
-}
-
-/// The drop cache of a CPU: see [`crate::drop_cache`].
+/// The drop cache of a CPU: see [`crate::state::drop_cache`].
 pub trait DropSets: Copy + Default {
     /// The part of a set that each look-up reads.
     type Set: Words;
@@ -222,7 +126,7 @@ pub enum Receiver {
 }
 
 /// What was said live of a packet's source.
-pub trait Said: Copy {
+pub trait LiveEntry: Copy {
     /// What that is.
     fn read(self) -> Live;
     /// Counts a packet that the ban drops.
@@ -232,11 +136,11 @@ pub trait Said: Copy {
 /// Clock, settings, tables and counters.
 pub trait Env {
     /// A live entry.
-    type Live: Said;
+    type Live: LiveEntry;
     /// A set of buckets.
     type Buckets: Slots;
     /// A set of connections.
-    type Links: Words;
+    type Pairs: Words;
     /// A CPU's drop cache.
     type Drops: DropSets;
 
@@ -259,27 +163,27 @@ pub trait Env {
 
     /// The same number, of which the kernel's verifier knows nothing from here on: ways through a program that differ in it
     /// alone are one way to it. On a host simply the same number.
-    fn opaque(value: u64) -> u64;
+    fn barrier_var(value: u64) -> u64;
 
     /// Sets of a table (of a region of it for [`Table::ServiceSources`]); a power of two.
     fn sets(&self, table: Table) -> u32;
-    /// A set of buckets, or of [`Table::Hellos`], which has the same shape; none of a table of links.
+    /// A set of buckets, or of [`Table::PartialHellos`], which has the same shape; none of a table of links.
     fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets>;
-    /// A set of a table of links ([`Table::is_of_links`]); none of another.
-    fn links(&self, table: Table, index: u32) -> Option<Self::Links>;
+    /// A set of a table of links ([`Table::is_of_pairs`]); none of another.
+    fn pairs(&self, table: Table, index: u32) -> Option<Self::Pairs>;
     /// A set of banned sources.
-    fn bans(&self, index: u32) -> Option<Self::Links>;
+    fn bans(&self, index: u32) -> Option<Self::Pairs>;
     /// A word of the bitmap before them.
     fn ban_filter(&self, index: u32) -> u64;
     /// A set of sources with strikes.
-    fn strikes(&self, index: u32) -> Option<Self::Links>;
+    fn strikes(&self, index: u32) -> Option<Self::Pairs>;
     /// Until when somebody may have no more connections; 0: he may.
     fn full_until(&self, holder: &Holder) -> Instant;
     /// A set of the table of SYNs that were not answered.
-    fn first_syns(&self, index: u32) -> Option<Self::Links>;
+    fn first_syns(&self, index: u32) -> Option<Self::Pairs>;
 
     /// A set of peers of link control: see [`crate::stage::essential`].
-    fn peers(&self, index: u32) -> Option<Self::Links>;
+    fn peers(&self, index: u32) -> Option<Self::Pairs>;
     /// Which local ports may have traffic that is the host's own.
     fn own_ports(&self) -> &OwnPorts;
     /// Whether that is a tunnel's peer.
@@ -311,22 +215,10 @@ pub trait Env {
     /// Changes bytes of the frame, that were read before.
     fn change(&self, changes: [Change; 2]);
 
-    /// Has what was written to scratch memory read from there, where the kernel's program would keep it in registers: the verifier
+    /// Has what was written to memory read from there, where the kernel's program would keep it in registers: the verifier
     /// forgets what it knew of it, and goes through what follows once and not for every way through what was before. On a host
     /// there is nothing to do.
-    fn read_again(&self, scratch: &mut Scratch);
-    /// Runs a stage. The kernel does it in a function that the verifier checks apart from its caller, and so once; it finds
-    /// frame, settings and scratch memory again by itself. A host calls [`Stage::run`].
-    fn apart<F: Frame>(
-        &self,
-        stage: Stage,
-        frame: &F,
-        context: &Context<'_, Self>,
-        scratch: &mut Scratch,
-    ) -> Step
-    where
-        Self: Sized;
-
+    fn barrier<T>(&self, memory: &mut T);
     /// Counts a verdict; `service` is an index of [`Settings::services`].
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32);
     /// The same of a drop whose reason the kernel's verifier does not know.
@@ -335,4 +227,19 @@ pub trait Env {
     }
     /// Counts what happens to a table.
     fn note(&self, table: Table, note: Note);
+}
+
+/// What all stages share for one packet: one policy, one reading of time.
+#[derive(Clone, Copy)]
+pub struct Context<'a, E: Env> {
+    /// Tables and counters.
+    pub env: &'a E,
+    /// The policy that held when the packet came.
+    pub settings: &'a Settings,
+    /// Which one that was.
+    pub active: Active,
+    /// When it came.
+    pub now: Instant,
+    /// The CPU's drop cache.
+    pub drops: E::Drops,
 }

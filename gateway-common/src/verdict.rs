@@ -2,6 +2,8 @@
 
 use core::ops::ControlFlow;
 
+use crate::limit::rate::{Dimension, Mask, has};
+
 /// What becomes of a packet. The discriminant is the counter row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "host", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
@@ -252,8 +254,8 @@ pub enum Scope {
 impl Scope {
     /// The reason for a packet that is over this scope's limit in `dimension`.
     #[inline(always)]
-    pub const fn reason(self, dimension: crate::rate::Dimension) -> Reason {
-        use crate::rate::Dimension::{Bytes, Icmp, Initial, Migration, Packets, Syn, Udp};
+    pub const fn reason(self, dimension: Dimension) -> Reason {
+        use Dimension::{Bytes, Icmp, Initial, Migration, Packets, Syn, Udp};
         match (self, dimension) {
             (Self::Total, Packets) => Reason::TotalPackets,
             (Self::Total, Bytes) => Reason::TotalBytes,
@@ -276,5 +278,19 @@ impl Scope {
             (Self::Source, Udp) => Reason::LimitUdp,
             (Self::Source, Icmp) => Reason::LimitIcmp,
         }
+    }
+}
+
+impl Scope {
+    /// The reason for a packet that is over this scope's limits in a set of dimensions: that of the first, in the order of
+    /// [`Dimension::ALL`].
+    #[inline(always)]
+    pub fn reason_of(self, refusal: Mask) -> Reason {
+        for dimension in Dimension::ALL {
+            if has(refusal, dimension) {
+                return self.reason(dimension);
+            }
+        }
+        Reason::Contended
     }
 }

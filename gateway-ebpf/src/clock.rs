@@ -1,12 +1,12 @@
 //! The clock: the kernel's, read so often that it costs little, or a test's.
 
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
-use gateway_common::rate::{INSTANT_SHIFT, Instant, Reading};
+use gateway_common::limit::rate::{INSTANT_SHIFT, Instant, Reading};
 
 use crate::{
+    barrier::barrier_var,
     constants,
     maps::{self, CpuClock},
-    opaque::opaque,
 };
 
 /// How often the clock is read in a tick, before a CPU makes do with the last reading: an interface with up to 16,000 packets
@@ -15,15 +15,15 @@ const READINGS: u64 = 64;
 
 /// What a test says.
 #[inline(always)]
-fn testimony(word: usize) -> u64 {
-    maps::TESTIMONY.get(0).map_or(0, |testimony| testimony[word])
+fn test_hook(word: usize) -> u64 {
+    maps::TEST_HOOK.get(0).map_or(0, |test_hook| test_hook[word])
 }
 
 /// The time.
 #[inline(always)]
 fn now() -> Instant {
     if constants::TESTING.load() != 0 {
-        return testimony(0);
+        return test_hook(0);
     }
     // SAFETY: the helper takes no argument.
     unsafe { bpf_ktime_get_ns() }.wrapping_sub(constants::EPOCH.load()) << INSTANT_SHIFT
@@ -32,7 +32,7 @@ fn now() -> Instant {
 /// A reading of which the verifier knows nothing: it would go through all that follows once for each way to take one.
 #[inline(always)]
 fn reading(latest: Instant, late: Instant) -> Reading {
-    let nothing = opaque(0);
+    let nothing = barrier_var(0);
     Reading { latest: latest.wrapping_add(nothing), late: late.wrapping_add(nothing) }
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn read(clock: &mut CpuClock, may_be_late: bool) -> Reading {
         return now().into();
     }
     if constants::TESTING.load() != 0 {
-        let late = testimony(1);
+        let late = test_hook(1);
         return Reading { latest: now().wrapping_add(late), late };
     }
     // SAFETY: the helper takes no argument.
@@ -65,7 +65,7 @@ pub(crate) fn read(clock: &mut CpuClock, may_be_late: bool) -> Reading {
 #[inline(always)]
 pub(crate) fn late_now(clock: &CpuClock) -> Option<Instant> {
     if constants::TESTING.load() != 0 {
-        return (testimony(1) != 0).then(|| testimony(0));
+        return (test_hook(1) != 0).then(|| test_hook(0));
     }
     // SAFETY: the helper takes no argument.
     let tick = unsafe { bpf_jiffies64() };

@@ -2,32 +2,32 @@
 
 use core::arch::asm;
 
-use aya_ebpf::{maps::lpm_trie::Key as Prefix, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_md, maps::lpm_trie::Key as Prefix, programs::XdpContext};
 use gateway_common::{
     abi::{
-        Active, Holder, INTERFACE_PLACES, LINK_SET_WORDS, Listing, OwnPorts, Refusal, SERVICES, SET_WORDS,
+        Active, Holder, INTERFACE_PLACES, Listing, OwnPorts, PAIR_SET_WORDS, Refusal, SERVICES, SET_WORDS,
         Settings, Tunnel,
     },
-    env::{Asked, Env, Note, Receiver, Socket, Table},
+    env::{Asked, Env, Receiver, Socket},
     frame::Frame,
     hash::Key,
+    limit::rate::{INSTANT_SHIFT, Instant, Reading},
     packet::Packet,
-    pipeline::{Context, Scratch, Stage},
     prefixes::{self, CHUNKS},
-    rate::{INSTANT_SHIFT, Instant, Reading},
-    verdict::{Action, COLUMNS, Reason, Step, Verdict, column},
+    tables::{Note, Table},
+    verdict::{Action, COLUMNS, Reason, Verdict, column},
     wire::{multipath::Change, options::Options, synack::SynAck},
 };
 
 use crate::{
-    apart, clock, constants,
-    drops::CpuDrops,
-    elements::{at, increment},
+    array::{at, increment},
+    atomics::MapWords,
+    barrier, clock, constants,
+    drop_cache::CpuDrops,
     frame::{XdpFrame, put8},
-    live::LiveEntry,
+    live_entry::MapEntry,
     maps::{self, Cpu, CpuClock},
-    opaque, receiver, reply, socket,
-    words::MapWords,
+    receiver, reply, socket,
 };
 
 /// The kernel around one frame.
@@ -43,16 +43,22 @@ impl<'a, const BUILD: u8> KernelEnv<'a, BUILD> {
         Self { context, clock }
     }
 
+    /// The program's context.
+    #[inline(always)]
+    pub(crate) const fn context(&self) -> *mut xdp_md {
+        self.context.ctx
+    }
+
     /// Under test: leaves the verdict for the test to read.
     #[inline(always)]
-    pub(crate) fn testify(&self, verdict: Verdict) {
+    pub(crate) fn record_verdict(&self, verdict: Verdict) {
         if constants::TESTING.load() != 0
-            && let Some(testimony) = maps::TESTIMONY.get_ptr_mut(0)
+            && let Some(test_hook) = maps::TEST_HOOK.get_ptr_mut(0)
         {
             // SAFETY: a live map value, which nothing else writes during a test run.
             unsafe {
-                (*testimony)[2] = verdict.action as u64;
-                (*testimony)[3] = verdict.reason as u64;
+                (*test_hook)[2] = verdict.action as u64;
+                (*test_hook)[3] = verdict.reason as u64;
             }
         }
     }
@@ -68,9 +74,9 @@ pub(crate) fn cpu() -> Option<&'static mut Cpu> {
 
 impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     type Buckets = MapWords<SET_WORDS>;
-    type Links = MapWords<LINK_SET_WORDS>;
+    type Pairs = MapWords<PAIR_SET_WORDS>;
     type Drops = CpuDrops;
-    type Live = LiveEntry;
+    type Live = MapEntry;
 
     #[inline(always)]
     fn read_clock(&self, may_be_late: bool) -> Reading {
@@ -121,17 +127,17 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     }
 
     #[inline(always)]
-    fn live(&self, packet: &Packet) -> Option<LiveEntry> {
+    fn live(&self, packet: &Packet) -> Option<MapEntry> {
         let cell = if packet.ipv6 {
             maps::LIVE_V6.get(&Prefix::new(128, address_v6(packet)))
         } else {
             maps::LIVE_V4.get(&Prefix::new(32, packet.source.as_v4().to_be_bytes()))
         };
-        cell.map(LiveEntry)
+        cell.map(MapEntry)
     }
 
     #[inline(always)]
-    fn bans(&self, index: u32) -> Option<Self::Links> {
+    fn bans(&self, index: u32) -> Option<Self::Pairs> {
         at(&maps::BANS, index).and_then(MapWords::new)
     }
 
@@ -142,17 +148,17 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     }
 
     #[inline(always)]
-    fn strikes(&self, index: u32) -> Option<Self::Links> {
+    fn strikes(&self, index: u32) -> Option<Self::Pairs> {
         at(&maps::STRIKES, index).and_then(MapWords::new)
     }
 
     #[inline(always)]
-    fn first_syns(&self, index: u32) -> Option<Self::Links> {
+    fn first_syns(&self, index: u32) -> Option<Self::Pairs> {
         at(&maps::FIRST_SYNS, index).and_then(MapWords::new)
     }
 
     #[inline(always)]
-    fn peers(&self, index: u32) -> Option<Self::Links> {
+    fn peers(&self, index: u32) -> Option<Self::Pairs> {
         at(&maps::PEERS, index).and_then(MapWords::new)
     }
 
@@ -198,8 +204,8 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     }
 
     #[inline(always)]
-    fn opaque(value: u64) -> u64 {
-        opaque::opaque(value)
+    fn barrier_var(value: u64) -> u64 {
+        barrier::barrier_var(value)
     }
 
     #[inline(always)]
@@ -209,10 +215,10 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
             Table::ServiceSources => constants::SETS_SERVICE_SOURCES.load(),
             Table::Neighbours => constants::SETS_NEIGHBOURS.load(),
             Table::Totals => SERVICES as u32,
-            Table::Connections => constants::SETS_CONNECTIONS.load(),
-            Table::Hellos => constants::SETS_HELLOS.load(),
-            Table::Tuples => constants::SETS_TUPLES.load(),
-            Table::Clients => constants::SETS_CLIENTS.load(),
+            Table::Conntrack => constants::SETS_CONNECTIONS.load(),
+            Table::PartialHellos => constants::SETS_HELLOS.load(),
+            Table::QuicFlows => constants::SETS_TUPLES.load(),
+            Table::KnownClients => constants::SETS_CLIENTS.load(),
         }
     }
 
@@ -223,19 +229,23 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
             Table::ServiceSources => &maps::SERVICE_SOURCES,
             Table::Neighbours => &maps::NEIGHBOURS,
             Table::Totals => &maps::TOTALS,
-            Table::Hellos => &maps::HELLOS,
-            Table::Connections | Table::Tuples | Table::Clients => return None,
+            Table::PartialHellos => &maps::PARTIAL_HELLOS,
+            Table::Conntrack | Table::QuicFlows | Table::KnownClients => return None,
         };
         at(map, index).and_then(MapWords::new)
     }
 
     #[inline(always)]
-    fn links(&self, table: Table, index: u32) -> Option<Self::Links> {
+    fn pairs(&self, table: Table, index: u32) -> Option<Self::Pairs> {
         let map = match table {
-            Table::Connections => &maps::CONNECTIONS,
-            Table::Tuples => &maps::TUPLES,
-            Table::Clients => &maps::CLIENTS,
-            Table::Sources | Table::ServiceSources | Table::Neighbours | Table::Totals | Table::Hellos => {
+            Table::Conntrack => &maps::CONNTRACK,
+            Table::QuicFlows => &maps::QUIC_FLOWS,
+            Table::KnownClients => &maps::KNOWN_CLIENTS,
+            Table::Sources
+            | Table::ServiceSources
+            | Table::Neighbours
+            | Table::Totals
+            | Table::PartialHellos => {
                 return None;
             }
         };
@@ -298,21 +308,16 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     }
 
     #[inline(always)]
-    fn read_again(&self, scratch: &mut Scratch) {
+    fn barrier<T>(&self, memory: &mut T) {
         // For all that LLVM knows this changes memory. `hint::black_box` would put the pointer on the stack.
         // SAFETY: a move of a register onto itself.
-        unsafe { asm!("{0} = {0}", in(reg) scratch, options(nostack)) };
-    }
-
-    #[inline(always)]
-    fn apart<F: Frame>(&self, stage: Stage, _: &F, context: &Context<'_, Self>, _: &mut Scratch) -> Step {
-        apart::call::<BUILD>(stage, self.context.ctx, context.active)
+        unsafe { asm!("{0} = {0}", in(reg) memory, options(nostack)) };
     }
 
     #[inline(always)]
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {
         // One path for the verifier whatever the verdict.
-        self.tally(Self::opaque(column(action, reason) as u64) as usize, service, bytes);
+        self.tally(Self::barrier_var(column(action, reason) as u64) as usize, service, bytes);
     }
 
     #[inline(always)]

@@ -7,22 +7,22 @@
 #![expect(internal_features, reason = "core has no atomic compare-and-swap for BPF but the intrinsic")]
 #![feature(asm_experimental_arch, core_intrinsics)]
 
-mod apart;
+mod array;
+mod atomics;
+mod barrier;
 mod clock;
 mod constants;
-mod drops;
-mod elements;
-mod ends;
+mod drop_cache;
 mod env;
 mod frame;
 mod inner_map;
-mod live;
+mod live_entry;
 mod maps;
-mod opaque;
 mod receiver;
 mod reply;
+mod sock_tuple;
 mod socket;
-mod words;
+mod subprog;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use gateway_common::{
@@ -31,7 +31,7 @@ use gateway_common::{
 };
 
 use crate::{
-    drops::CpuDrops,
+    drop_cache::CpuDrops,
     env::KernelEnv,
     frame::{BARE, FRAGS, PLAIN, XdpFrame},
     maps::Cpu,
@@ -60,10 +60,10 @@ pub(crate) fn gateway_bare(context: XdpContext) -> u32 {
 
 #[inline(always)]
 fn judge<const BUILD: u8>(context: &XdpContext, frame: &XdpFrame<'_, BUILD>) -> u32 {
-    let Some(Cpu { clock, scratch }) = env::cpu() else { return xdp_action::XDP_PASS };
+    let Some(Cpu { clock, state }) = env::cpu() else { return xdp_action::XDP_PASS };
     let env = KernelEnv::<BUILD>::new(context, clock);
-    pipeline::handle(frame, &env, CpuDrops, scratch, |verdict| {
-        env.testify(verdict);
+    pipeline::handle(frame, &env, CpuDrops, state, |verdict| {
+        env.record_verdict(verdict);
         log(context, verdict);
         match verdict.action {
             Action::Pass | Action::WouldDrop => xdp_action::XDP_PASS,

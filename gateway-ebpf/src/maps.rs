@@ -14,13 +14,13 @@ use aya_ebpf::{
 use gateway_common::{
     abi::{
         BAN_FILTER_WORDS, BAN_SETS, DROP_REST_WORDS, DROP_SET_WORDS, FIRST_SYN_SETS, HOLDERS_MAX, Holder,
-        INTERFACE_PLACES, INTERFACES, Identity, LINK_SET_WORDS, Listing, Live, OwnPorts, PEER_KINDS,
+        INTERFACE_PLACES, INTERFACES, Identity, Listing, Live, OwnPorts, PAIR_SET_WORDS, PEER_KINDS,
         PEER_SETS, SERVICES, SET_WORDS, STRIKE_SETS, Settings, TUNNELS_MAX, Tally, Tunnel,
     },
-    env::{Note, Table},
-    pipeline::Scratch,
+    limit::rate::Instant,
     prefixes::{CHUNKS, Chunk},
-    rate::Instant,
+    stage::packet_state::PacketState,
+    tables::{Note, Table},
     verdict::COLUMNS,
 };
 
@@ -34,7 +34,7 @@ const LIVE_MAX: u32 = 1_048_576;
 /// A set of buckets: one array element.
 pub(crate) type BucketSet = [u64; SET_WORDS];
 /// A set of connections: one array element.
-pub(crate) type LinkSet = [u64; LINK_SET_WORDS];
+pub(crate) type PairSet = [u64; PAIR_SET_WORDS];
 
 /// A map of one value, as a section of its own: the program has its address, and looks nothing up, which would cost every stage that
 /// stands apart a call, and the kernel a part of the start for each place that looks up. Writer: user space.
@@ -86,7 +86,7 @@ pub(crate) static TUNNELS: HashMap<Tunnel, u32> =
 
 /// Peers of link control, by kind. Writer: this program.
 #[map(name = "peers")]
-pub(crate) static PEERS: Array<LinkSet> = Array::with_max_entries(PEER_KINDS * PEER_SETS, 0);
+pub(crate) static PEERS: Array<PairSet> = Array::with_max_entries(PEER_KINDS * PEER_SETS, 0);
 
 /// The map of one chunk of IPv4 prefixes.
 type ChunkMap = InnerMap<{ BPF_MAP_TYPE_ARRAY as usize }, 4, { size_of::<Chunk>() }, 1, 0>;
@@ -125,17 +125,17 @@ pub(crate) static LIVE_V6: LpmTrie<[u8; 16], LiveCell> =
 
 /// Banned sources. Writer: user space, by mmap; this program counts in place.
 #[map(name = "bans")]
-pub(crate) static BANS: Array<LinkSet> = Array::with_max_entries(BAN_SETS, BPF_F_MMAPABLE);
+pub(crate) static BANS: Array<PairSet> = Array::with_max_entries(BAN_SETS, BPF_F_MMAPABLE);
 /// The bitmap before them. Writer: user space, by mmap.
 #[map(name = "ban_filter")]
 pub(crate) static BAN_FILTER: Array<u64> = Array::with_max_entries(BAN_FILTER_WORDS, BPF_F_MMAPABLE);
 /// Sources with strikes, and how many were pushed out. Writer: this program; user space reads by mmap.
 #[map(name = "strikes")]
-pub(crate) static STRIKES: Array<LinkSet> = Array::with_max_entries(STRIKE_SETS + 1, BPF_F_MMAPABLE);
+pub(crate) static STRIKES: Array<PairSet> = Array::with_max_entries(STRIKE_SETS + 1, BPF_F_MMAPABLE);
 
 /// SYNs that were not answered. Writer: this program.
 #[map(name = "first_syns")]
-pub(crate) static FIRST_SYNS: Array<LinkSet> = Array::with_max_entries(FIRST_SYN_SETS, 0);
+pub(crate) static FIRST_SYNS: Array<PairSet> = Array::with_max_entries(FIRST_SYN_SETS, 0);
 
 /// Who may have no more connections, and until when. Writer: user space.
 #[map(name = "holders")]
@@ -156,16 +156,16 @@ pub(crate) static NEIGHBOURS: Array<BucketSet> = Array::with_max_entries(1, BPF_
 pub(crate) static TOTALS: Array<BucketSet> = Array::with_max_entries(SERVICES as u32, BPF_F_MMAPABLE);
 /// Connections of gated services.
 #[map(name = "connections")]
-pub(crate) static CONNECTIONS: Array<LinkSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub(crate) static CONNTRACK: Array<PairSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// First messages of which a part has come.
 #[map(name = "hellos")]
-pub(crate) static HELLOS: Array<BucketSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub(crate) static PARTIAL_HELLOS: Array<BucketSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// Who has opened QUIC connections.
 #[map(name = "tuples")]
-pub(crate) static TUPLES: Array<LinkSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub(crate) static QUIC_FLOWS: Array<PairSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// Known clients of gated services.
 #[map(name = "clients")]
-pub(crate) static CLIENTS: Array<LinkSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub(crate) static KNOWN_CLIENTS: Array<PairSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Verdicts by interface, action and reason. Writer: this program. A row is one element: the kernel makes them one by one.
 #[map(name = "counters")]
@@ -189,7 +189,7 @@ pub(crate) struct Cpu {
     /// What it has read of the clock.
     pub(crate) clock: CpuClock,
     /// What the stages find out about the frame at hand.
-    pub(crate) scratch: Scratch,
+    pub(crate) state: PacketState,
 }
 
 /// The readings of a CPU's clock within a tick of the kernel.
@@ -223,5 +223,5 @@ const REFUSALS_BYTES: u32 = 1 << 18;
 pub(crate) static REFUSALS: RingBuf = RingBuf::with_byte_size(REFUSALS_BYTES, 0);
 
 /// For tests: the clock, and by how much readings of it are late where they may be; then action and reason of the last frame.
-#[map(name = "testimony")]
-pub(crate) static TESTIMONY: Array<[u64; 4]> = Array::with_max_entries(1, 0);
+#[map(name = "test_hook")]
+pub(crate) static TEST_HOOK: Array<[u64; 4]> = Array::with_max_entries(1, 0);

@@ -11,9 +11,9 @@ use aya_ebpf::{
 use gateway_common::{env::Receiver, packet::Packet};
 
 use crate::{
-    ends::Ends,
+    atomics::zeroed,
+    sock_tuple::SockTuple,
     socket::{TCP_ESTABLISHED, TCP_LISTEN},
-    words::zeroed,
 };
 
 /// Address families of include/linux/socket.h.
@@ -29,7 +29,7 @@ pub(crate) fn of(context: &XdpContext, packet: &Packet, forwarding: bool) -> Rec
     if !forwarding && is_forwarding(context, packet.ipv6) {
         return Receiver::Elsewhere;
     }
-    let mut ends = Ends::of(packet);
+    let mut ends = SockTuple::of(packet);
     let socket = if packet.is_udp() { ends.udp(context) } else { ends.tcp(context) };
     if socket.is_null() {
         return Receiver::Nobody;

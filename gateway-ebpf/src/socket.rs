@@ -22,10 +22,10 @@ use gateway_common::{
 };
 
 use crate::{
+    atomics::zeroed,
     constants,
-    ends::Ends,
     frame::{PLAIN, XdpFrame},
-    words::zeroed,
+    sock_tuple::SockTuple,
 };
 
 /// States of include/net/tcp_states.h in which a client is heard that has completed its handshake.
@@ -39,7 +39,7 @@ const TCP_NEW_SYN_RECV: u32 = 12;
 /// Asks for the socket of a TCP packet, and for the SYN cookie in it.
 #[inline(always)]
 pub(crate) fn ask(context: &XdpContext, packet: &Packet, transport: u32, asked: &mut Asked) {
-    let mut ends = Ends::of(packet);
+    let mut ends = SockTuple::of(packet);
     let socket = ends.tcp(context);
     if socket.is_null() {
         return;
@@ -70,7 +70,7 @@ pub(crate) fn ask(context: &XdpContext, packet: &Packet, transport: u32, asked: 
 /// segment size in the next 16 bits. Negative where there is none. A function of its own: its stack is added to its caller's alone.
 #[inline(never)]
 pub(crate) fn cookie(context: &XdpContext, packet: &Packet, transport: u32) -> i64 {
-    let mut ends = Ends::of(packet);
+    let mut ends = SockTuple::of(packet);
     let socket = ends.tcp(context);
     if socket.is_null() {
         return NONE;
@@ -86,7 +86,7 @@ pub(crate) fn cookie(context: &XdpContext, packet: &Packet, transport: u32) -> i
         unsafe {
             if bpf_xdp_load_bytes(context.ctx, transport, header, length) == 0 {
                 let (ip, tcp) = (ends.ip().cast(), header.cast());
-                made = bpf_tcp_gen_syncookie(socket.cast(), ip, Ends::IP_LENGTH, tcp, length);
+                made = bpf_tcp_gen_syncookie(socket.cast(), ip, SockTuple::IP_LENGTH, tcp, length);
             }
         }
     }
@@ -103,7 +103,7 @@ const TCP_HEADER: u32 = 20;
 /// Whether the handshake of a TCP packet's connection is complete, so that its sender has shown where it is.
 #[inline(always)]
 pub(crate) fn is_established(context: &XdpContext, packet: &Packet) -> bool {
-    let socket = Ends::of(packet).tcp(context);
+    let socket = SockTuple::of(packet).tcp(context);
     if socket.is_null() {
         return false;
     }
@@ -125,7 +125,7 @@ const TCP_SYN_SENT: u32 = 2;
 /// local port: so it is this host that opens it.
 #[inline(always)]
 pub(crate) fn is_own(context: &XdpContext, packet: &Packet) -> bool {
-    let socket = Ends::of(packet).tcp(context);
+    let socket = SockTuple::of(packet).tcp(context);
     if socket.is_null() {
         return false;
     }
@@ -147,7 +147,7 @@ pub(crate) fn is_own(context: &XdpContext, packet: &Packet) -> bool {
     if !is_near {
         return false;
     }
-    let listener = Ends::of_listener(packet).tcp(context);
+    let listener = SockTuple::of_listener(packet).tcp(context);
     if listener.is_null() {
         return true;
     }
@@ -166,7 +166,7 @@ pub(crate) fn would_take(
     acknowledgment: u32,
     options: &Options,
 ) -> bool {
-    let socket = Ends::of(packet).tcp(context);
+    let socket = SockTuple::of(packet).tcp(context);
     if socket.is_null() {
         return false;
     }

@@ -1,11 +1,11 @@
-//! Networks in which sources are finer than a /64: their numbers, and the sources that keys name. [`gateway_common::finer`] says why.
+//! Networks in which sources are finer than a /64: their numbers, and the sources that keys name. [`gateway_common::source::finer`] says why.
 
 use std::net::Ipv6Addr;
 
 use gateway_common::{
-    finer::{Finer, NUMBERS, parts},
     hash::{self, Key},
     packet::Address,
+    source::finer::{Finer, NUMBERS, parts},
 };
 use ipnet::{IpNet, Ipv6Net};
 
@@ -54,7 +54,7 @@ fn number_of(FinerNetwork { network, ipv6_prefix }: &FinerNetwork) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use gateway_common::finer::LINK_LOCAL;
+    use gateway_common::source::finer::LINK_LOCAL;
 
     use super::*;
 

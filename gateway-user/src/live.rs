@@ -16,7 +16,7 @@ use std::{
 
 use gateway_common::{
     abi::{FOREVER, Live as LiveValue},
-    rate::{INSTANT_SHIFT, Instant},
+    limit::rate::{INSTANT_SHIFT, Instant},
 };
 use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};

@@ -14,8 +14,8 @@ use gateway_common::{
         policy, refuse,
     },
     hash::{Key, Running},
+    limit::rate::{Dimension, FRAME_MAX, Instant, Limit, SECOND},
     packet::Address,
-    rate::{Dimension, FRAME_MAX, Instant, Limit, SECOND},
     stage::reflection::{self, REFLECTORS},
     wire::hello::want,
 };

@@ -8,12 +8,14 @@ pub mod tables;
 use std::ops::RangeInclusive;
 
 use anyhow::{Context as _, Result, ensure};
-use gateway_common::abi::{ABI_VERSION, DROP_WAYS, Identity, LINK_WAYS, WAYS};
-use gateway_common::env::Said as _;
-use gateway_common::hash::Key;
-use gateway_common::rate::Instant;
-use gateway_common::sizes::TableSizes;
-use gateway_common::verdict::{Action, Reason, Verdict};
+use gateway_common::{
+    abi::{ABI_VERSION, DROP_WAYS, Identity, PAIR_WAYS, WAYS},
+    env::LiveEntry as _,
+    hash::Key,
+    limit::rate::Instant,
+    tables::TableSizes,
+    verdict::{Action, Reason, Verdict},
+};
 use gateway_user::host::{self, Sets, Stand};
 use gateway_user::kernel::{Holders, Kernel, LoadOptions, PolicySet, Prefixes, cpus};
 use ipnet::IpNet;
@@ -104,7 +106,7 @@ impl Judge {
             self.set_clock(now, late)?;
         }
         let returned = self.runner.run(frame)?;
-        let (action, reason) = self.kernel.testimony()?;
+        let (action, reason) = self.kernel.test_hook()?;
         let action = Action::ALL.get(action as usize).copied().context("no such action")?;
         let reason = Reason::ALL.get(reason as usize).copied().context("no such reason")?;
         let verdict = Verdict { action, reason };
@@ -159,10 +161,10 @@ fn sizes(sets: Sets) -> TableSizes {
         sources: sets.sources * ways,
         service_sources: sets.service_sources * ways,
         neighbours: sets.neighbours * ways,
-        connections: sets.connections * LINK_WAYS as u32,
+        connections: sets.connections * PAIR_WAYS as u32,
         hellos: sets.hellos * ways,
         tuples: sets.tuples * ways,
-        clients: sets.clients * LINK_WAYS as u32,
+        clients: sets.clients * PAIR_WAYS as u32,
         drops: sets.drops * DROP_WAYS as u32 * cpus(),
     }
 }

@@ -1,7 +1,9 @@
 //! Two CPUs that get the same frames: one that makes use of what it knows from the frames before, and one that forgets it.
 
-use gateway_common::rate::{Instant, SECOND};
-use gateway_common::verdict::Verdict;
+use gateway_common::{
+    limit::rate::{Instant, SECOND},
+    verdict::Verdict,
+};
 use gateway_user::host::{Cpu, HostEnv, Stand};
 
 use crate::cases::START;

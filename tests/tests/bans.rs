@@ -2,12 +2,14 @@
 
 use std::net::Ipv4Addr;
 
-use gateway_common::abi::{FOREVER, Refusal, STRIKE_SETS, listing, mode, refuse};
-use gateway_common::env::Socket;
-use gateway_common::packet::{Packet, flags};
-use gateway_common::rate::{Dimension, SECOND};
-use gateway_common::source_key::KEY_V4;
-use gateway_common::verdict::Reason;
+use gateway_common::{
+    abi::{FOREVER, Refusal, STRIKE_SETS, listing, mode, refuse},
+    env::Socket,
+    limit::rate::{Dimension, SECOND},
+    packet::{Packet, flags},
+    source::KEY_V4,
+    verdict::Reason,
+};
 use gateway_tests::builder::{Frame, hello, ip};
 use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, SERVER_V6, START, limit};
 use gateway_tests::kernel::{Judge, apply};

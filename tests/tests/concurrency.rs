@@ -4,18 +4,26 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use gateway_common::abi::{Active, Holder, Limits, Listing, OwnPorts, Refusal, Settings, Tunnel};
-use gateway_common::env::{self, Asked, Env, Note, Receiver, Slots, Table};
-use gateway_common::frame::Frame;
-use gateway_common::hash::Key;
-use gateway_common::packet::Packet;
-use gateway_common::pipeline::{self, Context, Scratch, Stage};
-use gateway_common::rate::{Dimension, Instant, Reading};
-use gateway_common::table::{Bill, bit};
-use gateway_common::verdict::{Action, Reason, Step};
-use gateway_common::wire::multipath::Change;
-use gateway_common::wire::options::Options;
-use gateway_common::wire::synack::SynAck;
+use gateway_common::{
+    abi::{Active, Holder, Limits, Listing, OwnPorts, Refusal, Settings, Tunnel},
+    env::{Asked, Context, Env, Receiver},
+    frame::Frame,
+    hash::Key,
+    limit::{
+        bucket::Cost,
+        rate::{Dimension, Instant, Reading, bit},
+    },
+    packet::Packet,
+    pipeline,
+    stage::{
+        packet_state::PacketState,
+        subprog::{Program, Subprog},
+    },
+    tables::{Note, Table},
+    verdict::{Action, Reason, Step},
+    wire::{multipath::Change, options::Options, synack::SynAck},
+    words::{self, Slots},
+};
 use gateway_tests::builder;
 use gateway_tests::cases::{CLIENT, Draft, SERVER, START, limit};
 use gateway_user::host::{Drops, HostEnv, LiveEntry, Stand, Words};
@@ -33,9 +41,9 @@ fn limits() -> Limits {
 
 /// One packet of a source.
 fn admits(env: &HostEnv, limits: &Limits, key: u64, now: Instant) -> bool {
-    let bill = Bill { bytes: 60, mask: bit(Dimension::Packets) };
+    let cost = Cost { bytes: 60, mask: bit(Dimension::Packets) };
     gateway_tests::bucket(env, Table::Sources, key, now).is_some_and(|bucket| {
-        bucket.over(bill, limits, now.into()) == 0 && bucket.charge(bill, limits, now.into()) == 0
+        bucket.over(cost, limits, now.into()) == 0 && bucket.charge(cost, limits, now.into()) == 0
     })
 }
 
@@ -152,13 +160,13 @@ impl Slots for Lost<'_> {
     }
 }
 
-impl env::Words for Lost<'_> {
+impl words::Words for Lost<'_> {
     fn load(self, word: usize) -> u64 {
-        env::Words::load(self.0, word)
+        words::Words::load(self.0, word)
     }
 
     fn store(self, word: usize, value: u64) {
-        env::Words::store(self.0, word, value);
+        words::Words::store(self.0, word, value);
     }
 
     fn replace(self, _: usize, _: u64, _: u64) -> bool {
@@ -166,13 +174,13 @@ impl env::Words for Lost<'_> {
     }
 
     fn add(self, word: usize, value: u64) {
-        env::Words::add(self.0, word, value);
+        words::Words::add(self.0, word, value);
     }
 }
 
 impl<'a> Env for Losing<'a> {
     type Buckets = Lost<'a>;
-    type Links = Words<'a>;
+    type Pairs = Words<'a>;
     type Drops = Drops<'a>;
     type Live = &'a LiveEntry;
 
@@ -200,7 +208,7 @@ impl<'a> Env for Losing<'a> {
     fn live(&self, packet: &Packet) -> Option<&'a LiveEntry> {
         Env::live(&self.0, packet)
     }
-    fn opaque(value: u64) -> u64 {
+    fn barrier_var(value: u64) -> u64 {
         value
     }
     fn sets(&self, table: Table) -> u32 {
@@ -209,25 +217,25 @@ impl<'a> Env for Losing<'a> {
     fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets> {
         Env::buckets(&self.0, table, index).map(Lost)
     }
-    fn links(&self, table: Table, index: u32) -> Option<Self::Links> {
-        Env::links(&self.0, table, index)
+    fn pairs(&self, table: Table, index: u32) -> Option<Self::Pairs> {
+        Env::pairs(&self.0, table, index)
     }
-    fn bans(&self, index: u32) -> Option<Self::Links> {
+    fn bans(&self, index: u32) -> Option<Self::Pairs> {
         Env::bans(&self.0, index)
     }
     fn ban_filter(&self, index: u32) -> u64 {
         Env::ban_filter(&self.0, index)
     }
-    fn strikes(&self, index: u32) -> Option<Self::Links> {
+    fn strikes(&self, index: u32) -> Option<Self::Pairs> {
         Env::strikes(&self.0, index)
     }
     fn full_until(&self, holder: &Holder) -> Instant {
         Env::full_until(&self.0, holder)
     }
-    fn first_syns(&self, index: u32) -> Option<Self::Links> {
+    fn first_syns(&self, index: u32) -> Option<Self::Pairs> {
         Env::first_syns(&self.0, index)
     }
-    fn peers(&self, index: u32) -> Option<Self::Links> {
+    fn peers(&self, index: u32) -> Option<Self::Pairs> {
         Env::peers(&self.0, index)
     }
     fn own_ports(&self) -> &OwnPorts {
@@ -269,21 +277,24 @@ impl<'a> Env for Losing<'a> {
     fn change(&self, changes: [Change; 2]) {
         Env::change(&self.0, changes);
     }
-    fn read_again(&self, _: &mut Scratch) {}
-    fn apart<F: Frame>(
-        &self,
-        stage: Stage,
-        frame: &F,
-        context: &Context<'_, Self>,
-        scratch: &mut Scratch,
-    ) -> Step {
-        stage.run(frame, context, scratch)
-    }
+    fn barrier<T>(&self, _: &mut T) {}
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {
         Env::count(&self.0, action, reason, service, bytes);
     }
     fn note(&self, table: Table, note: Note) {
         Env::note(&self.0, table, note);
+    }
+}
+
+impl Program for Losing<'_> {
+    fn call<F: Frame>(
+        &self,
+        subprog: Subprog,
+        frame: &F,
+        context: &Context<'_, Self>,
+        state: &mut PacketState,
+    ) -> Step {
+        subprog.run(frame, context, state)
     }
 }
 
@@ -293,8 +304,8 @@ fn who_loses_every_race_is_dropped_as_contended() {
     let env = HostEnv::new(Stand::new().each(Dimension::Packets, limit(Dimension::Packets, 1, 5)));
     env.set_now(START);
     let losing = || {
-        let mut scratch = Scratch::default();
-        pipeline::handle(&frame.as_slice(), &Losing(&env), Drops::default(), &mut scratch, |verdict| verdict)
+        let mut state = PacketState::default();
+        pipeline::handle(&frame.as_slice(), &Losing(&env), Drops::default(), &mut state, |verdict| verdict)
     };
     // It finds no slot that it may take.
     let verdict = losing();

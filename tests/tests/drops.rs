@@ -6,13 +6,17 @@ use std::time::Duration;
 use anyhow::Result;
 use aya::TestRunOptions;
 use aya::programs::TestRun as _;
-use gateway_common::abi::{FOREVER, SLOT_COUNTS, SLOT_KEY, SLOT_TATS};
-use gateway_common::drop_cache::BULK;
-use gateway_common::env::{Socket, Table, Words as _};
-use gateway_common::packet::{Packet, flags};
-use gateway_common::rate::{Dimension, SECOND};
-use gateway_common::source_key::KEY_V4;
-use gateway_common::verdict::{Action, Reason};
+use gateway_common::{
+    abi::{FOREVER, SLOT_COUNTS, SLOT_KEY, SLOT_TATS},
+    env::Socket,
+    limit::rate::{Dimension, SECOND},
+    packet::{Packet, flags},
+    source::KEY_V4,
+    state::drop_cache::BULK,
+    tables::Table,
+    verdict::{Action, Reason},
+    words::Words as _,
+};
 use gateway_tests::builder::ip;
 use gateway_tests::cases::{Draft as _, Offer, SERVER, START, limit};
 use gateway_tests::kernel::{options, policy};

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use gateway_common::abi::{SLOT_TATS, SLOT_WORDS};
-use gateway_common::env::Table;
-use gateway_common::rate::{Dimension, SECOND};
-use gateway_common::sizes::TableSizes;
-use gateway_common::source_key::KEY_V4;
+use gateway_common::{
+    abi::{SLOT_TATS, SLOT_WORDS},
+    limit::rate::{Dimension, SECOND},
+    source::KEY_V4,
+    tables::{Table, TableSizes},
+};
 use gateway_tests::cases::{Draft as _, START, limit};
 use gateway_tests::kernel::options;
 use gateway_tests::lab::require_lab;

@@ -1,8 +1,10 @@
 //! Connections that are idle for longer than any clock of the gate's counts, with a clock that the test sets.
 
-use gateway_common::env::Socket;
-use gateway_common::rate::{Instant, SECOND};
-use gateway_common::verdict::{Action, Reason};
+use gateway_common::{
+    env::Socket,
+    limit::rate::{Instant, SECOND},
+    verdict::{Action, Reason},
+};
 use gateway_tests::builder::{Frame, flags, hello, ip};
 use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, START};
 use gateway_user::host::{HostEnv, Stand};

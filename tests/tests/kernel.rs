@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gateway_common::abi::{listing, mode};
-use gateway_common::rate::Dimension;
-use gateway_common::verdict::{Action, Reason};
+use gateway_common::{
+    abi::{listing, mode},
+    limit::rate::Dimension,
+    verdict::{Action, Reason},
+};
 use gateway_tests::builder::ip;
 use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, START, limit};
 use gateway_tests::kernel::{Judge, Runner, policy};

@@ -4,18 +4,16 @@ use std::collections::HashSet;
 use std::panic::resume_unwind;
 use std::thread;
 
-use gateway_common::abi::SERVICES;
-use gateway_common::pipeline::Scratch;
-use gateway_common::verdict::Verdict;
+use gateway_common::{abi::SERVICES, stage::packet_state::PacketState, verdict::Verdict};
 use gateway_tests::cases::{self, Case};
 use gateway_user::host::{Cpu, HostEnv};
 
 /// What a case's frames leave, each judged on what the one before has left.
-fn left_by(case: &Case) -> Scratch {
+fn left_by(case: &Case) -> PacketState {
     let mut cpu = Cpu::default();
     let ran = case.run_with(&mut |env, frame| env.judge_on(frame, &mut cpu));
     ran.unwrap_or_else(|mismatch| panic!("on its own record: {mismatch}"));
-    cpu.scratch
+    cpu.state
 }
 
 /// The verdicts of a case, each once.
@@ -37,7 +35,7 @@ fn of_services(env: &HostEnv, verdicts: &[Verdict]) -> Vec<u64> {
 #[test]
 fn what_others_have_left_changes_no_verdict() {
     let cases = cases::all();
-    let left: Vec<Scratch> = cases.iter().map(left_by).collect();
+    let left: Vec<PacketState> = cases.iter().map(left_by).collect();
     // On two CPUs: there are as many pairs as cases, squared.
     let failures: Vec<String> = thread::scope(|scope| {
         let halves = cases.chunks(cases.len().div_ceil(2));
@@ -49,7 +47,7 @@ fn what_others_have_left_changes_no_verdict() {
 }
 
 /// The cases of which a verdict differs on what another has left.
-fn failures(cases: &[Case], others: &[Case], left: &[Scratch]) -> Vec<String> {
+fn failures(cases: &[Case], others: &[Case], left: &[PacketState]) -> Vec<String> {
     let mut failures = Vec::new();
     for case in cases {
         let verdicts = verdicts(case);

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use gateway_common::abi::{SLOT_COUNTS, SLOT_KEY, SLOT_TATS, SLOT_WORDS, listing};
-use gateway_common::drop_cache::BULK;
-use gateway_common::env::{Table, Words as _};
-use gateway_common::packet::flags;
-use gateway_common::rate::{Dimension, SECOND};
-use gateway_common::verdict::{Action, Reason};
+use gateway_common::{
+    abi::{SLOT_COUNTS, SLOT_KEY, SLOT_TATS, SLOT_WORDS, listing},
+    limit::rate::{Dimension, SECOND},
+    packet::flags,
+    state::drop_cache::BULK,
+    tables::Table,
+    verdict::{Action, Reason},
+    words::Words as _,
+};
 use gateway_tests::builder::{Frame, hello, ip, quic};
 use gateway_tests::cases::{Draft as _, Offer, SERVER, SERVER_V6, START, limit};
 use gateway_tests::twins::{LATE, Twins};

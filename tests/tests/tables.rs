@@ -1,14 +1,22 @@
 //! Laws of the tables: buckets on one set, and whose proof a connection's is.
 
-use gateway_common::abi::{Limits, SLOT_KEY, SLOT_TATS, WAYS};
-use gateway_common::clients;
-use gateway_common::connection::{self, Link, Phase};
-use gateway_common::env::{Env as _, Note, Slots as _, Table, Words as _};
-use gateway_common::pipeline::{Context, Gate, Scratch};
-use gateway_common::rate::{Dimension, Instant, Limit, SECOND, debt};
-use gateway_common::stage::parse;
-use gateway_common::table::{Bill, bit};
-use gateway_common::verdict::Reason;
+use gateway_common::{
+    abi::{Limits, SLOT_KEY, SLOT_TATS, WAYS},
+    env::{Context, Env as _},
+    limit::{
+        bucket::Cost,
+        rate::{Dimension, Instant, Limit, SECOND, bit, debt},
+    },
+    stage::parse,
+    state::{
+        conntrack::{self, Conn, ConnState, Phase},
+        evict::Victim,
+        known_clients,
+    },
+    tables::{Note, Table},
+    verdict::Reason,
+    words::{Slots as _, Words as _},
+};
 use gateway_tests::builder;
 use gateway_tests::cases::{CLIENT, Draft as _, Offer, SERVER, SERVER_V6, START, limit};
 use gateway_user::host::{Drops, HostEnv, Sets, Stand};
@@ -41,9 +49,9 @@ fn slots(env: &HostEnv, now: Instant) -> Vec<(u64, Instant)> {
 
 /// One packet of a source.
 fn admits(env: &HostEnv, limits: &Limits, key: u64, now: Instant) -> bool {
-    let bill = Bill { bytes: 60, mask: bit(Dimension::Packets) };
+    let cost = Cost { bytes: 60, mask: bit(Dimension::Packets) };
     let bucket = gateway_tests::bucket(env, Table::Sources, key, now).expect("one CPU is never contended");
-    bucket.over(bill, limits, now.into()) == 0 && bucket.charge(bill, limits, now.into()) == 0
+    bucket.over(cost, limits, now.into()) == 0 && bucket.charge(cost, limits, now.into()) == 0
 }
 
 /// Sources and gaps around the limit's pace.
@@ -139,11 +147,10 @@ fn a_full_table_of_clients_forgets_who_was_silent_for_longest() {
         parse::packet(&frame.as_slice()).expect("a packet")
     };
     let meet = |client, seconds| {
-        let mut scratch = Scratch { packet: packet(client), ..Scratch::default() };
-        assert!(clients::meet(&context(seconds), &mut scratch).is_continue());
+        known_clients::insert(&context(seconds), &packet(client), &mut Victim::default());
     };
     let known = |seconds| {
-        let is_known = |client: &u8| clients::knows(&context(seconds), &packet(*client));
+        let is_known = |client: &u8| known_clients::contains(&context(seconds), &packet(*client));
         (1..=6).filter(is_known).collect::<Vec<u8>>()
     };
     for client in 1..=4 {
@@ -153,13 +160,13 @@ fn a_full_table_of_clients_forgets_who_was_silent_for_longest() {
     assert_eq!(known(500), [1, 2, 3, 4]);
     meet(5, 600);
     assert_eq!(known(600), [1, 3, 4, 5]);
-    assert_eq!(env.counters().noted(Table::Clients, Note::Evicted), 1);
+    assert_eq!(env.counters().noted(Table::KnownClients, Note::Evicted), 1);
     // Who is known no more loses nothing.
     let days = 200_000;
     assert!(known(days).is_empty());
     meet(6, days);
     assert_eq!(known(days), [6]);
-    assert_eq!(env.counters().noted(Table::Clients, Note::Evicted), 1);
+    assert_eq!(env.counters().noted(Table::KnownClients, Note::Evicted), 1);
 }
 
 /// Who has a /47 has more sources than the table has places.
@@ -174,11 +181,10 @@ fn one_network_of_ipv6_takes_few_places_among_clients() {
         let (high, low) = (network >> 16, network & 0xffff);
         let source = format!("2001:db8:{high:x}:{low:x}::9");
         let packet = parse::packet(&builder::ip(&source, SERVER_V6).tcp(1, 443).build().as_slice());
-        let mut scratch = Scratch { packet: packet.expect("a packet"), ..Scratch::default() };
-        assert!(clients::meet(&context, &mut scratch).is_continue());
+        known_clients::insert(&context, &packet.expect("a packet"), &mut Victim::default());
     }
-    assert_eq!(env.counters().noted(Table::Clients, Note::Inserted), 2);
-    assert_eq!(env.counters().noted(Table::Clients, Note::Evicted), 0);
+    assert_eq!(env.counters().noted(Table::KnownClients, Note::Inserted), 2);
+    assert_eq!(env.counters().noted(Table::KnownClients, Note::Evicted), 0);
 }
 
 #[test]
@@ -189,22 +195,21 @@ fn proof_of_another_connection_is_none() {
         |port| builder::ip(CLIENT, SERVER).tcp(port, 443).seq(70_000).payload(b"GET / HTTP/1.1\r\n").build();
     let identity = |port| {
         let packet = parse::packet(&frame(port).as_slice()).expect("a packet");
-        connection::identity(&&env, &packet)
+        conntrack::identity(&&env, &packet)
     };
     let words = |identity: u64| {
         let index = (identity >> 32) as u32 & (Sets::default().connections - 1);
-        env.tables().set(Table::Connections, index).expect("a set")
+        env.tables().set(Table::Conntrack, index).expect("a set")
     };
-    let proven = Link::new(0, Phase::Proven, START);
+    let proven = ConnState::new(0, Phase::Proven, START);
     let (one, other) = (identity(1), identity(2));
     env.set_now(START);
     let host = &env;
     let active = host.active();
     let settings = host.settings(active).expect("settings");
     let context = Context { env: &host, settings, active, now: START, drops: Drops::default() };
-    let gate = Gate { identity: one, link: proven, ..Gate::default() };
-    let mut scratch = Scratch { gate, ..Scratch::default() };
-    assert!(connection::remember(&context, &mut scratch).is_continue());
+    let conn = Conn { identity: one, next: proven, ..Conn::default() };
+    assert!(conntrack::remember(&context, &conn, &mut Victim::default()).is_continue());
     assert_eq!(env.judge(&frame(1), START).reason, Reason::Ok);
     let state = words(one).load(1);
     words(other).store(0, other);

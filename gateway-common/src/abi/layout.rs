@@ -1,21 +1,6 @@
 //! How tables lie in memory: words of their sets and slots, and how many there are.
 
-use crate::rate::Dimension;
-
-/// Slots that one set of a bucket table has.
-pub const WAYS: usize = 4;
-/// Words of a bucket slot, one cache line: the key, a TAT for each [`Dimension::column`], bytes, and packets with drops.
-pub const SLOT_WORDS: usize = 8;
-/// Words of a set of buckets.
-pub const SET_WORDS: usize = WAYS * SLOT_WORDS;
-/// Word of a slot that holds the source; 0: nobody.
-pub const SLOT_KEY: usize = 0;
-/// First of the TATs, by [`Dimension::column`].
-pub const SLOT_TATS: usize = 1;
-/// Bytes admitted since the source took the slot.
-pub const SLOT_BYTES: usize = 6;
-/// Packets admitted (upper half) and packets dropped (lower half) since the source took the slot. They stop at their highest.
-pub const SLOT_COUNTS: usize = 7;
+use crate::limit::bucket::{SLOT_WORDS, WAYS};
 
 /// Word of a slot of first messages that holds the connection; 0: none.
 pub const HELLO_KEY: usize = 0;
@@ -39,7 +24,7 @@ pub const HANDSHAKE_UNTIL: usize = 1;
 /// When one answered last.
 pub const HANDSHAKE_ANSWERED: usize = 2;
 /// TAT of the out-of-state packets that pass.
-pub const HANDSHAKE_STRAYS: usize = 3;
+pub const HANDSHAKE_OUT_OF_STATE: usize = 3;
 /// TAT of the answers by cookies.
 pub const HANDSHAKE_ANSWERS: usize = 4;
 /// Word of that slot, of what is for no service: TAT of path-MTU messages that pass.
@@ -53,13 +38,13 @@ pub const ENDS_SLOT: usize = 2;
 const _: () = assert!(ENDS_SLOT + 2 == WAYS);
 /// Slot, of what is for no service, that holds a TAT for each kind of link control ([`crate::stage::essential`]): of strangers' messages.
 pub const LINK_CONTROL_SLOT: usize = ENDS_SLOT;
-/// Slot, of what is for no service, whose first word holds the TAT of the host's own traffic ([`crate::stage::own`]).
+/// Slot, of what is for no service, whose first word holds the TAT of the host's own traffic ([`crate::stage::own_traffic`]).
 pub const OWN_SLOT: usize = ENDS_SLOT + 1;
 
 /// Connections that one set, one cache line, has room for.
-pub const LINK_WAYS: usize = 4;
+pub const PAIR_WAYS: usize = 4;
 /// Words of a connection: fingerprint and state.
-pub const LINK_WORDS: usize = 2;
+pub const PAIR_WORDS: usize = 2;
 /// Sets of the table of banned sources: four bans each, so twice the room for [`BANS_MAX`].
 pub const BAN_SETS: u32 = 1 << 19;
 /// Words of the bitmap before it: sixteen bits for each of [`BANS_MAX`].
@@ -88,7 +73,6 @@ pub const DROP_SET_WORDS: usize = 2 * DROP_WAYS;
 pub const DROP_REST_WORDS: usize = 2 * DROP_WAYS + 1;
 
 /// Words of a set of connections.
-pub const LINK_SET_WORDS: usize = LINK_WAYS * LINK_WORDS;
+pub const PAIR_SET_WORDS: usize = PAIR_WAYS * PAIR_WORDS;
 
-const _: () = assert!(SLOT_TATS + Dimension::COLUMNS == SLOT_BYTES);
-const _: () = assert!(SLOT_WORDS * 8 == 64 && LINK_SET_WORDS * 8 == 64);
+const _: () = assert!(PAIR_SET_WORDS * 8 == 64);

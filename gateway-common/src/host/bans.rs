@@ -2,13 +2,13 @@
 
 use std::sync::atomic::AtomicU64;
 
-use crate::abi::{Active, BAN_FILTER_WORDS, BAN_SETS, LINK_SET_WORDS};
-use crate::ban::State;
-use crate::hash::Key;
-use crate::rate::Instant;
-
-use crate::ban_table::BanTable;
-use crate::packet::Family;
+use crate::{
+    abi::{Active, BAN_FILTER_WORDS, BAN_SETS, PAIR_SET_WORDS},
+    hash::Key,
+    limit::rate::Instant,
+    packet::Family,
+    state::{ban_table::BanTable, bans::State},
+};
 
 /// The table, which has its 34 MiB only once there is a ban. Until then no packet looks for one.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Bans {
     /// Bans a source; whether there was room.
     pub(super) fn set(&mut self, source: u64, until: Instant) -> bool {
         let empty = || {
-            let sets = memory(BAN_SETS as usize * LINK_SET_WORDS);
+            let sets = memory(BAN_SETS as usize * PAIR_SET_WORDS);
             BanTable::new(sets, memory(BAN_FILTER_WORDS as usize), self.key)
         };
         self.table.get_or_insert_with(empty).set(source, until)

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::abi::{SERVICES, Tally};
-use crate::env::{Note, Table};
-use crate::verdict::{Action, COLUMNS, Reason, column};
+use crate::{
+    abi::{SERVICES, Tally},
+    tables::{Note, Table},
+    verdict::{Action, COLUMNS, Reason, column},
+};
 
 /// What a [`super::HostEnv`] counted.
 #[derive(Debug)]

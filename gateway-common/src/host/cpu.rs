@@ -2,10 +2,11 @@
 
 use std::sync::atomic::AtomicU64;
 
-use crate::abi::{DROP_REST_WORDS, DROP_SET_WORDS};
-use crate::drop_cache;
-use crate::env::{DropSets, Env};
-use crate::pipeline::{Context, Scratch};
+use crate::{
+    abi::{DROP_REST_WORDS, DROP_SET_WORDS},
+    env::{Context, DropSets, Env},
+    stage::{drop_cache, packet_state::PacketState},
+};
 
 use super::{HostEnv, Words};
 
@@ -16,7 +17,7 @@ const SET_WORDS: usize = DROP_SET_WORDS + DROP_REST_WORDS;
 #[derive(Debug, Default)]
 pub struct Cpu {
     /// What it knows of the last frame.
-    pub scratch: Scratch,
+    pub state: PacketState,
     pub(super) drops: Vec<AtomicU64>,
 }
 
@@ -30,21 +31,21 @@ impl Cpu {
 
     /// Tells all drops that it has counted for itself to where they belong.
     pub fn settle(&mut self, env: &HostEnv) {
-        let Self { scratch, drops } = self;
+        let Self { state, drops } = self;
         let drops = Drops(drops);
         let active = env.active();
         let Some(settings) = env.settings(active) else { return };
         let context = Context { env: &env, settings, active, now: env.time(), drops };
-        while scratch.drops.has_to_tell() {
-            let _ = drop_cache::settle(&&[][..], &context, scratch);
+        while state.cpu.drops.has_to_tell() {
+            let _ = drop_cache::settle(&&[][..], &context, state);
         }
     }
 }
 
-impl From<Scratch> for Cpu {
+impl From<PacketState> for Cpu {
     /// One without a drop cache, on what another has left.
-    fn from(scratch: Scratch) -> Self {
-        Self { scratch, ..Self::default() }
+    fn from(state: PacketState) -> Self {
+        Self { state, ..Self::default() }
     }
 }
 

@@ -3,20 +3,24 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, PoisonError};
 
-use crate::abi::{
-    Active, FIRST_SYN_SETS, Holder, LINK_SET_WORDS, Listing, OwnPorts, PEER_KINDS, PEER_SETS, Refusal,
-    STRIKE_SETS, Settings, Tunnel,
+use crate::{
+    abi::{
+        Active, FIRST_SYN_SETS, Holder, Listing, OwnPorts, PAIR_SET_WORDS, PEER_KINDS, PEER_SETS, Refusal,
+        STRIKE_SETS, Settings, Tunnel,
+    },
+    env::{Asked, Context, Env, Found, Receiver},
+    frame::Frame,
+    hash::Key,
+    limit::rate::{Instant, Reading, SECOND},
+    packet::Packet,
+    stage::{
+        packet_state::PacketState,
+        subprog::{Program, Subprog},
+    },
+    tables::{Note, Table},
+    verdict::{Action, Reason, Step},
+    wire::{multipath::Change, options::Options, synack::SynAck},
 };
-use crate::env::{Asked, Env, Found, Note, Receiver, Table};
-use crate::frame::Frame;
-use crate::hash::Key;
-use crate::packet::Packet;
-use crate::pipeline::{Context, Scratch, Stage};
-use crate::rate::{Instant, Reading, SECOND};
-use crate::verdict::{Action, Reason, Step};
-use crate::wire::multipath::Change;
-use crate::wire::options::Options;
-use crate::wire::synack::SynAck;
 
 use super::{Drops, HostEnv, LiveEntry, Words};
 
@@ -24,16 +28,16 @@ use super::{Drops, HostEnv, LiveEntry, Words};
 const SCALE: u8 = 7;
 
 /// A set of a table that is made when it is first asked for.
-fn link_set(table: &OnceLock<Box<[AtomicU64]>>, sets: u32, index: u32) -> Option<Words<'_>> {
-    let length = sets as usize * LINK_SET_WORDS;
+fn pair_set(table: &OnceLock<Box<[AtomicU64]>>, sets: u32, index: u32) -> Option<Words<'_>> {
+    let length = sets as usize * PAIR_SET_WORDS;
     let words = table.get_or_init(|| std::iter::repeat_with(AtomicU64::default).take(length).collect());
-    let start = index as usize * LINK_SET_WORDS;
-    words.get(start..start + LINK_SET_WORDS).map(Words::new)
+    let start = index as usize * PAIR_SET_WORDS;
+    words.get(start..start + PAIR_SET_WORDS).map(Words::new)
 }
 
 impl<'a> Env for &'a HostEnv {
     type Buckets = Words<'a>;
-    type Links = Words<'a>;
+    type Pairs = Words<'a>;
     type Drops = Drops<'a>;
     type Live = &'a LiveEntry;
 
@@ -71,7 +75,7 @@ impl<'a> Env for &'a HostEnv {
         self.stand.live.longest(packet.ipv6, packet.source)
     }
 
-    fn opaque(value: u64) -> u64 {
+    fn barrier_var(value: u64) -> u64 {
         value
     }
 
@@ -80,14 +84,14 @@ impl<'a> Env for &'a HostEnv {
     }
 
     fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets> {
-        if table.is_of_links() { None } else { self.tables.set(table, index) }
+        if table.is_of_pairs() { None } else { self.tables.set(table, index) }
     }
 
-    fn links(&self, table: Table, index: u32) -> Option<Self::Links> {
-        if table.is_of_links() { self.tables.set(table, index) } else { None }
+    fn pairs(&self, table: Table, index: u32) -> Option<Self::Pairs> {
+        if table.is_of_pairs() { self.tables.set(table, index) } else { None }
     }
 
-    fn bans(&self, index: u32) -> Option<Self::Links> {
+    fn bans(&self, index: u32) -> Option<Self::Pairs> {
         self.bans.set_words(index).map(Words::new)
     }
 
@@ -130,16 +134,16 @@ impl<'a> Env for &'a HostEnv {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(*refusal);
     }
 
-    fn strikes(&self, index: u32) -> Option<Self::Links> {
-        link_set(&self.strikes, STRIKE_SETS + 1, index)
+    fn strikes(&self, index: u32) -> Option<Self::Pairs> {
+        pair_set(&self.strikes, STRIKE_SETS + 1, index)
     }
 
     fn full_until(&self, holder: &Holder) -> Instant {
         if self.stand.holders.contains(holder) { self.stand.held_until } else { 0 }
     }
 
-    fn peers(&self, index: u32) -> Option<Self::Links> {
-        link_set(&self.peers, PEER_KINDS * PEER_SETS, index)
+    fn peers(&self, index: u32) -> Option<Self::Pairs> {
+        pair_set(&self.peers, PEER_KINDS * PEER_SETS, index)
     }
 
     fn own_ports(&self) -> &OwnPorts {
@@ -154,8 +158,8 @@ impl<'a> Env for &'a HostEnv {
         (self.own_connections)(packet)
     }
 
-    fn first_syns(&self, index: u32) -> Option<Self::Links> {
-        link_set(&self.first_syns, FIRST_SYN_SETS, index)
+    fn first_syns(&self, index: u32) -> Option<Self::Pairs> {
+        pair_set(&self.first_syns, FIRST_SYN_SETS, index)
     }
 
     fn is_established(&self, packet: &Packet) -> bool {
@@ -166,19 +170,7 @@ impl<'a> Env for &'a HostEnv {
         (self.receivers)(packet, forwarding)
     }
 
-    fn read_again(&self, _: &mut Scratch) {}
-
-    // Once for all callers: what each of them needs of it would take a minute to compile.
-    #[inline(never)]
-    fn apart<F: Frame>(
-        &self,
-        stage: Stage,
-        frame: &F,
-        context: &Context<'_, Self>,
-        scratch: &mut Scratch,
-    ) -> Step {
-        stage.run(frame, context, scratch)
-    }
+    fn barrier<T>(&self, _: &mut T) {}
 
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32) {
         self.counters.count(action, reason, service, bytes);
@@ -186,5 +178,19 @@ impl<'a> Env for &'a HostEnv {
 
     fn note(&self, table: Table, note: Note) {
         self.counters.note(table, note);
+    }
+}
+
+impl Program for &HostEnv {
+    // Once for all callers: what each of them needs of it would take a minute to compile.
+    #[inline(never)]
+    fn call<F: Frame>(
+        &self,
+        subprog: Subprog,
+        frame: &F,
+        context: &Context<'_, Self>,
+        state: &mut PacketState,
+    ) -> Step {
+        subprog.run(frame, context, state)
     }
 }

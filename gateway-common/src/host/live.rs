@@ -2,8 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::abi::Live;
-use crate::env::Said;
+use crate::{abi::Live, env};
 
 /// A live entry, with the packets that its ban has dropped.
 #[derive(Debug)]
@@ -20,11 +19,11 @@ impl From<Live> for LiveEntry {
 
 impl Clone for LiveEntry {
     fn clone(&self) -> Self {
-        self.read().into()
+        env::LiveEntry::read(self).into()
     }
 }
 
-impl Said for &LiveEntry {
+impl env::LiveEntry for &LiveEntry {
     fn read(self) -> Live {
         Live { drops: self.drops.load(Ordering::Relaxed), ..self.said }
     }

@@ -19,20 +19,22 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::abi::{
-    HANDSHAKE_FULL, HANDSHAKE_HOLDERS, HANDSHAKE_SLOT, LINK_SET_WORDS, LINK_WORDS, Refusal, SERVICES,
-    STRIKE_SETS,
+use crate::{
+    abi::{
+        HANDSHAKE_FULL, HANDSHAKE_HOLDERS, HANDSHAKE_SLOT, PAIR_SET_WORDS, PAIR_WORDS, Refusal, SERVICES,
+        STRIKE_SETS,
+    },
+    env::{Receiver, Socket},
+    frame::Frame,
+    limit::rate::Instant,
+    packet::Packet,
+    pipeline,
+    state::{ban_table::strikes_of, bans::State},
+    tables::Table,
+    verdict::Verdict,
+    wire::options::Options,
+    words::{Slots as _, Words as _},
 };
-use crate::ban::State;
-use crate::env::{Receiver, Slots as _, Socket, Table, Words as _};
-use crate::frame::Frame;
-use crate::packet::Packet;
-use crate::pipeline;
-use crate::rate::Instant;
-use crate::verdict::Verdict;
-use crate::wire::options::Options;
-
-use crate::ban_table::strikes_of;
 
 use bans::Bans;
 pub use counters::Counters;
@@ -43,7 +45,7 @@ pub use stand::{Stand, zeroed_settings};
 pub use tables::{Sets, Slot, Tables, Words};
 
 /// The word behind the last set of strikes.
-const STRIKES_LAST: usize = STRIKE_SETS as usize * LINK_SET_WORDS;
+const STRIKES_LAST: usize = STRIKE_SETS as usize * PAIR_SET_WORDS;
 
 /// Answers for the host's TCP.
 type Sockets = Box<dyn Fn(&Packet) -> Socket + Send + Sync>;
@@ -135,7 +137,7 @@ impl HostEnv {
     /// Sources with strikes, and how many they have had.
     pub fn strikes(&self) -> impl Iterator<Item = (u64, u32)> {
         let words = self.strikes.get().map_or(&[][..], |words| &words[..STRIKES_LAST]);
-        words.chunks_exact(LINK_WORDS).filter_map(strikes_of)
+        words.chunks_exact(PAIR_WORDS).filter_map(strikes_of)
     }
 
     /// Sources whose strikes were forgotten because others took their place.
@@ -226,7 +228,7 @@ impl HostEnv {
 
     /// The same with a frame of any kind.
     pub fn judge_frame(&self, frame: &impl Frame, cpu: &mut Cpu) -> Verdict {
-        pipeline::handle(frame, &self, Drops(&cpu.drops), &mut cpu.scratch, |verdict| verdict)
+        pipeline::handle(frame, &self, Drops(&cpu.drops), &mut cpu.state, |verdict| verdict)
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
-use crate::abi::{Active, Holder, Listing, OwnPorts, Settings, Tunnel, mode};
-use crate::hash::Key;
-use crate::rate::Instant;
+use crate::{
+    abi::{Active, Holder, Listing, OwnPorts, Settings, Tunnel, mode},
+    hash::Key,
+    limit::rate::Instant,
+};
 use zerocopy::FromZeros as _;
 
 use super::{LiveEntry, Prefixes, Sets};
@@ -18,7 +20,7 @@ pub struct Stand {
     pub listings: Prefixes<Listing>,
     /// Live entries.
     pub live: Prefixes<LiveEntry>,
-    /// Banned sources, as keys of [`crate::ban`], and until when. Later ones are [`super::HostEnv::ban`]'s.
+    /// Banned sources, as keys of [`crate::state::bans`], and until when. Later ones are [`super::HostEnv::ban`]'s.
     pub bans: Vec<(u64, Instant)>,
     /// Who may have no more connections: sources and neighbourhoods, services by their index, and until when.
     pub holders: HashSet<Holder>,

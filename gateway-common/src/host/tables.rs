@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::abi::{LINK_SET_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_WORDS, WAYS};
-use crate::env::{self, Slots, Table};
-use crate::sizes::TableSizes;
+use crate::{
+    abi::{PAIR_SET_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_WORDS, WAYS},
+    tables::{Table, TableSizes},
+    words::{self, Slots},
+};
 
 /// How many sets the tables have; powers of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +17,13 @@ pub struct Sets {
     pub service_sources: u32,
     /// Of [`Table::Neighbours`].
     pub neighbours: u32,
-    /// Of [`Table::Connections`].
+    /// Of [`Table::Conntrack`].
     pub connections: u32,
-    /// Of [`Table::Hellos`].
+    /// Of [`Table::PartialHellos`].
     pub hellos: u32,
-    /// Of [`Table::Tuples`].
+    /// Of [`Table::QuicFlows`].
     pub tuples: u32,
-    /// Of [`Table::Clients`].
+    /// Of [`Table::KnownClients`].
     pub clients: u32,
     /// Of the drop cache of each CPU.
     pub drops: u32,
@@ -36,10 +38,10 @@ impl Sets {
             Table::ServiceSources => self.service_sources,
             Table::Neighbours => self.neighbours,
             Table::Totals => SERVICES as u32,
-            Table::Connections => self.connections,
-            Table::Hellos => self.hellos,
-            Table::Tuples => self.tuples,
-            Table::Clients => self.clients,
+            Table::Conntrack => self.connections,
+            Table::PartialHellos => self.hellos,
+            Table::QuicFlows => self.tuples,
+            Table::KnownClients => self.clients,
         }
     }
 
@@ -60,10 +62,10 @@ impl From<TableSizes> for Sets {
             sources: sizes.sets(Table::Sources),
             service_sources: sizes.sets(Table::ServiceSources),
             neighbours: sizes.sets(Table::Neighbours),
-            connections: sizes.sets(Table::Connections),
-            hellos: sizes.sets(Table::Hellos),
-            tuples: sizes.sets(Table::Tuples),
-            clients: sizes.sets(Table::Clients),
+            connections: sizes.sets(Table::Conntrack),
+            hellos: sizes.sets(Table::PartialHellos),
+            tuples: sizes.sets(Table::QuicFlows),
+            clients: sizes.sets(Table::KnownClients),
             drops: sizes.drop_sets(1),
         }
     }
@@ -94,7 +96,7 @@ pub struct Tables {
 
 /// Words of one set of a table.
 const fn set_words(table: Table) -> usize {
-    if table.is_of_links() { LINK_SET_WORDS } else { SET_WORDS }
+    if table.is_of_pairs() { PAIR_SET_WORDS } else { SET_WORDS }
 }
 
 impl Tables {
@@ -124,8 +126,8 @@ impl Tables {
 
     /// Every slot in use or used before of a table of buckets, with its key.
     pub fn slots(&self, table: Table) -> impl Iterator<Item = Slot<'_>> {
-        let words = if table.is_of_links() { &[] } else { &self.words[table as usize][..] };
-        words.chunks_exact(SLOT_WORDS).map(Words).filter(|slot| env::Words::load(*slot, 0) != 0)
+        let words = if table.is_of_pairs() { &[] } else { &self.words[table as usize][..] };
+        words.chunks_exact(SLOT_WORDS).map(Words).filter(|slot| words::Words::load(*slot, 0) != 0)
     }
 }
 
@@ -151,7 +153,7 @@ impl<'a> Slots for Words<'a> {
     }
 }
 
-impl env::Words for Words<'_> {
+impl words::Words for Words<'_> {
     fn load(self, word: usize) -> u64 {
         self.0.get(word).map_or(0, |word| word.load(Ordering::SeqCst))
     }

@@ -3,8 +3,11 @@
 
 use std::net::IpAddr;
 
-use crate::abi::{Active, Live};
-use crate::env::{Table, Words as _};
+use crate::{
+    abi::{Active, Live},
+    tables::Table,
+    words::Words as _,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -47,12 +50,12 @@ proptest! {
 #[test]
 fn words_beyond_the_last_read_as_zero() {
     let tables = Tables::new(Sets::default());
-    let set = tables.set(Table::Connections, 0).expect("a set");
+    let set = tables.set(Table::Conntrack, 0).expect("a set");
     set.store(1_000, 7);
     set.add(1_000, 7);
     assert!(!set.replace(1_000, 0, 7));
     assert_eq!(set.load(1_000), 0);
-    assert!(tables.set(Table::Connections, Sets::default().connections).is_none());
+    assert!(tables.set(Table::Conntrack, Sets::default().connections).is_none());
     assert!(tables.set(Table::ServiceSources, Sets::default().entries(Table::ServiceSources)).is_none());
 }
 

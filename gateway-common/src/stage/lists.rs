@@ -2,22 +2,26 @@
 //! over ban, ban over block list; who is never to be banned is not; who is in a class, or where sources are finer, shares nothing.
 
 use crate::{
-    abi::{Live, STRANGERS, listing, policy},
-    ban,
-    drop_cache::{Entry, LIFE, Ledger},
-    env::{Env, Said as _},
-    finer::Finer,
+    abi::{Live, listing, policy},
+    env::{Context, Env, LiveEntry as _},
     frame::Frame,
-    pipeline::{Context, Scratch, Stage},
-    stage::budgets::Refused,
+    source::finer::Finer,
+    stage::{
+        budgets::state::Refused,
+        packet_state::{CpuState, PacketState},
+        subprog::{Program, Subprog},
+    },
+    state::{
+        bans,
+        drop_cache::{Entry, LIFE, Ledger},
+    },
     verdict::{Reason, Step, drop},
 };
 
 /// Looks the source up in what configuration and live commands say.
 #[inline(always)]
-pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { packet, role, places, .. } = scratch;
-    (role.trusted, role.class, role.bucket, role.held_as) = (false, 0, 0, STRANGERS as u32);
+pub fn check<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step {
+    let PacketState { packet, role, cpu: CpuState { places, .. }, .. } = state;
     let (mut blocked, mut never) = (false, false);
     let lists = if packet.ipv6 { policy::LISTS_V6 } else { policy::LISTS_V4 };
     if context.settings.flags & lists != 0
@@ -53,14 +57,14 @@ pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
     }
     if context.active.has_bans(packet.ipv6)
         && !never
-        && ban::find(context.env, packet, context.now, &mut places.ban)
+        && bans::find(context.env, packet, context.now, &mut places.ban)
     {
-        ban::count(context.env, places.ban.set, ban::source(packet), 1);
-        scratch.refused = Refused::listed(Reason::Banned);
+        bans::count(context.env, places.ban.set, bans::source(packet), 1);
+        state.budgets.refused = Refused::listed(Reason::Banned);
         return drop(Reason::Banned);
     }
     if blocked {
-        scratch.refused = Refused::listed(Reason::BlockListed);
+        state.budgets.refused = Refused::listed(Reason::BlockListed);
         return drop(Reason::BlockListed);
     }
     Step::Continue(())
@@ -68,16 +72,16 @@ pub fn check<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
 
 /// Keeps the refusal of a source that is on a list or banned in the drop cache.
 #[inline(always)]
-pub fn cache<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let reason = scratch.refused.reason;
+pub fn cache<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
+    let reason = state.budgets.refused.reason;
     let is_banned = matches!(reason, Reason::Banned);
     // One that ends before the entry would is not kept.
     let later = context.now.wrapping_add(LIFE);
-    if is_banned && !ban::find(context.env, &scratch.packet, later, &mut scratch.places.ban) {
+    if is_banned && !bans::find(context.env, &state.packet, later, &mut state.cpu.places.ban) {
         return Step::Continue(());
     }
     let ledger = if is_banned { Ledger::Ban } else { Ledger::Nowhere };
-    let key = ban::source(&scratch.packet);
-    scratch.entry = Entry { lasts: LIFE, reason, ledger, key, is_of_all: true };
-    context.env.apart(Stage::CacheEntry, frame, context, scratch)
+    let key = bans::source(&state.packet);
+    state.entry = Entry { lasts: LIFE, reason, ledger, key, is_of_all: true };
+    context.env.call(Subprog::CacheEntry, frame, context, state)
 }

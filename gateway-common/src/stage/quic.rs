@@ -7,45 +7,34 @@
 
 use crate::{
     abi::{Settings, gate},
-    connection,
-    env::Env,
+    env::{Context, Env},
     frame::Frame,
+    limit::rate::{Dimension, bit},
     packet::Fragment,
-    pipeline::{Context, Scratch},
-    rate::Dimension,
-    stage::service,
-    table::bit,
-    tuples::{self, Tuple},
+    stage::packet_state::PacketState,
+    state::{
+        conntrack,
+        quic_flows::{self, Datagram},
+    },
     verdict::{Reason, Step, drop},
     wire::quic::{self, Kind},
 };
 
-/// What the gate found out about a datagram.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Datagram {
-    /// The tuple's fingerprint; 0: no business of this gate.
-    identity: u64,
-    known: Tuple,
-    /// It is more than an Initial.
-    goes_on: bool,
-}
-
 /// Whether a packet is for a service that requires QUIC; if not, there is nothing to do after it has passed either.
 #[inline(always)]
-pub fn concerns(settings: &Settings, scratch: &mut Scratch) -> bool {
-    scratch.datagram.identity = 0;
-    scratch.packet.is_udp() && service::at(settings, scratch.role.service).gate == gate::QUIC
+pub fn concerns(settings: &Settings, state: &PacketState) -> bool {
+    state.packet.is_udp() && settings.service(state.role.service).gate == gate::QUIC
 }
 
 /// Judges a datagram to a service that requires QUIC.
 #[inline(always)]
-pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { packet, datagram, bill, .. } = scratch;
+pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
+    let PacketState { packet, datagram, budgets, .. } = state;
     if !matches!(packet.fragment, Fragment::Whole) {
         return drop(Reason::GatedFragment);
     }
-    let identity = connection::identity(context.env, packet);
-    let known = tuples::find(context.env, identity);
+    let identity = conntrack::identity(context.env, packet);
+    let known = quic_flows::find(context.env, identity);
     let kind = quic::read(frame, packet.payload, packet.payload_length, known.is_known)?;
     let opens = match kind {
         Kind::Initial | Kind::Foreign => bit(Dimension::Initial),
@@ -53,22 +42,22 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         Kind::Short if !known.is_known => bit(Dimension::Migration),
         Kind::Handshake | Kind::Short => 0,
     };
-    bill.mask |= opens;
+    budgets.cost.mask |= opens;
     *datagram = Datagram { identity, known, goes_on: matches!(kind, Kind::Handshake | Kind::Short) };
     Step::Continue(())
 }
 
 /// Whether it is to be written down that the datagram has passed.
 #[inline(always)]
-pub const fn is_to_keep<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> bool {
-    let Datagram { identity, known, goes_on } = scratch.datagram;
+pub const fn is_to_keep<E: Env>(context: &Context<'_, E>, state: &PacketState) -> bool {
+    let Datagram { identity, known, goes_on } = state.datagram;
     identity != 0 && known.is_worth_keeping(goes_on, context.now)
 }
 
 /// Writes it down.
 #[inline(always)]
-pub fn keep<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Datagram { identity, known, goes_on } = scratch.datagram;
-    tuples::keep(context.env, identity, known, goes_on, context.now, &mut scratch.choice);
+pub fn keep<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step {
+    let Datagram { identity, known, goes_on } = state.datagram;
+    quic_flows::keep(context.env, identity, known, goes_on, context.now, &mut state.victim);
     Step::Continue(())
 }

@@ -13,10 +13,13 @@ use network_types::ip::IpProto;
 
 use crate::{
     abi::{ALL, LOCALS, PORT_WORDS, Settings, policy},
-    env::{Env, Receiver},
+    env::{Context, Env, Receiver},
     frame::Frame,
     packet::{Address, Fragment, Packet},
-    pipeline::{Context, Scratch, Stage},
+    stage::{
+        packet_state::PacketState,
+        subprog::{Program, Subprog},
+    },
     verdict::{Reason, Step, drop},
 };
 
@@ -84,8 +87,8 @@ pub const REFLECTORS: [u16; 46] = [
 
 /// Whether there is anything to judge of a packet: the cheap part, for every packet.
 #[inline(always)]
-pub fn concerns(settings: &Settings, scratch: &Scratch) -> bool {
-    let Scratch { packet, role, .. } = scratch;
+pub fn concerns(settings: &Settings, state: &PacketState) -> bool {
+    let PacketState { packet, role, .. } = state;
     if role.trusted || matches!(packet.fragment, Fragment::Later) {
         return false;
     }
@@ -97,11 +100,11 @@ pub fn concerns(settings: &Settings, scratch: &Scratch) -> bool {
 
 /// Judges what [`concerns`] this stage.
 #[inline(always)]
-pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let packet = &scratch.packet;
+pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
+    let packet = &state.packet;
     if packet.is_udp() {
-        scratch.asked_about = *packet;
-        return context.env.apart(Stage::Unasked, frame, context, scratch);
+        state.asked_about = *packet;
+        return context.env.call(Subprog::Unasked, frame, context, state);
     }
     let shortest = if packet.ipv6 { HEADER_V6 } else { HEADER_V4 };
     if packet.payload_length < shortest {
@@ -116,8 +119,8 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     }
     let has_ports = quote.destination_port != 0;
     if has_ports && asks(context.settings) {
-        scratch.asked_about = quote;
-        context.env.apart(Stage::Unasked, frame, context, scratch)?;
+        state.asked_about = quote;
+        context.env.call(Subprog::Unasked, frame, context, state)?;
     }
     Step::Continue(())
 }
@@ -126,16 +129,16 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 /// of what is no service's with whoever floods this host: of its peer's port and its own nobody else knows both. For an answer to one that
 /// hears everybody half of the total's burst is kept.
 #[inline(always)]
-pub fn unasked<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let is_udp = scratch.packet.is_udp();
-    match receiver(context, &scratch.asked_about) {
+pub fn unasked<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step {
+    let is_udp = state.packet.is_udp();
+    match receiver(context, &state.asked_about) {
         Receiver::Nobody => drop(if is_udp { Reason::Reflection } else { Reason::IcmpError }),
         Receiver::Connected if is_udp => {
-            scratch.handshake.share.total = 0;
+            state.budgets.share.total = 0;
             Step::Continue(())
         }
         Receiver::Socket if is_udp => {
-            scratch.role.held_as = ALL as u32;
+            state.role.held_as = ALL as u32;
             Step::Continue(())
         }
         _ => Step::Continue(()),
@@ -191,8 +194,8 @@ fn is_local<E: Env>(settings: &Settings, Address { high, low }: Address) -> bool
         let [other_high, other_low] = at(count + step - 1);
         // LLVM would make a branch of what it knows to be 0 or 1, and the verifier goes through what follows once for each way, and for
         // each number that there can be.
-        let is_above = E::opaque(borrow(high, other_high, borrow(low, other_low, 0)));
-        count = E::opaque(count + (step & is_above.wrapping_sub(1)));
+        let is_above = E::barrier_var(borrow(high, other_high, borrow(low, other_low, 0)));
+        count = E::barrier_var(count + (step & is_above.wrapping_sub(1)));
         step /= 2;
     }
     [count.wrapping_sub(1), count].into_iter().any(|place| at(place) == [high, low])

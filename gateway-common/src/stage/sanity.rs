@@ -5,7 +5,7 @@ use network_types::ip::IpProto;
 use crate::{
     abi::policy,
     packet::{Address, Packet, flags},
-    pipeline::Scratch,
+    stage::packet_state::PacketState,
     verdict::{Reason, Step, drop},
 };
 
@@ -14,8 +14,8 @@ const BOOTP_SERVER: u16 = 67;
 
 /// Martian sources, land packets, impossible TCP flags.
 #[inline(always)]
-pub fn check(flags: u32, scratch: &Scratch) -> Step {
-    let Scratch { packet, role, .. } = scratch;
+pub fn check(flags: u32, state: &PacketState) -> Step {
+    let PacketState { packet, role, .. } = state;
     if is_martian(packet, role.trusted || flags & policy::RESERVED_SOURCES != 0) {
         return drop(Reason::MartianSource);
     }

@@ -1,19 +1,19 @@
 //! The service that a packet is for.
 
 use crate::{
-    abi::{self, CLASSES, Class, SERVICE_REGIONS, SERVICES, Service, Settings},
-    choice::zero_sign,
+    abi::{Service, Settings},
+    branchless::zero_sign,
     packet::{Fragment, Packet},
-    pipeline::Scratch,
+    stage::packet_state::PacketState,
 };
 
 /// Finds the service by protocol, port and local address, and which mode holds for the packet: the most lenient of the gateway's, the service's
 /// and that of the source's class. A later fragment has no port, so it is nobody's.
 #[inline(always)]
-pub fn find(settings: &Settings, scratch: &mut Scratch) {
-    let Scratch { packet, role, .. } = scratch;
+pub fn find(settings: &Settings, state: &mut PacketState) {
+    let PacketState { packet, role, .. } = state;
     role.service = index(settings, packet).unwrap_or(0);
-    role.mode = settings.mode | at(settings, role.service).mode | class_at(settings, role.class).mode as u32;
+    role.mode = settings.mode | settings.service(role.service).mode | settings.class(role.class).mode as u32;
 }
 
 #[inline(always)]
@@ -36,29 +36,11 @@ fn index(settings: &Settings, packet: &Packet) -> Option<u32> {
         if index == 0 {
             return None;
         }
-        if is_addressed(at(settings, u32::from(index)), packet) {
+        if is_addressed(settings.service(u32::from(index)), packet) {
             return Some(u32::from(index));
         }
     }
     None
-}
-
-/// A service by its index. The mask is for the verifier: user space writes no index beyond.
-#[inline(always)]
-pub const fn at(settings: &Settings, index: u32) -> &Service {
-    &settings.services[index as usize & (SERVICES - 1)]
-}
-
-/// A class by its index, likewise.
-#[inline(always)]
-pub const fn class_at(settings: &Settings, index: u32) -> &Class {
-    &settings.classes[index as usize & (CLASSES - 1)]
-}
-
-/// The part of the table of sources towards services that is a service's, likewise.
-#[inline(always)]
-pub const fn region(service: &Service) -> u32 {
-    service.region & (SERVICE_REGIONS as u32 - 1)
 }
 
 #[inline(always)]
@@ -76,10 +58,4 @@ fn is_addressed(service: &Service, packet: &Packet) -> bool {
         is_other &= !(is_one >> 63);
     }
     is_other == 0
-}
-
-/// Whether connections must start with a ClientHello.
-#[inline(always)]
-pub const fn requires_tls(service: &Service) -> bool {
-    service.gate == abi::gate::TLS
 }

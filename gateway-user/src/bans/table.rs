@@ -1,11 +1,8 @@
-//! Banned sources as prefixes: their keys are those of [`gateway_common::ban_table`].
+//! Banned sources as prefixes: their keys are those of [`gateway_common::state::ban_table`].
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use gateway_common::{
-    finer::is_finer,
-    source_key::{KEY_UNSPECIFIED, KEY_V4},
-};
+use gateway_common::source::{KEY_UNSPECIFIED, KEY_V4, finer::is_finer};
 use ipnet::IpNet;
 
 use crate::{config::Limits, control::words::Prefix, finer};

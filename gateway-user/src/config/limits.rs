@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::net::Ipv6Addr;
 use std::ops::{Range, RangeInclusive};
 
-use gateway_common::finer::{NUMBERS, WIDTH_MAX};
-use gateway_common::rate::Dimension;
+use gateway_common::{
+    limit::rate::Dimension,
+    source::finer::{NUMBERS, WIDTH_MAX},
+};
 use ipnet::{IpNet, Ipv6Net};
 use toml::de::DeValue;
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use gateway_common::rate::{Dimension, Rate};
+use gateway_common::limit::rate::{Dimension, Rate};
 use ipnet::{IpNet, Ipv6Net};
 
 use super::Mode;

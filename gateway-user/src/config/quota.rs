@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use gateway_common::rate::{BURST_MAX, Dimension, Limit, LimitError, Rate, SECOND};
+use gateway_common::limit::rate::{BURST_MAX, Dimension, Limit, LimitError, Rate, SECOND};
 
 use super::problem::Wrong;
 use super::units;
 
 /// The burst in bytes that a limit has at least where none is written: the largest frame that is charged for,
 /// an aggregate of the kernel's generic mode.
-const BURST_BYTES: u64 = gateway_common::rate::FRAME_MAX;
+const BURST_BYTES: u64 = gateway_common::limit::rate::FRAME_MAX;
 
 /// A rate and a burst that the packet path can keep.
 ///

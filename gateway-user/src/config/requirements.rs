@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use gateway_common::{abi::NAMES, rate::Dimension};
+use gateway_common::{abi::NAMES, limit::rate::Dimension};
 
 use super::limits;
 use super::policy::{Protocol, Require, Service};

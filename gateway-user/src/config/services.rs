@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
 
-use gateway_common::rate::Dimension;
+use gateway_common::limit::rate::Dimension;
 use toml::de::DeValue;
 
 use super::limits::{prefixes, quotas};

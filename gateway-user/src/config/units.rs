@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use gateway_common::rate::{Dimension, Rate};
+use gateway_common::limit::rate::{Dimension, Rate};
 
 use super::problem::{Wrong, quoted};
 

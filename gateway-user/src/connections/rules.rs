@@ -7,9 +7,8 @@ use std::{
 
 use gateway_common::{
     abi::{Holder, Listing, listing},
-    finer::Finer,
     packet::{Address, Packet},
-    source_key,
+    source::{self, finer::Finer},
 };
 use ipnet::IpNet;
 
@@ -164,6 +163,6 @@ impl Masks {
     fn key(self, peer: IpAddr) -> u64 {
         let (source, ipv6) = (Address::from(peer), peer.is_ipv6());
         let from_v4 = !ipv6 || source.embeds_v4();
-        source_key::held_key(&Packet { source, ipv6, from_v4, ..Packet::default() }, self.0, self.1)
+        source::held_key(&Packet { source, ipv6, from_v4, ..Packet::default() }, self.0, self.1)
     }
 }

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use gateway_common::{
     abi::SERVICES,
-    rate::{INSTANT_SHIFT, Instant as Clock},
+    limit::rate::{INSTANT_SHIFT, Instant as Clock},
 };
 
 use super::state::{Gateway, monotonic};

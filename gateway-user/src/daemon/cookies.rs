@@ -16,7 +16,7 @@ use std::fs::{self, OpenOptions};
 
 use gateway_common::{
     abi::{HANDSHAKE_ANSWERED, HANDSHAKE_UNTIL, Live, Settings, cookies, policy},
-    rate::{Instant, SECOND},
+    limit::rate::{Instant, SECOND},
 };
 
 use super::{attach::Attached, state::Gateway};

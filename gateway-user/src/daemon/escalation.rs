@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use anyhow::Result;
 use gateway_common::{
     abi::{Limits, Live, SLOT_KEY, Settings},
-    env::Table,
+    limit::rate::{Dimension, INSTANT_SHIFT, Instant, SECOND},
     packet::Address,
-    rate::{Dimension, INSTANT_SHIFT, Instant, SECOND},
-    source_key::KEY_V4,
+    source::KEY_V4,
+    tables::Table,
     verdict::{Action, Scope},
 };
 use ipnet::IpNet;

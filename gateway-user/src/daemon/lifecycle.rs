@@ -3,8 +3,10 @@
 use std::{panic::resume_unwind, path::PathBuf, thread, time::Instant};
 
 use anyhow::Result;
-use gateway_common::abi::{ABI_VERSION, INTERFACE_PLACES, INTERFACES, Identity};
-use gateway_common::sizes::TableSizes;
+use gateway_common::{
+    abi::{ABI_VERSION, INTERFACE_PLACES, INTERFACES, Identity},
+    tables::TableSizes,
+};
 
 use crate::{
     cli::args::{Global, RunArgs},

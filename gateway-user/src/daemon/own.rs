@@ -1,4 +1,4 @@
-//! What of this host's traffic is its own, as the program is told of it: see [`gateway_common::stage::own`].
+//! What of this host's traffic is its own, as the program is told of it: see [`gateway_common::stage::own_traffic`].
 
 use std::{collections::HashSet, fs, net::IpAddr, ops::RangeInclusive};
 

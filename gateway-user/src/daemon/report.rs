@@ -4,11 +4,11 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use gateway_common::{
     abi::{
-        ABI_VERSION, BANS_MAX, Class, LINK_WAYS, Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS,
+        ABI_VERSION, BANS_MAX, Class, Limits, PAIR_WAYS, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS,
         STRIKE_SETS,
     },
-    env::{Note, Table},
-    rate::{self, Dimension},
+    limit::rate::{self, Dimension},
+    tables::{Note, Table},
     verdict::{Action, Reason},
 };
 use ipnet::IpNet;
@@ -173,8 +173,8 @@ impl Gateway {
         let mut rows = Vec::new();
         for table in Table::ALL.into_iter().filter(|table| *table != Table::Totals) {
             let entries = match table {
-                _ if table.is_of_links() => tables.links(table),
-                Table::Hellos => tables.slots(table).count(),
+                _ if table.is_of_pairs() => tables.links(table),
+                Table::PartialHellos => tables.slots(table).count(),
                 _ => tables.slots(table).filter(|slot| owes(slot, now)).count(),
             };
             let full = self.kernel.note(table, Note::Evicted)? + self.kernel.note(table, Note::Full)?;
@@ -192,7 +192,7 @@ impl Gateway {
             full_total,
         };
         rows.push(row("bans", self.kernel.bans(), BANS_MAX, 0));
-        let strikes = (self.kernel.strikes().count(), STRIKE_SETS as usize * LINK_WAYS);
+        let strikes = (self.kernel.strikes().count(), STRIKE_SETS as usize * PAIR_WAYS);
         rows.push(row("strikes", strikes.0, strikes.1, self.kernel.strikes_evicted()));
         Ok(rows)
     }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use gateway_common::{
     abi::{Listing, Live},
     hash::Key,
-    sizes::TableSizes,
+    tables::TableSizes,
 };
 
 use crate::{

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use gateway_common::rate::{Instant, SECOND};
+use gateway_common::limit::rate::{Instant, SECOND};
 
 pub use neighbourhood::Neighbourhood;
 pub use readings::{Readings, is_over};

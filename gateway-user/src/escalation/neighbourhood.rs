@@ -5,10 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use gateway_common::{
-    finer::is_finer,
-    source_key::{KEY_SHARED_V4, KEY_V4, shared_48, shared_56},
-};
+use gateway_common::source::{KEY_SHARED_V4, KEY_V4, finer::is_finer, shared_48, shared_56};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// A neighbourhood, by the key of its bucket.

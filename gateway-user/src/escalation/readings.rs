@@ -2,7 +2,7 @@
 
 use gateway_common::{
     abi::{Limits, SLOT_TATS, SLOT_WORDS},
-    rate::{self, Dimension, FRAME_MAX, Instant},
+    limit::rate::{self, Dimension, FRAME_MAX, Instant},
 };
 
 /// The counts of drops of a table's slots at the last look.

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use gateway_common::{
     abi::{Limits, SLOT_TATS, SLOT_WORDS},
-    rate::{Dimension, Instant, Limit, Rate, SECOND},
-    source_key::{KEY_UNSPECIFIED, KEY_V4},
+    limit::rate::{Dimension, Instant, Limit, Rate, SECOND},
+    source::{KEY_UNSPECIFIED, KEY_V4},
 };
 
 use super::*;

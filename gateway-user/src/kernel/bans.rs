@@ -13,11 +13,11 @@ use std::{
 
 use aya::{Ebpf, maps::Map};
 use gateway_common::{
-    abi::{Active, BAN_FILTER_WORDS, BAN_SETS, LINK_SET_WORDS, LINK_WORDS, STRIKE_SETS},
-    ban_table::{BanTable, family_of, strikes_of},
+    abi::{Active, BAN_FILTER_WORDS, BAN_SETS, PAIR_SET_WORDS, PAIR_WORDS, STRIKE_SETS},
     hash::Key,
+    limit::rate::Instant,
     packet::Family,
-    rate::Instant,
+    state::ban_table::{BanTable, family_of, strikes_of},
 };
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -59,9 +59,9 @@ pub(super) struct BanMaps {
 impl BanMaps {
     /// Maps them. Bans that an earlier daemon left hold on.
     pub(super) fn map(ebpf: &Ebpf, key: Key, resumed: bool) -> Result<Self, KernelError> {
-        let sets = Words::of(ebpf, "bans", BAN_SETS as usize * LINK_SET_WORDS)?;
+        let sets = Words::of(ebpf, "bans", BAN_SETS as usize * PAIR_SET_WORDS)?;
         let filter = Words::of(ebpf, "ban_filter", BAN_FILTER_WORDS as usize)?;
-        let strikes = Words::of(ebpf, "strikes", (STRIKE_SETS as usize + 1) * LINK_SET_WORDS)?;
+        let strikes = Words::of(ebpf, "strikes", (STRIKE_SETS as usize + 1) * PAIR_SET_WORDS)?;
         let table =
             if resumed { BanTable::resume(sets, filter, key) } else { BanTable::new(sets, filter, key) };
         Ok(Self { table, strikes })
@@ -69,7 +69,7 @@ impl BanMaps {
 }
 
 impl Kernel {
-    /// Bans a source until then, or gives its ban another end. A source is a key of `gateway_common::ban`.
+    /// Bans a source until then, or gives its ban another end. A source is a key of `gateway_common::state::bans`.
     ///
     /// # Errors
     /// When there is no room for it, or the kernel cannot be told that there are bans.
@@ -107,13 +107,13 @@ impl Kernel {
 
     /// Sources with strikes, and how many they have had.
     pub fn strikes(&self) -> impl Iterator<Item = (u64, u32)> {
-        let words = &self.bans.strikes.as_ref()[..STRIKE_SETS as usize * LINK_SET_WORDS];
-        words.chunks_exact(LINK_WORDS).filter_map(strikes_of)
+        let words = &self.bans.strikes.as_ref()[..STRIKE_SETS as usize * PAIR_SET_WORDS];
+        words.chunks_exact(PAIR_WORDS).filter_map(strikes_of)
     }
 
     /// Sources whose strikes were forgotten because others took their place.
     pub fn strikes_evicted(&self) -> u64 {
-        let counts = &self.bans.strikes.as_ref()[STRIKE_SETS as usize * LINK_SET_WORDS..];
+        let counts = &self.bans.strikes.as_ref()[STRIKE_SETS as usize * PAIR_SET_WORDS..];
         counts.first().map_or(0, |count| count.load(std::sync::atomic::Ordering::Relaxed))
     }
 

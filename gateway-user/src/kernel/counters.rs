@@ -2,7 +2,7 @@
 
 use gateway_common::{
     abi::Tally,
-    env::{Note, Table},
+    tables::{Note, Table},
     verdict::{Action, Reason, column},
 };
 

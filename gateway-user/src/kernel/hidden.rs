@@ -7,7 +7,7 @@ use aya::{
     maps::{MapData, loaded_maps},
     programs::loaded_programs,
 };
-use gateway_common::sizes::TableSizes;
+use gateway_common::tables::TableSizes;
 
 use super::{Program, bpf, constants, pins::Pins};
 

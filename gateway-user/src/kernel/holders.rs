@@ -9,8 +9,8 @@ use aya::{
 };
 use gateway_common::{
     abi::{HANDSHAKE_FULL, HANDSHAKE_HOLDERS, HANDSHAKE_SLOT, Holder, SERVICES, SET_WORDS, SLOT_WORDS},
-    env::Table,
-    rate::Instant,
+    limit::rate::Instant,
+    tables::Table,
 };
 
 use super::{KernelError, bans::Words, load::take, value::Value};

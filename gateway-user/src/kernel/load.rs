@@ -15,7 +15,7 @@ use aya_log::EbpfLogger;
 use gateway_common::{
     abi::{Identity, Settings, Tally},
     hash::Key,
-    sizes::TableSizes,
+    tables::TableSizes,
     verdict::COLUMNS,
 };
 
@@ -73,7 +73,7 @@ pub struct LoadOptions {
     pub interfaces: Vec<u32>,
     /// Rare verdicts go to the log.
     pub debug_log: bool,
-    /// The clock is [`Kernel::set_clock`]'s, and [`Kernel::testimony`] tells the last verdict.
+    /// The clock is [`Kernel::set_clock`]'s, and [`Kernel::test_hook`] tells the last verdict.
     pub testing: bool,
     /// Ask the host's TCP where connections stand.
     pub sockets: bool,

@@ -1,6 +1,6 @@
 //! How large the tables may be where a cgroup limits memory: what is above its limit, the kernel refuses, or ends the process for.
 
-use gateway_common::sizes::TableSizes;
+use gateway_common::tables::TableSizes;
 
 use super::cause::Memory;
 

@@ -11,11 +11,10 @@ use std::{
 use aya::{Ebpf, maps::Map};
 use gateway_common::{
     abi::{
-        HANDSHAKE_SLOT, LINK_SET_WORDS, LINK_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_COUNTS,
+        HANDSHAKE_SLOT, PAIR_SET_WORDS, PAIR_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_COUNTS,
         SLOT_KEY, SLOT_WORDS,
     },
-    env::Table,
-    sizes::TableSizes,
+    tables::{Table, TableSizes},
 };
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -63,10 +62,10 @@ impl Tables {
             sources: map(Table::Sources, 1)?,
             service_sources: map(Table::ServiceSources, SERVICE_REGIONS)?,
             neighbours: map(Table::Neighbours, 1)?,
-            connections: map(Table::Connections, 1)?,
-            hellos: map(Table::Hellos, 1)?,
-            tuples: map(Table::Tuples, 1)?,
-            clients: map(Table::Clients, 1)?,
+            connections: map(Table::Conntrack, 1)?,
+            hellos: map(Table::PartialHellos, 1)?,
+            tuples: map(Table::QuicFlows, 1)?,
+            clients: map(Table::KnownClients, 1)?,
         })
     }
 
@@ -95,7 +94,7 @@ impl Tables {
         match table {
             Table::ServiceSources => &self.service_sources,
             Table::Neighbours => &self.neighbours,
-            Table::Hellos => &self.hellos,
+            Table::PartialHellos => &self.hellos,
             _ => &self.sources,
         }
     }
@@ -103,11 +102,11 @@ impl Tables {
     /// Entries of a table of links that are taken.
     pub fn links(&self, table: Table) -> usize {
         let mapping = match table {
-            Table::Tuples => &self.tuples,
-            Table::Clients => &self.clients,
+            Table::QuicFlows => &self.tuples,
+            Table::KnownClients => &self.clients,
             _ => &self.connections,
         };
-        mapping.parts::<LINK_WORDS>().iter().filter(|link| read(&link[0]) != 0).count()
+        mapping.parts::<PAIR_WORDS>().iter().filter(|link| read(&link[0]) != 0).count()
     }
 
     /// Slots of a table.
@@ -117,10 +116,10 @@ impl Tables {
             Table::ServiceSources => self.service_sources.words / SLOT_WORDS,
             Table::Neighbours => self.neighbours.words / SLOT_WORDS,
             Table::Totals => SERVICES,
-            Table::Connections => self.connections.words / LINK_WORDS,
-            Table::Hellos => self.hellos.words / SLOT_WORDS,
-            Table::Tuples => self.tuples.words / LINK_WORDS,
-            Table::Clients => self.clients.words / LINK_WORDS,
+            Table::Conntrack => self.connections.words / PAIR_WORDS,
+            Table::PartialHellos => self.hellos.words / SLOT_WORDS,
+            Table::QuicFlows => self.tuples.words / PAIR_WORDS,
+            Table::KnownClients => self.clients.words / PAIR_WORDS,
         }
     }
 }
@@ -134,7 +133,7 @@ struct Mapping {
 
 impl Mapping {
     fn new(ebpf: &Ebpf, table: Table, sets: usize, regions: usize) -> Result<Self, KernelError> {
-        let set_words = if table.is_of_links() { LINK_SET_WORDS } else { SET_WORDS };
+        let set_words = if table.is_of_pairs() { PAIR_SET_WORDS } else { SET_WORDS };
         let words = sets * regions * set_words;
         let Some(Map::Array(map)) = ebpf.map(table.name()) else {
             return Err(KernelError::NoMap(table.name()));

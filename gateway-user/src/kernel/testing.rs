@@ -2,9 +2,9 @@
 
 use aya::maps::Array;
 use gateway_common::{
-    abi::{DROP_REST_WORDS, DROP_SET_WORDS, LINK_SET_WORDS, SET_WORDS},
-    env::Table,
-    rate::Instant,
+    abi::{DROP_REST_WORDS, DROP_SET_WORDS, PAIR_SET_WORDS, SET_WORDS},
+    limit::rate::Instant,
+    tables::Table,
 };
 
 use super::{Kernel, KernelError};
@@ -22,15 +22,15 @@ impl Kernel {
             return Err(KernelError::NotTesting);
         }
         for table in Table::ALL {
-            if table.is_of_links() {
-                self.clear::<LINK_SET_WORDS>(table.name())?;
+            if table.is_of_pairs() {
+                self.clear::<PAIR_SET_WORDS>(table.name())?;
             } else {
                 self.clear::<SET_WORDS>(table.name())?;
             }
         }
         self.clear::<DROP_SET_WORDS>("drop_cache")?;
         self.clear::<DROP_REST_WORDS>("drop_cache_rest")?;
-        self.clear::<LINK_SET_WORDS>(PEERS)
+        self.clear::<PAIR_SET_WORDS>(PEERS)
     }
 
     /// Sets the clock of a kernel loaded for testing, and by how much readings of it are late where they may be.
@@ -38,7 +38,7 @@ impl Kernel {
     /// # Errors
     /// When the map cannot be written.
     pub fn set_clock(&mut self, now: Instant, late: Instant) -> Result<(), KernelError> {
-        let mut map: Array<_, [u64; 4]> = self.array("testimony")?;
+        let mut map: Array<_, [u64; 4]> = self.array("test_hook")?;
         Ok(map.set(0, [now, late, 0, 0], 0)?)
     }
 
@@ -46,8 +46,8 @@ impl Kernel {
     ///
     /// # Errors
     /// When the map cannot be read.
-    pub fn testimony(&mut self) -> Result<(u64, u64), KernelError> {
-        let [_, _, action, reason]: [u64; 4] = self.array("testimony")?.get(&0, 0)?;
+    pub fn test_hook(&mut self) -> Result<(u64, u64), KernelError> {
+        let [_, _, action, reason]: [u64; 4] = self.array("test_hook")?.get(&0, 0)?;
         Ok((action, reason))
     }
 
@@ -56,8 +56,8 @@ impl Kernel {
     /// # Errors
     /// When the map cannot be read.
     pub fn words(&mut self, table: Table) -> Result<Vec<u64>, KernelError> {
-        if table.is_of_links() {
-            self.all::<LINK_SET_WORDS>(table.name())
+        if table.is_of_pairs() {
+            self.all::<PAIR_SET_WORDS>(table.name())
         } else {
             self.all::<SET_WORDS>(table.name())
         }
@@ -68,7 +68,7 @@ impl Kernel {
     /// # Errors
     /// When the map cannot be read.
     pub fn first_syn_words(&mut self) -> Result<Vec<u64>, KernelError> {
-        self.all::<LINK_SET_WORDS>("first_syns")
+        self.all::<PAIR_SET_WORDS>("first_syns")
     }
 
     /// All words of the table of link control's peers.
@@ -76,7 +76,7 @@ impl Kernel {
     /// # Errors
     /// When the map cannot be read.
     pub fn peer_words(&mut self) -> Result<Vec<u64>, KernelError> {
-        self.all::<LINK_SET_WORDS>(PEERS)
+        self.all::<PAIR_SET_WORDS>(PEERS)
     }
 
     fn all<const WORDS: usize>(&mut self, map: &'static str) -> Result<Vec<u64>, KernelError> {

@@ -59,10 +59,8 @@ pub fn covered(interface: &Interface, others: &[&str], all: &[Interface]) -> Cov
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        Covered::{InPart, No, Whole},
-        *,
-    };
+    use super::Covered::{InPart, No, Whole};
+    use super::*;
 
     fn device(index: u32, name: &str, kind: &str, lower: Option<u32>, master: Option<u32>) -> Interface {
         Interface { kind: Some(kind.to_owned()), lower, master, ..Interface::plain(index, name) }

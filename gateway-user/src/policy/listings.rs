@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gateway_common::{
     abi::{Listing, listing},
-    finer::Finer,
+    source::finer::Finer,
 };
 use ipnet::IpNet;
 

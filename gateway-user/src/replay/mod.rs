@@ -18,7 +18,7 @@ mod policy;
 use std::borrow::Cow;
 
 use gateway_common::{
-    rate::{INSTANT_SHIFT, Instant, SECOND},
+    limit::rate::{INSTANT_SHIFT, Instant, SECOND},
     stage::parse,
     verdict::{Reason, Verdict},
 };
@@ -120,7 +120,7 @@ impl Replay {
         if let (Side::ToServer(Some(flow)), Some(packet)) = (side, &packet) {
             self.flows.count(flow, verdict, packet);
         }
-        let service = match self.cpu.scratch.role.service {
+        let service = match self.cpu.state.role.service {
             0 => None,
             index => self.services.get(index as usize).filter(|name| !name.is_empty()).cloned(),
         };

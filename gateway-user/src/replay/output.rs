@@ -2,8 +2,7 @@
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
-use gateway_common::sizes::TableSizes;
-use gateway_common::verdict::Reason;
+use gateway_common::{tables::TableSizes, verdict::Reason};
 use serde_json::{Value, json};
 
 use super::{

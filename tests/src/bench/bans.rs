@@ -7,8 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use gateway_common::abi::FOREVER;
-use gateway_common::source_key::KEY_V4;
+use gateway_common::{abi::FOREVER, source::KEY_V4};
 use gateway_tests::builder::ip;
 use gateway_tests::cases::SERVER;
 use gateway_tests::kernel::apply;
@@ -16,8 +15,10 @@ use gateway_user::host::Stand;
 use gateway_user::kernel::Kernel;
 use serde_json::{Value, json};
 
-use crate::spread::Spread;
-use crate::subject::{gateway, gateway_run};
+use crate::{
+    spread::Spread,
+    subject::{gateway, gateway_run},
+};
 
 /// Frames of a run.
 const FRAMES: u32 = 200_000;

@@ -4,8 +4,10 @@
 use std::net::IpAddr;
 
 use anyhow::{Result, ensure};
-use gateway_common::rate::{Dimension, Limit, Rate};
-use gateway_common::sizes::TableSizes;
+use gateway_common::{
+    limit::rate::{Dimension, Limit, Rate},
+    tables::TableSizes,
+};
 use gateway_tests::builder::{Frame, between};
 use gateway_tests::cases::Draft as _;
 use gateway_tests::kernel::apply;
@@ -13,8 +15,10 @@ use gateway_user::host::Stand;
 use gateway_user::kernel::{Kernel, Program};
 use serde_json::{Value, json};
 
-use crate::spread::Spread;
-use crate::subject::{Baseline, spread_out, test_run};
+use crate::{
+    spread::Spread,
+    subject::{Baseline, spread_out, test_run},
+};
 
 /// Frames of a turn, short beside the time for which a machine is of one kind, and of the first ones: what is kept of a flood is there once it
 /// has lasted for some ticks.

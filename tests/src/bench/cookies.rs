@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aya::sys::{Stats, enable_stats};
-use gateway_common::abi::cookies;
-use gateway_common::rate::Dimension;
+use gateway_common::{abi::cookies, limit::rate::Dimension};
 use gateway_tests::builder::{between, flags};
 use gateway_tests::cases::{Draft as _, Offer, limit};
 use gateway_tests::lab::{
@@ -17,9 +16,11 @@ use gateway_tests::lab::{
 use gateway_user::host::Stand;
 use serde_json::{Value, json};
 
-use crate::filters::Standing;
-use crate::gate::{PORT, greet};
-use crate::spread::Spread;
+use crate::{
+    filters::Standing,
+    gate::{PORT, greet},
+    spread::Spread,
+};
 
 /// How long each flood lasts.
 const DURATION: Duration = Duration::from_millis(1_200);

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use aya::programs::Xdp;
-use gateway_common::rate::{Dimension, Limit};
-use gateway_common::verdict::{Action, Reason};
+use gateway_common::{
+    limit::rate::{Dimension, Limit},
+    verdict::{Action, Reason},
+};
 use gateway_tests::builder::ip;
 use gateway_tests::cases::{Draft as _, SERVER, limit};
 use gateway_tests::kernel::apply;
@@ -22,8 +24,10 @@ use gateway_user::kernel::attach::{Attachment, Driver};
 use gateway_user::kernel::{Kernel, Program};
 use serde_json::{Value, json};
 
-use crate::spread::Spread;
-use crate::subject::{Baseline, gateway, test_run};
+use crate::{
+    spread::Spread,
+    subject::{Baseline, gateway, test_run},
+};
 
 /// Frames of a run, on each CPU.
 const FRAMES: u32 = 2_000_000;

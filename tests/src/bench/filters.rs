@@ -3,9 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use gateway_common::abi::listing;
-use gateway_common::rate::Dimension;
-use gateway_common::sizes::TableSizes;
+use gateway_common::{abi::listing, limit::rate::Dimension, tables::TableSizes};
 use gateway_tests::cases::{Draft as _, Offer, limit};
 use gateway_tests::kernel::apply;
 use gateway_tests::lab::{Attached, FLOOD_V4, Lab, Program};

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use aya::sys::{Stats, enable_stats};
-use gateway_common::rate::{Dimension, Limit, Rate};
-use gateway_common::sizes::TableSizes;
+use gateway_common::{
+    limit::rate::{Dimension, Limit, Rate},
+    tables::TableSizes,
+};
 use gateway_tests::builder::{Frame, between, flags, hello, ip};
 use gateway_tests::cases::{Draft as _, Offer, SERVER, limit};
 use gateway_tests::kernel::apply;
@@ -18,9 +20,11 @@ use gateway_tests::lab::{Flood, Lab, Program, ProgramClock, RECEIVER, SENDER, SE
 use gateway_user::host::Stand;
 use serde_json::{Value, json};
 
-use crate::filters::{Standing, drop_passed, passed};
-use crate::spread::Spread;
-use crate::subject::{Baseline, gateway, gateway_run, test_run};
+use crate::{
+    filters::{Standing, drop_passed, passed},
+    spread::Spread,
+    subject::{Baseline, gateway, gateway_run, test_run},
+};
 
 /// Frames of a run of one frame.
 const FRAMES: u32 = 200_000;

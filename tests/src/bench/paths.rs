@@ -1,8 +1,10 @@
 //! Ways through the packet path, each with a policy and a frame that takes it.
 
-use gateway_common::abi::{FOREVER, listing};
-use gateway_common::rate::{Dimension, Limit};
-use gateway_common::source_key::KEY_V4;
+use gateway_common::{
+    abi::{FOREVER, listing},
+    limit::rate::{Dimension, Limit},
+    source::KEY_V4,
+};
 use gateway_tests::builder::{Frame, IpProto, ethernet, flags, hello, ip};
 use gateway_tests::cases::{Draft as _, Offer, SERVER, SERVER_V6, limit};
 use gateway_user::host::Stand;
@@ -13,7 +15,7 @@ pub(crate) struct Path {
     pub(crate) name: &'static str,
     /// The policy.
     pub(crate) stand: Stand,
-    /// A source that is banned: a key of `gateway_common::ban`.
+    /// A source that is banned: a key of `gateway_common::state::bans`.
     pub(crate) banned: Option<u64>,
     /// Frames that come once, before it is measured.
     pub(crate) before: Vec<Vec<u8>>,

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use aya::sys::{Stats, enable_stats};
-use gateway_common::abi::{Listing, listing};
-use gateway_common::rate::Dimension;
-use gateway_common::sizes::TableSizes;
+use gateway_common::{
+    abi::{Listing, listing},
+    limit::rate::Dimension,
+    tables::TableSizes,
+};
 use gateway_tests::cases::{Draft as _, Offer, limit};
 use gateway_tests::lab::{
     FLOOD_V4, Flood, Gateway, Lab, PrefixMemory, Program, ProgramClock, RECEIVER, SENDER, SERVER_V4, Sources,
@@ -20,9 +22,11 @@ use gateway_user::host::Stand;
 use gateway_user::kernel::{Kernel, PolicySet, Prefixes};
 use serde_json::{Value, json};
 
-use crate::filters::{PORT, Standing, TOTAL_RATE};
-use crate::spread::Spread;
-use crate::subject::gateway;
+use crate::{
+    filters::{PORT, Standing, TOTAL_RATE},
+    spread::Spread,
+    subject::gateway,
+};
 
 /// How long each flood lasts.
 const DURATION: Duration = Duration::from_millis(1_200);

@@ -11,11 +11,15 @@
 use std::time::Instant as Clock;
 
 use anyhow::{Context as _, Result, bail};
-use gateway_common::abi::{Limits, WAYS};
-use gateway_common::env::{Note, Table};
-use gateway_common::rate::{Dimension, Instant, SECOND};
-use gateway_common::source_key::KEY_V4;
-use gateway_common::table::{Bill, bit};
+use gateway_common::{
+    abi::{Limits, WAYS},
+    limit::{
+        bucket::Cost,
+        rate::{Dimension, Instant, SECOND, bit},
+    },
+    source::KEY_V4,
+    tables::{Note, Table},
+};
 use gateway_tests::cases::{START, limit};
 use gateway_user::host::{HostEnv, Sets, Stand};
 use rand::rngs::SmallRng;
@@ -37,7 +41,7 @@ const LIMITS: [(Dimension, u64, u64); 5] = [
 /// A source that stays over its limit in one dimension.
 struct Offender {
     key: u64,
-    bill: Bill,
+    cost: Cost,
     dimension: Dimension,
     interval: Instant,
     next: Instant,
@@ -54,8 +58,8 @@ impl Offender {
         let interval = SECOND * 100 / (percent * packets);
         // Not all in step.
         let next = START + interval * index / 64;
-        let bill = Bill { bytes, mask };
-        Self { key: KEY_V4 | (0x0a00_0000 + index * 7_919), bill, dimension, interval, next, admitted: 0 }
+        let cost = Cost { bytes, mask };
+        Self { key: KEY_V4 | (0x0a00_0000 + index * 7_919), cost, dimension, interval, next, admitted: 0 }
     }
 
     /// How much more than its limit it got, in percent.
@@ -67,9 +71,9 @@ impl Offender {
 }
 
 /// One packet on the budget of its source.
-fn admits(env: &HostEnv, limits: &Limits, key: u64, bill: Bill, now: Instant) -> bool {
+fn admits(env: &HostEnv, limits: &Limits, key: u64, cost: Cost, now: Instant) -> bool {
     let Some(bucket) = gateway_tests::bucket(env, Table::Sources, key, now) else { return false };
-    bucket.over(bill, limits, now.into()) == 0 && bucket.charge(bill, limits, now.into()) == 0
+    bucket.over(cost, limits, now.into()) == 0 && bucket.charge(cost, limits, now.into()) == 0
 }
 
 fn main() -> Result<()> {
@@ -112,8 +116,8 @@ fn simulate(forged: u64, sets: u32, seconds: u64, kinds: &[Option<Dimension>], m
         let key = KEY_V4 | 0xc000_0000 | random.random_range(0..FORGED);
         let kind = kinds[(packet % kinds.len() as u64) as usize].map_or(0, bit);
         let mask = bit(Dimension::Packets) | bit(Dimension::Bytes) | kind;
-        let bill = Bill { bytes: 60, mask };
-        admits(&env, &limits, key, bill, now);
+        let cost = Cost { bytes: 60, mask };
+        admits(&env, &limits, key, cost, now);
     }
     report(&env, &offenders, forged, sets, seconds);
     let packets = (forged * seconds) as f64;
@@ -125,7 +129,7 @@ fn send_due(env: &HostEnv, limits: &Limits, offenders: &mut [Offender], now: Ins
     let mut due = Instant::MAX;
     for offender in offenders {
         while offender.next <= now {
-            offender.admitted += u64::from(admits(env, limits, offender.key, offender.bill, now));
+            offender.admitted += u64::from(admits(env, limits, offender.key, offender.cost, now));
             offender.next += offender.interval;
         }
         due = due.min(offender.next);

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use gateway_common::rate::{Dimension, Limit};
-use gateway_common::verdict::{Reason, Scope};
+use gateway_common::{
+    limit::rate::{Dimension, Limit},
+    verdict::{Reason, Scope},
+};
 use gateway_user::host::Stand;
 
 use super::frames::{PORT, SERVER, SERVER_V6, ping, v4};
 use super::{Case, Draft, Offer, limit};
-use crate::builder::quic::{V1, initial};
-use crate::builder::{Frame, flags, ip};
+use crate::builder::{
+    Frame, flags, ip,
+    quic::{V1, initial},
+};
 
 /// Bytes of the frames that use up bytes; so many at once are a burst, so many a second the rate.
 const FRAME: u64 = 1_000;

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use gateway_common::abi::cookies;
-use gateway_common::env::Socket;
-use gateway_common::rate::Dimension;
-use gateway_common::verdict::Reason;
+use gateway_common::{abi::cookies, env::Socket, limit::rate::Dimension, verdict::Reason};
 use gateway_user::host::Stand;
 
 use super::frames::{SSH, a_hello, ack, data, syn};
 use super::{CLIENT, Case, Draft as _, Offer, SERVER, SERVER_V6, limit};
-use crate::builder::quic::{V1, initial};
-use crate::builder::{Frame, flags, ip};
+use crate::builder::{
+    Frame, flags, ip,
+    quic::{V1, initial},
+};
 
 /// Sequence number of the first byte behind [`syn`].
 const BASE: u32 = 1_001;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use gateway_common::abi::{FOREVER, cookies, listing, mode};
-use gateway_common::rate::SECOND;
-use gateway_common::verdict::Reason;
+use gateway_common::{
+    abi::{FOREVER, cookies, listing, mode},
+    limit::rate::SECOND,
+    verdict::Reason,
+};
 use gateway_user::host::Stand;
 
 use super::frames::{SERVER_V6, ack, syn, v4};

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use gateway_common::env::Receiver;
-use gateway_common::rate::Dimension;
-use gateway_common::verdict::Reason;
+use gateway_common::{env::Receiver, limit::rate::Dimension, verdict::Reason};
 use gateway_user::host::Stand;
 
 use super::frames::{CLIENT, CLIENT_V6, SERVER, SERVER_V6, ping, ping_v6, v4, v6};

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use gateway_common::abi::{cookies, listing, mode};
-use gateway_common::env::Socket;
-use gateway_common::rate::Dimension;
-use gateway_common::verdict::Reason;
+use gateway_common::{
+    abi::{cookies, listing, mode},
+    env::Socket,
+    limit::rate::Dimension,
+    verdict::Reason,
+};
 use gateway_user::host::Stand;
 
 use super::frames::{HTTP, SSH, a_hello, ack, data, syn};

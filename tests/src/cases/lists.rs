@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use gateway_common::abi::{FOREVER, listing};
-use gateway_common::rate::{Dimension, SECOND};
-use gateway_common::source_key::{KEY_SHARED_V4, shared_48, shared_56};
-use gateway_common::verdict::Reason;
+use gateway_common::{
+    abi::{FOREVER, listing},
+    limit::rate::{Dimension, SECOND},
+    source::{KEY_SHARED_V4, shared_48, shared_56},
+    verdict::Reason,
+};
 use gateway_user::host::Stand;
 
 use super::frames::{HTTP, SERVER, SERVER_V6, data, datagram, v6};

@@ -31,10 +31,12 @@ mod transport;
 use std::fmt;
 use std::time::Duration;
 
-use gateway_common::abi::mode;
-use gateway_common::env::{Receiver, Socket};
-use gateway_common::rate::{INSTANT_SHIFT, Instant, SECOND};
-use gateway_common::verdict::{Action, Reason, Verdict};
+use gateway_common::{
+    abi::mode,
+    env::{Receiver, Socket},
+    limit::rate::{INSTANT_SHIFT, Instant, SECOND},
+    verdict::{Action, Reason, Verdict},
+};
 use gateway_user::host::{Cpu, HostEnv, Sets, Stand};
 
 pub use frames::{CLIENT, CLIENT_V6, SERVER, SERVER_V6};

@@ -1,9 +1,11 @@
 //! Enforce, monitor, off, and before the first policy.
 
-use gateway_common::abi::{FOREVER, mode};
-use gateway_common::packet::flags;
-use gateway_common::rate::Dimension;
-use gateway_common::verdict::Reason;
+use gateway_common::{
+    abi::{FOREVER, mode},
+    limit::rate::Dimension,
+    packet::flags,
+    verdict::Reason,
+};
 use gateway_user::host::Stand;
 
 use super::frames::{CLIENT, HTTP, PORT, SERVER, ack, data, datagram, ping, syn};

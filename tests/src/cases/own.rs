@@ -2,11 +2,9 @@
 
 use std::net::IpAddr;
 
-use gateway_common::abi::Tunnel;
-use gateway_common::packet::Address;
-use gateway_common::rate::Dimension;
-use gateway_common::stage::reflection::add;
-use gateway_common::verdict::Reason;
+use gateway_common::{
+    abi::Tunnel, limit::rate::Dimension, packet::Address, stage::reflection::add, verdict::Reason,
+};
 use gateway_user::host::Stand;
 
 use super::frames::{CLIENT, CLIENT_V6, SERVER, SERVER_V6};

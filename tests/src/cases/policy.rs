@@ -1,16 +1,15 @@
 //! Policies of the table, written down in a few words.
 
-use gateway_common::abi::{
-    ALL, Class, Holder, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy, refuse,
+use gateway_common::{
+    abi::{ALL, Class, Holder, Listing, Live, STRANGERS, Service, Settings, cookies, gate, policy, refuse},
+    env::LiveEntry as _,
+    hash::{Key, Running},
+    limit::rate::{Dimension, Instant, Limit, Rate, bit},
+    packet::Address,
+    source::finer::Finer,
+    stage::reflection::{self, REFLECTORS},
+    wire::hello::want,
 };
-use gateway_common::env::Said as _;
-use gateway_common::finer::Finer;
-use gateway_common::hash::{Key, Running};
-use gateway_common::packet::Address;
-use gateway_common::rate::{Dimension, Instant, Limit, Rate};
-use gateway_common::stage::reflection::{self, REFLECTORS};
-use gateway_common::table::bit;
-use gateway_common::wire::hello::want;
 use gateway_user::bans::table::source_of;
 use gateway_user::host::Stand;
 use ipnet::IpNet;

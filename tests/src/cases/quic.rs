@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use gateway_common::rate::Dimension;
-use gateway_common::verdict::Reason;
+use gateway_common::{limit::rate::Dimension, verdict::Reason};
 use gateway_user::host::{Sets, Stand};
 
 use super::frames::v4;
 use super::{CLIENT_V6, Case, Draft, Offer, SERVER_V6, limit};
-use crate::builder::quic::{V1, V2, early, handshake, initial, long, short};
-use crate::builder::{Frame, ip};
+use crate::builder::{
+    Frame, ip,
+    quic::{V1, V2, early, handshake, initial, long, short},
+};
 
 /// Limits of the service, for each source and for all.
 const INITIAL: u64 = 4;
@@ -158,7 +159,7 @@ fn full() -> Case {
     let no_migration = limit(Dimension::Migration, 1, 1);
     let mut stand = stand;
     stand.settings.services[1].limits.each[Dimension::Migration as usize] = no_migration;
-    stand.settings.services[1].own = gateway_common::table::bit(Dimension::Migration);
+    stand.settings.services[1].own = gateway_common::limit::rate::bit(Dimension::Migration);
     let whole = initial(V1, 1_200);
     let case = Case::under("QUIC: a flood of Initials, and who went on before", stand);
     let case = case

@@ -1,9 +1,11 @@
 //! What nobody on the host asked for: datagrams of reflectors, and ICMP errors.
 
-use gateway_common::abi::{listing, policy};
-use gateway_common::env::Receiver;
-use gateway_common::rate::Dimension;
-use gateway_common::verdict::Reason;
+use gateway_common::{
+    abi::{listing, policy},
+    env::Receiver,
+    limit::rate::Dimension,
+    verdict::Reason,
+};
 use gateway_user::host::Stand;
 
 use super::frames::{CLIENT, CLIENT_V6, SERVER, SERVER_V6, v4, v6};

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use gateway_common::abi::FOREVER;
-use gateway_common::rate::{Dimension, Limit};
-use gateway_common::source_key::shared_56;
-use gateway_common::verdict::Reason;
+use gateway_common::{
+    abi::FOREVER,
+    limit::rate::{Dimension, Limit},
+    source::shared_56,
+    verdict::Reason,
+};
 use gateway_user::host::Stand;
 
 use super::frames::{PORT, SERVER, SERVER_V6, data, datagram, ping, syn, v4};

@@ -1,7 +1,6 @@
 //! Which service a packet is for, and limits of a service's own.
 
-use gateway_common::rate::Dimension;
-use gateway_common::verdict::Reason;
+use gateway_common::{limit::rate::Dimension, verdict::Reason};
 use gateway_user::host::Stand;
 
 use super::frames::{CLIENT, CLIENT_V6, HTTP, SERVER, SERVER_V6, datagram, v4};
@@ -15,7 +14,7 @@ fn http(destination: &str, port: u16) -> Frame {
     ip(source, destination).tcp(40_000, port).payload(HTTP)
 }
 
-fn packets(burst: u64) -> gateway_common::rate::Limit {
+fn packets(burst: u64) -> gateway_common::limit::rate::Limit {
     limit(Dimension::Packets, 1, burst)
 }
 

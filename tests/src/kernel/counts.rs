@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use gateway_common::abi::SERVICES;
-use gateway_common::env::{Note, Table};
-use gateway_common::verdict::{Action, Reason};
+use gateway_common::{
+    abi::SERVICES,
+    tables::{Note, Table},
+    verdict::{Action, Reason},
+};
 use gateway_user::host::Counters;
 use gateway_user::kernel::Kernel;
 

@@ -1,8 +1,11 @@
 //! The tables of both sides, compared word by word.
 
 use anyhow::{Context as _, Result, ensure};
-use gateway_common::abi::{LINK_SET_WORDS, SET_WORDS};
-use gateway_common::env::{Said as _, Table};
+use gateway_common::{
+    abi::{PAIR_SET_WORDS, SET_WORDS},
+    env::LiveEntry as _,
+    tables::Table,
+};
 use gateway_user::host::HostEnv;
 use gateway_user::kernel::Kernel;
 
@@ -12,7 +15,7 @@ use gateway_user::kernel::Kernel;
 /// Names the first set, ban or entry that differs.
 pub fn compare_tables(host: &HostEnv, kernel: &mut Kernel) -> Result<()> {
     for table in Table::ALL {
-        let width = if table.is_of_links() { LINK_SET_WORDS } else { SET_WORDS };
+        let width = if table.is_of_pairs() { PAIR_SET_WORDS } else { SET_WORDS };
         let (ours, theirs) = (host.tables().words(table), kernel.words(table)?);
         ensure!(
             ours.len() == theirs.len(),

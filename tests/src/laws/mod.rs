@@ -5,9 +5,7 @@ mod watched;
 
 use std::time::Duration;
 
-use gateway_common::abi::listing;
-use gateway_common::rate::Dimension;
-use gateway_common::verdict::Verdict;
+use gateway_common::{abi::listing, limit::rate::Dimension, verdict::Verdict};
 use gateway_user::host::{Cpu, HostEnv, Stand};
 
 use crate::cases::{self, Draft, Offer, START, limit};

@@ -5,8 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::Result;
-use gateway_common::rate::Dimension;
-use gateway_common::verdict::Reason;
+use gateway_common::{limit::rate::Dimension, verdict::Reason};
 use gateway_tests::builder::{Frame, flags, hello, ip};
 use gateway_tests::cases::{CLIENT, CLIENT_V6, Draft as _, SERVER, SERVER_V6, limit};
 use gateway_tests::kernel::Judge;

@@ -1,22 +1,18 @@
-//! Link control: the protocols without which a host falls off its link, loses its address or its place as a router's standby.
+//! ConnState control: the protocols without which a host falls off its link, loses its address or its place as a router's standby.
 //!
 //! Each kind has room of its own, so that no flood of another kind holds it up: for so many messages a second of strangers, and for as many of
 //! each peer that was seen before. What finds no room is dropped, so no flood of such a kind comes for free, and in one the peers that were
 //! seen before are heard.
-//!
-//! A peer is written down when a message of it passes as a stranger's, and is *seen* with its second. Who is not seen again gives its place
-//! up after some seconds; who was, after a day of silence. So forged sources, which do not come twice, push nobody out.
 
 use network_types::ip::IpProto;
 
 use crate::{
-    abi::{LINK_CONTROL_SLOT, LINK_WAYS, LINK_WORDS, PEER_KINDS, PEER_SETS},
-    env::{Env, Slots, Table, Words},
-    finer::is_link_local,
-    hash,
-    packet::{Address, Packet},
-    pipeline::{Context, Scratch},
-    rate::{Instant, Limit, Reading, SECOND},
+    abi::PEER_KINDS,
+    env::{Context, Env},
+    packet::Packet,
+    source::finer::is_link_local,
+    stage::packet_state::PacketState,
+    state::link_peers,
     verdict::{Reason, Step, drop, pass},
 };
 
@@ -119,84 +115,17 @@ const fn kind(packet: &Packet) -> Kind {
     }
 }
 
-/// Messages of one kind that pass in a second: of all strangers together, and of each peer that was seen before.
-const ROOM: Limit = Limit { cost: SECOND / 1_000, burst: SECOND };
-/// After this a place is free again whose peer was not seen a second time, ...
-const ONCE_FOR: Instant = 4 * SECOND;
-/// ... and whose peer was.
-const SEEN_FOR: Instant = 86_400 * SECOND;
-/// The bit of a peer's TAT that says that it was seen: it is below what one message costs.
-const SEEN: u64 = 1;
-const _: () = assert!(ROOM.cost.is_multiple_of(2));
-
 /// Passes link control for which there is room, and drops what there is none for. Goes on with all else.
 #[inline(always)]
-pub(super) fn check<E: Env>(context: &Context<'_, E>, scratch: &Scratch) -> Step {
-    let Scratch { packet, role, clock, .. } = scratch;
+pub(super) fn check<E: Env>(context: &Context<'_, E>, state: &PacketState) -> Step {
+    let PacketState { packet, role, clock, .. } = state;
     let kind = kind(packet);
     if kind == Kind::None {
         return Step::Continue(());
     }
-    if is_left(context, *clock, kind as u32, packet.source) {
+    if link_peers::admit(context, *clock, kind as u32, packet.source) {
         let is_discovery = kind == Kind::NeighbourDiscovery;
         return pass(if is_discovery { Reason::NeighbourDiscovery } else { Reason::LinkControl });
     }
     if role.trusted { Step::Continue(()) } else { drop(Reason::LinkFlood) }
-}
-
-/// Whether there is room for one more message; then it is counted.
-#[inline(always)]
-fn is_left<E: Env>(context: &Context<'_, E>, clock: Reading, kind: u32, source: Address) -> bool {
-    let word = source.high.rotate_left(32) ^ source.low ^ (kind as u64) << 48;
-    // Never 0, which marks a free place.
-    let peer = hash::spread(context.env.key(), word) | 1;
-    let index = (peer >> 40) as u32 & (PEER_SETS - 1);
-    let Some(set) = context.env.peers(kind * PEER_SETS + index) else { return false };
-    for way in 0..LINK_WAYS {
-        if set.load(way * LINK_WORDS) == peer {
-            return is_left_for_peer(set, way * LINK_WORDS + 1, clock);
-        }
-    }
-    if !is_left_for_strangers(context, clock, kind) {
-        return false;
-    }
-    write_down(set, peer, clock.now());
-    true
-}
-
-/// The same for a peer that was written down: it is seen now. Two messages in the same moment count as one.
-#[inline(always)]
-fn is_left_for_peer<W: Words>(set: W, word: usize, clock: Reading) -> bool {
-    match ROOM.admit(set.load(word) & !SEEN, clock, ROOM.cost) {
-        Some(next) => {
-            set.store(word, next & !SEEN | SEEN);
-            true
-        }
-        None => false,
-    }
-}
-
-/// The same for all others together. One that another CPU counts in the same moment is not left.
-#[inline(always)]
-fn is_left_for_strangers<E: Env>(context: &Context<'_, E>, clock: Reading, kind: u32) -> bool {
-    let Some(totals) = context.env.buckets(Table::Totals, 0) else { return false };
-    let words = totals.slot(LINK_CONTROL_SLOT);
-    let tat = words.load(kind as usize);
-    ROOM.admit(tat, clock, ROOM.cost).is_some_and(|next| words.replace(kind as usize, tat, next))
-}
-
-/// Gives a peer the first place of its set that is free, if there is one.
-#[inline(always)]
-fn write_down<W: Words>(set: W, peer: u64, now: Instant) {
-    for way in 0..LINK_WAYS {
-        let (owner, state) = (set.load(way * LINK_WORDS), set.load(way * LINK_WORDS + 1));
-        let held_for = if state & SEEN == 0 { ONCE_FOR } else { SEEN_FOR };
-        let is_free = owner == 0 || now.wrapping_sub(state) as i64 > held_for as i64;
-        if is_free {
-            if set.replace(way * LINK_WORDS, owner, peer) {
-                set.store(way * LINK_WORDS + 1, now & !SEEN);
-            }
-            return;
-        }
-    }
 }

@@ -4,13 +4,15 @@ mod link;
 
 use crate::{
     abi::{HANDSHAKE_SLOT, PATH_MTU_TAT},
-    env::{Env, Slots, Table, Words},
+    env::{Context, Env},
     frame::Frame,
+    limit::rate::{Limit, Reading, SECOND},
     packet::{Address, Fragment, Packet},
-    pipeline::{Context, Scratch},
-    rate::{Limit, Reading, SECOND},
-    source_key,
+    source,
+    stage::packet_state::PacketState,
+    state::services,
     verdict::{Reason, Step, pass},
+    words::Words,
 };
 
 /// ICMPv6 packet too big (RFC 4443 section 3.2).
@@ -40,12 +42,12 @@ const PATH_MTU: Limit = Limit { cost: SECOND / 1_000, burst: SECOND };
 /// then counts for the peer that the quoted packet was sent to, and not for its own source, which may be forged: so a flood that quotes one
 /// connection keeps no message about another from coming through.
 #[inline(always)]
-pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    if !matches!(scratch.packet.fragment, Fragment::Whole) {
+pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
+    if !matches!(state.packet.fragment, Fragment::Whole) {
         return Step::Continue(());
     }
-    link::check(context, scratch)?;
-    let Scratch { packet, role, clock, .. } = scratch;
+    link::check(context, state)?;
+    let PacketState { packet, role, clock, .. } = state;
     if !packet.is_icmp() {
         return Step::Continue(());
     }
@@ -71,7 +73,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
             }
             let from_v4 = !packet.ipv6 || peer.embeds_v4();
             let peer = Packet { source: peer, from_v4, ..Packet::default() };
-            role.bucket = source_key::of_address(context.settings, &peer);
+            role.bucket = source::of_address(context.settings, &peer);
             Step::Continue(())
         }
         _ => Step::Continue(()),
@@ -82,8 +84,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
 /// left.
 #[inline(always)]
 fn is_left<E: Env>(context: &Context<'_, E>, clock: Reading) -> bool {
-    let Some(set) = context.env.buckets(Table::Totals, 0) else { return false };
-    let words = set.slot(HANDSHAKE_SLOT);
+    let Some(words) = services::slot(context.env, 0, HANDSHAKE_SLOT) else { return false };
     let tat = words.load(PATH_MTU_TAT);
     PATH_MTU.admit(tat, clock, PATH_MTU.cost).is_some_and(|next| words.replace(PATH_MTU_TAT, tat, next))
 }

@@ -1,29 +1,32 @@
 //! Judges the bytes of a stream's prefix, and explains what they are where they are no hello's.
 
 use crate::{
-    connection::Phase,
-    env::{Env, Socket},
+    env::{Context, Env, Socket},
     frame::Frame,
-    pipeline::{Context, Gate, Scratch, Stage},
+    stage::{
+        packet_state::PacketState,
+        subprog::{Program, Subprog},
+    },
+    state::conntrack::{Conn, Phase},
     verdict::{Reason, Step, drop},
     wire::tls::{HANDSHAKE, PREFIX, Part, Start, is_http, is_ssl2, start},
 };
 
-use super::stream_sequence;
+use super::{state::Gate, stream_sequence};
 
 /// Judges the bytes of a segment that belong to the prefix of the stream, and adds to the link what it learns.
 #[inline(always)]
-pub fn judge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { packet, gate: Gate { link, .. }, asked, .. } = scratch;
-    let ahead = stream_sequence(packet).wrapping_sub(link.base);
+pub fn judge<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
+    let PacketState { packet, conn: Conn { next, .. }, asked, .. } = state;
+    let ahead = stream_sequence(packet).wrapping_sub(next.base);
     // A keep-alive starts before what is expected (RFC 9293 section 3.8.4); its first bytes are not the stream's.
     let before = if (ahead as i32) < 0 { ahead.wrapping_neg() } else { 0 };
     let position = if before == 0 { ahead } else { 0 };
-    let (before, position) = (E::opaque(before.into()) as u32, E::opaque(position.into()) as u32);
+    let (before, position) = (E::barrier_var(before.into()) as u32, E::barrier_var(position.into()) as u32);
     if before >= packet.payload_length {
         return Step::Continue(());
     }
-    if link.is_refused() && position > link.passed {
+    if next.is_refused() && position > next.passed {
         // The rest of what was refused.
         return drop(Reason::NotTls);
     }
@@ -33,10 +36,10 @@ pub fn judge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
     }
     // What TCP has taken had passed, though the table may have forgotten it.
     let taken = match asked.socket() {
-        Socket::Open { base, received } if base == link.base => received,
+        Socket::Open { base, received } if base == next.base => received,
         _ => 0,
     };
-    let is_next = position <= link.passed || u64::from(position) <= taken;
+    let is_next = position <= next.passed || u64::from(position) <= taken;
     if !is_next {
         return drop(Reason::HelloGap);
     }
@@ -45,38 +48,38 @@ pub fn judge<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mu
         return drop(other(frame, offset, length));
     }
     let whole = if position == 0 && length >= PREFIX {
-        frame.bytes(offset).and_then(|bytes| start(bytes, &mut link.shown))
+        frame.bytes(offset).and_then(|bytes| start(bytes, &mut next.shown))
     } else {
         None
     };
     match whole {
         Some(start) => begins(start)?,
         None => {
-            scratch.part = Part { offset, length, position };
-            context.env.apart(Stage::PrefixPart, frame, context, scratch)?;
+            state.gate.part = Part { offset, length, position };
+            context.env.call(Subprog::PrefixPart, frame, context, state)?;
         }
     }
-    let Gate { link, .. } = &mut scratch.gate;
+    let Conn { next, .. } = &mut state.conn;
     let end = position + if length < PREFIX { length } else { PREFIX };
-    if end > link.passed {
-        link.passed = if end < PREFIX { end } else { PREFIX };
+    if end > next.passed {
+        next.passed = if end < PREFIX { end } else { PREFIX };
     }
-    if link.passed >= PREFIX {
-        link.phase = Phase::Forwarded;
-        *link = link.not_refused();
+    if next.passed >= PREFIX {
+        next.phase = Phase::Forwarded;
+        *next = next.not_refused();
     }
     Step::Continue(())
 }
 
 /// Judges the same of a prefix in several parts or records.
 #[inline(always)]
-pub fn judge_part<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    scratch.shown = scratch.gate.link.shown;
-    scratch.short_record = scratch.part.short_record(frame, scratch.shown);
-    context.env.read_again(scratch);
-    let Scratch { gate: Gate { link, .. }, part, short_record, shown, .. } = scratch;
-    begins(part.start(frame, *short_record, shown, |number| E::opaque(number.into()) as u32))?;
-    link.shown = *shown;
+pub fn judge_part<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
+    state.gate.shown = state.conn.next.shown;
+    state.gate.short_record = state.gate.part.short_record(frame, state.gate.shown);
+    context.env.barrier(state);
+    let PacketState { conn: Conn { next, .. }, gate: Gate { part, short_record, shown, .. }, .. } = state;
+    begins(part.start(frame, *short_record, shown, |number| E::barrier_var(number.into()) as u32))?;
+    next.shown = *shown;
     Step::Continue(())
 }
 

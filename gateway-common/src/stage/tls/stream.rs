@@ -2,55 +2,35 @@
 
 use crate::{
     abi::Service,
-    env::{Env, Socket},
+    env::{Context, Env, Socket},
     frame::Frame,
     packet::Packet,
-    pipeline::{Context, Scratch, Stage},
-    stage::{handshake, service},
+    stage::{
+        handshake,
+        packet_state::PacketState,
+        subprog::{Program, Subprog},
+    },
     verdict::{Reason, Step, drop},
     wire::{hello::want, proxy::PROXY_MAX, tls::PREFIX},
 };
 
-use super::note;
+use super::{note, state::Stream};
 
-/// The stream that a segment with data belongs to.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Stream {
-    /// Sequence number of its first byte.
-    pub base: u32,
-    /// How much of it the host's TCP has.
-    pub received: u64,
-    /// The host's TCP knows the connection, or will.
-    pub is_ours: bool,
-    /// It knows it.
-    pub is_open: bool,
-    /// What the host's TCP says may be of a stream before the last SYN, which it has not seen yet; or that SYN means nothing.
-    pub is_old: bool,
-}
-
-impl Stream {
-    /// Whether the host's TCP has all that decides.
-    #[inline(always)]
-    pub const fn is_taken(&self) -> bool {
-        self.received >= PREFIX as u64
-    }
-}
-
-/// Finds out which stream a segment with data belongs to: [`Scratch::stream`].
+/// Finds out which stream a segment with data belongs to: [`PacketState::stream`].
 ///
 /// Several packets may pass here before the host's TCP sees the first of them, so what it says can be out of date.
 #[inline(always)]
-pub fn find<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
+pub fn find<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     let now = context.now;
-    let (known, sequence) = (scratch.gate.known, stream_sequence(&scratch.packet));
-    let start = first(service::at(context.settings, scratch.role.service));
-    scratch.stream = Stream { base: sequence, is_ours: true, ..Stream::default() };
-    if scratch.packet.is_syn() {
+    let (known, sequence) = (state.conn.known, stream_sequence(&state.packet));
+    let start = first(context.settings.service(state.role.service));
+    state.gate.stream = Stream { base: sequence, is_ours: true, ..Stream::default() };
+    if state.packet.is_syn() {
         // Data in a SYN (RFC 7413) is the start of the stream.
         return Step::Continue(());
     }
-    let socket = handshake::socket(frame, context, scratch);
-    let Scratch { packet, gate, asked, stream, .. } = scratch;
+    let socket = handshake::socket(frame, context, state);
+    let PacketState { packet, conn, gate, asked, .. } = state;
     match socket {
         Socket::Open { base, .. } if asked.has_cookie && !may_follow(packet, base) => {
             // Two SYN cookies can be used one after the other. The host's TCP may be about to see the end of the connection that it
@@ -58,8 +38,8 @@ pub fn find<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut
             if sequence.wrapping_sub(base).wrapping_add(SIZES) < SIZES || touches(packet, base, start) {
                 return drop(Reason::TcpSequence);
             }
-            context.env.apart(Stage::Begin, frame, context, scratch)?;
-            context.env.apart(Stage::Remember, frame, context, scratch)
+            context.env.call(Subprog::Begin, frame, context, state)?;
+            context.env.call(Subprog::Remember, frame, context, state)
         }
         Socket::Open { base, received } => {
             let agrees = !known.is_unknown() && known.base == base;
@@ -74,36 +54,36 @@ pub fn find<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, scratch: &mut
             }
             if !agrees && !is_old && received != 0 && received < u64::from(PREFIX) {
                 // TCP may be about to count what it has just taken: the base holds when it is seen twice.
-                gate.link = known.of_stream(base, now);
-                note(frame, context, scratch, false);
+                conn.next = known.of_stream(base, now);
+                note(frame, context, state, false);
                 return drop(Reason::TcpSequence);
             }
             gate.is_open = !is_old;
-            *stream = Stream { base, received, is_ours: true, is_open: true, is_old };
+            gate.stream = Stream { base, received, is_ours: true, is_open: true, is_old };
             Step::Continue(())
         }
         // The handshake's ACK is not in yet. With a SYN cookie any segment can be it, and starts the stream.
         Socket::Listening if !asked.starts_nothing() => {
-            context.env.apart(Stage::Begin, frame, context, scratch)?;
-            context.env.apart(Stage::Remember, frame, context, scratch)
+            context.env.call(Subprog::Begin, frame, context, state)?;
+            context.env.call(Subprog::Remember, frame, context, state)
         }
         Socket::Listening if known.is_proven() && known.base != sequence => drop(Reason::TcpSequence),
         Socket::Listening if !known.is_unknown() => {
             // It can start no stream, so it is of the one that starts with what came before. Or the host's TCP makes nothing of it, or the
             // listener has nothing to do with it, and the connection passes through to another host.
-            stream.base = known.base;
+            gate.stream.base = known.base;
             Step::Continue(())
         }
-        Socket::Listening if !known.is_news() => drop(Reason::TcpSequence),
+        Socket::Listening if !known.was_never_evicted() => drop(Reason::TcpSequence),
         Socket::Listening => {
-            let link = handshake::doubt(context, scratch, known.followed_by(sequence, now));
-            let Scratch { gate, .. } = scratch;
-            (gate.link, gate.known) = (link, link);
-            context.env.apart(Stage::Remember, frame, context, scratch)
+            let link = handshake::doubt(context, state, known.followed_by(sequence, now));
+            let PacketState { conn, .. } = state;
+            (conn.next, conn.known) = (link, link);
+            context.env.call(Subprog::Remember, frame, context, state)
         }
         Socket::Unknown => {
             let base = if known.is_unknown() { sequence } else { known.base };
-            *stream = Stream { base, ..Stream::default() };
+            gate.stream = Stream { base, ..Stream::default() };
             Step::Continue(())
         }
     }
@@ -117,15 +97,15 @@ pub fn first(service: &Service) -> u32 {
 
 /// The link of a stream that begins at a segment with a SYN cookie, unless the host's TCP may be about to make another one of what came just before.
 #[inline(always)]
-pub fn begin<E: Env>(context: &Context<'_, E>, scratch: &mut Scratch) -> Step {
-    let Scratch { packet, gate, .. } = scratch;
-    let (known, base) = (gate.known, stream_sequence(packet));
+pub fn begin<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step {
+    let PacketState { packet, conn, .. } = state;
+    let (known, base) = (conn.known, stream_sequence(packet));
     if known.base != base && (known.is_proven() || known.is_fresh(context.now)) {
         return drop(Reason::TcpSequence);
     }
-    gate.link = known.begins(base, context.now);
-    gate.known = gate.link;
-    handshake::cookie_came(context, scratch);
+    conn.next = known.begins(base, context.now);
+    conn.known = conn.next;
+    handshake::cookie_came(context, state);
     Step::Continue(())
 }
 

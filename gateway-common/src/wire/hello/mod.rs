@@ -74,7 +74,7 @@ pub struct Reader {
     pub done: u32,
     /// As which words it was resumed, or started.
     pub anchor: [u64; WORDS],
-    /// When that was kept, as [`crate::opening`] counts.
+    /// When that was kept, as [`crate::state::partial_hellos`] counts.
     pub seen: u32,
     /// What the next byte belongs to.
     field: Field,

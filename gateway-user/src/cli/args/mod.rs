@@ -8,10 +8,12 @@ use clap::{Args, Parser, Subcommand};
 
 pub use live::{AllowVerb, BlockVerb, LimitVerb, ModeArgs, Span};
 
-use crate::config::{Driver, Mode, OnExit};
-use crate::control::words::Order;
-use crate::replay::{AllPorts, PolicyChoice};
-use gateway_common::sizes::TableSizes;
+use crate::{
+    config::{Driver, Mode, OnExit},
+    control::words::Order,
+    replay::{AllPorts, PolicyChoice},
+};
+use gateway_common::tables::TableSizes;
 
 /// Where the configuration is unless said otherwise.
 pub const CONFIG: &str = "/etc/gateway/gateway.toml";

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gateway_common::rate::Dimension;
+use gateway_common::limit::rate::Dimension;
 
 use super::super::*;
 use super::accepted;

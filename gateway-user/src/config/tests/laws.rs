@@ -1,6 +1,6 @@
 //! No text makes the parser panic, and every place that it reports is in the text.
 
-use gateway_common::rate::{Dimension, Rate};
+use gateway_common::limit::rate::{Dimension, Rate};
 use proptest::prelude::*;
 
 use super::super::{Config, Quota, duration_text, parse_duration, parse_prefix};

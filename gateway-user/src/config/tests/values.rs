@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway_common::rate::{Dimension, Limit, Rate};
+use gateway_common::limit::rate::{Dimension, Limit, Rate};
 
 use super::super::{Mode, Quota, duration_text, parse_duration, parse_prefix};
 

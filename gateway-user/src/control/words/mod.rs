@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::Mode;
-pub use gateway_common::{rate::Dimension, verdict::Action as Outcome};
+pub use gateway_common::{limit::rate::Dimension, verdict::Action as Outcome};
 
 pub use prefix::{Prefix, PrefixError};
 pub use remark::{REMARK_MAX, Remark, RemarkError, is_invisible};

@@ -1,9 +1,11 @@
 //! A host without a drop cache, beside one that has one.
 
 use anyhow::{Result, ensure};
-use gateway_common::abi::{SLOT_COUNTS, SLOT_WORDS};
-use gateway_common::env::Table;
-use gateway_common::verdict::{Action, Verdict};
+use gateway_common::{
+    abi::{SLOT_COUNTS, SLOT_WORDS},
+    tables::Table,
+    verdict::{Action, Verdict},
+};
 use gateway_user::host::{Cpu, HostEnv, Stand};
 
 /// The host, and what its CPU knows else.

@@ -3,16 +3,16 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
-use gateway_common::abi::listing;
-use gateway_common::hash::Key;
-use gateway_common::rate::Dimension;
+use gateway_common::{abi::listing, hash::Key, limit::rate::Dimension};
 use gateway_user::host::{HostEnv, Sets, Stand};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng as _};
 
-use crate::builder::ip;
-use crate::cases::{Draft as _, SERVER, START, limit};
-use crate::kernel::{Judge, tables::compare_tables};
+use crate::{
+    builder::ip,
+    cases::{Draft as _, SERVER, START, limit},
+    kernel::{Judge, tables::compare_tables},
+};
 
 /// Shows frames from where something changes in lists of nested prefixes to both sides: lists of all lengths, on both
 /// sides of /24, near each other and anywhere, and a /19 of which every address is listed.

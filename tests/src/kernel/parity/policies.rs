@@ -1,12 +1,16 @@
 //! The policies of the run.
 
-use gateway_common::abi::{FOREVER, listing, mode, policy};
-use gateway_common::rate::Dimension;
-use gateway_common::source_key::{KEY_SHARED_V4, shared_56};
+use gateway_common::{
+    abi::{FOREVER, listing, mode, policy},
+    limit::rate::Dimension,
+    source::{KEY_SHARED_V4, shared_56},
+};
 use gateway_user::host::Stand;
 
-use crate::cases::{CLIENT, CLIENT_V6, Draft as _, Offer, SERVER, SERVER_V6, limit};
-use crate::laws::{reading_stand, rich_stand};
+use crate::{
+    cases::{CLIENT, CLIENT_V6, Draft as _, Offer, SERVER, SERVER_V6, limit},
+    laws::{reading_stand, rich_stand},
+};
 
 /// The policies in turn: every limit there is, the same in monitor mode and with a clock that is read for each packet, gates that
 /// no limit hides, and limits, lists and bans that no other hides.
@@ -44,7 +48,7 @@ pub(super) fn stand(turn: u64) -> Stand {
     }
 }
 
-fn small(dimension: Dimension) -> gateway_common::rate::Limit {
+fn small(dimension: Dimension) -> gateway_common::limit::rate::Limit {
     limit(dimension, 100, if dimension == Dimension::Bytes { 5_000 } else { 10 })
 }
 

@@ -1,0 +1,118 @@
+//! What a packet costs, and whom.
+
+use crate::{
+    limit::{bucket::Cost, rate::Mask},
+    verdict::Reason,
+};
+
+/// What the budgets know of a packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Budgets {
+    /// What it counts in.
+    pub(in crate::stage) cost: Cost,
+    /// Which budgets hold it.
+    pub(in crate::stage) share: Share,
+    /// In which dimensions it counts in which of them.
+    pub(super) masks: CostMasks,
+    /// By which it was refused.
+    pub(in crate::stage) refused: Refused,
+}
+
+impl Budgets {
+    /// Begins a packet.
+    #[inline(always)]
+    pub(in crate::stage) fn begin(&mut self) {
+        self.share = Share::default();
+        self.refused = Refused::NONE;
+    }
+
+    /// Whether it was refused so that others like it will be.
+    #[inline(always)]
+    pub const fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// Whether that was by a list or a ban.
+    #[inline(always)]
+    pub const fn is_refused_by_list(&self) -> bool {
+        self.refused.is_listed()
+    }
+}
+
+/// Who shares a budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Whose {
+    /// All sources of a service.
+    Service,
+    /// The neighbourhood. Sources of a class are known, and their neighbours are no sign of an attack.
+    Neighbourhood,
+    /// The source towards this service, where the service has limits of its own and the source's class has not.
+    SourceOfService,
+    /// The source, in all other dimensions.
+    #[default]
+    Source,
+}
+
+/// A refusal that may be cached: by a list, or by whose budget.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refused {
+    /// Why.
+    pub reason: Reason,
+    pub(super) whose: Whose,
+    /// In which dimensions; 0: there is no such refusal.
+    pub(super) mask: Mask,
+}
+
+impl Refused {
+    /// No refusal.
+    pub const NONE: Self = Self { reason: Reason::Ok, whose: Whose::Source, mask: 0 };
+
+    /// By a list or a ban.
+    #[inline(always)]
+    pub const fn listed(reason: Reason) -> Self {
+        Self { reason, mask: Mask::MAX, ..Self::NONE }
+    }
+
+    /// Whether there is one.
+    #[inline(always)]
+    pub const fn is_some(&self) -> bool {
+        self.mask != 0
+    }
+
+    /// Whether it is by a list or a ban.
+    #[inline(always)]
+    pub const fn is_listed(&self) -> bool {
+        self.mask == Mask::MAX
+    }
+}
+
+/// The dimensions in which a packet counts, by budget.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CostMasks {
+    /// The service's total.
+    pub service: Mask,
+    /// The neighbourhood.
+    pub neighbourhood: Mask,
+    /// The source towards the service.
+    pub source_of_service: Mask,
+    /// The source.
+    pub source: Mask,
+}
+
+/// Which budgets hold a packet, as sets of dimensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Of the service's total.
+    pub total: Mask,
+    /// Of the neighbourhood and of the source.
+    pub near: Mask,
+    /// What it counts in beside what it is, of the source's own.
+    pub more: Mask,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { total: Mask::MAX, near: Mask::MAX, more: 0 }
+    }
+}

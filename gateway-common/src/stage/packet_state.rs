@@ -1,0 +1,129 @@
+//! What the stages find out about a packet, and what a CPU keeps from packet to packet.
+//!
+//! The kernel keeps it in map memory, whose contents the verifier does not follow.
+
+use crate::{
+    env::{Asked, Found},
+    limit::rate::Reading,
+    packet::Packet,
+    stage::{budgets::state::Budgets, handshake::state::Handshake, tls::state::Gate},
+    state::{buckets::Place, conntrack::Conn, drop_cache, evict::Victim, quic_flows::Datagram},
+    tables::Table,
+    wire::{Network, options::Options},
+};
+
+/// What the stages find out about one packet: [`Self::begin`] begins it. Fields that it leaves as they were are written before they are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PacketState {
+    /// When it came.
+    pub clock: Reading,
+    /// What its IP header says.
+    pub network: Network,
+    /// What it is.
+    pub packet: Packet,
+    /// Whose it is.
+    pub role: Role,
+    /// What the host's TCP says of it.
+    pub asked: Asked,
+    /// The packet whose socket `reflection` asks for: the one at hand, or one that it quotes, as it would be answered.
+    pub asked_about: Packet,
+    /// [`Self::conn`] is the packet's.
+    pub has_conn: bool,
+    /// Its connection, of a service that requires TLS.
+    pub conn: Conn,
+    /// How it begins a connection, or belongs to one.
+    pub handshake: Handshake,
+    /// What the TLS gate knows of it.
+    pub gate: Gate,
+    /// What it is to QUIC.
+    pub datagram: Datagram,
+    /// What it costs, and whom.
+    pub budgets: Budgets,
+    /// Its TCP options, where a stage reads them.
+    pub options: Options,
+    /// Whose place in a table it takes.
+    pub victim: Victim,
+    /// What is to be kept of its refusal.
+    pub entry: drop_cache::Entry,
+    /// What of the drop cache is to be told.
+    pub telling: drop_cache::Telling,
+    /// What outlives it.
+    pub cpu: CpuState,
+}
+
+/// What a CPU keeps from packet to packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuState {
+    /// What is known of its drop cache.
+    pub drops: drop_cache::State,
+    /// Where the buckets of the last packet are: the next may be of the same source.
+    pub places: Places,
+}
+
+impl PacketState {
+    /// Begins a packet that came then, under the gateway's mode.
+    #[inline(always)]
+    pub fn begin(&mut self, mode: u32, clock: Reading) {
+        self.clock = clock;
+        self.role = Role { mode, ..Role::default() };
+        self.asked.found = Found::NotAsked;
+        self.has_conn = false;
+        self.handshake.begin();
+        self.gate.begin();
+        self.datagram.begin();
+        self.budgets.begin();
+    }
+}
+
+/// A place for each hash table of buckets, and one among bans.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Places {
+    /// Of the neighbourhood.
+    pub neighbours: Place,
+    /// Of the source towards the service.
+    pub service: Place,
+    /// Of the source.
+    pub source: Place,
+    /// Of its ban.
+    pub ban: Place,
+}
+
+impl Places {
+    /// The place in a table of sources or neighbourhoods.
+    #[inline(always)]
+    pub const fn of(&self, table: Table) -> &Place {
+        match table {
+            Table::Neighbours => &self.neighbours,
+            Table::ServiceSources => &self.service,
+            _ => &self.source,
+        }
+    }
+
+    /// The same, to write there.
+    #[inline(always)]
+    pub const fn of_mut(&mut self, table: Table) -> &mut Place {
+        match table {
+            Table::Neighbours => &mut self.neighbours,
+            Table::ServiceSources => &mut self.service,
+            _ => &mut self.source,
+        }
+    }
+}
+
+/// Who talks to whom.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Role {
+    /// The source is trusted: no ban, list or limit holds it.
+    pub trusted: bool,
+    /// Index of the source's class; 0: everybody else.
+    pub class: u32,
+    /// Index of the service that the packet is for; 0: none.
+    pub service: u32,
+    /// Which of [`mode`](crate::abi::mode) holds for the packet: the gateway's, until the service is known.
+    pub mode: u32,
+    /// Key of the source's bucket where that is not its address's: one that it shares with its neighbourhood, or where sources are
+    /// finer ([`crate::source::finer`]); 0: it is.
+    pub bucket: u64,
+    /// Which of the service's totals hold the packet: [`crate::abi::STRANGERS`] or [`crate::abi::ALL`].
+    pub held_as: u32,
+}

@@ -1,0 +1,228 @@
+//! What the gate remembers of connections.
+//!
+//! For a connection that ends on this host the host's own TCP knows where the stream begins and how much of it has
+//! arrived ([`crate::env::Socket`]); the table only spares asking again, and what it forgets costs one question. For one that
+//! passes through to another host the table is all there is, and the gate does what it can from the SYN it saw: without its
+//! entry its data do not pass, so its SYN does not pass where there is no room for one, and data alone never make one.
+//!
+//! An entry is a keyed 64-bit fingerprint of addresses and ports, and one word of state that changes as a whole. In a set
+//! without an empty entry
+//!
+//! * connections that have shown no hello yet go first: those whose SYN is no longer fresh, and fresh ones too where there
+//!   are [`RESERVE`] of them; so SYNs push out other SYNs, and little else. What a SYN cookie has begun stays while it is fresh: the
+//!   host's TCP may not have seen it yet;
+//! * next go connections of which nothing more can be lost than a question to the host's TCP, and those that pass through and
+//!   have been silent: for [`BRIEF`] when all that they ever said came within seconds of the hello, for [`LONG`] otherwise;
+//! * whoever passes through and said something since is never pushed out;
+//! * connections that end here push out no connection that passes through and has shown a hello: they need no entry.
+
+mod entry;
+
+pub use entry::{ConnState, Phase};
+
+use entry::{LAG, TOUCH_AFTER, age_of, has_begun, is_proven, is_settled, opening_of};
+
+use crate::{
+    abi::{PAIR_WAYS, PAIR_WORDS},
+    branchless::zero_sign,
+    env::{Context, Env},
+    hash,
+    limit::rate::Instant,
+    packet::Packet,
+    state::evict::Victim,
+    tables::{Note, Table},
+    verdict::{Reason, Step, drop},
+    words::Words,
+};
+
+/// For how long a connection must be silent that another one may push out, in units of about 1.07 s: half a minute and five
+/// minutes. What is written down lags by [`TOUCH_AFTER`]; so the first is the shortest that shows that it was silent for as
+/// long again, and what most connections have done by then is end.
+const BRIEF: u32 = 2 * TOUCH_AFTER;
+const LONG: u32 = 280;
+/// How many of a set's entries fresh SYNs take from others before they take them from each other: with one alone, the second of
+/// two SYNs to one set would cut the first off before its hello comes.
+const RESERVE: u64 = 2;
+/// More than a set has.
+const OPENINGS: u64 = 8;
+
+/// Owner of an entry that changes hands. Identities are odd.
+const NOBODY: u64 = 2;
+
+/// Who a packet's connection is.
+#[inline(always)]
+pub fn identity<E: Env>(env: &E, packet: &Packet) -> u64 {
+    let protocol = u64::from(packet.protocol) << 40;
+    let ports = protocol | u64::from(packet.source_port) << 16 | u64::from(packet.destination_port);
+    let fingerprint = if packet.ipv6 {
+        let (source, destination) = (packet.source, packet.destination);
+        hash::fingerprint(env.key(), [source.high, source.low, destination.high, destination.low, ports])
+    } else {
+        let addresses = u64::from(packet.source.as_v4()) << 32 | u64::from(packet.destination.as_v4());
+        hash::fingerprint(env.key(), [addresses, ports | 1 << 32])
+    };
+    // 0 marks an empty entry.
+    fingerprint | 1
+}
+
+/// A packet's connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Conn {
+    /// Its fingerprint.
+    pub identity: u64,
+    /// What was known of it when the packet came.
+    pub known: ConnState,
+    /// What is to be known of it after the packet.
+    pub next: ConnState,
+}
+
+impl Conn {
+    /// The connection of a packet, and what is known of it.
+    #[inline(always)]
+    pub fn of<E: Env>(env: &E, packet: &Packet) -> Self {
+        let identity = identity(env, packet);
+        let known = find(env, identity);
+        Self { identity, known, next: known }
+    }
+}
+
+/// What is known of a connection.
+#[inline(always)]
+pub fn find<E: Env>(env: &E, identity: u64) -> ConnState {
+    let Some(set) = pairs(env, identity) else { return ConnState::UNKNOWN };
+    // A word of zeros is that of nobody.
+    let (mut room, mut word) = (0, 0);
+    for way in 0..PAIR_WAYS {
+        let owner = set.load(way * PAIR_WORDS);
+        room |= zero_sign(owner);
+        if owner == identity {
+            (room, word) = (0, set.load(way * PAIR_WORDS + 1));
+            if set.load(way * PAIR_WORDS) != identity {
+                // Somebody else has taken the entry meanwhile.
+                word = 0;
+            }
+            break;
+        }
+    }
+    ConnState::from_word(word, identity).with_never_evicted((room >> (u64::BITS - 1)) as u32)
+}
+
+/// Writes down a connection's link: over its own entry, else over the one that is given up most gladly. A drop where there is no
+/// entry for it.
+///
+/// A concurrent writer of the same set can undo this; then the connection is asked about again.
+#[inline(always)]
+pub fn remember<E: Env>(context: &Context<'_, E>, conn: &Conn, memory: &mut Victim) -> Step {
+    let (env, now) = (context.env, context.now);
+    let identity = conn.identity;
+    let (newcomer, passes_through) = (conn.next.word(identity), conn.next.passes_through());
+    let Some(set) = pairs(env, identity) else { return drop(Reason::TcpSequence) };
+    let mut openings = 0;
+    for way in 0..PAIR_WAYS {
+        if set.load(way * PAIR_WORDS) == identity {
+            set.store(way * PAIR_WORDS + 1, newcomer);
+            return Step::Continue(());
+        }
+        openings += opening_of(set.load(way * PAIR_WORDS + 1));
+    }
+    // 1 where fresh SYNs have all that they may take from others.
+    let is_crowded = (openings + (OPENINGS - RESERVE)) / OPENINGS;
+    let mut victim = Victim::above(NOT_AT_ALL);
+    for way in 0..PAIR_WAYS {
+        let (owner, word) = (set.load(way * PAIR_WORDS), set.load(way * PAIR_WORDS + 1));
+        let kind = kind(owner, word, newcomer, passes_through, is_crowded, now);
+        victim.consider::<E>(way, owner, kind + age_of(word, now));
+    }
+    let victim = victim.chosen(memory);
+    if victim.rank() <= NOT_AT_ALL {
+        env.note(Table::Conntrack, Note::Full);
+        return drop(Reason::TcpSequence);
+    }
+    let (way, owner) = (victim.way(), victim.owner());
+    // Of two that choose one entry at once, one gets it, and nobody finds the state of one under the name of the other.
+    if !set.replace(way * PAIR_WORDS, owner, NOBODY) {
+        return drop(Reason::TcpSequence);
+    }
+    set.store(way * PAIR_WORDS + 1, newcomer);
+    set.store(way * PAIR_WORDS, identity);
+    env.note(Table::Conntrack, Note::Inserted);
+    if owner != 0 {
+        env.note(Table::Conntrack, Note::Evicted);
+    }
+    Step::Continue(())
+}
+
+/// Writes down what was learnt of a connection, unless another CPU has learnt something meanwhile: a SYN that came since is
+/// not undone.
+#[inline(always)]
+pub fn update<E: Env>(context: &Context<'_, E>, conn: &mut Conn) -> Step {
+    let Conn { identity, known, .. } = *conn;
+    let is_heard_again = known.has_shown_hello() && known.is_stale(context.now);
+    let before = known.word(identity);
+    // Not both links at once: the kernel gives a program few registers, and little room beside.
+    context.env.barrier(conn);
+    let link = conn.next;
+    let word = if is_heard_again { link.settled() } else { link }.word(identity);
+    let Some(set) = pairs(context.env, identity) else { return Step::Continue(()) };
+    for way in 0..PAIR_WAYS {
+        if set.load(way * PAIR_WORDS) == identity {
+            set.replace(way * PAIR_WORDS + 1, before, word);
+            break;
+        }
+    }
+    Step::Continue(())
+}
+
+/// How gladly an entry is given up, before its age counts.
+const KIND: u32 = 32;
+/// No entry is given up that ranks no higher: all of an age.
+const NOT_AT_ALL: u64 = (1 << KIND) - 1;
+const EMPTY: u64 = 5 << KIND;
+/// Has shown no hello, and may never.
+const STALE: u64 = 4 << KIND;
+/// Has shown a hello, and is silent.
+const SILENT: u64 = 3 << KIND;
+/// Has shown no hello yet.
+const FRESH: u64 = 2 << KIND;
+/// Ends here, so that a question replaces it.
+const PROVEN: u64 = 1 << KIND;
+
+/// The kind of an entry; 0: it is not given up for this newcomer.
+#[inline(always)]
+const fn kind(
+    owner: u64,
+    word: u64,
+    newcomer: u64,
+    passes_through: bool,
+    is_crowded: u64,
+    now: Instant,
+) -> u64 {
+    let age = age_of(word, now);
+    let is_entry_proven = is_proven(word);
+    if owner == 0 {
+        EMPTY
+    } else if owner == NOBODY {
+        0
+    } else if opening_of(word) != 0 {
+        if age >= LAG as u64 {
+            STALE
+        } else if has_begun(word) {
+            0
+        } else {
+            FRESH + is_crowded * (STALE - FRESH)
+        }
+    } else if !passes_through {
+        if is_entry_proven && is_proven(newcomer) { PROVEN } else { 0 }
+    } else if age >= LONG as u64 || (age >= BRIEF as u64 && (is_entry_proven || !is_settled(word))) {
+        SILENT
+    } else if is_entry_proven {
+        PROVEN
+    } else {
+        0
+    }
+}
+
+#[inline(always)]
+fn pairs<E: Env>(env: &E, identity: u64) -> Option<E::Pairs> {
+    env.pairs(Table::Conntrack, (identity >> 32) as u32 & (env.sets(Table::Conntrack) - 1))
+}

@@ -1,0 +1,86 @@
+//! Known clients: sources that have shown a service behind the TLS gate that they are who they say, and went on.
+//!
+//! Whoever is in this table has completed a TCP handshake with this host, shown a ClientHello that the host's TCP took, and
+//! sent more behind it. Forged packets bring nobody in. IPv6 clients are known by their neighbourhood. Of a service's totals a
+//! part is kept for these (see [`crate::stage::budgets`]). A connection that lives keeps its source known; who is silent for a
+//! day is forgotten.
+
+use crate::{
+    abi::{PAIR_WAYS, PAIR_WORDS},
+    env::{Context, Env},
+    hash,
+    limit::rate::{Instant, SEEN_SHIFT, units_since},
+    packet::Packet,
+    source,
+    state::evict::Victim,
+    tables::{Note, Table},
+    words::Words,
+};
+
+/// How long a client stays known: a day, in units of [`SEEN_SHIFT`].
+const KNOWN_FOR: u64 = 80_466;
+/// After how long it is written down again that a client was seen.
+const AGAIN_AFTER: u64 = 16;
+/// What of an [`Instant`] is left in these units.
+const SEEN_MASK: u64 = u64::MAX >> SEEN_SHIFT;
+/// How gladly an empty entry is taken: before all others.
+const EMPTY: u64 = 1 << 32;
+
+/// Whether the source of a packet is a known client.
+#[inline(always)]
+pub fn contains<E: Env>(context: &Context<'_, E>, packet: &Packet) -> bool {
+    let source = source(context, packet);
+    let Some(set) = set(context.env, source) else { return false };
+    for way in 0..PAIR_WAYS {
+        if set.load(way * PAIR_WORDS) == source {
+            return age(set.load(way * PAIR_WORDS + 1), context.now) < KNOWN_FOR;
+        }
+    }
+    false
+}
+
+/// Writes down that the source of a packet is a known client, over whom nobody has seen for longest.
+#[inline(always)]
+pub fn insert<E: Env>(context: &Context<'_, E>, packet: &Packet, memory: &mut Victim) {
+    let (env, now) = (context.env, context.now);
+    let source = source(context, packet);
+    let Some(set) = set(env, source) else { return };
+    let mut victim = Victim::default();
+    for way in 0..PAIR_WAYS {
+        let (owner, seen) = (set.load(way * PAIR_WORDS), set.load(way * PAIR_WORDS + 1));
+        if owner == source {
+            if age(seen, now) >= AGAIN_AFTER {
+                set.store(way * PAIR_WORDS + 1, now >> SEEN_SHIFT);
+            }
+            return;
+        }
+        victim.consider::<E>(way, owner, if owner == 0 { EMPTY } else { age(seen, now) + 1 });
+    }
+    let victim = victim.chosen(memory);
+    let (way, owner) = (victim.way(), victim.owner());
+    if set.replace(way * PAIR_WORDS, owner, source) {
+        set.store(way * PAIR_WORDS + 1, now >> SEEN_SHIFT);
+        env.note(Table::KnownClients, Note::Inserted);
+        if owner != 0 && victim.rank() <= KNOWN_FOR {
+            env.note(Table::KnownClients, Note::Evicted);
+        }
+    }
+}
+
+/// Time since an entry was written, in units of [`SEEN_SHIFT`].
+#[inline(always)]
+const fn age(seen: u64, now: Instant) -> u64 {
+    units_since(seen, now >> SEEN_SHIFT, SEEN_MASK)
+}
+
+/// The key that stands for a packet's source; never 0. Of IPv4 it is that of its budget; of IPv6 its neighbourhood's, since one who has a
+/// network has as many sources there as this table has places.
+#[inline(always)]
+fn source<E: Env>(context: &Context<'_, E>, packet: &Packet) -> u64 {
+    source::key(packet, context.settings.source_mask_v4, context.settings.neighbour_mask_v6)
+}
+
+#[inline(always)]
+fn set<E: Env>(env: &E, source: u64) -> Option<E::Pairs> {
+    env.pairs(Table::KnownClients, hash::place(env.key(), source) & (env.sets(Table::KnownClients) - 1))
+}

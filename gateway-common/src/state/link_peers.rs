@@ -1,0 +1,80 @@
+//! Peers of link control ([`crate::stage::essential`]), by kind, and the room that messages have.
+//!
+//! A peer is written down when a message of it passes as a stranger's, and is *seen* with its second. Who is not seen again gives its place
+//! up after some seconds; who was, after a day of silence. So forged sources, which do not come twice, push nobody out.
+
+use crate::{
+    abi::{LINK_CONTROL_SLOT, PAIR_WAYS, PAIR_WORDS, PEER_SETS},
+    env::{Context, Env},
+    hash,
+    limit::rate::{Instant, Limit, Reading, SECOND},
+    packet::Address,
+    state::services,
+    words::Words,
+};
+
+/// Messages of one kind that pass in a second: of all strangers together, and of each peer that was seen before.
+const ROOM: Limit = Limit { cost: SECOND / 1_000, burst: SECOND };
+/// After this a place is free again whose peer was not seen a second time, ...
+const ONCE_FOR: Instant = 4 * SECOND;
+/// ... and whose peer was.
+const SEEN_FOR: Instant = 86_400 * SECOND;
+/// The bit of a peer's TAT that says that it was seen: it is below what one message costs.
+const SEEN: u64 = 1;
+const _: () = assert!(ROOM.cost.is_multiple_of(2));
+
+/// Whether there is room for one more message; then it is counted.
+#[inline(always)]
+pub fn admit<E: Env>(context: &Context<'_, E>, clock: Reading, kind: u32, source: Address) -> bool {
+    let word = source.high.rotate_left(32) ^ source.low ^ (kind as u64) << 48;
+    // Never 0, which marks a free place.
+    let peer = hash::spread(context.env.key(), word) | 1;
+    let index = (peer >> 40) as u32 & (PEER_SETS - 1);
+    let Some(set) = context.env.peers(kind * PEER_SETS + index) else { return false };
+    for way in 0..PAIR_WAYS {
+        if set.load(way * PAIR_WORDS) == peer {
+            return is_left_for_peer(set, way * PAIR_WORDS + 1, clock);
+        }
+    }
+    if !is_left_for_strangers(context, clock, kind) {
+        return false;
+    }
+    write_down(set, peer, clock.now());
+    true
+}
+
+/// The same for a peer that was written down: it is seen now. Two messages in the same moment count as one.
+#[inline(always)]
+fn is_left_for_peer<W: Words>(set: W, word: usize, clock: Reading) -> bool {
+    match ROOM.admit(set.load(word) & !SEEN, clock, ROOM.cost) {
+        Some(next) => {
+            set.store(word, next & !SEEN | SEEN);
+            true
+        }
+        None => false,
+    }
+}
+
+/// The same for all others together. One that another CPU counts in the same moment is not left.
+#[inline(always)]
+fn is_left_for_strangers<E: Env>(context: &Context<'_, E>, clock: Reading, kind: u32) -> bool {
+    let Some(words) = services::slot(context.env, 0, LINK_CONTROL_SLOT) else { return false };
+    let tat = words.load(kind as usize);
+    ROOM.admit(tat, clock, ROOM.cost).is_some_and(|next| words.replace(kind as usize, tat, next))
+}
+
+/// Gives a peer the first place of its set that is free, if there is one.
+#[inline(always)]
+fn write_down<W: Words>(set: W, peer: u64, now: Instant) {
+    for way in 0..PAIR_WAYS {
+        let (owner, state) = (set.load(way * PAIR_WORDS), set.load(way * PAIR_WORDS + 1));
+        let held_for = if state & SEEN == 0 { ONCE_FOR } else { SEEN_FOR };
+        let is_free = owner == 0 || now.wrapping_sub(state) as i64 > held_for as i64;
+        if is_free {
+            if set.replace(way * PAIR_WORDS, owner, peer) {
+                set.store(way * PAIR_WORDS + 1, now & !SEEN);
+            }
+            return;
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Who has opened QUIC connections: addresses and ports of both ends.
+//!
+//! No socket knows a QUIC connection, so this table is all that the gate has. An entry starts with an Initial that passed, or
+//! with a short header that the migration budget let through. Only who goes on for longer than a second is established, and
+//! from then on nobody pushes the entry out while it is in use: a flood of Initials with forged sources turns over the
+//! entries of those who have not shown more than an Initial.
+
+use crate::{
+    abi::{PAIR_WAYS, PAIR_WORDS},
+    env::Env,
+    limit::rate::{Instant, SEEN_SHIFT, units_since},
+    state::evict::Victim,
+    tables::{Note, Table},
+    words::Words,
+};
+
+/// Units after which an entry that was not used is free: twice what NAT boxes keep UDP for at least (RFC 4787 section 4.3),
+/// and eight times the idle time of common servers.
+const IDLE: u32 = 240;
+/// An entry is written again when it was last seen this many units ago.
+const TOUCH_AFTER: u32 = 16;
+/// Set in an entry's state word: the tuple is established. The lower half is when it was last seen.
+const ESTABLISHED: u64 = 1 << 32;
+
+/// How gladly an entry is given up: a tuple's own, an empty one, one that is not established; then what is idle, by age alone.
+const OWN: u64 = 3 << 36;
+const EMPTY: u64 = 2 << 36;
+const UNPROVEN: u64 = 1 << 36;
+
+/// What is known of a tuple.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// An Initial of it has passed.
+    pub is_known: bool,
+    /// It went on for a while after that.
+    is_established: bool,
+    /// When it was last written, in units of [`SEEN_SHIFT`].
+    seen: u32,
+}
+
+impl Flow {
+    #[inline(always)]
+    const fn from_word(word: u64) -> Self {
+        Self { is_known: true, is_established: word & ESTABLISHED != 0, seen: word as u32 }
+    }
+
+    #[inline(always)]
+    const fn age(self, now: Instant) -> u32 {
+        units_since(self.seen as u64, units(now) as u64, u32::MAX as u64) as u32
+    }
+
+    /// Whether it goes on for the first time. `goes_on`: the datagram at hand is more than an Initial.
+    #[inline(always)]
+    const fn has_gone_on(self, goes_on: bool, now: Instant) -> bool {
+        self.is_known && goes_on && !self.is_established && self.age(now) > 0
+    }
+
+    /// Whether a datagram that has passed tells something new of it.
+    #[inline(always)]
+    pub const fn is_worth_keeping(self, goes_on: bool, now: Instant) -> bool {
+        !self.is_known
+            || self.has_gone_on(goes_on, now)
+            || (self.is_established && self.age(now) >= TOUCH_AFTER)
+    }
+
+    /// How gladly its entry is given up for a newcomer; 0: not at all.
+    #[inline(always)]
+    const fn rank(self, now: Instant) -> u64 {
+        let age = self.age(now) as u64 + 1;
+        if !self.is_established {
+            UNPROVEN + age
+        } else if age > IDLE as u64 {
+            age
+        } else {
+            0
+        }
+    }
+}
+
+/// A packet to a service that requires QUIC.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Datagram {
+    /// The fingerprint of its flow; 0: it is no such packet.
+    pub identity: u64,
+    /// What was known of the flow when it came.
+    pub known: Flow,
+    /// It is more than an Initial.
+    pub goes_on: bool,
+}
+
+impl Datagram {
+    /// Begins a packet.
+    #[inline(always)]
+    pub fn begin(&mut self) {
+        self.identity = 0;
+    }
+}
+
+#[inline(always)]
+const fn units(now: Instant) -> u32 {
+    (now >> SEEN_SHIFT) as u32
+}
+
+/// What is known of the tuple with this fingerprint.
+#[inline(always)]
+pub fn find<E: Env>(env: &E, identity: u64) -> Flow {
+    let Some(set) = set(env, identity) else { return Flow::default() };
+    for way in 0..PAIR_WAYS {
+        if set.load(way * PAIR_WORDS) == identity {
+            return Flow::from_word(set.load(way * PAIR_WORDS + 1));
+        }
+    }
+    Flow::default()
+}
+
+/// Writes down that a datagram of the tuple has passed, where that [`Flow::is_worth_keeping`]. Where all entries of its set are in
+/// use by others that are established, the tuple stays unknown; that is counted.
+#[inline(always)]
+pub fn keep<E: Env>(env: &E, identity: u64, known: Flow, goes_on: bool, now: Instant, memory: &mut Victim) {
+    let Some(set) = set(env, identity) else { return };
+    let is_established = known.is_established || known.has_gone_on(goes_on, now);
+    let established = if is_established { ESTABLISHED } else { 0 };
+    let mut victim = Victim::above(0);
+    for way in 0..PAIR_WAYS {
+        let owner = set.load(way * PAIR_WORDS);
+        let rank = if owner == identity {
+            OWN
+        } else if owner == 0 {
+            EMPTY
+        } else {
+            Flow::from_word(set.load(way * PAIR_WORDS + 1)).rank(now)
+        };
+        victim.consider::<E>(way, owner, rank);
+    }
+    let victim = victim.chosen(memory);
+    if victim.rank() == 0 {
+        return env.note(Table::QuicFlows, Note::Full);
+    }
+    let (way, owner) = (victim.way(), victim.owner());
+    set.store(way * PAIR_WORDS + 1, u64::from(units(now)) | established);
+    if owner == identity || !set.replace(way * PAIR_WORDS, owner, identity) {
+        return;
+    }
+    env.note(Table::QuicFlows, Note::Inserted);
+    if owner != 0 {
+        env.note(Table::QuicFlows, Note::Evicted);
+    }
+}
+
+#[inline(always)]
+fn set<E: Env>(env: &E, identity: u64) -> Option<E::Pairs> {
+    env.pairs(Table::QuicFlows, (identity >> 32) as u32 & (env.sets(Table::QuicFlows) - 1))
+}

@@ -16,7 +16,7 @@ pub use values::{cookies, gate, listing, mode, policy, refuse};
 use crate::limit::rate::{Dimension, Instant, Limit, bit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 16;
+pub const ABI_VERSION: u32 = 17;
 
 /// Classes, the first of which holds everybody who is in no other.
 pub const CLASSES: usize = 64;

@@ -5,7 +5,7 @@ use crate::{
     hash::Key,
     limit::rate::{Instant, Reading},
     packet::Packet,
-    tables::{Note, Table},
+    tables::{BucketTable, Note, PairTable, Table},
     verdict::{Action, Reason},
     wire::{multipath::Change, options::Options, synack::SynAck},
     words::{Slots, Words},
@@ -139,7 +139,7 @@ pub trait Env {
     type Live: LiveEntry;
     /// A set of buckets.
     type Buckets: Slots;
-    /// A set of connections.
+    /// A set of pairs.
     type Pairs: Words;
     /// A CPU's drop cache.
     type Drops: DropSets;
@@ -165,25 +165,17 @@ pub trait Env {
     /// alone are one way to it. On a host simply the same number.
     fn barrier_var(value: u64) -> u64;
 
-    /// Sets of a table (of a region of it for [`Table::ServiceSources`]); a power of two.
+    /// Sets of a table, of one region of it; a power of two.
     fn sets(&self, table: Table) -> u32;
-    /// A set of buckets, or of [`Table::PartialHellos`], which has the same shape; none of a table of links.
-    fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets>;
-    /// A set of a table of links ([`Table::is_of_pairs`]); none of another.
-    fn pairs(&self, table: Table, index: u32) -> Option<Self::Pairs>;
-    /// A set of banned sources.
-    fn bans(&self, index: u32) -> Option<Self::Pairs>;
-    /// A word of the bitmap before them.
+    /// A set of a table of buckets; nothing beyond the last.
+    fn buckets(&self, table: BucketTable, index: u32) -> Option<Self::Buckets>;
+    /// A set of a table of pairs; nothing beyond the last.
+    fn pairs(&self, table: PairTable, index: u32) -> Option<Self::Pairs>;
+    /// A word of the bitmap before the table of bans.
     fn ban_filter(&self, index: u32) -> u64;
-    /// A set of sources with strikes.
-    fn strikes(&self, index: u32) -> Option<Self::Pairs>;
     /// Until when somebody may have no more connections; 0: he may.
     fn full_until(&self, holder: &Holder) -> Instant;
-    /// A set of the table of SYNs that were not answered.
-    fn first_syns(&self, index: u32) -> Option<Self::Pairs>;
 
-    /// A set of peers of link control: see [`crate::stage::essential`].
-    fn peers(&self, index: u32) -> Option<Self::Pairs>;
     /// Which local ports may have traffic that is the host's own.
     fn own_ports(&self) -> &OwnPorts;
     /// Whether that is a tunnel's peer.

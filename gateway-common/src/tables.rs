@@ -1,65 +1,218 @@
-//! The tables that packets write: their names, what happens to them, and how large they are.
+//! The tables that packets write: one declaration of each, what happens to them, and how large they are.
 
-use crate::abi::{
-    DROP_REST_WORDS, DROP_SET_WORDS, DROP_WAYS, PAIR_WAYS, PAIR_WORDS, SERVICE_REGIONS, SERVICES, SLOT_WORDS,
-    WAYS,
-};
+use crate::abi::{DROP_REST_WORDS, DROP_SET_WORDS, DROP_WAYS, PAIR_SET_WORDS, PAIR_WAYS, SET_WORDS, WAYS};
 
-/// The tables of buckets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Table {
-    /// A bucket for each source.
-    Sources,
-    /// A bucket for each source towards one service, in a region for each such service.
-    ServiceSources,
-    /// A bucket for each neighbourhood.
-    Neighbours,
-    /// A bucket for each service: the first slot of set *n* is service *n*'s total.
-    Totals,
-    /// The connections of gated services.
-    Conntrack,
-    /// First messages of which a part has come.
-    PartialHellos,
-    /// Who has opened QUIC connections.
-    QuicFlows,
-    /// Known clients of gated services.
-    KnownClients,
+/// Calls a macro with the declaration of each table: tables of buckets, whose entries have 64 bytes each, and tables of pairs, whose entries are
+/// a key and a word of state.
+///
+/// An entry of a declaration is its variant, its static in the program, its name (of the map and its pin, and the word for it in metrics),
+/// and how large it is: `{field of `[`TableSizes`]`: entries by default, the program's constant for its sets, regions}`, or `[sets]`.
+#[macro_export]
+macro_rules! for_each_table {
+    ($callback:ident!) => {
+        $callback! {
+            buckets {
+                /// A bucket for each source.
+                Sources SOURCES "sources" {sources: 131_072, SETS_SOURCES, 1}
+                /// A bucket for each source towards one service, in a region for each such service.
+                ServiceSources SERVICE_SOURCES "service_sources" {
+                    service_sources: 8_192, SETS_SERVICE_SOURCES, $crate::abi::SERVICE_REGIONS as u32
+                }
+                /// A bucket for each neighbourhood.
+                Neighbours NEIGHBOURS "neighbours" {neighbours: 16_384, SETS_NEIGHBOURS, 1}
+                /// A set for each service: its total, and what else is kept of it ([`crate::state::services`]).
+                Totals TOTALS "totals" [$crate::abi::SERVICES as u32]
+                /// First messages of which a part has come.
+                PartialHellos PARTIAL_HELLOS "hellos" {hellos: 32_768, SETS_HELLOS, 1}
+            }
+            pairs {
+                /// The connections of gated services.
+                Conntrack CONNTRACK "connections" {connections: 262_144, SETS_CONNECTIONS, 1}
+                /// Flows that have opened QUIC connections.
+                QuicFlows QUIC_FLOWS "tuples" {tuples: 262_144, SETS_TUPLES, 1}
+                /// Known clients of gated services.
+                KnownClients KNOWN_CLIENTS "clients" {clients: 65_536, SETS_CLIENTS, 1}
+                /// Banned sources. Writer: user space; packets count in place.
+                Bans BANS "bans" [$crate::abi::BAN_SETS]
+                /// Sources with strikes.
+                Strikes STRIKES "strikes" [$crate::abi::STRIKE_SETS]
+                /// Peers of link control: a region for each kind.
+                LinkPeers LINK_PEERS "peers" [$crate::abi::PEER_KINDS * $crate::abi::PEER_SETS]
+                /// SYNs that were not answered: a filter, whose sets are of words alone.
+                FirstSyns FIRST_SYNS "first_syns" [$crate::abi::FIRST_SYN_SETS]
+            }
+        }
+    };
 }
 
-impl Table {
-    /// How many there are.
-    pub const COUNT: usize = 8;
-    /// All, by discriminant.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::Sources,
-        Self::ServiceSources,
-        Self::Neighbours,
-        Self::Totals,
-        Self::Conntrack,
-        Self::PartialHellos,
-        Self::QuicFlows,
-        Self::KnownClients,
-    ];
+macro_rules! declare {
+    (
+        buckets { $(
+            $(#[$b_doc:meta])* $b:ident $b_static:ident $b_name:literal
+            $({$b_field:ident: $b_entries:literal, $b_sets:ident, $b_regions:expr})? $([$b_fixed:expr])?
+        )* }
+        pairs { $(
+            $(#[$p_doc:meta])* $p:ident $p_static:ident $p_name:literal
+            $({$p_field:ident: $p_entries:literal, $p_sets:ident, $p_regions:expr})? $([$p_fixed:expr])?
+        )* }
+    ) => {
+        /// A table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Table {
+            $($(#[$b_doc])* $b,)*
+            $($(#[$p_doc])* $p,)*
+        }
 
-    /// Whether its sets are of pairs of words, name and state: [`crate::abi::PAIR_WAYS`] of them. Those of the others are of
-    /// buckets.
-    pub const fn is_of_pairs(self) -> bool {
-        matches!(self, Self::Conntrack | Self::QuicFlows | Self::KnownClients)
+        /// A table of buckets: sets of [`WAYS`] entries of [`SLOT_WORDS`](crate::abi::SLOT_WORDS).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum BucketTable {
+            $($(#[$b_doc])* $b,)*
+        }
+
+        /// A table of pairs: sets of [`PAIR_WAYS`] entries of [`PAIR_WORDS`](crate::abi::PAIR_WORDS), a key and a state.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum PairTable {
+            $($(#[$p_doc])* $p,)*
+        }
+
+        impl BucketTable {
+            /// The table.
+            #[inline(always)]
+            pub const fn table(self) -> Table {
+                match self { $(Self::$b => Table::$b),* }
+            }
+        }
+
+        impl PairTable {
+            /// The table.
+            #[inline(always)]
+            pub const fn table(self) -> Table {
+                match self { $(Self::$p => Table::$p),* }
+            }
+        }
+
+        impl Table {
+            /// All, by discriminant.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$b,)* $(Self::$p,)*];
+            /// How many there are.
+            pub const COUNT: usize = [$(Self::$b,)* $(Self::$p,)*].len();
+
+            /// The word for it in metrics, and the name of its map.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$b => $b_name,)* $(Self::$p => $p_name,)* }
+            }
+
+            /// Whether its entries are pairs of words, a key and a state.
+            pub const fn is_of_pairs(self) -> bool {
+                match self { $(Self::$b => false,)* $(Self::$p => true,)* }
+            }
+
+            /// The program's constant for its sets, of one region, and regions; nothing where its size is fixed.
+            pub const fn constant(self) -> Option<(&'static str, u32)> {
+                match self {
+                    $($(Self::$b => Some((stringify!($b_sets), $b_regions)),)?)*
+                    $($(Self::$p => Some((stringify!($p_sets), $p_regions)),)?)*
+                    _ => None,
+                }
+            }
+        }
+
+        /// How many entries each table has; rounded up so that its sets are a power of two.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct TableSizes {
+            $($(#[doc = concat!("Of [`Table::", stringify!($b), "`].")] pub $b_field: u32,)?)*
+            $($(#[doc = concat!("Of [`Table::", stringify!($p), "`].")] pub $p_field: u32,)?)*
+            /// Refused sources, in the drop caches of all CPUs together: 34 bytes each.
+            pub drops: u32,
+        }
+
+        impl Default for TableSizes {
+            /// 32 MiB in all. Why these: docs/architecture.md.
+            fn default() -> Self {
+                Self {
+                    $($($b_field: $b_entries,)?)*
+                    $($($p_field: $p_entries,)?)*
+                    drops: 131_072,
+                }
+            }
+        }
+
+        impl TableSizes {
+            /// The same tables with a part of their entries: one of this many.
+            #[must_use]
+            pub const fn divided(self, by: u32) -> Self {
+                Self {
+                    $($($b_field: self.$b_field / by,)?)*
+                    $($($p_field: self.$p_field / by,)?)*
+                    drops: self.drops / by,
+                }
+            }
+
+            /// Sets of a table, of one region of it.
+            pub const fn sets(&self, table: Table) -> u32 {
+                match table {
+                    $(Table::$b => $((self.$b_field / WAYS as u32).next_power_of_two())? $($b_fixed)?,)*
+                    $(Table::$p => $((self.$p_field / PAIR_WAYS as u32).next_power_of_two())? $($p_fixed)?,)*
+                }
+            }
+        }
+
+        /// How many sets the tables have; powers of two.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Sets {
+            $($(#[doc = concat!("Of [`Table::", stringify!($b), "`].")] pub $b_field: u32,)?)*
+            $($(#[doc = concat!("Of [`Table::", stringify!($p), "`].")] pub $p_field: u32,)?)*
+            /// The drop cache of each CPU.
+            pub drops: u32,
+        }
+
+        impl Sets {
+            /// Of a table, of one region of it.
+            #[must_use]
+            pub const fn of(&self, table: Table) -> u32 {
+                match table {
+                    $(Table::$b => $(self.$b_field)? $($b_fixed)?,)*
+                    $(Table::$p => $(self.$p_field)? $($p_fixed)?,)*
+                }
+            }
+        }
+
+        impl From<TableSizes> for Sets {
+            /// As many as the kernel's tables of these sizes have.
+            fn from(sizes: TableSizes) -> Self {
+                Self {
+                    $($($b_field: sizes.sets(Table::$b),)?)*
+                    $($($p_field: sizes.sets(Table::$p),)?)*
+                    drops: sizes.drop_sets(1),
+                }
+            }
+        }
+    };
+}
+
+for_each_table!(declare!);
+
+impl Table {
+    /// Words of one of its sets.
+    pub const fn set_words(self) -> usize {
+        if self.is_of_pairs() { PAIR_SET_WORDS } else { SET_WORDS }
     }
 
-    /// The word for it in metrics, and the name of its map.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sources => "sources",
-            Self::ServiceSources => "service_sources",
-            Self::Neighbours => "neighbours",
-            Self::Totals => "totals",
-            Self::Conntrack => "connections",
-            Self::PartialHellos => "hellos",
-            Self::QuicFlows => "tuples",
-            Self::KnownClients => "clients",
+    /// Its regions, each of as many sets.
+    pub const fn regions(self) -> u32 {
+        match self.constant() {
+            Some((_, regions)) => regions,
+            None => 1,
         }
+    }
+}
+
+impl Sets {
+    /// All sets of a table: those of all regions together.
+    #[must_use]
+    pub const fn all_of(&self, table: Table) -> u32 {
+        self.of(table) * table.regions()
     }
 }
 
@@ -84,66 +237,23 @@ impl Note {
 const DROP_SETS_MIN: u32 = 256;
 const DROP_SETS_MAX: u32 = 16_384;
 
-/// How many slots each table has; rounded up so that its sets are a power of two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableSizes {
-    /// Sources: 64 bytes each.
-    pub sources: u32,
-    /// Sources towards one service, for each of 16 services: 64 bytes each.
-    pub service_sources: u32,
-    /// Neighbourhoods: 64 bytes each.
-    pub neighbours: u32,
-    /// Connections of gated services: 16 bytes each.
-    pub connections: u32,
-    /// First messages of which a part has come: 64 bytes each.
-    pub hellos: u32,
-    /// Who has opened QUIC connections: 16 bytes each.
-    pub tuples: u32,
-    /// Known clients of gated services: 16 bytes each.
-    pub clients: u32,
-    /// Refused sources, in the drop caches of all CPUs together: 34 bytes each.
-    pub drops: u32,
-}
-
-impl Default for TableSizes {
-    /// 32 MiB in all. Why these: docs/architecture.md.
-    fn default() -> Self {
-        Self {
-            sources: 131_072,
-            service_sources: 8_192,
-            neighbours: 16_384,
-            connections: 262_144,
-            hellos: 32_768,
-            tuples: 262_144,
-            clients: 65_536,
-            drops: 131_072,
-        }
-    }
-}
-
 impl TableSizes {
-    /// Bytes of all of them.
+    /// Bytes of all tables whose size is told.
     pub const fn bytes(&self) -> u64 {
-        let of_services = self.service_sources * SERVICE_REGIONS as u32;
-        let slots = self.sources + of_services + self.neighbours + self.hellos;
-        let links = self.connections + self.tuples + self.clients;
-        let drops = self.drops as usize / DROP_WAYS * (DROP_SET_WORDS + DROP_REST_WORDS);
-        8 * (slots as u64 * SLOT_WORDS as u64 + links as u64 * PAIR_WORDS as u64 + drops as u64)
+        let mut words = self.drops as u64 / DROP_WAYS as u64 * (DROP_SET_WORDS + DROP_REST_WORDS) as u64;
+        let mut left: &[Table] = &Table::ALL;
+        while let [table, rest @ ..] = left {
+            if table.constant().is_some() {
+                words += self.all_sets(*table) as u64 * table.set_words() as u64;
+            }
+            left = rest;
+        }
+        words * size_of::<u64>() as u64
     }
 
-    /// The same tables with a part of their slots: one of this many.
-    #[must_use]
-    pub const fn divided(self, by: u32) -> Self {
-        Self {
-            sources: self.sources / by,
-            service_sources: self.service_sources / by,
-            neighbours: self.neighbours / by,
-            connections: self.connections / by,
-            hellos: self.hellos / by,
-            tuples: self.tuples / by,
-            clients: self.clients / by,
-            drops: self.drops / by,
-        }
+    /// All sets of a table: those of all regions together.
+    pub const fn all_sets(&self, table: Table) -> u32 {
+        self.sets(table) * table.regions()
     }
 
     /// Sets of the drop cache of each of so many CPUs: the more CPUs there are, the fewer sources come to one of them.
@@ -154,22 +264,6 @@ impl TableSizes {
             DROP_SETS_MAX.. => DROP_SETS_MAX,
             _ => 1 << sets.ilog2(),
         }
-    }
-
-    /// Sets of a table, of one region of it for service sources.
-    pub const fn sets(&self, table: Table) -> u32 {
-        let slots = match table {
-            Table::Sources => self.sources,
-            Table::ServiceSources => self.service_sources,
-            Table::Neighbours => self.neighbours,
-            Table::Totals => return SERVICES as u32,
-            Table::Conntrack => self.connections,
-            Table::PartialHellos => self.hellos,
-            Table::QuicFlows => self.tuples,
-            Table::KnownClients => self.clients,
-        };
-        let ways = if table.is_of_pairs() { PAIR_WAYS } else { WAYS };
-        (slots / ways as u32).next_power_of_two()
     }
 }
 

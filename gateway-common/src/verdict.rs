@@ -87,8 +87,74 @@ pub const fn pass<T>(reason: Reason) -> Step<T> {
     ControlFlow::Break(reason)
 }
 
+/// A stage of the packet path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The path itself.
+    Pipeline,
+    /// Bytes to headers.
+    Parse,
+    /// Lists, bans, classes.
+    Lists,
+    /// Packets that nobody sends in earnest.
+    Sanity,
+    /// Link control and path-MTU messages.
+    Essential,
+    /// How connections begin.
+    Handshake,
+    /// Answers that nobody here asked for.
+    Reflection,
+    /// The QUIC gate.
+    Quic,
+    /// Limits.
+    Budgets,
+    /// The host's own traffic.
+    Own,
+    /// The TLS gate: a stream's first bytes.
+    Tls,
+    /// The TLS gate: a connection's first message.
+    Hello,
+}
+
+impl Stage {
+    /// The word for it in the documentation.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pipeline => "pipeline",
+            Self::Parse => "parse",
+            Self::Lists => "lists",
+            Self::Sanity => "sanity",
+            Self::Essential => "essential",
+            Self::Handshake => "handshake",
+            Self::Reflection => "reflection",
+            Self::Quic => "quic",
+            Self::Budgets => "budgets",
+            Self::Own => "own",
+            Self::Tls => "tls",
+            Self::Hello => "hello",
+        }
+    }
+
+    /// Whether it judges packets whose service may be known.
+    pub const fn knows_service(self) -> bool {
+        !matches!(self, Self::Parse | Self::Lists | Self::Sanity | Self::Essential | Self::Reflection)
+    }
+}
+
+/// What else there is to say of a reason: bits of the list's optional column.
+mod fact {
+    /// A drop that is neither a flood's nor a list's, so worth a line in a debugging log.
+    pub(super) const RARE: u8 = 1;
+    /// It says that the start of a stream is not what its service asks for, so it may be a strike.
+    pub(super) const STRIKE: u8 = 2;
+}
+
+/// A reason a line: its name, its word, its verdict, its stage, of limits {the budget and the dimension}, [facts], and what it means.
 macro_rules! reasons {
-    ($($variant:ident $name:literal $action:ident $stage:literal $text:literal)*) => {
+    ($(
+        $variant:ident $name:literal $action:ident $stage:ident $({$scope:ident $dimension:ident})? $([$($fact:ident)*])?
+        $text:literal
+    )*) => {
         /// Why a packet got its verdict.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
@@ -112,94 +178,111 @@ macro_rules! reasons {
             }
 
             /// The stage that gives it.
-            pub const fn stage(self) -> &'static str {
-                match self { $(Self::$variant => $stage),* }
+            pub const fn stage(self) -> Stage {
+                match self { $(Self::$variant => Stage::$stage),* }
             }
 
             /// What it means, in a sentence.
             pub const fn text(self) -> &'static str {
                 match self { $(Self::$variant => $text),* }
             }
+
+            #[inline(always)]
+            const fn has(self, fact: u8) -> bool {
+                match self { $(Self::$variant => (0 $($(| fact::$fact)*)?) & fact != 0),* }
+            }
+        }
+
+        impl Scope {
+            /// The reason for a packet that is over this scope's limit in `dimension`.
+            #[inline(always)]
+            pub const fn reason(self, dimension: Dimension) -> Reason {
+                match (self.told_as(), dimension) {
+                    $($((Self::$scope, Dimension::$dimension) => Reason::$variant,)?)*
+                    // There is no such limit.
+                    _ => Reason::Contended,
+                }
+            }
         }
     };
 }
 
 reasons! {
-    Ok "ok" Pass "pipeline" "Nothing speaks against it."
-    AllowListed "allow_listed" Pass "pipeline" "The source is on an allow list: no list, ban or limit holds it; sanity and the TLS gate do."
-    Off "off" Pass "pipeline" "The mode is `off`, the gateway's or that of the service or class: counted, not judged."
-    Unconfigured "unconfigured" Pass "pipeline" "The program runs without settings; only in the moment of start."
-    NonIp "non_ip" Pass "parse" "Not IP: ARP, LLDP, LACP and other EtherTypes."
-    FrameTruncated "frame_truncated" Drop "parse" "The frame ends inside its Ethernet or VLAN header."
-    VlanDepth "vlan_depth" Drop "parse" "More than two VLAN tags."
-    Ipv4Malformed "ipv4_malformed" Drop "parse" "IPv4 header cut short, of a wrong version, or with lengths that contradict the frame."
-    Ipv6Malformed "ipv6_malformed" Drop "parse" "IPv6 header or extension header cut short, of a wrong version, or longer than the frame."
-    Ipv6Chain "ipv6_chain" Drop "parse" "More IPv6 extension headers, or longer ones, than the gateway walks."
-    Ipv6RoutingType0 "ipv6_routing_type0" Drop "parse" "IPv6 routing header of type 0, deprecated by RFC 5095."
-    TinyFragment "tiny_fragment" Drop "parse" "First fragment without its whole transport header (RFC 1858, RFC 7112)."
-    FragmentOverlay "fragment_overlay" Drop "parse" "Later fragment that would overwrite the transport header (RFC 3128), or ends beyond 65,535 bytes."
-    TcpMalformed "tcp_malformed" Drop "parse" "TCP header cut short or of an impossible length."
-    UdpMalformed "udp_malformed" Drop "parse" "UDP header cut short or with a length that contradicts the IP header."
-    IcmpMalformed "icmp_malformed" Drop "parse" "ICMP or ICMPv6 header cut short."
-    Encapsulated "encapsulated" Pass "parse" "PPPoE or MPLS: what is inside is not judged here; protect the device on which it comes out (`ppp0`)."
-    BlockListed "block_listed" Drop "lists" "The source is on the configured block list."
-    Banned "banned" Drop "lists" "The source is banned."
-    MartianSource "martian_source" Drop "sanity" "A source address that nobody sends from: loopback, multicast, broadcast or reserved (RFC 6890)."
-    Land "land" Drop "sanity" "Source and destination are the same address."
-    TcpFlags "tcp_flags" Drop "sanity" "TCP flags that no TCP sends: none, SYN with FIN or RST, FIN with RST, FIN or data without ACK."
-    NeighbourDiscovery "neighbour_discovery" Pass "essential" "IPv6 neighbour discovery from the link itself (RFC 4861), within the room that `link_control` describes."
-    LinkControl "link_control" Pass "essential" "A message without which a host falls off its link: MLD, IGMP, DHCP's answers, VRRP, BFD, OSPF. Each kind has room for 1,000 messages of strangers in a second, and each peer that was seen before has as much for itself."
-    LinkFlood "link_flood" Drop "essential" "A message of those kinds, or of neighbour discovery, for which there is no room any more."
-    PathMtu "path_mtu" Pass "essential" "A path-MTU message that quotes a packet of ours (RFC 1191, RFC 8201), one of the first 1,000 in a second."
-    TotalPackets "total_packets" Drop "budgets" "The total of packets is used up, the service's or that of what is for none."
-    TotalBytes "total_bytes" Drop "budgets" "The total of bytes is used up, the service's or that of what is for none."
-    TotalSyn "total_syn" Drop "budgets" "The total of SYNs is used up, the service's or that of what is for none."
-    TotalUdp "total_udp" Drop "budgets" "The total of UDP packets is used up, the service's or that of what is for none."
-    TotalIcmp "total_icmp" Drop "budgets" "The total of ICMP packets is used up, the service's or that of what is for none."
-    NeighboursPackets "neighbours_packets" Drop "budgets" "The neighbourhood of the source is over its limit of packets."
-    NeighboursBytes "neighbours_bytes" Drop "budgets" "The neighbourhood of the source is over its limit of bytes."
-    NeighboursSyn "neighbours_syn" Drop "budgets" "The neighbourhood of the source is over its limit of SYNs."
-    NeighboursUdp "neighbours_udp" Drop "budgets" "The neighbourhood of the source is over its limit of UDP packets."
-    NeighboursIcmp "neighbours_icmp" Drop "budgets" "The neighbourhood of the source is over its limit of ICMP packets."
-    LimitPackets "limit_packets" Drop "budgets" "The source is over its limit of packets."
-    LimitBytes "limit_bytes" Drop "budgets" "The source is over its limit of bytes."
-    LimitSyn "limit_syn" Drop "budgets" "The source is over its limit of SYNs."
-    LimitUdp "limit_udp" Drop "budgets" "The source is over its limit of UDP packets."
-    LimitIcmp "limit_icmp" Drop "budgets" "The source is over its limit of ICMP packets."
-    TotalInitial "total_initial" Drop "budgets" "The service's total of QUIC packets that open connections is used up."
-    TotalMigration "total_migration" Drop "budgets" "The service's total of QUIC packets of unknown connections is used up."
-    LimitInitial "limit_initial" Drop "budgets" "The source is over its limit of QUIC packets that open connections."
-    LimitMigration "limit_migration" Drop "budgets" "The source is over its limit of QUIC packets of unknown connections."
-    Contended "contended" Drop "budgets" "Other CPUs changed the same bucket at every try; dropped so that no limit is passed."
-    SynCookie "syn_cookie" Tx "handshake" "A SYN that was answered with a SYN cookie (RFC 4987); nothing is kept of it."
-    SynUnanswered "syn_unanswered" Drop "handshake" "A stranger's SYN above what SYN cookies answer in a second (`syn_answers`); when it comes again, as TCP sends it after a second, it comes before others."
-    TotalConnections "total_connections" Drop "handshake" "A SYN to a service that has all the connections open that it may have (`total.connections`)."
-    NeighboursConnections "neighbours_connections" Drop "handshake" "A SYN of a source whose neighbourhood has all the connections open that it may have."
-    LimitConnections "limit_connections" Drop "handshake" "A SYN of a source that has all the connections open to the service that it may have (`connections`)."
-    BadCookie "bad_cookie" Drop "handshake" "An ACK or data to a listener that answers with SYN cookies, and the cookie in it is none of its own."
-    OutOfStateAck "out_of_state_ack" Drop "handshake" "An ACK of no connection of this host."
-    OutOfStateData "out_of_state_data" Drop "handshake" "Data of no connection of this host."
-    OutOfStateFin "out_of_state_fin" Drop "handshake" "A FIN of no connection of this host."
-    OutOfStateRst "out_of_state_rst" Drop "handshake" "A reset of no connection of this host."
-    OutOfStateSynAck "out_of_state_syn_ack" Drop "handshake" "The answer to a SYN that this host has not sent."
-    OwnTraffic "own_traffic" Pass "own" "Above a limit, and nevertheless let through: of a TCP connection that this host opened itself, for a UDP socket that waits for this very peer, or from a tunnel's peer; up to 1,000,000 packets in a second."
-    GatedFragment "gated_fragment" Drop "tls" "A fragment to a service that requires TLS or QUIC: its bytes cannot be judged."
-    PlaintextHttp "plaintext_http" Drop "tls" "HTTP without TLS to a service that requires TLS."
-    NotTls "not_tls" Drop "tls" "The connection's first bytes are not a TLS handshake record with a ClientHello."
-    Ssl2Hello "ssl2_hello" Drop "tls" "A ClientHello of SSL 2.0."
-    TlsVersion "tls_version" Drop "tls" "The ClientHello offers no version of TLS that the service takes: SSL 3.0, as HAProxy's `option ssl-hello-chk` sends it, or below `min_tls`."
-    TcpUrgent "tcp_urgent" Drop "tls" "TCP urgent data to a service that requires TLS: it would take bytes out of what the server reads (RFC 6093)."
-    TcpSequence "tcp_sequence" Drop "tls" "A segment of a connection that is only opening, with a sequence number that does not fit what is known of it yet; TCP sends it again. Or a SYN into the window of a live connection. Or, of a connection through this host, a SYN for which the table of connections has no room, or data of one that it does not hold."
-    ServerName "server_name" Drop "hello" "The ClientHello names no server of the service's `server_names`."
-    ProxyHeader "proxy_header" Drop "hello" "The connection does not start with a PROXY protocol header, or with a malformed one."
-    HelloMalformed "hello_malformed" Drop "hello" "The ClientHello contradicts itself, or is longer than the gateway reads."
-    HelloGap "hello_gap" Drop "hello" "Bytes of a first message whose earlier bytes the gateway has not read; TCP sends them again."
-    QuicMalformed "quic_malformed" Drop "quic" "No QUIC packet that a client sends: its header is cut short or contradicts the datagram (RFC 9000 section 17)."
-    QuicVersion "quic_version" Drop "quic" "A version of QUIC that only the server could know, in a datagram that it would not answer (RFC 9000 section 5.2.2)."
-    QuicInitialSize "quic_initial_size" Drop "quic" "An Initial in a datagram below 1,200 bytes (RFC 9000 section 14.1)."
-    QuicNoInitial "quic_no_initial" Drop "quic" "A Handshake or 0-RTT packet from an address and port that has sent no Initial."
-    Reflection "reflection" Drop "reflection" "UDP from a port that amplifiers answer from, to a port of this host that has no socket and is no service's: nobody here asked."
-    IcmpError "icmp_error" Drop "reflection" "An ICMP error that quotes no packet of the host that it is sent to (RFC 792, RFC 4443), or of no connection that this host has (RFC 5927): traceroutes of raw sockets have none."
+    Ok "ok" Pass Pipeline "Nothing speaks against it."
+    AllowListed "allow_listed" Pass Pipeline "The source is on an allow list: no list, ban or limit holds it; sanity and the TLS gate do."
+    Off "off" Pass Pipeline "The mode is `off`, the gateway's or that of the service or class: counted, not judged."
+    Unconfigured "unconfigured" Pass Pipeline "The program runs without settings; only in the moment of start."
+    NonIp "non_ip" Pass Parse "Not IP: ARP, LLDP, LACP and other EtherTypes."
+    FrameTruncated "frame_truncated" Drop Parse [RARE] "The frame ends inside its Ethernet or VLAN header."
+    VlanDepth "vlan_depth" Drop Parse [RARE] "More than two VLAN tags."
+    Ipv4Malformed "ipv4_malformed" Drop Parse [RARE] "IPv4 header cut short, of a wrong version, or with lengths that contradict the frame."
+    Ipv6Malformed "ipv6_malformed" Drop Parse [RARE] "IPv6 header or extension header cut short, of a wrong version, or longer than the frame."
+    Ipv6Chain "ipv6_chain" Drop Parse [RARE] "More IPv6 extension headers, or longer ones, than the gateway walks."
+    Ipv6RoutingType0 "ipv6_routing_type0" Drop Parse [RARE] "IPv6 routing header of type 0, deprecated by RFC 5095."
+    TinyFragment "tiny_fragment" Drop Parse [RARE] "First fragment without its whole transport header (RFC 1858, RFC 7112)."
+    FragmentOverlay "fragment_overlay" Drop Parse [RARE] "Later fragment that would overwrite the transport header (RFC 3128), or ends beyond 65,535 bytes."
+    TcpMalformed "tcp_malformed" Drop Parse [RARE] "TCP header cut short or of an impossible length."
+    UdpMalformed "udp_malformed" Drop Parse [RARE] "UDP header cut short or with a length that contradicts the IP header."
+    IcmpMalformed "icmp_malformed" Drop Parse [RARE] "ICMP or ICMPv6 header cut short."
+    Encapsulated "encapsulated" Pass Parse "PPPoE or MPLS: what is inside is not judged here; protect the device on which it comes out (`ppp0`)."
+    BlockListed "block_listed" Drop Lists "The source is on the configured block list."
+    Banned "banned" Drop Lists "The source is banned."
+    MartianSource "martian_source" Drop Sanity [RARE] "A source address that nobody sends from: loopback, multicast, broadcast or reserved (RFC 6890)."
+    Land "land" Drop Sanity [RARE] "Source and destination are the same address."
+    TcpFlags "tcp_flags" Drop Sanity [RARE] "TCP flags that no TCP sends: none, SYN with FIN or RST, FIN with RST, FIN or data without ACK."
+    NeighbourDiscovery "neighbour_discovery" Pass Essential "IPv6 neighbour discovery from the link itself (RFC 4861), within the room that `link_control` describes."
+    LinkControl "link_control" Pass Essential "A message without which a host falls off its link: MLD, IGMP, DHCP's answers, VRRP, BFD, OSPF. Each kind has room for 1,000 messages of strangers in a second, and each peer that was seen before has as much for itself."
+    LinkFlood "link_flood" Drop Essential "A message of those kinds, or of neighbour discovery, for which there is no room any more."
+    PathMtu "path_mtu" Pass Essential "A path-MTU message that quotes a packet of ours (RFC 1191, RFC 8201), one of the first 1,000 in a second."
+    TotalPackets "total_packets" Drop Budgets {Service Packets} "The total of packets is used up, the service's or that of what is for none."
+    TotalBytes "total_bytes" Drop Budgets {Service Bytes} "The total of bytes is used up, the service's or that of what is for none."
+    TotalSyn "total_syn" Drop Budgets {Service Syn} "The total of SYNs is used up, the service's or that of what is for none."
+    TotalUdp "total_udp" Drop Budgets {Service Udp} "The total of UDP packets is used up, the service's or that of what is for none."
+    TotalIcmp "total_icmp" Drop Budgets {Service Icmp} "The total of ICMP packets is used up, the service's or that of what is for none."
+    NeighboursPackets "neighbours_packets" Drop Budgets {Neighbours Packets} "The neighbourhood of the source is over its limit of packets."
+    NeighboursBytes "neighbours_bytes" Drop Budgets {Neighbours Bytes} "The neighbourhood of the source is over its limit of bytes."
+    NeighboursSyn "neighbours_syn" Drop Budgets {Neighbours Syn} "The neighbourhood of the source is over its limit of SYNs."
+    NeighboursUdp "neighbours_udp" Drop Budgets {Neighbours Udp} "The neighbourhood of the source is over its limit of UDP packets."
+    NeighboursIcmp "neighbours_icmp" Drop Budgets {Neighbours Icmp} "The neighbourhood of the source is over its limit of ICMP packets."
+    LimitPackets "limit_packets" Drop Budgets {Source Packets} "The source is over its limit of packets."
+    LimitBytes "limit_bytes" Drop Budgets {Source Bytes} "The source is over its limit of bytes."
+    LimitSyn "limit_syn" Drop Budgets {Source Syn} "The source is over its limit of SYNs."
+    LimitUdp "limit_udp" Drop Budgets {Source Udp} "The source is over its limit of UDP packets."
+    LimitIcmp "limit_icmp" Drop Budgets {Source Icmp} "The source is over its limit of ICMP packets."
+    TotalInitial "total_initial" Drop Budgets {Service Initial} "The service's total of QUIC packets that open connections is used up."
+    TotalMigration "total_migration" Drop Budgets {Service Migration} "The service's total of QUIC packets of unknown connections is used up."
+    LimitInitial "limit_initial" Drop Budgets {Source Initial} "The source is over its limit of QUIC packets that open connections."
+    LimitMigration "limit_migration" Drop Budgets {Source Migration} "The source is over its limit of QUIC packets of unknown connections."
+    Contended "contended" Drop Budgets [RARE] "Other CPUs changed the same bucket at every try; dropped so that no limit is passed."
+    SynCookie "syn_cookie" Tx Handshake "A SYN that was answered with a SYN cookie (RFC 4987); nothing is kept of it."
+    SynUnanswered "syn_unanswered" Drop Handshake "A stranger's SYN above what SYN cookies answer in a second (`syn_answers`); when it comes again, as TCP sends it after a second, it comes before others."
+    TotalConnections "total_connections" Drop Handshake "A SYN to a service that has all the connections open that it may have (`total.connections`)."
+    NeighboursConnections "neighbours_connections" Drop Handshake "A SYN of a source whose neighbourhood has all the connections open that it may have."
+    LimitConnections "limit_connections" Drop Handshake "A SYN of a source that has all the connections open to the service that it may have (`connections`)."
+    BadCookie "bad_cookie" Drop Handshake "An ACK or data to a listener that answers with SYN cookies, and the cookie in it is none of its own."
+    OutOfStateAck "out_of_state_ack" Drop Handshake "An ACK of no connection of this host."
+    OutOfStateData "out_of_state_data" Drop Handshake "Data of no connection of this host."
+    OutOfStateFin "out_of_state_fin" Drop Handshake "A FIN of no connection of this host."
+    OutOfStateRst "out_of_state_rst" Drop Handshake "A reset of no connection of this host."
+    OutOfStateSynAck "out_of_state_syn_ack" Drop Handshake "The answer to a SYN that this host has not sent."
+    OwnTraffic "own_traffic" Pass Own "Above a limit, and nevertheless let through: of a TCP connection that this host opened itself, for a UDP socket that waits for this very peer, or from a tunnel's peer; up to 1,000,000 packets in a second."
+    GatedFragment "gated_fragment" Drop Tls [RARE] "A fragment to a service that requires TLS or QUIC: its bytes cannot be judged."
+    PlaintextHttp "plaintext_http" Drop Tls [RARE STRIKE] "HTTP without TLS to a service that requires TLS."
+    NotTls "not_tls" Drop Tls [RARE STRIKE] "The connection's first bytes are not a TLS handshake record with a ClientHello."
+    Ssl2Hello "ssl2_hello" Drop Tls [RARE STRIKE] "A ClientHello of SSL 2.0."
+    TlsVersion "tls_version" Drop Tls [RARE STRIKE] "The ClientHello offers no version of TLS that the service takes: SSL 3.0, as HAProxy's `option ssl-hello-chk` sends it, or below `min_tls`."
+    TcpUrgent "tcp_urgent" Drop Tls [RARE] "TCP urgent data to a service that requires TLS: it would take bytes out of what the server reads (RFC 6093)."
+    TcpSequence "tcp_sequence" Drop Tls [RARE] "A segment of a connection that is only opening, with a sequence number that does not fit what is known of it yet; TCP sends it again. Or a SYN into the window of a live connection. Or, of a connection through this host, a SYN for which the table of connections has no room, or data of one that it does not hold."
+    ServerName "server_name" Drop Hello [RARE STRIKE] "The ClientHello names no server of the service's `server_names`."
+    ProxyHeader "proxy_header" Drop Hello [RARE STRIKE] "The connection does not start with a PROXY protocol header, or with a malformed one."
+    HelloMalformed "hello_malformed" Drop Hello [RARE STRIKE] "The ClientHello contradicts itself, or is longer than the gateway reads."
+    HelloGap "hello_gap" Drop Hello [RARE] "Bytes of a first message whose earlier bytes the gateway has not read; TCP sends them again."
+    QuicMalformed "quic_malformed" Drop Quic [RARE] "No QUIC packet that a client sends: its header is cut short or contradicts the datagram (RFC 9000 section 17)."
+    QuicVersion "quic_version" Drop Quic [RARE] "A version of QUIC that only the server could know, in a datagram that it would not answer (RFC 9000 section 5.2.2)."
+    QuicInitialSize "quic_initial_size" Drop Quic [RARE] "An Initial in a datagram below 1,200 bytes (RFC 9000 section 14.1)."
+    QuicNoInitial "quic_no_initial" Drop Quic [RARE] "A Handshake or 0-RTT packet from an address and port that has sent no Initial."
+    Reflection "reflection" Drop Reflection "UDP from a port that amplifiers answer from, to a port of this host that has no socket and is no service's: nobody here asked."
+    IcmpError "icmp_error" Drop Reflection "An ICMP error that quotes no packet of the host that it is sent to (RFC 792, RFC 4443), or of no connection that this host has (RFC 5927): traceroutes of raw sockets have none."
 }
 
 impl Reason {
@@ -210,78 +293,48 @@ impl Reason {
 
     /// Whether a packet of a service can get it: the stages before do not know the service.
     pub const fn is_of_service(self) -> bool {
-        !matches!(self.stage().as_bytes(), b"parse" | b"lists" | b"sanity" | b"essential" | b"reflection")
-            && !matches!(self, Self::Unconfigured)
+        self.stage().knows_service() && !matches!(self, Self::Unconfigured)
     }
 
     /// Whether it says that the start of a stream is not what its service asks for.
     #[inline(always)]
     pub const fn refuses_opening(self) -> bool {
-        matches!(
-            self,
-            Self::PlaintextHttp
-                | Self::NotTls
-                | Self::Ssl2Hello
-                | Self::TlsVersion
-                | Self::ServerName
-                | Self::ProxyHeader
-                | Self::HelloMalformed
-        )
+        self.has(fact::STRIKE)
     }
 
     /// A drop that is neither a flood's nor a list's, so worth a line in a debugging log.
     #[inline(always)]
     pub const fn is_rare(self) -> bool {
-        self as u8 >= Self::FrameTruncated as u8 && (self as u8) <= Self::IcmpMalformed as u8
-            || matches!(self, Self::MartianSource | Self::Land | Self::TcpFlags | Self::Contended)
-            || self as u8 >= Self::GatedFragment as u8 && !matches!(self, Self::Reflection | Self::IcmpError)
+        self.has(fact::RARE)
     }
 
     const _FITS: () = assert!(Self::COUNT <= Self::SLOTS && COLUMNS.is_power_of_two());
 }
 
-/// Whose budget a packet did not fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whose budget a packet counts in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Scope {
-    /// All sources of a service together.
-    Total,
-    /// The neighbourhood of the source.
+    /// All sources of a service.
+    Service,
+    /// The neighbourhood. Sources of a class are known, and their neighbours are no sign of an attack.
     Neighbours,
-    /// The source, also within a service.
+    /// The source towards the service, where the service has limits of its own and the source's class has not.
+    SourceAtService,
+    /// The source, in all other dimensions.
+    #[default]
     Source,
 }
 
 impl Scope {
-    /// The reason for a packet that is over this scope's limit in `dimension`.
-    #[inline(always)]
-    pub const fn reason(self, dimension: Dimension) -> Reason {
-        use Dimension::{Bytes, Icmp, Initial, Migration, Packets, Syn, Udp};
-        match (self, dimension) {
-            (Self::Total, Packets) => Reason::TotalPackets,
-            (Self::Total, Bytes) => Reason::TotalBytes,
-            (Self::Total, Syn) => Reason::TotalSyn,
-            (Self::Total, Udp) => Reason::TotalUdp,
-            (Self::Total, Icmp) => Reason::TotalIcmp,
-            (Self::Total, Initial) => Reason::TotalInitial,
-            (Self::Total, Migration) => Reason::TotalMigration,
-            (Self::Neighbours, Packets) => Reason::NeighboursPackets,
-            (Self::Neighbours, Bytes) => Reason::NeighboursBytes,
-            (Self::Neighbours, Syn) => Reason::NeighboursSyn,
-            (Self::Neighbours, Udp) => Reason::NeighboursUdp,
-            (Self::Neighbours, Icmp) => Reason::NeighboursIcmp,
-            // Limits of services alone.
-            (Self::Neighbours | Self::Source, Initial) => Reason::LimitInitial,
-            (Self::Neighbours | Self::Source, Migration) => Reason::LimitMigration,
-            (Self::Source, Packets) => Reason::LimitPackets,
-            (Self::Source, Bytes) => Reason::LimitBytes,
-            (Self::Source, Syn) => Reason::LimitSyn,
-            (Self::Source, Udp) => Reason::LimitUdp,
-            (Self::Source, Icmp) => Reason::LimitIcmp,
+    /// The scope that reasons name: a source is a source, whatever it sends to.
+    const fn told_as(self) -> Self {
+        match self {
+            Self::SourceAtService => Self::Source,
+            other => other,
         }
     }
-}
 
-impl Scope {
     /// The reason for a packet that is over this scope's limits in a set of dimensions: that of the first, in the order of
     /// [`Dimension::ALL`].
     #[inline(always)]

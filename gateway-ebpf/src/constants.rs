@@ -1,6 +1,8 @@
 //! What the loader fixes before the verifier looks: it folds these, and drops the code that they rule out.
 
 use aya_ebpf::Global;
+use gateway_common::{for_each_table, tables::Table};
+
 macro_rules! constants {
     ($($(#[$meta:meta])* $name:ident: $type:ty = $value:expr;)*) => {$(
         $(#[$meta])*
@@ -8,6 +10,32 @@ macro_rules! constants {
         pub(crate) static $name: Global<$type> = Global::new($value);
     )*};
 }
+
+/// The sets of each table whose size is told, of one region; powers of two.
+macro_rules! sets {
+    (
+        buckets { $($(#[$b_doc:meta])* $b:ident $b_static:ident $b_name:literal
+            $({$b_field:ident: $b_entries:literal, $b_sets:ident, $b_regions:expr})? $([$b_fixed:expr])?)* }
+        pairs { $($(#[$p_doc:meta])* $p:ident $p_static:ident $p_name:literal
+            $({$p_field:ident: $p_entries:literal, $p_sets:ident, $p_regions:expr})? $([$p_fixed:expr])?)* }
+    ) => {
+        constants! {
+            $($($b_sets: u32 = 1;)?)*
+            $($($p_sets: u32 = 1;)?)*
+        }
+
+        /// The sets of a table, of one region of it; a power of two.
+        #[inline(always)]
+        pub(crate) fn sets(table: Table) -> u32 {
+            match table {
+                $(Table::$b => $($b_sets.load())? $($b_fixed)?,)*
+                $(Table::$p => $($p_sets.load())? $($p_fixed)?,)*
+            }
+        }
+    };
+}
+
+for_each_table!(sets!);
 
 constants! {
     /// The key of all hashes: first half.
@@ -18,20 +46,6 @@ constants! {
     EPOCH: u64 = 0;
     /// Instants from one tick of the kernel to the next.
     TICK: u64 = 0;
-    /// Sets of the table of sources; a power of two, like the next six.
-    SETS_SOURCES: u32 = 1;
-    /// Sets of one region of the table of sources towards services.
-    SETS_SERVICE_SOURCES: u32 = 1;
-    /// Sets of the table of neighbourhoods.
-    SETS_NEIGHBOURS: u32 = 1;
-    /// Sets of the table of connections.
-    SETS_CONNECTIONS: u32 = 1;
-    /// Sets of the table of first messages.
-    SETS_HELLOS: u32 = 1;
-    /// Sets of the table of QUIC tuples.
-    SETS_TUPLES: u32 = 1;
-    /// Sets of the table of known clients.
-    SETS_CLIENTS: u32 = 1;
     /// Sets of the drop cache of each CPU; a power of two.
     DROP_SETS: u32 = 1;
     /// 64 less the number of bits in the number of a set.

@@ -5,8 +5,8 @@ use core::arch::asm;
 use aya_ebpf::{bindings::xdp_md, maps::lpm_trie::Key as Prefix, programs::XdpContext};
 use gateway_common::{
     abi::{
-        Active, Holder, INTERFACE_PLACES, Listing, OwnPorts, PAIR_SET_WORDS, Refusal, SERVICES, SET_WORDS,
-        Settings, Tunnel,
+        Active, Holder, INTERFACE_PLACES, Listing, OwnPorts, PAIR_SET_WORDS, Refusal, SET_WORDS, Settings,
+        Tunnel,
     },
     env::{Asked, Env, Receiver, Socket},
     frame::Frame,
@@ -14,7 +14,7 @@ use gateway_common::{
     limit::rate::{INSTANT_SHIFT, Instant, Reading},
     packet::Packet,
     prefixes::{self, CHUNKS},
-    tables::{Note, Table},
+    tables::{BucketTable, Note, PairTable, Table},
     verdict::{Action, COLUMNS, Reason, Verdict, column},
     wire::{multipath::Change, options::Options, synack::SynAck},
 };
@@ -137,29 +137,9 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     }
 
     #[inline(always)]
-    fn bans(&self, index: u32) -> Option<Self::Pairs> {
-        at(&maps::BANS, index).and_then(MapWords::new)
-    }
-
-    #[inline(always)]
     fn ban_filter(&self, index: u32) -> u64 {
         // SAFETY: a live map value; user space writes the word at once.
         at(&maps::BAN_FILTER, index).map_or(0, |word| unsafe { word.read_volatile() })
-    }
-
-    #[inline(always)]
-    fn strikes(&self, index: u32) -> Option<Self::Pairs> {
-        at(&maps::STRIKES, index).and_then(MapWords::new)
-    }
-
-    #[inline(always)]
-    fn first_syns(&self, index: u32) -> Option<Self::Pairs> {
-        at(&maps::FIRST_SYNS, index).and_then(MapWords::new)
-    }
-
-    #[inline(always)]
-    fn peers(&self, index: u32) -> Option<Self::Pairs> {
-        at(&maps::PEERS, index).and_then(MapWords::new)
     }
 
     #[inline(always)]
@@ -210,46 +190,17 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
 
     #[inline(always)]
     fn sets(&self, table: Table) -> u32 {
-        match table {
-            Table::Sources => constants::SETS_SOURCES.load(),
-            Table::ServiceSources => constants::SETS_SERVICE_SOURCES.load(),
-            Table::Neighbours => constants::SETS_NEIGHBOURS.load(),
-            Table::Totals => SERVICES as u32,
-            Table::Conntrack => constants::SETS_CONNECTIONS.load(),
-            Table::PartialHellos => constants::SETS_HELLOS.load(),
-            Table::QuicFlows => constants::SETS_TUPLES.load(),
-            Table::KnownClients => constants::SETS_CLIENTS.load(),
-        }
+        constants::sets(table)
     }
 
     #[inline(always)]
-    fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets> {
-        let map = match table {
-            Table::Sources => &maps::SOURCES,
-            Table::ServiceSources => &maps::SERVICE_SOURCES,
-            Table::Neighbours => &maps::NEIGHBOURS,
-            Table::Totals => &maps::TOTALS,
-            Table::PartialHellos => &maps::PARTIAL_HELLOS,
-            Table::Conntrack | Table::QuicFlows | Table::KnownClients => return None,
-        };
-        at(map, index).and_then(MapWords::new)
+    fn buckets(&self, table: BucketTable, index: u32) -> Option<Self::Buckets> {
+        at(maps::buckets(table), index).and_then(MapWords::new)
     }
 
     #[inline(always)]
-    fn pairs(&self, table: Table, index: u32) -> Option<Self::Pairs> {
-        let map = match table {
-            Table::Conntrack => &maps::CONNTRACK,
-            Table::QuicFlows => &maps::QUIC_FLOWS,
-            Table::KnownClients => &maps::KNOWN_CLIENTS,
-            Table::Sources
-            | Table::ServiceSources
-            | Table::Neighbours
-            | Table::Totals
-            | Table::PartialHellos => {
-                return None;
-            }
-        };
-        at(map, index).and_then(MapWords::new)
+    fn pairs(&self, table: PairTable, index: u32) -> Option<Self::Pairs> {
+        at(maps::pairs(table), index).and_then(MapWords::new)
     }
 
     #[inline(always)]

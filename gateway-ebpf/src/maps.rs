@@ -13,14 +13,15 @@ use aya_ebpf::{
 };
 use gateway_common::{
     abi::{
-        BAN_FILTER_WORDS, BAN_SETS, DROP_REST_WORDS, DROP_SET_WORDS, FIRST_SYN_SETS, HOLDERS_MAX, Holder,
-        INTERFACE_PLACES, INTERFACES, Identity, Listing, Live, OwnPorts, PAIR_SET_WORDS, PEER_KINDS,
-        PEER_SETS, SERVICES, SET_WORDS, STRIKE_SETS, Settings, TUNNELS_MAX, Tally, Tunnel,
+        BAN_FILTER_WORDS, DROP_REST_WORDS, DROP_SET_WORDS, HOLDERS_MAX, Holder, INTERFACE_PLACES, INTERFACES,
+        Identity, Listing, Live, OwnPorts, PAIR_SET_WORDS, SERVICES, SET_WORDS, Settings, TUNNELS_MAX, Tally,
+        Tunnel,
     },
+    for_each_table,
     limit::rate::Instant,
     prefixes::{CHUNKS, Chunk},
     stage::packet_state::PacketState,
-    tables::{Note, Table},
+    tables::{BucketTable, Note, PairTable, Table},
     verdict::COLUMNS,
 };
 
@@ -84,10 +85,6 @@ pub(crate) static OWN_PORTS: Section<OwnPorts> = Section(UnsafeCell::new(OwnPort
 pub(crate) static TUNNELS: HashMap<Tunnel, u32> =
     HashMap::with_max_entries(TUNNELS_MAX as u32, BPF_F_NO_PREALLOC);
 
-/// Peers of link control, by kind. Writer: this program.
-#[map(name = "peers")]
-pub(crate) static PEERS: Array<PairSet> = Array::with_max_entries(PEER_KINDS * PEER_SETS, 0);
-
 /// The map of one chunk of IPv4 prefixes.
 type ChunkMap = InnerMap<{ BPF_MAP_TYPE_ARRAY as usize }, 4, { size_of::<Chunk>() }, 1, 0>;
 /// The trie of one set of IPv6 prefixes.
@@ -123,49 +120,47 @@ pub(crate) static LIVE_V4: LpmTrie<[u8; 4], LiveCell> =
 pub(crate) static LIVE_V6: LpmTrie<[u8; 16], LiveCell> =
     LpmTrie::with_max_entries(LIVE_MAX, BPF_F_NO_PREALLOC);
 
-/// Banned sources. Writer: user space, by mmap; this program counts in place.
-#[map(name = "bans")]
-pub(crate) static BANS: Array<PairSet> = Array::with_max_entries(BAN_SETS, BPF_F_MMAPABLE);
 /// The bitmap before them. Writer: user space, by mmap.
 #[map(name = "ban_filter")]
 pub(crate) static BAN_FILTER: Array<u64> = Array::with_max_entries(BAN_FILTER_WORDS, BPF_F_MMAPABLE);
-/// Sources with strikes, and how many were pushed out. Writer: this program; user space reads by mmap.
-#[map(name = "strikes")]
-pub(crate) static STRIKES: Array<PairSet> = Array::with_max_entries(STRIKE_SETS + 1, BPF_F_MMAPABLE);
-
-/// SYNs that were not answered. Writer: this program.
-#[map(name = "first_syns")]
-pub(crate) static FIRST_SYNS: Array<PairSet> = Array::with_max_entries(FIRST_SYN_SETS, 0);
 
 /// Who may have no more connections, and until when. Writer: user space.
 #[map(name = "holders")]
 pub(crate) static HOLDERS: HashMap<Holder, Instant> =
     HashMap::with_max_entries(HOLDERS_MAX as u32, BPF_F_NO_PREALLOC);
 
-/// Buckets of sources. Writer: this program; user space reads by mmap, as it does the next seven.
-#[map(name = "sources")]
-pub(crate) static SOURCES: Array<BucketSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// Buckets of sources towards services.
-#[map(name = "service_sources")]
-pub(crate) static SERVICE_SOURCES: Array<BucketSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// Buckets of neighbourhoods.
-#[map(name = "neighbours")]
-pub(crate) static NEIGHBOURS: Array<BucketSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// Totals of services, by index.
-#[map(name = "totals")]
-pub(crate) static TOTALS: Array<BucketSet> = Array::with_max_entries(SERVICES as u32, BPF_F_MMAPABLE);
-/// Connections of gated services.
-#[map(name = "connections")]
-pub(crate) static CONNTRACK: Array<PairSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// First messages of which a part has come.
-#[map(name = "hellos")]
-pub(crate) static PARTIAL_HELLOS: Array<BucketSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// Who has opened QUIC connections.
-#[map(name = "tuples")]
-pub(crate) static QUIC_FLOWS: Array<PairSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// Known clients of gated services.
-#[map(name = "clients")]
-pub(crate) static KNOWN_CLIENTS: Array<PairSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// The map of each table, with room for one set: the loader says how many there are. Writer: this program, but for bans; user space reads by mmap.
+macro_rules! tables {
+    (
+        buckets { $($(#[$b_doc:meta])* $b:ident $b_static:ident $b_name:literal $({$($b_size:tt)*})? $([$b_sets:expr])?)* }
+        pairs { $($(#[$p_doc:meta])* $p:ident $p_static:ident $p_name:literal $({$($p_size:tt)*})? $([$p_sets:expr])?)* }
+    ) => {
+        $(
+            $(#[$b_doc])*
+            #[map(name = $b_name)]
+            pub(crate) static $b_static: Array<BucketSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+        )*
+        $(
+            $(#[$p_doc])*
+            #[map(name = $p_name)]
+            pub(crate) static $p_static: Array<PairSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+        )*
+
+        /// The map of a table of buckets.
+        #[inline(always)]
+        pub(crate) const fn buckets(table: BucketTable) -> &'static Array<BucketSet> {
+            match table { $(BucketTable::$b => &$b_static),* }
+        }
+
+        /// The map of a table of pairs.
+        #[inline(always)]
+        pub(crate) const fn pairs(table: PairTable) -> &'static Array<PairSet> {
+            match table { $(PairTable::$p => &$p_static),* }
+        }
+    };
+}
+
+for_each_table!(tables!);
 
 /// Verdicts by interface, action and reason. Writer: this program. A row is one element: the kernel makes them one by one.
 #[map(name = "counters")]

@@ -15,7 +15,7 @@ pub mod twins;
 /// The bucket of a source in a table, as the budgets stage asks for it.
 pub fn bucket(
     env: &gateway_user::host::HostEnv,
-    table: gateway_common::tables::Table,
+    table: gateway_common::tables::BucketTable,
     key: u64,
     now: gateway_common::limit::rate::Instant,
 ) -> Option<gateway_common::state::buckets::BucketOf<&gateway_user::host::HostEnv>> {

@@ -8,6 +8,7 @@ use gateway_common::{
     limit::rate::{Dimension, SECOND},
     packet::{Packet, flags},
     source::KEY_V4,
+    tables::{Note, Table},
     verdict::Reason,
 };
 use gateway_tests::builder::{Frame, hello, ip};
@@ -218,7 +219,7 @@ fn a_full_table_of_strikes_forgets_the_quiet() {
     }
     let all: Vec<(u64, u32)> = env.strikes().collect();
     assert!(all.contains(&(source(CLIENT), others)), "the loud one was forgotten");
-    assert_eq!(all.len() as u64 + env.strikes_evicted(), u64::from(others) + 1);
+    assert_eq!(all.len() as u64 + env.counters().noted(Table::Strikes, Note::Evicted), u64::from(others) + 1);
     assert!(all.iter().all(|(key, _)| key >> 32 == KEY_V4 >> 32));
 }
 

@@ -19,7 +19,7 @@ use gateway_common::{
         packet_state::PacketState,
         subprog::{Program, Subprog},
     },
-    tables::{Note, Table},
+    tables::{BucketTable, Note, PairTable, Table},
     verdict::{Action, Reason, Step},
     wire::{multipath::Change, options::Options, synack::SynAck},
     words::{self, Slots},
@@ -42,7 +42,7 @@ fn limits() -> Limits {
 /// One packet of a source.
 fn admits(env: &HostEnv, limits: &Limits, key: u64, now: Instant) -> bool {
     let cost = Cost { bytes: 60, mask: bit(Dimension::Packets) };
-    gateway_tests::bucket(env, Table::Sources, key, now).is_some_and(|bucket| {
+    gateway_tests::bucket(env, BucketTable::Sources, key, now).is_some_and(|bucket| {
         bucket.over(cost, limits, now.into()) == 0 && bucket.charge(cost, limits, now.into()) == 0
     })
 }
@@ -214,29 +214,17 @@ impl<'a> Env for Losing<'a> {
     fn sets(&self, table: Table) -> u32 {
         Env::sets(&self.0, table)
     }
-    fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets> {
+    fn buckets(&self, table: BucketTable, index: u32) -> Option<Self::Buckets> {
         Env::buckets(&self.0, table, index).map(Lost)
     }
-    fn pairs(&self, table: Table, index: u32) -> Option<Self::Pairs> {
+    fn pairs(&self, table: PairTable, index: u32) -> Option<Self::Pairs> {
         Env::pairs(&self.0, table, index)
-    }
-    fn bans(&self, index: u32) -> Option<Self::Pairs> {
-        Env::bans(&self.0, index)
     }
     fn ban_filter(&self, index: u32) -> u64 {
         Env::ban_filter(&self.0, index)
     }
-    fn strikes(&self, index: u32) -> Option<Self::Pairs> {
-        Env::strikes(&self.0, index)
-    }
     fn full_until(&self, holder: &Holder) -> Instant {
         Env::full_until(&self.0, holder)
-    }
-    fn first_syns(&self, index: u32) -> Option<Self::Pairs> {
-        Env::first_syns(&self.0, index)
-    }
-    fn peers(&self, index: u32) -> Option<Self::Pairs> {
-        Env::peers(&self.0, index)
     }
     fn own_ports(&self) -> &OwnPorts {
         Env::own_ports(&self.0)

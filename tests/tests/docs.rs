@@ -16,7 +16,7 @@ const BLESS: &str = "GATEWAY_BLESS";
 fn table() -> String {
     let mut table = String::from("| reason | verdict | stage | meaning |\n|---|---|---|---|\n");
     for reason in Reason::ALL {
-        let (name, verdict, stage) = (reason.name(), reason.action().name(), reason.stage());
+        let (name, verdict, stage) = (reason.name(), reason.action().name(), reason.stage().name());
         writeln!(table, "| `{name}` | {verdict} | {stage} | {} |", reason.text())
             .expect("a string takes everything");
     }
@@ -47,20 +47,5 @@ fn reasons_have_words_of_their_own() {
         let snake = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         assert!(reason.name().bytes().all(snake), "{}", reason.name());
         assert!(reason.text().ends_with('.'), "{}", reason.name());
-        let page_stages = [
-            "pipeline",
-            "parse",
-            "lists",
-            "sanity",
-            "essential",
-            "handshake",
-            "reflection",
-            "quic",
-            "budgets",
-            "own",
-            "tls",
-            "hello",
-        ];
-        assert!(page_stages.contains(&reason.stage()), "{}", reason.name());
     }
 }

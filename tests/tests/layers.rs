@@ -1,8 +1,8 @@
 //! Imports of the packet path run downwards: each layer knows those below it, and no file is part of a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
 use syn::{ItemMod, ItemUse, UseTree};
@@ -137,7 +137,8 @@ fn imports(source: &str, skip: &[&str]) -> Imports {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     let of_product = |file: &PathBuf| {
         let module = module(&source, file);
-        !module.iter().any(|part| part == "tests") && !module.first().is_some_and(|first| skip.contains(&first.as_str()))
+        !module.iter().any(|part| part == "tests")
+            && !module.first().is_some_and(|first| skip.contains(&first.as_str()))
     };
     let files: Vec<PathBuf> = files(&source).into_iter().filter(of_product).collect();
     let modules: BTreeSet<Module> = files.iter().map(|file| module(&source, file)).collect();
@@ -215,5 +216,8 @@ fn an_import_that_is_turned_round_is_found() {
     };
     assert_eq!(upward(COMMON, &turned("state::bans", "stage::lists")), ["state::bans imports stage::lists"]);
     assert_eq!(upward(COMMON, &turned("env", "pipeline")), ["env imports pipeline"]);
-    assert_eq!(circles(&turned("stage::packet_state", "stage::quic")), ["stage::packet_state", "stage::quic"]);
+    assert_eq!(
+        circles(&turned("stage::packet_state", "stage::quic")),
+        ["stage::packet_state", "stage::quic"]
+    );
 }

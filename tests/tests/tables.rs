@@ -9,11 +9,11 @@ use gateway_common::{
     },
     stage::parse,
     state::{
+        assoc::Victim,
         conntrack::{self, Conn, ConnState, Phase},
-        evict::Victim,
         known_clients,
     },
-    tables::{Note, Table},
+    tables::{BucketTable, Note, Table},
     verdict::Reason,
     words::{Slots as _, Words as _},
 };
@@ -50,7 +50,8 @@ fn slots(env: &HostEnv, now: Instant) -> Vec<(u64, Instant)> {
 /// One packet of a source.
 fn admits(env: &HostEnv, limits: &Limits, key: u64, now: Instant) -> bool {
     let cost = Cost { bytes: 60, mask: bit(Dimension::Packets) };
-    let bucket = gateway_tests::bucket(env, Table::Sources, key, now).expect("one CPU is never contended");
+    let bucket =
+        gateway_tests::bucket(env, BucketTable::Sources, key, now).expect("one CPU is never contended");
     bucket.over(cost, limits, now.into()) == 0 && bucket.charge(cost, limits, now.into()) == 0
 }
 
@@ -119,7 +120,7 @@ proptest! {
             now += gap << 8;
             if slots(&crowded, now).iter().all(|(_, debt)| *debt == 0) {
                 for stranger in 100..100 + WAYS as u64 {
-                    gateway_tests::bucket(&crowded, Table::Sources, stranger, now).expect("a slot");
+                    gateway_tests::bucket(&crowded, BucketTable::Sources, stranger, now).expect("a slot");
                 }
             }
             prop_assert_eq!(admits(&alone, &limits, 1, now), admits(&crowded, &limits, 1, now));

@@ -51,7 +51,7 @@ pub const BAN_SETS: u32 = 1 << 19;
 pub const BAN_FILTER_WORDS: u32 = 1 << 18;
 /// Bans of single sources that there may be at once.
 pub const BANS_MAX: usize = 1 << 20;
-/// Sets of the table of strikes: four sources each. Behind the last set one more counts sources that were pushed out.
+/// Sets of the table of strikes: four sources each.
 pub const STRIKE_SETS: u32 = 4_096;
 /// Sources and neighbourhoods that may be held to their connections at once.
 pub const HOLDERS_MAX: usize = 1 << 16;

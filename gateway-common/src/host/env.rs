@@ -1,13 +1,10 @@
 //! [`Env`] by memory.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{OnceLock, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use crate::{
-    abi::{
-        Active, FIRST_SYN_SETS, Holder, Listing, OwnPorts, PAIR_SET_WORDS, PEER_KINDS, PEER_SETS, Refusal,
-        STRIKE_SETS, Settings, Tunnel,
-    },
+    abi::{Active, Holder, Listing, OwnPorts, Refusal, Settings, Tunnel},
     env::{Asked, Context, Env, Found, Receiver},
     frame::Frame,
     hash::Key,
@@ -17,7 +14,7 @@ use crate::{
         packet_state::PacketState,
         subprog::{Program, Subprog},
     },
-    tables::{Note, Table},
+    tables::{BucketTable, Note, PairTable, Table},
     verdict::{Action, Reason, Step},
     wire::{multipath::Change, options::Options, synack::SynAck},
 };
@@ -26,14 +23,6 @@ use super::{Drops, HostEnv, LiveEntry, Words};
 
 /// By how many bits the host scales its windows.
 const SCALE: u8 = 7;
-
-/// A set of a table that is made when it is first asked for.
-fn pair_set(table: &OnceLock<Box<[AtomicU64]>>, sets: u32, index: u32) -> Option<Words<'_>> {
-    let length = sets as usize * PAIR_SET_WORDS;
-    let words = table.get_or_init(|| std::iter::repeat_with(AtomicU64::default).take(length).collect());
-    let start = index as usize * PAIR_SET_WORDS;
-    words.get(start..start + PAIR_SET_WORDS).map(Words::new)
-}
 
 impl<'a> Env for &'a HostEnv {
     type Buckets = Words<'a>;
@@ -83,16 +72,15 @@ impl<'a> Env for &'a HostEnv {
         self.stand.sets.of(table)
     }
 
-    fn buckets(&self, table: Table, index: u32) -> Option<Self::Buckets> {
-        if table.is_of_pairs() { None } else { self.tables.set(table, index) }
+    fn buckets(&self, table: BucketTable, index: u32) -> Option<Self::Buckets> {
+        self.tables.set(table.table(), index)
     }
 
-    fn pairs(&self, table: Table, index: u32) -> Option<Self::Pairs> {
-        if table.is_of_pairs() { self.tables.set(table, index) } else { None }
-    }
-
-    fn bans(&self, index: u32) -> Option<Self::Pairs> {
-        self.bans.set_words(index).map(Words::new)
+    fn pairs(&self, table: PairTable, index: u32) -> Option<Self::Pairs> {
+        match table {
+            PairTable::Bans => self.bans.set_words(index).map(Words::new),
+            _ => self.tables.set(table.table(), index),
+        }
     }
 
     fn ban_filter(&self, index: u32) -> u64 {
@@ -134,16 +122,8 @@ impl<'a> Env for &'a HostEnv {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(*refusal);
     }
 
-    fn strikes(&self, index: u32) -> Option<Self::Pairs> {
-        pair_set(&self.strikes, STRIKE_SETS + 1, index)
-    }
-
     fn full_until(&self, holder: &Holder) -> Instant {
         if self.stand.holders.contains(holder) { self.stand.held_until } else { 0 }
-    }
-
-    fn peers(&self, index: u32) -> Option<Self::Pairs> {
-        pair_set(&self.peers, PEER_KINDS * PEER_SETS, index)
     }
 
     fn own_ports(&self) -> &OwnPorts {
@@ -156,10 +136,6 @@ impl<'a> Env for &'a HostEnv {
 
     fn is_own_connection(&self, packet: &Packet) -> bool {
         (self.own_connections)(packet)
-    }
-
-    fn first_syns(&self, index: u32) -> Option<Self::Pairs> {
-        pair_set(&self.first_syns, FIRST_SYN_SETS, index)
     }
 
     fn is_established(&self, packet: &Packet) -> bool {

@@ -17,13 +17,10 @@ mod tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use crate::{
-    abi::{
-        HANDSHAKE_FULL, HANDSHAKE_HOLDERS, HANDSHAKE_SLOT, PAIR_SET_WORDS, PAIR_WORDS, Refusal, SERVICES,
-        STRIKE_SETS,
-    },
+    abi::{HANDSHAKE_FULL, HANDSHAKE_HOLDERS, HANDSHAKE_SLOT, PAIR_WORDS, Refusal, SERVICES},
     env::{Receiver, Socket},
     frame::Frame,
     limit::rate::Instant,
@@ -36,16 +33,14 @@ use crate::{
     words::{Slots as _, Words as _},
 };
 
+pub use crate::tables::Sets;
 use bans::Bans;
 pub use counters::Counters;
 pub use cpu::{Cpu, Drops};
 pub use live::LiveEntry;
 pub use prefixes::Prefixes;
 pub use stand::{Stand, zeroed_settings};
-pub use tables::{Sets, Slot, Tables, Words};
-
-/// The word behind the last set of strikes.
-const STRIKES_LAST: usize = STRIKE_SETS as usize * PAIR_SET_WORDS;
+pub use tables::{Slot, Tables, Words};
 
 /// Answers for the host's TCP.
 type Sockets = Box<dyn Fn(&Packet) -> Socket + Send + Sync>;
@@ -68,10 +63,6 @@ pub struct HostEnv {
     has_cookies: bool,
     established: Established,
     bans: Bans,
-    /// Made when the first strike is counted.
-    strikes: OnceLock<Box<[AtomicU64]>>,
-    first_syns: OnceLock<Box<[AtomicU64]>>,
-    peers: OnceLock<Box<[AtomicU64]>>,
     own_connections: Established,
     receivers: Receivers,
     takers: Takers,
@@ -92,9 +83,6 @@ impl HostEnv {
             sockets: Box::new(|_| Socket::Unknown),
             has_cookies: true,
             established: Box::new(|_| false),
-            strikes: OnceLock::new(),
-            first_syns: OnceLock::new(),
-            peers: OnceLock::new(),
             own_connections: Box::new(|_| false),
             receivers: Box::new(|_, _| Receiver::Elsewhere),
             takers: Box::new(|_, _, _| true),
@@ -136,26 +124,7 @@ impl HostEnv {
 
     /// Sources with strikes, and how many they have had.
     pub fn strikes(&self) -> impl Iterator<Item = (u64, u32)> {
-        let words = self.strikes.get().map_or(&[][..], |words| &words[..STRIKES_LAST]);
-        words.chunks_exact(PAIR_WORDS).filter_map(strikes_of)
-    }
-
-    /// Sources whose strikes were forgotten because others took their place.
-    #[must_use]
-    pub fn strikes_evicted(&self) -> u64 {
-        self.strikes.get().map_or(0, |words| words[STRIKES_LAST].load(Ordering::Relaxed))
-    }
-
-    /// All words of the table of SYNs that were not answered; none before the first was written there.
-    #[must_use]
-    pub fn first_syn_words(&self) -> Vec<u64> {
-        words_of(&self.first_syns)
-    }
-
-    /// All words of the table of link control's peers; none before the first was written there.
-    #[must_use]
-    pub fn peer_words(&self) -> Vec<u64> {
-        words_of(&self.peers)
+        self.tables.asked_for(Table::Strikes).chunks_exact(PAIR_WORDS).filter_map(strikes_of)
     }
 
     /// Changes which packets are of connections that the host has opened; at first none.
@@ -230,12 +199,6 @@ impl HostEnv {
     pub fn judge_frame(&self, frame: &impl Frame, cpu: &mut Cpu) -> Verdict {
         pipeline::handle(frame, &self, Drops(&cpu.drops), &mut cpu.state, |verdict| verdict)
     }
-}
-
-/// The words of a table that is made when it is first asked for.
-fn words_of(table: &OnceLock<Box<[AtomicU64]>>) -> Vec<u64> {
-    let words = table.get().map_or(&[][..], |words| words);
-    words.iter().map(|word| word.load(Ordering::SeqCst)).collect()
 }
 
 /// Empty tables but for the words that say who may have no more connections.

@@ -56,7 +56,7 @@ fn words_beyond_the_last_read_as_zero() {
     assert!(!set.replace(1_000, 0, 7));
     assert_eq!(set.load(1_000), 0);
     assert!(tables.set(Table::Conntrack, Sets::default().connections).is_none());
-    assert!(tables.set(Table::ServiceSources, Sets::default().entries(Table::ServiceSources)).is_none());
+    assert!(tables.set(Table::ServiceSources, Sets::default().all_of(Table::ServiceSources)).is_none());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::{
         tls,
     },
     state::{conntrack, known_clients},
-    tables::Table,
+    tables::BucketTable,
     verdict::Step,
 };
 
@@ -43,9 +43,9 @@ impl Subprog {
             Self::Own => own_traffic::check(context, state),
             Self::Total => budgets::charge_total(frame, context, state),
             Self::Reserve => budgets::reserve(context, state),
-            Self::SeekNeighbours => budgets::seek(context, state, Table::Neighbours),
-            Self::SeekService => budgets::seek(context, state, Table::ServiceSources),
-            Self::SeekSource => budgets::seek(context, state, Table::Sources),
+            Self::SeekNeighbours => budgets::seek(context, state, BucketTable::Neighbours),
+            Self::SeekService => budgets::seek(context, state, BucketTable::ServiceSources),
+            Self::SeekSource => budgets::seek(context, state, BucketTable::Sources),
             Self::Tls => tls::check(frame, context, state),
             Self::Begin => tls::begin(context, state),
             Self::Prefix => tls::judge(frame, context, state),

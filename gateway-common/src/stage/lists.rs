@@ -57,9 +57,9 @@ pub fn check<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step 
     }
     if context.active.has_bans(packet.ipv6)
         && !never
-        && bans::find(context.env, packet, context.now, &mut places.ban)
+        && bans::find(context.env, packet, context.now, &mut places.ban_set)
     {
-        bans::count(context.env, places.ban.set, bans::source(packet), 1);
+        bans::count(context.env, places.ban_set, bans::source(packet), 1);
         state.budgets.refused = Refused::listed(Reason::Banned);
         return drop(Reason::Banned);
     }
@@ -77,7 +77,7 @@ pub fn cache<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     let is_banned = matches!(reason, Reason::Banned);
     // One that ends before the entry would is not kept.
     let later = context.now.wrapping_add(LIFE);
-    if is_banned && !bans::find(context.env, &state.packet, later, &mut state.cpu.places.ban) {
+    if is_banned && !bans::find(context.env, &state.packet, later, &mut state.cpu.places.ban_set) {
         return Step::Continue(());
     }
     let ledger = if is_banned { Ledger::Ban } else { Ledger::Nowhere };

@@ -7,8 +7,8 @@ use crate::{
     limit::rate::Reading,
     packet::Packet,
     stage::{budgets::state::Budgets, handshake::state::Handshake, tls::state::Gate},
-    state::{buckets::Place, conntrack::Conn, drop_cache, evict::Victim, quic_flows::Datagram},
-    tables::Table,
+    state::{assoc::Victim, buckets::Place, conntrack::Conn, drop_cache, quic_flows::Datagram},
+    tables::BucketTable,
     wire::{Network, options::Options},
 };
 
@@ -75,7 +75,7 @@ impl PacketState {
     }
 }
 
-/// A place for each hash table of buckets, and one among bans.
+/// A place in each table of buckets that is looked up by a source, and one among bans.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Places {
     /// Of the neighbourhood.
@@ -84,27 +84,27 @@ pub struct Places {
     pub service: Place,
     /// Of the source.
     pub source: Place,
-    /// Of its ban.
-    pub ban: Place,
+    /// The set of its ban.
+    pub ban_set: u32,
 }
 
 impl Places {
     /// The place in a table of sources or neighbourhoods.
     #[inline(always)]
-    pub const fn of(&self, table: Table) -> &Place {
+    pub const fn of(&self, table: BucketTable) -> &Place {
         match table {
-            Table::Neighbours => &self.neighbours,
-            Table::ServiceSources => &self.service,
+            BucketTable::Neighbours => &self.neighbours,
+            BucketTable::ServiceSources => &self.service,
             _ => &self.source,
         }
     }
 
     /// The same, to write there.
     #[inline(always)]
-    pub const fn of_mut(&mut self, table: Table) -> &mut Place {
+    pub const fn of_mut(&mut self, table: BucketTable) -> &mut Place {
         match table {
-            Table::Neighbours => &mut self.neighbours,
-            Table::ServiceSources => &mut self.service,
+            BucketTable::Neighbours => &mut self.neighbours,
+            BucketTable::ServiceSources => &mut self.service,
             _ => &mut self.source,
         }
     }

@@ -57,7 +57,6 @@ pub const fn is_to_keep<E: Env>(context: &Context<'_, E>, state: &PacketState) -
 /// Writes it down.
 #[inline(always)]
 pub fn keep<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step {
-    let Datagram { identity, known, goes_on } = state.datagram;
-    quic_flows::keep(context.env, identity, known, goes_on, context.now, &mut state.victim);
+    quic_flows::keep(context.env, &state.datagram, context.now, &mut state.victim);
     Step::Continue(())
 }

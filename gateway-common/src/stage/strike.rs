@@ -40,9 +40,10 @@ pub fn count<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     if state.role.mode != context.settings.mode {
         return Step::Continue(());
     }
-    let (env, packet) = (context.env, &state.packet);
-    if env.is_established(packet) {
-        strikes::add(env, budgets::source(context.settings, state), context.now);
+    let env = context.env;
+    if env.is_established(&state.packet) {
+        let source = budgets::source(context.settings, state);
+        strikes::add(env, source, context.now, &mut state.victim);
         env.call(Subprog::StrikeNote, frame, context, state)?;
     }
     Step::Continue(())

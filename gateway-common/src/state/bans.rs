@@ -6,14 +6,14 @@
 //! a packet sees the ban or does not; while a ban is moved to its other set, one packet may find it in neither.
 
 use crate::{
-    abi::{BAN_FILTER_WORDS, BAN_SETS, PAIR_WAYS, PAIR_WORDS},
+    abi::{BAN_FILTER_WORDS, BAN_SETS},
     env::Env,
     hash::{self, Key},
     limit::rate::Instant,
     packet::Packet,
     source,
-    state::buckets::Place,
-    words::Words,
+    state::assoc::PairSet,
+    tables::PairTable,
 };
 
 /// One unit of a ban's end is 2^36 instants, about 0.27 s.
@@ -103,9 +103,9 @@ const fn end(until: Instant) -> u64 {
     }
 }
 
-/// Whether a packet's source is banned. If so, leaves where the ban is.
+/// Whether a packet's source is banned. If so, leaves in which set the ban is.
 #[inline(always)]
-pub fn find<E: Env>(env: &E, packet: &Packet, now: Instant, place: &mut Place) -> bool {
+pub fn find<E: Env>(env: &E, packet: &Packet, now: Instant, found: &mut u32) -> bool {
     let source = source(packet);
     let Key([k0, k1]) = env.key();
     let first = hash::place(Key([k0, k1]), source);
@@ -114,31 +114,31 @@ pub fn find<E: Env>(env: &E, packet: &Packet, now: Instant, place: &mut Place) -
         return false;
     }
     let [one, other] = Places::of(Key([k0, k1]), source).sets;
-    find_in(env, one, source, now, place) || find_in(env, other, source, now, place)
+    find_in(env, one, source, now, found) || find_in(env, other, source, now, found)
 }
 
 #[inline(always)]
-fn find_in<E: Env>(env: &E, index: u32, source: u64, now: Instant, place: &mut Place) -> bool {
-    let Some(set) = env.bans(index) else { return false };
-    let Some(way) = way_of(set, source) else { return false };
-    (place.set, place.way) = (index, way as u32);
-    State(set.load(way * PAIR_WORDS + 1)).holds(now)
-}
-
-#[inline(always)]
-fn way_of<W: Words>(set: W, source: u64) -> Option<usize> {
-    (0..PAIR_WAYS).find(|way| set.load(way * PAIR_WORDS) == source)
+fn find_in<E: Env>(env: &E, index: u32, source: u64, now: Instant, found: &mut u32) -> bool {
+    let Some(set) = set(env, index) else { return false };
+    let Some(way) = set.find(source) else { return false };
+    *found = index;
+    State(set.state(way)).holds(now)
 }
 
 /// Counts packets that the ban of a source has dropped, if it still is in this set.
 #[inline(always)]
-pub fn count<E: Env>(env: &E, set: u32, source: u64, drops: u32) {
-    if let Some(set) = env.bans(set)
-        && let Some(way) = way_of(set, source)
-        && State(set.load(way * PAIR_WORDS + 1)).drops() < DROPS_MAX
+pub fn count<E: Env>(env: &E, index: u32, source: u64, drops: u32) {
+    if let Some(set) = set(env, index)
+        && let Some(way) = set.find(source)
+        && State(set.state(way)).drops() < DROPS_MAX
     {
-        set.add(way * PAIR_WORDS + 1, u64::from(drops));
+        set.add_to_state(way, u64::from(drops));
     }
+}
+
+#[inline(always)]
+fn set<E: Env>(env: &E, index: u32) -> Option<PairSet<E::Pairs>> {
+    env.pairs(PairTable::Bans, index).map(PairSet::new)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::{
     env::{Context, Env},
     hash,
     limit::{bucket::Bucket, rate::Instant},
-    tables::{Note, Table},
+    tables::{BucketTable, Note},
     words::{Slots, Words as _},
 };
 
@@ -37,7 +37,13 @@ impl Place {
 
 /// Finds the bucket of a source, and leaves where in the set it is. Nothing where it has none.
 #[inline(always)]
-pub fn find<E: Env>(env: &E, table: Table, region: u32, key: u64, place: &mut Place) -> Option<E::Buckets> {
+pub fn find<E: Env>(
+    env: &E,
+    table: BucketTable,
+    region: u32,
+    key: u64,
+    place: &mut Place,
+) -> Option<E::Buckets> {
     set_of(env, table, region, key, place).filter(|&set| find_in(set, key, place))
 }
 
@@ -46,7 +52,7 @@ pub fn find<E: Env>(env: &E, table: Table, region: u32, key: u64, place: &mut Pl
 #[inline(always)]
 pub fn seek<E: Env>(
     context: &Context<'_, E>,
-    table: Table,
+    table: BucketTable,
     region: u32,
     key: u64,
     place: &mut Place,
@@ -57,21 +63,27 @@ pub fn seek<E: Env>(
 
 /// The bucket that [`find`] or [`seek`] found.
 #[inline(always)]
-pub fn bucket<E: Env>(env: &E, table: Table, place: &Place) -> Option<BucketOf<E>> {
+pub fn bucket<E: Env>(env: &E, table: BucketTable, place: &Place) -> Option<BucketOf<E>> {
     set(env, table, place).map(|set| Bucket::in_set(set, place.way))
 }
 
 /// The set that it is in.
 #[inline(always)]
-pub fn set<E: Env>(env: &E, table: Table, place: &Place) -> Option<E::Buckets> {
+pub fn set<E: Env>(env: &E, table: BucketTable, place: &Place) -> Option<E::Buckets> {
     env.buckets(table, place.set)
 }
 
 /// The set of a source, of which it leaves the index.
 #[inline(always)]
-fn set_of<E: Env>(env: &E, table: Table, region: u32, key: u64, place: &mut Place) -> Option<E::Buckets> {
+fn set_of<E: Env>(
+    env: &E,
+    table: BucketTable,
+    region: u32,
+    key: u64,
+    place: &mut Place,
+) -> Option<E::Buckets> {
     if (place.key ^ key) | u64::from(place.region ^ region) != 0 {
-        let sets = env.sets(table);
+        let sets = env.sets(table.table());
         (place.key, place.region) = (key, region);
         place.set = region * sets + (hash::place(env.key(), key) & (sets - 1));
     }
@@ -84,7 +96,7 @@ pub type BucketOf<E> = Bucket<<<E as Env>::Buckets as Slots>::Slot>;
 #[inline(never)]
 fn find_or_take<E: Env>(
     context: &Context<'_, E>,
-    table: Table,
+    table: BucketTable,
     set: E::Buckets,
     key: u64,
     place: &mut Place,
@@ -99,17 +111,17 @@ fn find_or_take<E: Env>(
         if slot.replace(SLOT_KEY, owner, key) {
             if place.owed != 0 {
                 Bucket::of(slot).reset(context.now);
-                context.env.note(table, Note::Evicted);
+                context.env.note(table.table(), Note::Evicted);
             }
             slot.store(SLOT_COUNTS, 0);
             slot.store(SLOT_BYTES, 0);
-            context.env.note(table, Note::Inserted);
+            context.env.note(table.table(), Note::Inserted);
         }
     }
     // The second round found what the first inserted, or lost the slot to another CPU again.
     let found = find_in(set, key, place);
     if !found {
-        context.env.note(table, Note::Full);
+        context.env.note(table.table(), Note::Full);
     }
     found
 }

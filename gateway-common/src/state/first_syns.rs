@@ -9,6 +9,7 @@ use crate::{
     hash,
     limit::rate::{Instant, SEEN_SHIFT},
     packet::Packet,
+    tables::PairTable,
     words::Words,
 };
 
@@ -33,7 +34,7 @@ pub fn contains_or_insert<E: Env>(context: &Context<'_, E>, packet: &Packet) -> 
     let set = below(u64::from(FIRST_SYN_SETS), FIRST_SYN_SETS.ilog2());
     let word = below(PAIR_SET_WORDS as u64, PAIR_SET_WORDS.ilog2()) as usize;
     let bits = 1 << below(BITS, 5) | 1 << below(BITS, 5) | 1 << below(BITS, 5);
-    let Some(set) = context.env.first_syns(set as u32) else { return false };
+    let Some(set) = context.env.pairs(PairTable::FirstSyns, set as u32) else { return false };
     let known = set.load(word);
     let aged = aged(known, context.now);
     if (aged | aged >> BITS) & bits == bits {

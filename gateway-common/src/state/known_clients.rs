@@ -6,15 +6,12 @@
 //! day is forgotten.
 
 use crate::{
-    abi::{PAIR_WAYS, PAIR_WORDS},
     env::{Context, Env},
-    hash,
     limit::rate::{Instant, SEEN_SHIFT, units_since},
     packet::Packet,
     source,
-    state::evict::Victim,
-    tables::{Note, Table},
-    words::Words,
+    state::assoc::{PairSet, TAKEN, Victim},
+    tables::{Note, PairTable, Table},
 };
 
 /// How long a client stays known: a day, in units of [`SEEN_SHIFT`].
@@ -30,38 +27,30 @@ const EMPTY: u64 = 1 << 32;
 #[inline(always)]
 pub fn contains<E: Env>(context: &Context<'_, E>, packet: &Packet) -> bool {
     let source = source(context, packet);
-    let Some(set) = set(context.env, source) else { return false };
-    for way in 0..PAIR_WAYS {
-        if set.load(way * PAIR_WORDS) == source {
-            return age(set.load(way * PAIR_WORDS + 1), context.now) < KNOWN_FOR;
-        }
-    }
-    false
+    let Some(set) = PairSet::of_source(context.env, PairTable::KnownClients, source) else { return false };
+    set.get(source).is_some_and(|seen| age(seen, context.now) < KNOWN_FOR)
 }
 
-/// Writes down that the source of a packet is a known client, over whom nobody has seen for longest.
+/// Inserts the source of a packet, which is a known client now; the client that was silent for longest gives way.
 #[inline(always)]
 pub fn insert<E: Env>(context: &Context<'_, E>, packet: &Packet, memory: &mut Victim) {
     let (env, now) = (context.env, context.now);
     let source = source(context, packet);
-    let Some(set) = set(env, source) else { return };
-    let mut victim = Victim::default();
-    for way in 0..PAIR_WAYS {
-        let (owner, seen) = (set.load(way * PAIR_WORDS), set.load(way * PAIR_WORDS + 1));
-        if owner == source {
-            if age(seen, now) >= AGAIN_AFTER {
-                set.store(way * PAIR_WORDS + 1, now >> SEEN_SHIFT);
-            }
-            return;
+    let Some(set) = PairSet::of_source(env, PairTable::KnownClients, source) else { return };
+    if let Some(way) = set.find(source) {
+        if age(set.state(way), now) >= AGAIN_AFTER {
+            set.set_state(way, now >> SEEN_SHIFT);
         }
-        victim.consider::<E>(way, owner, if owner == 0 { EMPTY } else { age(seen, now) + 1 });
+        return;
     }
-    let victim = victim.chosen(memory);
-    let (way, owner) = (victim.way(), victim.owner());
-    if set.replace(way * PAIR_WORDS, owner, source) {
-        set.store(way * PAIR_WORDS + 1, now >> SEEN_SHIFT);
+    let victim = set.victim::<E>(0, memory, |owner, seen| match owner {
+        0 => EMPTY,
+        TAKEN => 0,
+        _ => age(seen, now) + 1,
+    });
+    if victim.rank() != 0 && set.publish(victim.way(), victim.owner(), source, now >> SEEN_SHIFT) {
         env.note(Table::KnownClients, Note::Inserted);
-        if owner != 0 && victim.rank() <= KNOWN_FOR {
+        if victim.owner() != 0 && victim.rank() <= KNOWN_FOR {
             env.note(Table::KnownClients, Note::Evicted);
         }
     }
@@ -78,9 +67,4 @@ const fn age(seen: u64, now: Instant) -> u64 {
 #[inline(always)]
 fn source<E: Env>(context: &Context<'_, E>, packet: &Packet) -> u64 {
     source::key(packet, context.settings.source_mask_v4, context.settings.neighbour_mask_v6)
-}
-
-#[inline(always)]
-fn set<E: Env>(env: &E, source: u64) -> Option<E::Pairs> {
-    env.pairs(Table::KnownClients, hash::place(env.key(), source) & (env.sets(Table::KnownClients) - 1))
 }

@@ -4,12 +4,16 @@
 //! up after some seconds; who was, after a day of silence. So forged sources, which do not come twice, push nobody out.
 
 use crate::{
-    abi::{LINK_CONTROL_SLOT, PAIR_WAYS, PAIR_WORDS, PEER_SETS},
+    abi::{LINK_CONTROL_SLOT, PAIR_WAYS, PEER_SETS},
     env::{Context, Env},
     hash,
     limit::rate::{Instant, Limit, Reading, SECOND},
     packet::Address,
-    state::services,
+    state::{
+        assoc::{PairSet, TAKEN},
+        services,
+    },
+    tables::PairTable,
     words::Words,
 };
 
@@ -30,25 +34,24 @@ pub fn admit<E: Env>(context: &Context<'_, E>, clock: Reading, kind: u32, source
     // Never 0, which marks a free place.
     let peer = hash::spread(context.env.key(), word) | 1;
     let index = (peer >> 40) as u32 & (PEER_SETS - 1);
-    let Some(set) = context.env.peers(kind * PEER_SETS + index) else { return false };
-    for way in 0..PAIR_WAYS {
-        if set.load(way * PAIR_WORDS) == peer {
-            return is_left_for_peer(set, way * PAIR_WORDS + 1, clock);
-        }
+    let Some(words) = context.env.pairs(PairTable::LinkPeers, kind * PEER_SETS + index) else { return false };
+    let set = PairSet::new(words);
+    if let Some(way) = set.find(peer) {
+        return is_left_for_peer(set, way, clock);
     }
     if !is_left_for_strangers(context, clock, kind) {
         return false;
     }
-    write_down(set, peer, clock.now());
+    insert(set, peer, clock.now());
     true
 }
 
 /// The same for a peer that was written down: it is seen now. Two messages in the same moment count as one.
 #[inline(always)]
-fn is_left_for_peer<W: Words>(set: W, word: usize, clock: Reading) -> bool {
-    match ROOM.admit(set.load(word) & !SEEN, clock, ROOM.cost) {
+fn is_left_for_peer<W: Words>(set: PairSet<W>, way: usize, clock: Reading) -> bool {
+    match ROOM.admit(set.state(way) & !SEEN, clock, ROOM.cost) {
         Some(next) => {
-            set.store(word, next & !SEEN | SEEN);
+            set.set_state(way, next & !SEEN | SEEN);
             true
         }
         None => false,
@@ -65,15 +68,13 @@ fn is_left_for_strangers<E: Env>(context: &Context<'_, E>, clock: Reading, kind:
 
 /// Gives a peer the first place of its set that is free, if there is one.
 #[inline(always)]
-fn write_down<W: Words>(set: W, peer: u64, now: Instant) {
+fn insert<W: Words>(set: PairSet<W>, peer: u64, now: Instant) {
     for way in 0..PAIR_WAYS {
-        let (owner, state) = (set.load(way * PAIR_WORDS), set.load(way * PAIR_WORDS + 1));
+        let (owner, state) = (set.key(way), set.state(way));
         let held_for = if state & SEEN == 0 { ONCE_FOR } else { SEEN_FOR };
-        let is_free = owner == 0 || now.wrapping_sub(state) as i64 > held_for as i64;
-        if is_free {
-            if set.replace(way * PAIR_WORDS, owner, peer) {
-                set.store(way * PAIR_WORDS + 1, now & !SEEN);
-            }
+        let is_stale = now.wrapping_sub(state) as i64 > held_for as i64;
+        if owner == 0 || (owner != TAKEN && is_stale) {
+            set.publish(way, owner, peer, now & !SEEN);
             return;
         }
     }

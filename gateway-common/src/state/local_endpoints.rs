@@ -7,7 +7,7 @@ use crate::{
     hash,
     limit::rate::{Instant, SEEN_SHIFT, units_since},
     packet::Packet,
-    tables::Table,
+    tables::BucketTable,
     words::{Slots, Words},
 };
 
@@ -28,7 +28,7 @@ fn end_of<E: Env>(
     service: u32,
 ) -> Option<End<<E::Buckets as Slots>::Slot>> {
     let Packet { destination, destination_port, .. } = *packet;
-    let set = context.env.buckets(Table::Totals, service)?;
+    let set = context.env.buckets(BucketTable::Totals, service)?;
     let words = [destination.high, destination.low, u64::from(destination_port)];
     let mark = hash::fingerprint(context.env.key(), words);
     let (at, mark) = (mark as usize % SLOT_WORDS, mark >> MARK);

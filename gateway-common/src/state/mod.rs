@@ -1,12 +1,12 @@
 //! Tables that outlive a packet: one a file.
 
+pub mod assoc;
 #[cfg(feature = "host")]
 pub mod ban_table;
 pub mod bans;
 pub mod buckets;
 pub mod conntrack;
 pub mod drop_cache;
-pub mod evict;
 pub mod first_syns;
 pub mod known_clients;
 pub mod link_peers;

@@ -9,10 +9,10 @@ use crate::{
     env::Env,
     limit::rate::{Instant, SEEN_SHIFT, units_since},
     state::{
+        assoc::{TAKEN, Victim},
         conntrack::{Conn, ConnState},
-        evict::Victim,
     },
-    tables::{Note, Table},
+    tables::{BucketTable, Note, Table},
     wire::hello::{self, Outcome, Reader},
     words::{Slots, Words},
 };
@@ -81,8 +81,8 @@ pub fn keep<E: Env>(
     }
     let slot = set.slot(victim.way());
     let owner = slot.load(HELLO_KEY);
-    // Nobody's while the words change.
-    if !slot.replace(HELLO_KEY, owner, 0) {
+    // The order of `assoc`.
+    if !slot.replace(HELLO_KEY, owner, TAKEN) {
         return false;
     }
     let is_complete = matches!(reader.outcome, Outcome::Complete);
@@ -122,6 +122,8 @@ const fn rank(owner: u64, seen: u32, proven: bool, now: Instant) -> u64 {
     let age = age(seen, now);
     if owner == 0 {
         EMPTY
+    } else if owner == TAKEN {
+        0
     } else if age > GIVE_UP || (proven && (seen & PROVEN == 0 || (seen & DONE != 0 && age > LAG))) {
         age as u64 + 1
     } else {
@@ -136,5 +138,5 @@ const fn age(seen: u32, now: Instant) -> u32 {
 
 #[inline(always)]
 fn slots<E: Env>(env: &E, identity: u64) -> Option<E::Buckets> {
-    env.buckets(Table::PartialHellos, (identity >> 32) as u32 & (env.sets(Table::PartialHellos) - 1))
+    env.buckets(BucketTable::PartialHellos, (identity >> 32) as u32 & (env.sets(Table::PartialHellos) - 1))
 }

@@ -6,12 +6,10 @@
 //! entries of those who have not shown more than an Initial.
 
 use crate::{
-    abi::{PAIR_WAYS, PAIR_WORDS},
     env::Env,
     limit::rate::{Instant, SEEN_SHIFT, units_since},
-    state::evict::Victim,
-    tables::{Note, Table},
-    words::Words,
+    state::assoc::{PairSet, TAKEN, Victim},
+    tables::{Note, PairTable, Table},
 };
 
 /// Units after which an entry that was not used is free: twice what NAT boxes keep UDP for at least (RFC 4787 section 4.3),
@@ -22,8 +20,7 @@ const TOUCH_AFTER: u32 = 16;
 /// Set in an entry's state word: the tuple is established. The lower half is when it was last seen.
 const ESTABLISHED: u64 = 1 << 32;
 
-/// How gladly an entry is given up: a tuple's own, an empty one, one that is not established; then what is idle, by age alone.
-const OWN: u64 = 3 << 36;
+/// Ranks of entries for eviction: an empty one, one of a flow that is not established; then idle ones, by age alone.
 const EMPTY: u64 = 2 << 36;
 const UNPROVEN: u64 = 1 << 36;
 
@@ -101,53 +98,38 @@ const fn units(now: Instant) -> u32 {
     (now >> SEEN_SHIFT) as u32
 }
 
-/// What is known of the tuple with this fingerprint.
+/// What is known of the flow with this fingerprint.
 #[inline(always)]
 pub fn find<E: Env>(env: &E, identity: u64) -> Flow {
-    let Some(set) = set(env, identity) else { return Flow::default() };
-    for way in 0..PAIR_WAYS {
-        if set.load(way * PAIR_WORDS) == identity {
-            return Flow::from_word(set.load(way * PAIR_WORDS + 1));
-        }
-    }
-    Flow::default()
+    let Some(set) = PairSet::of_flow(env, PairTable::QuicFlows, identity) else { return Flow::default() };
+    set.get(identity).map_or_else(Flow::default, Flow::from_word)
 }
 
-/// Writes down that a datagram of the tuple has passed, where that [`Flow::is_worth_keeping`]. Where all entries of its set are in
-/// use by others that are established, the tuple stays unknown; that is counted.
+/// Writes down that a datagram of a flow has passed, where that [`Flow::is_worth_keeping`]. Where all entries of its set are in
+/// use by other flows that are established, the flow stays unknown; that is counted.
 #[inline(always)]
-pub fn keep<E: Env>(env: &E, identity: u64, known: Flow, goes_on: bool, now: Instant, memory: &mut Victim) {
-    let Some(set) = set(env, identity) else { return };
+pub fn keep<E: Env>(env: &E, datagram: &Datagram, now: Instant, memory: &mut Victim) {
+    let Datagram { identity, known, goes_on } = *datagram;
+    let Some(set) = PairSet::of_flow(env, PairTable::QuicFlows, identity) else { return };
     let is_established = known.is_established || known.has_gone_on(goes_on, now);
-    let established = if is_established { ESTABLISHED } else { 0 };
-    let mut victim = Victim::above(0);
-    for way in 0..PAIR_WAYS {
-        let owner = set.load(way * PAIR_WORDS);
-        let rank = if owner == identity {
-            OWN
-        } else if owner == 0 {
-            EMPTY
-        } else {
-            Flow::from_word(set.load(way * PAIR_WORDS + 1)).rank(now)
-        };
-        victim.consider::<E>(way, owner, rank);
+    let state = u64::from(units(now)) | if is_established { ESTABLISHED } else { 0 };
+    if let Some(way) = set.find(identity) {
+        set.set_state(way, state);
+        return;
     }
-    let victim = victim.chosen(memory);
+    let victim = set.victim::<E>(0, memory, |owner, state| match owner {
+        0 => EMPTY,
+        TAKEN => 0,
+        _ => Flow::from_word(state).rank(now),
+    });
     if victim.rank() == 0 {
         return env.note(Table::QuicFlows, Note::Full);
     }
-    let (way, owner) = (victim.way(), victim.owner());
-    set.store(way * PAIR_WORDS + 1, u64::from(units(now)) | established);
-    if owner == identity || !set.replace(way * PAIR_WORDS, owner, identity) {
+    if !set.publish(victim.way(), victim.owner(), identity, state) {
         return;
     }
     env.note(Table::QuicFlows, Note::Inserted);
-    if owner != 0 {
+    if victim.owner() != 0 {
         env.note(Table::QuicFlows, Note::Evicted);
     }
-}
-
-#[inline(always)]
-fn set<E: Env>(env: &E, identity: u64) -> Option<E::Pairs> {
-    env.pairs(Table::QuicFlows, (identity >> 32) as u32 & (env.sets(Table::QuicFlows) - 1))
 }

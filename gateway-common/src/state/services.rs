@@ -1,6 +1,6 @@
-//! What is kept of each service beside its total: the other slots of its set in [`Table::Totals`].
+//! What is kept of each service beside its total: the other slots of its set in [`BucketTable::Totals`].
 
-use crate::{env::Env, tables::Table, words::Slots};
+use crate::{env::Env, tables::BucketTable, words::Slots};
 
 /// The words of a slot.
 pub type SlotOf<E> = <<E as Env>::Buckets as Slots>::Slot;
@@ -8,5 +8,5 @@ pub type SlotOf<E> = <<E as Env>::Buckets as Slots>::Slot;
 /// A slot of a service, of which 0 is what is for no service.
 #[inline(always)]
 pub fn slot<E: Env>(env: &E, service: u32, slot: usize) -> Option<SlotOf<E>> {
-    env.buckets(Table::Totals, service).map(|set| set.slot(slot))
+    env.buckets(BucketTable::Totals, service).map(|set| set.slot(slot))
 }

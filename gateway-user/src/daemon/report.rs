@@ -3,10 +3,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use gateway_common::{
-    abi::{
-        ABI_VERSION, BANS_MAX, Class, Limits, PAIR_WAYS, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS,
-        STRIKE_SETS,
-    },
+    abi::{ABI_VERSION, BANS_MAX, Class, Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS},
     limit::rate::{self, Dimension},
     tables::{Note, Table},
     verdict::{Action, Reason},
@@ -171,9 +168,9 @@ impl Gateway {
         let tables = self.kernel.tables();
         let now = self.clock();
         let mut rows = Vec::new();
-        for table in Table::ALL.into_iter().filter(|table| *table != Table::Totals) {
+        for table in Table::ALL.into_iter().filter(|table| table.constant().is_some()) {
             let entries = match table {
-                _ if table.is_of_pairs() => tables.links(table),
+                _ if table.is_of_pairs() => tables.pairs(table),
                 Table::PartialHellos => tables.slots(table).count(),
                 _ => tables.slots(table).filter(|slot| owes(slot, now)).count(),
             };
@@ -191,9 +188,10 @@ impl Gateway {
             capacity: capacity as u64,
             full_total,
         };
-        rows.push(row("bans", self.kernel.bans(), BANS_MAX, 0));
-        let strikes = (self.kernel.strikes().count(), STRIKE_SETS as usize * PAIR_WAYS);
-        rows.push(row("strikes", strikes.0, strikes.1, self.kernel.strikes_evicted()));
+        rows.push(row(Table::Bans.name(), self.kernel.bans(), BANS_MAX, 0));
+        let (strikes, evicted) =
+            (self.kernel.strikes().count(), self.kernel.note(Table::Strikes, Note::Evicted)?);
+        rows.push(row(Table::Strikes.name(), strikes, tables.capacity(Table::Strikes), evicted));
         Ok(rows)
     }
 

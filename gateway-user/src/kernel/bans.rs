@@ -18,6 +18,7 @@ use gateway_common::{
     limit::rate::Instant,
     packet::Family,
     state::ban_table::{BanTable, family_of, strikes_of},
+    tables::Table,
 };
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -59,9 +60,9 @@ pub(super) struct BanMaps {
 impl BanMaps {
     /// Maps them. Bans that an earlier daemon left hold on.
     pub(super) fn map(ebpf: &Ebpf, key: Key, resumed: bool) -> Result<Self, KernelError> {
-        let sets = Words::of(ebpf, "bans", BAN_SETS as usize * PAIR_SET_WORDS)?;
+        let sets = Words::of(ebpf, Table::Bans.name(), BAN_SETS as usize * PAIR_SET_WORDS)?;
         let filter = Words::of(ebpf, "ban_filter", BAN_FILTER_WORDS as usize)?;
-        let strikes = Words::of(ebpf, "strikes", (STRIKE_SETS as usize + 1) * PAIR_SET_WORDS)?;
+        let strikes = Words::of(ebpf, Table::Strikes.name(), STRIKE_SETS as usize * PAIR_SET_WORDS)?;
         let table =
             if resumed { BanTable::resume(sets, filter, key) } else { BanTable::new(sets, filter, key) };
         Ok(Self { table, strikes })
@@ -107,14 +108,7 @@ impl Kernel {
 
     /// Sources with strikes, and how many they have had.
     pub fn strikes(&self) -> impl Iterator<Item = (u64, u32)> {
-        let words = &self.bans.strikes.as_ref()[..STRIKE_SETS as usize * PAIR_SET_WORDS];
-        words.chunks_exact(PAIR_WORDS).filter_map(strikes_of)
-    }
-
-    /// Sources whose strikes were forgotten because others took their place.
-    pub fn strikes_evicted(&self) -> u64 {
-        let counts = &self.bans.strikes.as_ref()[STRIKE_SETS as usize * PAIR_SET_WORDS..];
-        counts.first().map_or(0, |count| count.load(std::sync::atomic::Ordering::Relaxed))
+        self.bans.strikes.as_ref().chunks_exact(PAIR_WORDS).filter_map(strikes_of)
     }
 
     /// Says whether there are bans of a family: without, no packet looks for one. `ends`: a ban ends earlier than drop caches may know.

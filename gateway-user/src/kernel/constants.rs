@@ -4,10 +4,7 @@ use std::path::PathBuf;
 
 use aya::{EbpfLoader, util::online_cpus};
 use gateway_common::{
-    abi::{
-        BAN_FILTER_WORDS, BAN_SETS, INTERFACES, Identity, PEER_KINDS, PEER_SETS, SERVICE_REGIONS,
-        STRIKE_SETS, Tally, WAYS,
-    },
+    abi::{BAN_FILTER_WORDS, INTERFACES, Identity, SERVICES, Tally},
     limit::rate::{INSTANT_SHIFT, Instant},
     tables::{Note, Table, TableSizes},
     verdict::COLUMNS,
@@ -22,26 +19,17 @@ use crate::policy::TICK_MAX;
 
 /// The maps that outlive a daemon, and what they must look like.
 pub(super) fn pinned(tables: &TableSizes) -> Vec<(&'static str, Shape)> {
-    let set = (size_of::<u64>() * gateway_common::abi::SET_WORDS) as u32;
-    let array = |value: u32, entries: u32| Shape { key: 4, value, entries };
-    vec![
-        ("identity", array(size_of::<Identity>() as u32, 1)),
-        ("sources", array(set, tables.sets(Table::Sources))),
-        ("service_sources", array(set, tables.sets(Table::ServiceSources) * SERVICE_REGIONS as u32)),
-        ("neighbours", array(set, tables.sets(Table::Neighbours))),
-        ("totals", array(set, gateway_common::abi::SERVICES as u32)),
-        ("connections", array(64, tables.sets(Table::Conntrack))),
-        ("hellos", array(set, tables.sets(Table::PartialHellos))),
-        ("bans", array(64, BAN_SETS)),
-        ("ban_filter", array(8, BAN_FILTER_WORDS)),
-        ("strikes", array(64, STRIKE_SETS + 1)),
-        ("peers", array(64, PEER_KINDS * PEER_SETS)),
-        ("tuples", array(64, tables.sets(Table::QuicFlows))),
-        ("clients", array(64, tables.sets(Table::KnownClients))),
-        ("counters", array((size_of::<Tally>() * COLUMNS) as u32, INTERFACES as u32)),
-        ("service_counts", array((size_of::<u64>() * COLUMNS) as u32, gateway_common::abi::SERVICES as u32)),
-        ("notes", array(8, (Table::COUNT * Note::COUNT) as u32)),
-    ]
+    let array = |value: usize, entries: u32| Shape { key: 4, value: value as u32, entries };
+    let of_table =
+        |table: &Table| (table.name(), array(table.set_words() * size_of::<u64>(), tables.all_sets(*table)));
+    let others = [
+        ("identity", array(size_of::<Identity>(), 1)),
+        ("ban_filter", array(size_of::<u64>(), BAN_FILTER_WORDS)),
+        ("counters", array(size_of::<Tally>() * COLUMNS, INTERFACES as u32)),
+        ("service_counts", array(size_of::<u64>() * COLUMNS, SERVICES as u32)),
+        ("notes", array(size_of::<u64>(), (Table::COUNT * Note::COUNT) as u32)),
+    ];
+    Table::ALL.iter().map(of_table).chain(others).collect()
 }
 
 /// What an object is given when it is loaded: values of its constants, sizes of its maps, and where these are pinned.
@@ -51,8 +39,9 @@ pub(super) struct Constants {
     debug_log: u32,
     testing: u32,
     fields: SocketFields,
-    /// Tables whose size is told, with the program's name for it.
-    sets: [(&'static str, Table, u32); 7],
+    /// The sets of one region of each table whose size is told, by the program's constant for them.
+    sets: Vec<(&'static str, u32)>,
+    tables: TableSizes,
     /// Of each CPU's drop cache.
     drop_sets: u32,
     drop_shift: u32,
@@ -63,17 +52,10 @@ impl Constants {
     pub(super) fn of(options: &LoadOptions, identity: Identity, fields: SocketFields) -> Self {
         let tables = &options.tables;
         let drop_sets = tables.drop_sets(cpus());
-        let sets = [
-            ("SETS_SOURCES", Table::Sources),
-            ("SETS_SERVICE_SOURCES", Table::ServiceSources),
-            ("SETS_NEIGHBOURS", Table::Neighbours),
-            ("SETS_CONNECTIONS", Table::Conntrack),
-            ("SETS_HELLOS", Table::PartialHellos),
-            ("SETS_TUPLES", Table::QuicFlows),
-            ("SETS_CLIENTS", Table::KnownClients),
-        ]
-        .map(|(name, table)| (name, table, tables.sets(table)));
-        debug_assert!(sets.iter().all(|(_, _, sets)| sets.is_power_of_two()) && WAYS > 0);
+        let sets = Table::ALL.iter().filter_map(|table| {
+            let (name, _) = table.constant()?;
+            Some((name, tables.sets(*table)))
+        });
         let pins = options.pins.iter();
         let pins = pins.flat_map(|pins| pinned(tables).into_iter().map(|(name, _)| (name, pins.map(name))));
         Self {
@@ -82,7 +64,8 @@ impl Constants {
             debug_log: options.debug_log.into(),
             testing: options.testing.into(),
             fields,
-            sets,
+            sets: sets.collect(),
+            tables: *tables,
             drop_sets,
             drop_shift: u64::BITS - drop_sets.ilog2(),
             pins: pins.collect(),
@@ -95,9 +78,11 @@ impl Constants {
         loader: &'loader mut EbpfLoader<'constants>,
     ) -> &'loader mut EbpfLoader<'constants> {
         let Self { identity, fields, drop_sets, drop_shift, .. } = self;
-        for (name, table, sets) in &self.sets {
-            let regions = if *table == Table::ServiceSources { SERVICE_REGIONS as u32 } else { 1 };
-            loader.override_global(name, sets, true).map_max_entries(table.name(), sets * regions);
+        for (name, sets) in &self.sets {
+            loader.override_global(name, sets, true);
+        }
+        for table in Table::ALL {
+            loader.map_max_entries(table.name(), self.tables.all_sets(table));
         }
         for name in ["drop_cache", "drop_cache_rest"] {
             loader.map_max_entries(name, drop_sets * cpus());

@@ -10,10 +10,7 @@ use std::{
 
 use aya::{Ebpf, maps::Map};
 use gateway_common::{
-    abi::{
-        HANDSHAKE_SLOT, PAIR_SET_WORDS, PAIR_WORDS, SERVICE_REGIONS, SERVICES, SET_WORDS, SLOT_COUNTS,
-        SLOT_KEY, SLOT_WORDS,
-    },
+    abi::{HANDSHAKE_SLOT, PAIR_WORDS, SET_WORDS, SLOT_COUNTS, SLOT_KEY, SLOT_WORDS},
     tables::{Table, TableSizes},
 };
 use memmap2::{MmapOptions, MmapRaw};
@@ -43,42 +40,29 @@ pub struct Slot {
     pub words: [u64; SLOT_WORDS],
 }
 
-/// All tables.
-pub struct Tables {
-    sources: Mapping,
-    service_sources: Mapping,
-    neighbours: Mapping,
-    connections: Mapping,
-    hellos: Mapping,
-    tuples: Mapping,
-    clients: Mapping,
-}
+/// All tables that packets write, by [`Table`].
+pub struct Tables(Vec<Mapping>);
 
 impl Tables {
     pub(super) fn map(ebpf: &Ebpf, sizes: &TableSizes) -> Result<Self, KernelError> {
-        let map =
-            |table: Table, regions: usize| Mapping::new(ebpf, table, sizes.sets(table) as usize, regions);
-        Ok(Self {
-            sources: map(Table::Sources, 1)?,
-            service_sources: map(Table::ServiceSources, SERVICE_REGIONS)?,
-            neighbours: map(Table::Neighbours, 1)?,
-            connections: map(Table::Conntrack, 1)?,
-            hellos: map(Table::PartialHellos, 1)?,
-            tuples: map(Table::QuicFlows, 1)?,
-            clients: map(Table::KnownClients, 1)?,
-        })
+        Table::ALL.iter().map(|table| Mapping::new(ebpf, *table, sizes)).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn of(&self, table: Table) -> &Mapping {
+        // There is one for each.
+        &self.0[table as usize]
     }
 
     /// The occupied slots of a bucket table, or of first messages.
     pub fn slots(&self, table: Table) -> impl Iterator<Item = Slot> {
-        let mapping = self.buckets(table);
+        let mapping = self.of(table);
         let places = mapping.parts::<SLOT_WORDS>().iter().enumerate();
         places.filter(|(_, slot)| read(&slot[SLOT_KEY]) != 0).map(|(place, slot)| mapping.slot(place, slot))
     }
 
     /// What all slots of a bucket table have dropped, in the order of their places.
     pub fn drops(&self, table: Table) -> impl Iterator<Item = u32> {
-        self.buckets(table).parts::<SLOT_WORDS>().iter().map(|slot| read(&slot[SLOT_COUNTS]) as u32)
+        self.of(table).parts::<SLOT_WORDS>().iter().map(|slot| read(&slot[SLOT_COUNTS]) as u32)
     }
 
     /// The slot at a place.
@@ -86,41 +70,18 @@ impl Tables {
     /// # Panics
     /// Where there is none.
     pub fn slot(&self, table: Table, place: usize) -> Slot {
-        let mapping = self.buckets(table);
+        let mapping = self.of(table);
         mapping.slot(place, &mapping.parts::<SLOT_WORDS>()[place])
     }
 
-    const fn buckets(&self, table: Table) -> &Mapping {
-        match table {
-            Table::ServiceSources => &self.service_sources,
-            Table::Neighbours => &self.neighbours,
-            Table::PartialHellos => &self.hellos,
-            _ => &self.sources,
-        }
+    /// Entries of a table of pairs that are taken.
+    pub fn pairs(&self, table: Table) -> usize {
+        self.of(table).parts::<PAIR_WORDS>().iter().filter(|pair| read(&pair[0]) != 0).count()
     }
 
-    /// Entries of a table of links that are taken.
-    pub fn links(&self, table: Table) -> usize {
-        let mapping = match table {
-            Table::QuicFlows => &self.tuples,
-            Table::KnownClients => &self.clients,
-            _ => &self.connections,
-        };
-        mapping.parts::<PAIR_WORDS>().iter().filter(|link| read(&link[0]) != 0).count()
-    }
-
-    /// Slots of a table.
-    pub const fn capacity(&self, table: Table) -> usize {
-        match table {
-            Table::Sources => self.sources.words / SLOT_WORDS,
-            Table::ServiceSources => self.service_sources.words / SLOT_WORDS,
-            Table::Neighbours => self.neighbours.words / SLOT_WORDS,
-            Table::Totals => SERVICES,
-            Table::Conntrack => self.connections.words / PAIR_WORDS,
-            Table::PartialHellos => self.hellos.words / SLOT_WORDS,
-            Table::QuicFlows => self.tuples.words / PAIR_WORDS,
-            Table::KnownClients => self.clients.words / PAIR_WORDS,
-        }
+    /// Entries that a table has room for.
+    pub fn capacity(&self, table: Table) -> usize {
+        self.of(table).words / if table.is_of_pairs() { PAIR_WORDS } else { SLOT_WORDS }
     }
 }
 
@@ -132,9 +93,8 @@ struct Mapping {
 }
 
 impl Mapping {
-    fn new(ebpf: &Ebpf, table: Table, sets: usize, regions: usize) -> Result<Self, KernelError> {
-        let set_words = if table.is_of_pairs() { PAIR_SET_WORDS } else { SET_WORDS };
-        let words = sets * regions * set_words;
+    fn new(ebpf: &Ebpf, table: Table, sizes: &TableSizes) -> Result<Self, KernelError> {
+        let (words, regions) = (sizes.all_sets(table) as usize * table.set_words(), table.regions() as usize);
         let Some(Map::Array(map)) = ebpf.map(table.name()) else {
             return Err(KernelError::NoMap(table.name()));
         };

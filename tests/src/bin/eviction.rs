@@ -18,7 +18,7 @@ use gateway_common::{
         rate::{Dimension, Instant, SECOND, bit},
     },
     source::KEY_V4,
-    tables::{Note, Table},
+    tables::{BucketTable, Note, Table},
 };
 use gateway_tests::cases::{START, limit};
 use gateway_user::host::{HostEnv, Sets, Stand};
@@ -72,7 +72,7 @@ impl Offender {
 
 /// One packet on the budget of its source.
 fn admits(env: &HostEnv, limits: &Limits, key: u64, cost: Cost, now: Instant) -> bool {
-    let Some(bucket) = gateway_tests::bucket(env, Table::Sources, key, now) else { return false };
+    let Some(bucket) = gateway_tests::bucket(env, BucketTable::Sources, key, now) else { return false };
     bucket.over(cost, limits, now.into()) == 0 && bucket.charge(cost, limits, now.into()) == 0
 }
 

@@ -106,7 +106,7 @@ pub(super) fn cases() -> Vec<Case> {
                 &name("a service's total"),
                 Stand::new().serve(service.total(dimension, edge)),
                 frame,
-                Scope::Total.reason(dimension),
+                Scope::Service.reason(dimension),
             ));
         }
     }

@@ -8,7 +8,7 @@ pub mod state;
 
 use core::ops::ControlFlow;
 
-use state::{Budgets, CostMasks, Refused, Whose};
+use state::{Budgets, CostMasks, Refused};
 
 use crate::{
     abi::{ALL, Class, Limits, STRANGERS, Settings},
@@ -30,26 +30,18 @@ use crate::{
         drop_cache::{self, Entry, Ledger},
         known_clients,
     },
-    tables::Table,
+    tables::BucketTable,
     verdict::{Reason, Scope, Step, drop},
 };
 
-impl Whose {
-    const fn scope(self) -> Scope {
-        match self {
-            Self::Service => Scope::Total,
-            Self::Neighbourhood => Scope::Neighbours,
-            Self::SourceOfService | Self::Source => Scope::Source,
-        }
-    }
-
+impl Scope {
     /// Which hash table has the bucket, and which stage makes it there.
-    const fn table(self) -> Option<(Table, Subprog)> {
+    const fn table(self) -> Option<(BucketTable, Subprog)> {
         match self {
             Self::Service => None,
-            Self::Neighbourhood => Some((Table::Neighbours, Subprog::SeekNeighbours)),
-            Self::SourceOfService => Some((Table::ServiceSources, Subprog::SeekService)),
-            Self::Source => Some((Table::Sources, Subprog::SeekSource)),
+            Self::Neighbours => Some((BucketTable::Neighbours, Subprog::SeekNeighbours)),
+            Self::SourceAtService => Some((BucketTable::ServiceSources, Subprog::SeekService)),
+            Self::Source => Some((BucketTable::Sources, Subprog::SeekSource)),
         }
     }
 
@@ -60,8 +52,8 @@ impl Whose {
         let mask = match self {
             Self::Service => masks.service,
             // LiveEntry again for the verifier, which then has no way to go where there are none.
-            Self::Neighbourhood => masks.neighbourhood & bucket::OF_SOURCES,
-            Self::SourceOfService => masks.source_of_service,
+            Self::Neighbours => masks.neighbours & bucket::OF_SOURCES,
+            Self::SourceAtService => masks.source_at_service,
             Self::Source => masks.source & bucket::OF_SOURCES,
         };
         Cost { mask, ..*cost }
@@ -72,8 +64,8 @@ impl Whose {
         let service = context.settings.service(state.role.service);
         match self {
             Self::Service => &service.total[state.role.held_as as usize & 1],
-            Self::Neighbourhood => &context.settings.neighbours,
-            Self::SourceOfService => &service.limits,
+            Self::Neighbours => &context.settings.neighbours,
+            Self::SourceAtService => &service.limits,
             Self::Source => &class(context, state).limits,
         }
     }
@@ -82,7 +74,7 @@ impl Whose {
     #[inline(always)]
     fn bucket<E: Env>(self, context: &Context<'_, E>, state: &PacketState) -> Option<BucketOf<E>> {
         match self.table() {
-            None => context.env.buckets(Table::Totals, state.role.service).map(Bucket::first_of),
+            None => context.env.buckets(BucketTable::Totals, state.role.service).map(Bucket::first_of),
             Some((table, _)) => buckets::bucket(context.env, table, state.cpu.places.of(table)),
         }
     }
@@ -125,7 +117,7 @@ impl Whose {
         let (cost, limits) = (self.cost(state), self.limits(context, state));
         let refusal = bucket.over(cost, limits, state.clock);
         // The host's own traffic is for no service.
-        let may_be_own = self != Self::SourceOfService;
+        let may_be_own = self != Self::SourceAtService;
         if refusal != 0 && may_be_own && own_traffic::concerns(context.env.own_ports(), state) {
             context.env.call(Subprog::Own, frame, context, state)?;
         }
@@ -140,7 +132,7 @@ impl Whose {
             }
             // A known client is held to more of a total.
             if self != Self::Service {
-                state.budgets.refused = Refused { reason, whose: self, mask: refusal };
+                state.budgets.refused = Refused { reason, scope: self, mask: refusal };
             }
         }
         answer
@@ -156,7 +148,7 @@ impl Whose {
         let Some(bucket) = self.bucket(context, state) else { return drop(Reason::Contended) };
         let refusal = bucket.charge(cost, self.limits(context, state), state.clock);
         // Another CPU's packet was a moment earlier.
-        if refusal & !bucket::CONTENDED != 0 && matches!(self.scope(), Scope::Source) {
+        if refusal & !bucket::CONTENDED != 0 && matches!(self, Self::SourceAtService | Self::Source) {
             bucket.count_drops(1);
         }
         self.answer(refusal)
@@ -165,8 +157,8 @@ impl Whose {
     /// Where drops of the source are counted.
     const fn ledger(self) -> Ledger {
         match self {
-            Self::Service | Self::Neighbourhood => Ledger::Nowhere,
-            Self::SourceOfService => Ledger::SourceOfService,
+            Self::Service | Self::Neighbours => Ledger::Nowhere,
+            Self::SourceAtService => Ledger::SourceOfService,
             Self::Source => Ledger::Source,
         }
     }
@@ -179,7 +171,7 @@ impl Whose {
         if refusal == bucket::CONTENDED {
             return drop(Reason::Contended);
         }
-        drop(self.scope().reason_of(refusal))
+        drop(self.reason_of(refusal))
     }
 }
 
@@ -201,8 +193,8 @@ pub fn assign_masks<E: Env>(context: &Context<'_, E>, state: &mut PacketState) {
     let of_service = service.own & !class.own;
     state.budgets.masks = CostMasks {
         service: mask & share.total & service.totals,
-        neighbourhood: if role.class == 0 { near & settings.neighbours_own as Mask } else { 0 },
-        source_of_service: of_source & of_service,
+        neighbours: if role.class == 0 { near & settings.neighbours_own as Mask } else { 0 },
+        source_at_service: of_source & of_service,
         source: of_source & !of_service & class.held,
     };
 }
@@ -213,15 +205,15 @@ pub fn charge<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: 
     if state.role.trusted {
         return Step::Continue(());
     }
-    Whose::Service.check(frame, context, state)?;
-    Whose::Neighbourhood.check(frame, context, state)?;
-    Whose::SourceOfService.check(frame, context, state)?;
-    Whose::Source.check(frame, context, state)?;
+    Scope::Service.check(frame, context, state)?;
+    Scope::Neighbours.check(frame, context, state)?;
+    Scope::SourceAtService.check(frame, context, state)?;
+    Scope::Source.check(frame, context, state)?;
 
-    Whose::Source.charge(context, state)?;
-    Whose::SourceOfService.charge(context, state)?;
-    Whose::Neighbourhood.charge(context, state)?;
-    if let ControlFlow::Break(reason) = Whose::Service.charge(context, state) {
+    Scope::Source.charge(context, state)?;
+    Scope::SourceAtService.charge(context, state)?;
+    Scope::Neighbours.charge(context, state)?;
+    if let ControlFlow::Break(reason) = Scope::Service.charge(context, state) {
         if context.settings.service(state.role.service).reserves == 0 {
             return drop(reason);
         }
@@ -229,7 +221,7 @@ pub fn charge<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: 
         context.env.call(Subprog::Total, frame, context, state)?;
     }
     if state.budgets.share.near != 0
-        && let Some(bucket) = Whose::Source.bucket(context, state)
+        && let Some(bucket) = Scope::Source.bucket(context, state)
     {
         bucket.count_packet(state.budgets.cost.bytes);
     }
@@ -239,7 +231,7 @@ pub fn charge<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: 
 /// Keeps a refusal in the drop cache, if all of the packet's kind is refused for some time.
 #[inline(always)]
 pub fn cache<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
-    let Refused { reason, whose, mask } = state.budgets.refused;
+    let Refused { reason, scope, mask } = state.budgets.refused;
     // Others may be no QUIC packets that open something.
     let mask = mask & bucket::OF_SOURCES;
     let packet = &state.packet;
@@ -250,14 +242,14 @@ pub fn cache<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     if mask == 0 || is_told_apart {
         return Step::Continue(());
     }
-    let Some(bucket) = whose.bucket(context, state) else { return Step::Continue(()) };
+    let Some(bucket) = scope.bucket(context, state) else { return Step::Continue(()) };
     let shortest = Cost { bytes: drop_cache::FRAME_MIN, mask };
-    let lasts = bucket.refused_for(shortest, whose.limits(context, state), context.now);
-    let key = whose.table().map_or(0, |(table, _)| state.cpu.places.of(table).key());
+    let lasts = bucket.refused_for(shortest, scope.limits(context, state), context.now);
+    let key = scope.table().map_or(0, |(table, _)| state.cpu.places.of(table).key());
     if lasts == 0 {
         return Step::Continue(());
     }
-    state.entry = Entry { lasts, reason, ledger: whose.ledger(), key, is_of_all: false };
+    state.entry = Entry { lasts, reason, ledger: scope.ledger(), key, is_of_all: false };
     context.env.call(Subprog::CacheEntry, frame, context, state)
 }
 
@@ -268,9 +260,9 @@ pub fn reserve<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Ste
     if known_clients::contains(context, &state.packet) {
         state.role.held_as = ALL as u32;
     }
-    let Some(bucket) = Whose::Service.bucket(context, state) else { return drop(Reason::Contended) };
-    let (cost, limits) = (Whose::Service.cost(state), Whose::Service.limits(context, state));
-    Whose::Service.answer(bucket.over(cost, limits, state.clock))
+    let Some(bucket) = Scope::Service.bucket(context, state) else { return drop(Reason::Contended) };
+    let (cost, limits) = (Scope::Service.cost(state), Scope::Service.limits(context, state));
+    Scope::Service.answer(bucket.over(cost, limits, state.clock))
 }
 
 /// Checks and charges the service's total alone.
@@ -282,8 +274,8 @@ pub fn charge_total<F: Frame, E: Program>(
 ) -> Step {
     state.role.held_as = STRANGERS as u32;
     assign_masks(context, state);
-    Whose::Service.check(frame, context, state)?;
-    Whose::Service.charge(context, state)
+    Scope::Service.check(frame, context, state)?;
+    Scope::Service.charge(context, state)
 }
 
 /// Counts a packet that a later stage drops.
@@ -291,7 +283,7 @@ pub fn charge_total<F: Frame, E: Program>(
 pub fn count_drop<E: Env>(context: &Context<'_, E>, state: &PacketState) {
     // Its bucket was found before.
     if !state.role.trusted
-        && let Some(bucket) = Whose::Source.bucket(context, state)
+        && let Some(bucket) = Scope::Source.bucket(context, state)
     {
         bucket.count_drops(1);
     }
@@ -299,7 +291,7 @@ pub fn count_drop<E: Env>(context: &Context<'_, E>, state: &PacketState) {
 
 /// Finds a packet's bucket in a table, or makes it.
 #[inline(always)]
-pub fn seek<E: Env>(context: &Context<'_, E>, state: &mut PacketState, table: Table) -> Step {
+pub fn seek<E: Env>(context: &Context<'_, E>, state: &mut PacketState, table: BucketTable) -> Step {
     let (region, key) = address(context, state, table);
     let is_there = buckets::seek(context, table, region, key, state.cpu.places.of_mut(table));
     if is_there { Step::Continue(()) } else { drop(Reason::Contended) }
@@ -307,13 +299,13 @@ pub fn seek<E: Env>(context: &Context<'_, E>, state: &mut PacketState, table: Ta
 
 /// Region and key of a packet in a table.
 #[inline(always)]
-fn address<E: Env>(context: &Context<'_, E>, state: &PacketState, table: Table) -> (u32, u64) {
+fn address<E: Env>(context: &Context<'_, E>, state: &PacketState, table: BucketTable) -> (u32, u64) {
     let Context { settings, .. } = context;
     match table {
-        Table::Neighbours => (0, source::neighbourhood(settings, &state.packet)),
+        BucketTable::Neighbours => (0, source::neighbourhood(settings, &state.packet)),
         _ => {
             let service = settings.service(state.role.service);
-            let is_service = matches!(table, Table::ServiceSources);
+            let is_service = matches!(table, BucketTable::ServiceSources);
             let region = if is_service { service.region() } else { 0 };
             let own = source::of_address(settings, &state.packet);
             (region, if state.role.bucket == 0 { own } else { state.role.bucket })

@@ -2,7 +2,7 @@
 
 use crate::{
     limit::{bucket::Cost, rate::Mask},
-    verdict::Reason,
+    verdict::{Reason, Scope},
 };
 
 /// What the budgets know of a packet.
@@ -39,34 +39,19 @@ impl Budgets {
     }
 }
 
-/// Who shares a budget.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Whose {
-    /// All sources of a service.
-    Service,
-    /// The neighbourhood. Sources of a class are known, and their neighbours are no sign of an attack.
-    Neighbourhood,
-    /// The source towards this service, where the service has limits of its own and the source's class has not.
-    SourceOfService,
-    /// The source, in all other dimensions.
-    #[default]
-    Source,
-}
-
 /// A refusal that may be cached: by a list, or by whose budget.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Refused {
     /// Why.
     pub reason: Reason,
-    pub(super) whose: Whose,
+    pub(super) scope: Scope,
     /// In which dimensions; 0: there is no such refusal.
     pub(super) mask: Mask,
 }
 
 impl Refused {
     /// No refusal.
-    pub const NONE: Self = Self { reason: Reason::Ok, whose: Whose::Source, mask: 0 };
+    pub const NONE: Self = Self { reason: Reason::Ok, scope: Scope::Source, mask: 0 };
 
     /// By a list or a ban.
     #[inline(always)]
@@ -89,15 +74,15 @@ impl Refused {
 
 /// The dimensions in which a packet counts, by budget.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CostMasks {
+pub(super) struct CostMasks {
     /// The service's total.
-    pub service: Mask,
+    pub(super) service: Mask,
     /// The neighbourhood.
-    pub neighbourhood: Mask,
+    pub(super) neighbours: Mask,
     /// The source towards the service.
-    pub source_of_service: Mask,
+    pub(super) source_at_service: Mask,
     /// The source.
-    pub source: Mask,
+    pub(super) source: Mask,
 }
 
 /// Which budgets hold a packet, as sets of dimensions.

@@ -23,16 +23,14 @@ pub use entry::{ConnState, Phase};
 use entry::{LAG, TOUCH_AFTER, age_of, has_begun, is_proven, is_settled, opening_of};
 
 use crate::{
-    abi::{PAIR_WAYS, PAIR_WORDS},
-    branchless::zero_sign,
+    abi::PAIR_WAYS,
     env::{Context, Env},
     hash,
     limit::rate::Instant,
     packet::Packet,
-    state::evict::Victim,
-    tables::{Note, Table},
+    state::assoc::{PairSet, TAKEN, Victim},
+    tables::{Note, PairTable, Table},
     verdict::{Reason, Step, drop},
-    words::Words,
 };
 
 /// For how long a connection must be silent that another one may push out, in units of about 1.07 s: half a minute and five
@@ -45,9 +43,6 @@ const LONG: u32 = 280;
 const RESERVE: u64 = 2;
 /// More than a set has.
 const OPENINGS: u64 = 8;
-
-/// Owner of an entry that changes hands. Identities are odd.
-const NOBODY: u64 = 2;
 
 /// Who a packet's connection is.
 #[inline(always)]
@@ -89,22 +84,12 @@ impl Conn {
 /// What is known of a connection.
 #[inline(always)]
 pub fn find<E: Env>(env: &E, identity: u64) -> ConnState {
-    let Some(set) = pairs(env, identity) else { return ConnState::UNKNOWN };
-    // A word of zeros is that of nobody.
-    let (mut room, mut word) = (0, 0);
-    for way in 0..PAIR_WAYS {
-        let owner = set.load(way * PAIR_WORDS);
-        room |= zero_sign(owner);
-        if owner == identity {
-            (room, word) = (0, set.load(way * PAIR_WORDS + 1));
-            if set.load(way * PAIR_WORDS) != identity {
-                // Somebody else has taken the entry meanwhile.
-                word = 0;
-            }
-            break;
-        }
+    let Some(set) = PairSet::of_flow(env, PairTable::Conntrack, identity) else { return ConnState::UNKNOWN };
+    match set.get(identity) {
+        Some(word) => ConnState::from_word(word, identity),
+        // A word of zeros is that of nobody.
+        None => ConnState::from_word(0, identity).with_never_evicted(set.room() as u32),
     }
-    ConnState::from_word(word, identity).with_never_evicted((room >> (u64::BITS - 1)) as u32)
 }
 
 /// Writes down a connection's link: over its own entry, else over the one that is given up most gladly. A drop where there is no
@@ -116,37 +101,31 @@ pub fn remember<E: Env>(context: &Context<'_, E>, conn: &Conn, memory: &mut Vict
     let (env, now) = (context.env, context.now);
     let identity = conn.identity;
     let (newcomer, passes_through) = (conn.next.word(identity), conn.next.passes_through());
-    let Some(set) = pairs(env, identity) else { return drop(Reason::TcpSequence) };
+    let Some(set) = PairSet::of_flow(env, PairTable::Conntrack, identity) else {
+        return drop(Reason::TcpSequence);
+    };
     let mut openings = 0;
     for way in 0..PAIR_WAYS {
-        if set.load(way * PAIR_WORDS) == identity {
-            set.store(way * PAIR_WORDS + 1, newcomer);
+        if set.key(way) == identity {
+            set.set_state(way, newcomer);
             return Step::Continue(());
         }
-        openings += opening_of(set.load(way * PAIR_WORDS + 1));
+        openings += opening_of(set.state(way));
     }
     // 1 where fresh SYNs have all that they may take from others.
     let is_crowded = (openings + (OPENINGS - RESERVE)) / OPENINGS;
-    let mut victim = Victim::above(NOT_AT_ALL);
-    for way in 0..PAIR_WAYS {
-        let (owner, word) = (set.load(way * PAIR_WORDS), set.load(way * PAIR_WORDS + 1));
-        let kind = kind(owner, word, newcomer, passes_through, is_crowded, now);
-        victim.consider::<E>(way, owner, kind + age_of(word, now));
-    }
-    let victim = victim.chosen(memory);
+    let victim = set.victim::<E>(NOT_AT_ALL, memory, |owner, word| {
+        kind(owner, word, newcomer, passes_through, is_crowded, now) + age_of(word, now)
+    });
     if victim.rank() <= NOT_AT_ALL {
         env.note(Table::Conntrack, Note::Full);
         return drop(Reason::TcpSequence);
     }
-    let (way, owner) = (victim.way(), victim.owner());
-    // Of two that choose one entry at once, one gets it, and nobody finds the state of one under the name of the other.
-    if !set.replace(way * PAIR_WORDS, owner, NOBODY) {
+    if !set.publish(victim.way(), victim.owner(), identity, newcomer) {
         return drop(Reason::TcpSequence);
     }
-    set.store(way * PAIR_WORDS + 1, newcomer);
-    set.store(way * PAIR_WORDS, identity);
     env.note(Table::Conntrack, Note::Inserted);
-    if owner != 0 {
+    if victim.owner() != 0 {
         env.note(Table::Conntrack, Note::Evicted);
     }
     Step::Continue(())
@@ -163,12 +142,10 @@ pub fn update<E: Env>(context: &Context<'_, E>, conn: &mut Conn) -> Step {
     context.env.barrier(conn);
     let link = conn.next;
     let word = if is_heard_again { link.settled() } else { link }.word(identity);
-    let Some(set) = pairs(context.env, identity) else { return Step::Continue(()) };
-    for way in 0..PAIR_WAYS {
-        if set.load(way * PAIR_WORDS) == identity {
-            set.replace(way * PAIR_WORDS + 1, before, word);
-            break;
-        }
+    if let Some(set) = PairSet::of_flow(context.env, PairTable::Conntrack, identity)
+        && let Some(way) = set.find(identity)
+    {
+        set.replace_state(way, before, word);
     }
     Step::Continue(())
 }
@@ -201,7 +178,7 @@ const fn kind(
     let is_entry_proven = is_proven(word);
     if owner == 0 {
         EMPTY
-    } else if owner == NOBODY {
+    } else if owner == TAKEN {
         0
     } else if opening_of(word) != 0 {
         if age >= LAG as u64 {
@@ -220,9 +197,4 @@ const fn kind(
     } else {
         0
     }
-}
-
-#[inline(always)]
-fn pairs<E: Env>(env: &E, identity: u64) -> Option<E::Pairs> {
-    env.pairs(Table::Conntrack, (identity >> 32) as u32 & (env.sets(Table::Conntrack) - 1))
 }

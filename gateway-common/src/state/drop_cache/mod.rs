@@ -28,11 +28,11 @@ use crate::{
     frame::Frame,
     limit::{bucket::Bucket, rate::Instant},
     state::{
+        assoc::Victim,
         bans,
         buckets::{self, Place},
-        evict::Victim,
     },
-    tables::Table,
+    tables::BucketTable,
     verdict::Reason,
     words::Words,
 };
@@ -100,9 +100,9 @@ pub enum Ledger {
     /// Nowhere: lists and neighbourhoods count none.
     #[default]
     Nowhere,
-    /// The source's slot in [`Table::Sources`].
+    /// The source's slot in [`BucketTable::Sources`].
     Source,
-    /// Its slot in [`Table::ServiceSources`].
+    /// Its slot in [`BucketTable::ServiceSources`].
     SourceOfService,
     /// Its ban.
     Ban,
@@ -277,9 +277,9 @@ pub fn tell<E: Env>(context: &Context<'_, E>, telling: &Telling) {
         return;
     }
     let (table, region) = if meta.is_told(Ledger::SourceOfService) {
-        (Table::ServiceSources, context.settings.service(meta.service()).region())
+        (BucketTable::ServiceSources, context.settings.service(meta.service()).region())
     } else {
-        (Table::Sources, 0)
+        (BucketTable::Sources, 0)
     };
     let mut place = Place::default();
     if let Some(set) = buckets::find(context.env, table, region, key, &mut place) {

@@ -1,10 +1,11 @@
 //! A host without a drop cache, beside one that has one.
 
+use super::super::tables::of_frames;
 use anyhow::{Result, ensure};
 use gateway_common::{
     abi::{SLOT_COUNTS, SLOT_WORDS},
     tables::Table,
-    verdict::{Action, Verdict},
+    verdict::{Action, Stage, Verdict},
 };
 use gateway_user::host::{Cpu, HostEnv, Stand};
 
@@ -34,7 +35,7 @@ impl Forgetful {
             // Which of its limits a source is over may be another meanwhile, and what is cached is not asked for what else is wrong with it.
             ours.action == theirs.action
                 && (ours.reason.stage() == theirs.reason.stage()
-                    || matches!(theirs.reason.stage(), "budgets" | "lists"))
+                    || matches!(theirs.reason.stage(), Stage::Budgets | Stage::Lists))
         } else {
             ours == theirs
         };
@@ -46,7 +47,7 @@ impl Forgetful {
     /// Compares the tables; counts of drops only where each was for the same reason.
     pub(super) fn compare_tables(&self, other: &HostEnv) -> Result<()> {
         let Some(host) = &self.host else { return Ok(()) };
-        for table in Table::ALL {
+        for table in of_frames() {
             let [mut ours, mut theirs] = [host, other].map(|host| host.tables().words(table));
             if self.counts_differ && matches!(table, Table::Sources | Table::ServiceSources) {
                 for words in [&mut ours, &mut theirs] {

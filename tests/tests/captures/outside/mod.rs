@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use gateway_common::hash::Key;
-use gateway_common::verdict::Reason;
+use gateway_common::verdict::{Reason, Stage};
 use gateway_tests::captures::{self, Truth};
 use gateway_tests::kernel::{FRAME_LENGTHS, Judge};
 use gateway_tests::lab::require_lab;
@@ -49,7 +49,7 @@ fn replay(path: &Path) -> Replay {
 
 /// Packets that the TLS gate dropped.
 fn gate_drops(connection: &Connection) -> u64 {
-    let gate = Reason::ALL.iter().filter(|reason| matches!(reason.stage(), "tls" | "hello"));
+    let gate = Reason::ALL.iter().filter(|reason| matches!(reason.stage(), Stage::Tls | Stage::Hello));
     gate.filter_map(|reason| connection.reasons.get(reason.name())).sum()
 }
 

@@ -1,0 +1,182 @@
+//! Set-associative tables: how an entry is looked up, which one gives way to a newcomer, and in which order one is published.
+//!
+//! A key hashes to one set, and its entry is in one of the set's ways. All CPUs change a set at once without locks.
+//!
+//! * **Look-up**: the first way with the key. A key is compared whole.
+//! * **Eviction**: each entry has a rank, and the one that ranks highest gives way ([`Victim`]). Reckoned without branches, and handed over through
+//!   memory: the kernel's verifier would go through all that follows once for each combination of ranks.
+//! * **Publication** ([`PairSet::publish`]): the key becomes [`TAKEN`] by compare-and-swap, then the state is written, then the new key. Of two CPUs
+//!   that choose one entry, one gets it. A CPU that finds a key, reads the state and finds the key again has the key's own state, and neither
+//!   that of the entry before nor that of the one after it ([`PairSet::get`]).
+//!
+//! Buckets are published in another order ([`crate::state::buckets`]): their key first, so that a CPU that inserts the same source at the same
+//! time finds it, and charges the same bucket. Their state needs no such care: an older debt is forgiven by compare-and-swap.
+
+use core::hint::black_box;
+
+use crate::{
+    abi::{PAIR_WAYS, PAIR_WORDS},
+    branchless::zero_sign,
+    env::Env,
+    hash,
+    tables::PairTable,
+    words::Words,
+};
+
+/// The key of an entry that changes hands. No source and no flow has it.
+pub const TAKEN: u64 = 2;
+
+/// A set of a table of pairs.
+#[derive(Clone, Copy, Debug)]
+pub struct PairSet<W>(W);
+
+impl<W: Words> PairSet<W> {
+    /// A set by its words.
+    #[inline(always)]
+    pub const fn new(words: W) -> Self {
+        Self(words)
+    }
+
+    /// The set of a source's key.
+    #[inline(always)]
+    pub fn of_source<E: Env<Pairs = W>>(env: &E, table: PairTable, source: u64) -> Option<Self> {
+        Self::at(env, table, hash::place(env.key(), source))
+    }
+
+    /// The set of a flow's fingerprint, which is a hash itself.
+    #[inline(always)]
+    pub fn of_flow<E: Env<Pairs = W>>(env: &E, table: PairTable, identity: u64) -> Option<Self> {
+        Self::at(env, table, (identity >> 32) as u32)
+    }
+
+    #[inline(always)]
+    fn at<E: Env<Pairs = W>>(env: &E, table: PairTable, hash: u32) -> Option<Self> {
+        env.pairs(table, hash & (env.sets(table.table()) - 1)).map(Self)
+    }
+
+    /// The key of a way; 0: its entry is empty.
+    #[inline(always)]
+    pub fn key(self, way: usize) -> u64 {
+        self.0.load(way * PAIR_WORDS)
+    }
+
+    /// The state of a way.
+    #[inline(always)]
+    pub fn state(self, way: usize) -> u64 {
+        self.0.load(way * PAIR_WORDS + 1)
+    }
+
+    /// The way with a key.
+    #[inline(always)]
+    pub fn find(self, key: u64) -> Option<usize> {
+        (0..PAIR_WAYS).find(|way| self.key(*way) == key)
+    }
+
+    /// The state of a key. Nothing where it has no entry, or loses it at this moment.
+    #[inline(always)]
+    pub fn get(self, key: u64) -> Option<u64> {
+        let way = self.find(key)?;
+        let state = self.state(way);
+        (self.key(way) == key).then_some(state)
+    }
+
+    /// 1 where an entry is empty, else 0.
+    #[inline(always)]
+    pub fn room(self) -> u64 {
+        (0..PAIR_WAYS).fold(0, |room, way| room | zero_sign(self.key(way))) >> (u64::BITS - 1)
+    }
+
+    /// Writes the state of a way, whatever it was.
+    #[inline(always)]
+    pub fn set_state(self, way: usize, state: u64) {
+        self.0.store(way * PAIR_WORDS + 1, state);
+    }
+
+    /// Writes the state of a way that still is `before`.
+    #[inline(always)]
+    pub fn replace_state(self, way: usize, before: u64, state: u64) -> bool {
+        self.0.replace(way * PAIR_WORDS + 1, before, state)
+    }
+
+    /// Adds to the state of a way.
+    #[inline(always)]
+    pub fn add_to_state(self, way: usize, count: u64) {
+        self.0.add(way * PAIR_WORDS + 1, count);
+    }
+
+    /// The entry that gives way to a newcomer: the one of the highest `rank` by key and state above `floor`; the first of equals.
+    #[inline(always)]
+    pub fn victim<E: Env>(self, floor: u64, memory: &mut Victim, rank: impl Fn(u64, u64) -> u64) -> Victim {
+        let mut victim = Victim::above(floor);
+        for way in 0..PAIR_WAYS {
+            let (key, state) = (self.key(way), self.state(way));
+            victim.consider::<E>(way, key, rank(key, state));
+        }
+        victim.chosen(memory)
+    }
+
+    /// Gives the entry of a way, which is `owner`'s, to a key with its state. False where another CPU was earlier.
+    #[inline(always)]
+    pub fn publish(self, way: usize, owner: u64, key: u64, state: u64) -> bool {
+        if !self.0.replace(way * PAIR_WORDS, owner, TAKEN) {
+            return false;
+        }
+        self.set_state(way, state);
+        self.0.store(way * PAIR_WORDS, key);
+        true
+    }
+}
+
+/// The lowest bits of a rank name the entry, counted from the last: of two that rank the same, the first is chosen.
+const WAY_BITS: u32 = 2;
+const WAY_MASK: u64 = (1 << WAY_BITS) - 1;
+
+/// The entry of a set of four that ranks highest of those that were considered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Victim {
+    rank: u64,
+    owner: u64,
+}
+
+impl Victim {
+    /// No entry yet, and none that ranks no higher than this: below 2^61, as all ranks.
+    #[inline(always)]
+    pub const fn above(rank: u64) -> Self {
+        Self { rank: rank << WAY_BITS | WAY_MASK, owner: 0 }
+    }
+
+    /// Chooses the entry, which is `owner`'s, if it ranks higher.
+    #[inline(always)]
+    pub fn consider<E: Env>(&mut self, way: usize, owner: u64, rank: u64) {
+        let rank = rank << WAY_BITS | (WAY_MASK - way as u64);
+        // All ones where it does. LLVM would make branches of what it knows to be that.
+        let higher = E::barrier_var((self.rank.wrapping_sub(rank) as i64 >> 63) as u64);
+        self.rank ^= (self.rank ^ rank) & higher;
+        self.owner ^= (self.owner ^ owner) & higher;
+    }
+
+    /// The victim, read from `memory` again.
+    #[inline(always)]
+    pub fn chosen(self, memory: &mut Self) -> Self {
+        *memory = self;
+        *black_box(memory)
+    }
+
+    /// Which entry was chosen.
+    #[inline(always)]
+    pub const fn way(self) -> usize {
+        (WAY_MASK - (self.rank & WAY_MASK)) as usize
+    }
+
+    /// How it ranks.
+    #[inline(always)]
+    pub const fn rank(self) -> u64 {
+        self.rank >> WAY_BITS
+    }
+
+    /// Whose it is.
+    #[inline(always)]
+    pub const fn owner(self) -> u64 {
+        self.owner
+    }
+}

@@ -1,12 +1,33 @@
-//! The packet's way, from frame to fate.
+//! The packet path: from frame to verdict.
 //!
 //! ```text
-//! parse ─► lists ─► parse ─► sanity ─► essential ─► service ─► handshake ─► reflection ─► quic ─► budgets ─► handshake ─► tls ─► pass
+//! frame ─┬─ drop cache   the source was refused a moment ago: drops the frame unparsed
+//!        ├─ mode         passes the frame while the gateway's mode is "off"
+//!        ├─ parse        Ethernet, VLAN, IP: drops malformed headers, passes what is not IP
+//!        ├─ lists        drops banned and block-listed sources; a trusted source meets no limit
+//!        ├─ parse        TCP, UDP, ICMP: drops malformed headers
+//!        ├─ sanity       drops sources that no host has, and TCP flags that no TCP sends
+//!        ├─ essential    passes link control and path-MTU messages, within bounds
+//!        ├─ service      finds the service and its mode by protocol, port and address; passes in mode "off"
+//!        ├─ handshake    limits open connections, plans SYN cookies, drops out-of-state packets
+//!        ├─ reflection   drops answers and ICMP errors that this host did not ask for
+//!        ├─ quic         drops what is not QUIC, to a service that requires QUIC
+//!        ├─ budgets      checks all, then charges all: total, neighbourhood, source; passes own traffic
+//!        ├─ handshake    answers the SYN with the planned cookie
+//!        ├─ tls          drops what does not start with a ClientHello, to a service that requires TLS
+//!        ├─ hello        reads on: PROXY header, TLS version, server name
+//!        ├─ fallback     turns Multipath TCP into TCP, to a service that requires TLS
+//!        └─ pass         to the kernel and its sockets
 //! ```
 //!
-//! What a stage finds out goes through [`PacketState`]: the kernel keeps that in map memory, whose contents the verifier does not
-//! follow. So it checks each stage once, instead of once for every way through the stages before. What few packets need is a
-//! function of its own in the kernel ([`Program::call`]); the rest is one function, since every call costs a return.
+//! [`handle`] looks the frame up in the drop cache, then reads policy and clock. `recognise` runs the stages from
+//! parse to quic, `walk` adds the budgets, `admit` all that follows, and `gate` the part of it that is for TLS.
+//! `judge` turns a drop into a pass in monitor mode, and may put it into the drop cache.
+//!
+//! What a stage finds out goes through [`PacketState`]. The kernel keeps that in map memory, whose contents the
+//! verifier does not track: so it checks each stage once, and not once for every path through the stages before. Code
+//! that few packets run is a subprogram ([`Program::call`]); all other code is inlined, since every call costs a
+//! return.
 
 mod subprog;
 

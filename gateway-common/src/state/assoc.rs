@@ -75,9 +75,14 @@ impl<W: Words> PairSet<W> {
     /// The state of a key. Nothing where it has no entry, or loses it at this moment.
     #[inline(always)]
     pub fn get(self, key: u64) -> Option<u64> {
-        let way = self.find(key)?;
-        let state = self.state(way);
-        (self.key(way) == key).then_some(state)
+        // Read where the way is a constant: the verifier would go through what follows once for each.
+        for way in 0..PAIR_WAYS {
+            if self.key(way) == key {
+                let state = self.state(way);
+                return (self.key(way) == key).then_some(state);
+            }
+        }
+        None
     }
 
     /// 1 where an entry is empty, else 0.

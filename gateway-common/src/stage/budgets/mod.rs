@@ -51,7 +51,7 @@ impl Scope {
         let Budgets { cost, masks, .. } = &state.budgets;
         let mask = match self {
             Self::Service => masks.service,
-            // LiveEntry again for the verifier, which then has no way to go where there are none.
+            // Said again for the verifier, which then has no way to go where there are none.
             Self::Neighbours => masks.neighbours & bucket::OF_SOURCES,
             Self::SourceAtService => masks.source_at_service,
             Self::Source => masks.source & bucket::OF_SOURCES,

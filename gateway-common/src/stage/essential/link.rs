@@ -1,4 +1,4 @@
-//! ConnState control: the protocols without which a host falls off its link, loses its address or its place as a router's standby.
+//! Link control: the protocols without which a host falls off its link, loses its address or its place as a router's standby.
 //!
 //! Each kind has room of its own, so that no flood of another kind holds it up: for so many messages a second of strangers, and for as many of
 //! each peer that was seen before. What finds no room is dropped, so no flood of such a kind comes for free, and in one the peers that were

@@ -1,7 +1,7 @@
-//! What crosses the boundary between the kernel program and user space: fixed layouts, checked here.
+//! Layouts that cross the boundary between the kernel program and user space: fixed, and checked here.
 //!
-//! No `bool`, `enum`, `usize` or `Option` in a map value. A change of any layout or meaning raises [`ABI_VERSION`], which
-//! names the pin directory, so that no program ever meets the maps of another version.
+//! No `bool`, `enum`, `usize` or `Option` in a map value. A change of any layout or meaning raises [`ABI_VERSION`],
+//! which names the pin directory, so that no program ever meets the maps of another version.
 
 mod layout;
 mod values;
@@ -18,11 +18,11 @@ use crate::limit::rate::{Dimension, Instant, Limit, bit};
 /// Version of everything in this module, and of the pinned maps.
 pub const ABI_VERSION: u32 = 17;
 
-/// Classes, the first of which holds everybody who is in no other.
+/// Classes. The first holds every source that is in no other.
 pub const CLASSES: usize = 64;
-/// Services, the first of which stands for "none".
+/// Services. The first stands for "none".
 pub const SERVICES: usize = 64;
-/// Services that may be on one port, told apart by their addresses.
+/// Services that may be on one port, with different addresses.
 pub const SERVICES_PER_PORT: usize = 8;
 /// Addresses that one service may name.
 pub const ADDRESSES: usize = 8;
@@ -41,7 +41,7 @@ pub const INTERFACES: usize = 16;
 /// Length of the table from interface index to counter row; protected interfaces differ in their index modulo this.
 pub const INTERFACE_PLACES: u32 = 1_024;
 
-/// The word that switches policies: which of the two settings holds, and what else there is to look up.
+/// The word that switches policies: which of the two settings holds, and what else must be looked up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Active(pub u64);
 
@@ -51,10 +51,10 @@ impl Active {
     /// There are live entries for IPv6.
     pub const LIVE_V6: u64 = 1 << 33;
 
-    /// One change more: a number in the lower half that counts by this.
+    /// Added to the lower half by each change: the lowest bit is the slot.
     pub const CHANGE: u32 = 2;
 
-    /// The same word after a change, by which drop caches forget what was refused before it.
+    /// The same word after a change: drop caches find no entry from before it.
     #[must_use]
     pub const fn changed(self) -> Self {
         Self(self.0 >> 32 << 32 | (self.0 as u32).wrapping_add(Self::CHANGE) as u64)
@@ -111,12 +111,13 @@ map_values! {
 
     /// A service: what it requires and allows.
     pub struct Service (808) {
-        /// All sources together, by one bucket: what [`STRANGERS`] may have of it, and what [`ALL`] may. They differ in bursts.
+        /// The total of all sources together, in one bucket: what [`STRANGERS`] may use of it, and what [`ALL`] may.
+        /// They differ in bursts.
         pub total: [Limits; 2],
-        /// Each source, towards this service.
+        /// Limits of each source, towards this service.
         pub limits: Limits,
-        /// Hashes of the server names that it asks for, by [`crate::hash::Running`]: whole names, then what follows the first
-        /// label of wildcards, dot included.
+        /// Hashes of the server names that it asks for, by [`crate::hash::Running`]: whole names, then the part of
+        /// wildcards behind their first label, dot included.
         pub names: [u64; NAMES],
         /// Local addresses as [`crate::packet::Address`].
         pub addresses: [[u64; 2]; ADDRESSES],
@@ -128,53 +129,54 @@ map_values! {
         pub own: u32,
         /// Bit for each [`Dimension`] in which `total` holds.
         pub totals: u32,
-        /// Part of the service-sources table that belongs to this service.
+        /// The region of the table of sources towards services that belongs to this service.
         pub region: u32,
-        /// What of a connection's first message must be read: bits of [`crate::wire::hello::want`]; 0: its prefix says enough.
+        /// Parts of a connection's first message that must be read: bits of [`crate::wire::hello::want`]; 0: its prefix
+        /// is enough.
         pub wants: u32,
         /// Lower byte of the lowest TLS version that must be offered.
         pub min_minor: u32,
         /// How many of the names are whole.
         pub whole_names: u32,
-        /// How many names there are; 0: any.
+        /// How many names there are; 0: every name is good.
         pub all_names: u32,
         /// One of [`cookies`].
         pub cookies: u32,
-        /// SYNs of all sources above which [`cookies::AUTO`] answers.
+        /// The rate of SYNs of all sources above which [`cookies::AUTO`] answers.
         pub surge: Limit,
-        /// Answers by cookies.
+        /// The limit of answers by cookies.
         pub answers: Limit,
-        /// 1: a part of the total is kept for known clients, and strangers may have less; else 0.
+        /// 1: a part of the total is kept for known clients; else 0.
         pub reserves: u32,
         /// One of [`refuse`].
         pub refuse: u32,
-        /// 1: its connections are counted, and some may have no more of them; else 0.
+        /// 1: some limit of connections holds for it; else 0.
         pub connections: u32,
         /// One of [`mode`].
         pub mode: u32,
     }
 
-    /// One policy but for its prefixes.
+    /// One policy without its prefixes.
     pub struct Settings (205_544) {
-        /// Counts policies; for people.
+        /// The number of the policy, for people. 0: there is no policy yet, and every packet passes.
         pub generation: u64,
         /// One of [`mode`]; services and classes may be more lenient.
         pub mode: u32,
         /// Bits of [`policy`].
         pub flags: u32,
-        /// Which bits of an IPv4 address make the source.
+        /// Bits of an IPv4 address that make the source.
         pub source_mask_v4: u64,
-        /// Which bits of the upper half of an IPv6 address make the source.
+        /// Bits of the upper half of an IPv6 address that make the source.
         pub source_mask_v6: u64,
-        /// Which bits of an IPv4 address make the neighbourhood.
+        /// Bits of an IPv4 address that make the neighbourhood.
         pub neighbour_mask_v4: u64,
-        /// Which bits of the upper half of an IPv6 address make the neighbourhood.
+        /// Bits of the upper half of an IPv6 address that make the neighbourhood.
         pub neighbour_mask_v6: u64,
         /// Limits of each neighbourhood.
         pub neighbours: Limits,
         /// Bit for each [`Dimension`] in which `neighbours` holds.
         pub neighbours_own: u64,
-        /// Classes; the first is everybody else.
+        /// Classes; the first is that of all other sources.
         pub classes: [Class; CLASSES],
         /// Services; the first is none.
         pub services: [Service; SERVICES],
@@ -182,33 +184,35 @@ map_values! {
         pub groups: [[u8; SERVICES_PER_PORT]; PORT_GROUPS],
         /// The group of each port: TCP, then UDP.
         pub group_by_port: [[u8; 65_536]; 2],
-        /// Bit for each UDP port that reflectors answer from: bit `port % 64` of word `port / 64`.
+        /// Bit for each UDP port that amplifiers answer from: bit `port % 64` of word `port / 64`.
         pub reflectors: [u64; PORT_WORDS],
         /// Addresses of this host as [`crate::packet::Address`], sorted; all ones behind the last.
         pub locals: [[u64; 2]; LOCALS],
-        /// The maximum segment size of TCP over IPv4, and over IPv6, that this host takes by the interface of a counter row; 0: not known.
+        /// The maximum segment size that this host's TCP takes, over IPv4 and over IPv6, by the counter row of the
+        /// interface; 0: not known.
         pub segments: [[u16; 2]; INTERFACES],
     }
 
-    /// What configuration says of a prefix, covering prefixes included.
+    /// What configuration says of a prefix and its covering prefixes.
     pub struct Listing (12) {
         /// Bits of [`listing`].
         pub flags: u32,
         /// Index of the class.
         pub class: u32,
-        /// Where sources are finer: a [`crate::source::finer::Finer`]. Of IPv6 alone.
+        /// How sources are finer, of IPv6 alone: a [`crate::source::finer::Finer`].
         pub finer: u32,
     }
 
-    /// What was said live of a prefix, covering prefixes included. A time of 0: not; [`FOREVER`]: until taken back.
+    /// The live entry of a prefix, with what its covering prefixes say. A time of 0: never; [`FOREVER`]: until it is
+    /// taken back.
     pub struct Live (40) {
         /// Trusted until then.
         pub allow_until: Instant,
         /// Banned until then.
         pub ban_until: Instant,
-        /// Until then sources of no class share one bucket.
+        /// Until then, sources without a class share one bucket.
         pub shared_until: Instant,
-        /// Its key in the tables of sources: see [`crate::source::KEY_SHARED_V4`].
+        /// The key of that bucket in the tables of sources: see [`crate::source::KEY_SHARED_V4`].
         pub shared_key: u64,
         /// Packets that the ban dropped. Writer: the program.
         pub drops: u64,
@@ -227,13 +231,13 @@ map_values! {
     pub struct Refusal (56) {
         /// The client's address as [`crate::packet::Address`].
         pub client: [u64; 2],
-        /// This host's.
+        /// This host's address.
         pub server: [u64; 2],
         /// Bytes of the client's stream before the segment that was refused.
         pub received: u64,
         /// The client's port.
         pub client_port: u16,
-        /// This host's.
+        /// This host's port.
         pub server_port: u16,
         /// 1: IPv6; 0: IPv4.
         pub ipv6: u32,
@@ -243,8 +247,8 @@ map_values! {
         pub interface: u32,
     }
 
-    /// A source that may have no more connections to a service, or a neighbourhood that may have no more to any: a key of a table whose
-    /// values are the [`Instant`]s until when that is so.
+    /// A source that may have no more connections to a service, or a neighbourhood that may have no more to any. It is
+    /// the key of a table whose values are the [`Instant`]s until which that holds.
     #[derive(Hash)]
     pub struct Holder (16) {
         /// Its key: see [`crate::source::key`].
@@ -253,26 +257,26 @@ map_values! {
         pub service: u64,
     }
 
-    /// A tunnel's peer, and where its packets come to.
+    /// A tunnel's peer, with protocol and port of its packets.
     #[derive(Hash)]
     pub struct Tunnel (24) {
-        /// Its address as [`crate::packet::Address`].
+        /// The peer's address as [`crate::packet::Address`].
         pub peer: [u64; 2],
         /// The IP protocol.
         pub protocol: u32,
-        /// Of UDP the local port; else 0.
+        /// The local port of UDP; else 0.
         pub port: u32,
     }
 
-    /// Which local ports may have traffic that is the host's own: a bit for each, as of reflectors.
+    /// Local ports that may have traffic of the host's own: a bit for each, as of reflectors.
     pub struct OwnPorts (16_384) {
-        /// Of TCP: those that this host opens connections from, and nobody listens on.
+        /// Of TCP: ports from which this host opens connections, and on which nobody listens.
         pub tcp: [u64; PORT_WORDS],
-        /// Of UDP: those of tunnels, and of sockets that are connected.
+        /// Of UDP: ports of tunnels, and of connected sockets.
         pub udp: [u64; PORT_WORDS],
     }
 
-    /// What must stay the same for as long as the tables live, across restarts of the daemon.
+    /// Facts that stay the same as long as the tables live, across restarts of the daemon.
     pub struct Identity (32) {
         /// The key of [`crate::hash`].
         pub key: [u64; 2],
@@ -283,11 +287,11 @@ map_values! {
     }
 }
 
-/// A time that does not come.
+/// A time that never comes.
 pub const FOREVER: Instant = Instant::MAX;
 
 impl Class {
-    /// A class with these limits, in so many dimensions its own.
+    /// A class with these limits, of which those in the dimensions of `own` are its own.
     pub fn new(limits: Limits, own: u32) -> Self {
         let held = Dimension::ALL.into_iter().filter(|&dimension| limits.of(dimension).is_limit());
         Self { limits, own, held: held.map(bit).sum(), mode: mode::ENFORCE as u64 }
@@ -309,7 +313,7 @@ impl Settings {
 }
 
 impl Service {
-    /// The part of the table of sources towards services that is its own, likewise.
+    /// Its region of the table of sources towards services, likewise.
     #[inline(always)]
     pub const fn region(&self) -> u32 {
         self.region & (SERVICE_REGIONS as u32 - 1)
@@ -323,7 +327,7 @@ impl Service {
 }
 
 impl Live {
-    /// Nothing was said.
+    /// There is no entry.
     pub const NONE: Self = Self { allow_until: 0, ban_until: 0, shared_until: 0, shared_key: 0, drops: 0 };
 
     /// Whether a time lies ahead.

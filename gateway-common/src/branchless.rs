@@ -1,6 +1,7 @@
 //! Comparisons without a branch.
 
-/// A number whose uppermost bit says whether a word is 0, without a branch: the verifier would go through all that follows for both.
+/// A number whose highest bit says whether a word is 0. Without a branch: the verifier would follow all later code on
+/// both paths.
 #[inline(always)]
 pub const fn zero_sign(word: u64) -> u64 {
     word.wrapping_sub(1) & !word

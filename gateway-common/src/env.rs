@@ -1,4 +1,4 @@
-//! How the stages meet the world.
+//! The traits by which stages reach the clock, settings, tables and sockets.
 
 use crate::{
     abi::{Active, Holder, Listing, Live, OwnPorts, Refusal, Settings, Tunnel},
@@ -18,11 +18,11 @@ pub trait DropSets: Copy + Default {
     /// The other part.
     type Rest: Words;
 
-    /// Where a set of a CPU's cache is among those of all CPUs.
+    /// The index of a CPU's set among the sets of all CPUs.
     fn index(self, number: u32) -> u32;
-    /// The set there; none where the CPU has no cache.
+    /// The set at an index; none if the CPU has no cache.
     fn set(self, index: u32) -> Option<Self::Set>;
-    /// The other part of the same.
+    /// The other part of that set.
     fn rest(self, index: u32) -> Option<Self::Rest>;
 }
 
@@ -31,7 +31,7 @@ pub trait DropSets: Copy + Default {
 pub enum Socket {
     /// No socket here: the packet is for another host, or for nobody.
     Unknown,
-    /// A listener alone: no connection yet, or a SYN cookie's.
+    /// A listener or a socket in TIME-WAIT: no connection yet, but a SYN cookie may make one.
     Listening,
     /// A handshake under way, or an open connection.
     Open {
@@ -46,14 +46,14 @@ pub enum Socket {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Found {
-    /// Nobody asked yet.
+    /// Nobody has asked yet.
     #[default]
     NotAsked,
     /// None.
     Nothing,
     /// A listener.
     Listener,
-    /// One in TIME-WAIT: only a SYN makes something of it, or a reset and a SYN cookie (RFC 1337).
+    /// A socket in TIME-WAIT: only a SYN can make a connection of it, or a reset and a SYN cookie (RFC 1337).
     Waiting,
     /// A handshake under way.
     Request,
@@ -61,13 +61,14 @@ pub enum Found {
     Connection,
 }
 
-/// What the host's TCP said of a packet, which is asked once for each.
+/// What the host's TCP says of a packet. It is asked once for each packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked {
     /// The socket.
     pub found: Found,
-    /// The packet brings back a SYN cookie of this host that is still good, for its own sequence number or one to three less or more:
-    /// so many segment sizes a cookie can stand for. Once there is no connection of its addresses and ports it makes one.
+    /// The packet brings back a SYN cookie of this host that is still good: for its own sequence number, or one up to
+    /// three less or more, since a cookie can stand for so many segment sizes. It makes a connection once there is none
+    /// of its flow.
     pub has_cookie: bool,
     /// Of a connection: by how many bits this host scales its windows; 0: it does not.
     pub scale: u8,
@@ -78,7 +79,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// An answer without particulars.
+    /// An answer without details.
     #[inline(always)]
     pub const fn of(socket: Socket) -> Self {
         let (found, base, received) = match socket {
@@ -99,41 +100,49 @@ impl Asked {
         }
     }
 
-    /// Neither a connection nor what a packet other than a SYN makes one of.
+    /// Whether there is no connection, and no packet but a SYN makes one.
     #[inline(always)]
     pub const fn starts_nothing(&self) -> bool {
         matches!(self.found, Found::Waiting | Found::Listener) && !self.has_cookie
     }
 
-    /// A listener, to which the packet brings nothing that makes a connection.
+    /// Whether there is a listener, and the packet brings it nothing that makes a connection.
     #[inline(always)]
     pub const fn is_refused(&self) -> bool {
         matches!(self.found, Found::Listener) && !self.has_cookie
     }
 }
 
-/// Whom on this host a packet is for.
+/// The receiver of a packet on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receiver {
     /// The host cannot say: sockets are not asked, or it forwards, and may translate addresses for others.
     Elsewhere,
     /// No socket.
     Nobody,
-    /// A socket: of TCP a connection's; of UDP one bound to the port.
+    /// A socket: of TCP a connection, of UDP one that is bound to the port.
     Socket,
     /// A UDP socket that is connected to the sender: it waits for an answer from there.
     Connected,
 }
 
-/// What was said live of a packet's source.
+/// The live entry of a packet's source.
 pub trait LiveEntry: Copy {
-    /// What that is.
+    /// Its values.
     fn read(self) -> Live;
     /// Counts a packet that the ban drops.
     fn count_drop(self);
 }
 
-/// Clock, settings, tables and counters.
+/// The clock of a CPU.
+pub trait Clock {
+    /// The one reading of time for a packet. `may_be_late`: no limit is finer than the clock of a busy CPU.
+    fn read(&mut self, may_be_late: bool) -> Reading;
+    /// The last reading, if one that may be late would be late now.
+    fn late(&self) -> Option<Instant>;
+}
+
+/// Settings, tables, counters, and what the host's TCP knows.
 pub trait Env {
     /// A live entry.
     type Live: LiveEntry;
@@ -144,76 +153,72 @@ pub trait Env {
     /// A CPU's drop cache.
     type Drops: DropSets;
 
-    /// The one reading of time for a packet. `may_be_late`: no limit is finer than the clock of a CPU that has much to do.
-    fn read_clock(&self, may_be_late: bool) -> Reading;
-    /// The last reading of the clock, if one that may be late would be late now.
-    fn late_now(&self) -> Option<Instant>;
     /// The key of the tables.
     fn key(&self) -> Key;
-    /// By how many bits a hash is shifted to be the number of a set of a CPU's drop cache.
+    /// How many bits a hash is shifted down to be the number of a set in a CPU's drop cache.
     fn drop_shift(&self) -> u32;
-    /// Which policy holds.
+    /// Which policy is in force.
     fn active(&self) -> Active;
-    /// That policy.
+    /// The settings of that policy, if there is one.
     fn settings(&self, active: Active) -> Option<&Settings>;
-    /// What that policy's prefix set says of the packet's source.
+    /// The listing of the packet's source in that policy's prefix set.
     fn listing(&self, active: Active, packet: &Packet) -> Option<Listing>;
-    /// What was said live of the packet's source.
+    /// The live entry of the packet's source.
     fn live(&self, packet: &Packet) -> Option<Self::Live>;
 
-    /// The same number, of which the kernel's verifier knows nothing from here on: ways through a program that differ in it
-    /// alone are one way to it. On a host simply the same number.
+    /// The same number, of which the kernel's verifier knows nothing from here on: paths that differ in it alone are
+    /// pruned. On a host simply the same number.
     fn barrier_var(value: u64) -> u64;
 
-    /// Sets of a table, of one region of it; a power of two.
+    /// Sets of one region of a table; a power of two.
     fn sets(&self, table: Table) -> u32;
     /// A set of a table of buckets; nothing beyond the last.
     fn buckets(&self, table: BucketTable, index: u32) -> Option<Self::Buckets>;
     /// A set of a table of pairs; nothing beyond the last.
     fn pairs(&self, table: PairTable, index: u32) -> Option<Self::Pairs>;
-    /// A word of the bitmap before the table of bans.
+    /// A word of the bitmap in front of the table of bans.
     fn ban_filter(&self, index: u32) -> u64;
-    /// Until when somebody may have no more connections; 0: he may.
+    /// Until when a source or neighbourhood may have no more connections; 0: it may.
     fn full_until(&self, holder: &Holder) -> Instant;
 
-    /// Which local ports may have traffic that is the host's own.
+    /// Local ports that may have traffic of the host's own.
     fn own_ports(&self) -> &OwnPorts;
-    /// Whether that is a tunnel's peer.
+    /// Whether a packet is of a tunnel's peer.
     fn is_tunnel(&self, tunnel: &Tunnel) -> bool;
-    /// Whether a TCP packet is in the receive window of a connection that this host opened: one that is open, and nobody listens on its local
-    /// port.
+    /// Whether a TCP packet belongs to a connection that this host opened: it answers a SYN, or is near the receive
+    /// window of an open connection, and nobody listens on its local port.
     fn is_own_connection(&self, packet: &Packet) -> bool;
 
     /// Asks the host's TCP for a packet's connection; `transport` is the offset of its TCP header.
     fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked);
-    /// Whether the host's TCP would take a segment that starts where it waits for the next byte: by what its header says of the other
-    /// direction (RFC 9293 section 3.10.7.4), and by its timestamp, if it has one (RFC 7323 section 5).
+    /// Whether the host's TCP would take a segment that starts with the next byte that it waits for: by the
+    /// acknowledgment (RFC 9293 section 3.10.7.4), and by the timestamp, if there is one (RFC 7323 section 5).
     fn would_take(&self, packet: &Packet, acknowledgment: u32, options: &Options) -> bool;
-    /// Tells user space of a connection that is to be ended. What finds no room is not told.
+    /// Tells user space of a connection that is to be ended. Without room the message is lost.
     fn tell(&self, refusal: &Refusal);
     /// Whether the host's TCP has completed the handshake of a packet's connection.
     fn is_established(&self, packet: &Packet) -> bool;
-    /// Whom on this host a TCP or UDP packet is for; `forwarding`: also while the host forwards. Without sockets: elsewhere.
+    /// The receiver of a TCP or UDP packet on this host; `forwarding`: also while the host forwards. Without sockets:
+    /// elsewhere.
     fn receiver(&self, packet: &Packet, forwarding: bool) -> Receiver;
-    /// Of a SYN, where there is a listener that answers with SYN cookies (net.ipv4.tcp_syncookies): one of its own.
+    /// A SYN cookie for a SYN, if there is a listener that answers with its own cookies (net.ipv4.tcp_syncookies).
     fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<u32>;
-    /// Which counter row is that of the interface that the frame came in by.
+    /// The counter row of the interface that the frame came in by.
     fn interface(&self) -> u32;
     /// The clock of the host's TCP timestamps at an instant, in ms.
     fn tcp_clock(&self, now: Instant) -> u32;
-    /// Makes the frame an answer to itself, with these headers from offset `at` on. False where that cannot be; then the frame
-    /// is as it was.
+    /// Makes the frame an answer to itself, with these headers from offset `at` on. False if that is impossible; then
+    /// the frame is as it was.
     fn reply(&self, at: u32, answer: &SynAck) -> bool;
-    /// Changes bytes of the frame, that were read before.
+    /// Changes bytes of the frame that were read before.
     fn change(&self, changes: [Change; 2]);
 
-    /// Has what was written to memory read from there, where the kernel's program would keep it in registers: the verifier
-    /// forgets what it knew of it, and goes through what follows once and not for every way through what was before. On a host
-    /// there is nothing to do.
+    /// Makes LLVM read memory again that was just written, instead of a register. So the verifier knows nothing of it,
+    /// and follows later code once, not once for every path through the code before. On a host there is nothing to do.
     fn barrier<T>(&self, memory: &mut T);
     /// Counts a verdict; `service` is an index of [`Settings::services`].
     fn count(&self, action: Action, reason: Reason, service: u32, bytes: u32);
-    /// The same of a drop whose reason the kernel's verifier does not know.
+    /// The same for a drop whose reason the kernel's verifier does not know.
     fn count_refused(&self, reason: Reason, service: u32, bytes: u32) {
         self.count(Action::Drop, reason, service, bytes);
     }
@@ -228,7 +233,7 @@ pub struct Context<'a, E: Env> {
     pub env: &'a E,
     /// The policy that held when the packet came.
     pub settings: &'a Settings,
-    /// Which one that was.
+    /// The word that says which policy that was.
     pub active: Active,
     /// When it came.
     pub now: Instant,

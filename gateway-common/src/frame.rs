@@ -2,19 +2,19 @@
 
 use core::{marker::PhantomData, ops::ControlFlow};
 
-/// Offsets above this are not read, in the kernel or on the host: it lets the verifier bound every access, and all that
-/// the stages look at lies below.
+/// Offsets above this are not read, in the kernel or on the host, so that the verifier can bound every access. All that
+/// the stages read lies below.
 pub const OFFSET_MAX: u32 = 4_096;
-/// What an offset is masked with: all offsets up to [`OFFSET_MAX`] stay as they are.
+/// The mask of an offset: all offsets up to [`OFFSET_MAX`] stay as they are.
 pub const OFFSET_MASK: u32 = 2 * OFFSET_MAX - 1;
 const _: () = assert!(OFFSET_MAX.is_power_of_two());
 
-/// An offset in a frame, bounded where it is used: [`Frame::at`] makes it, and memory is read at nothing else.
+/// An offset in a frame, bounded where it is used: only [`Frame::at`] makes one, and memory is read at nothing else.
 ///
-/// The stages keep offsets as plain numbers in memory, of which the kernel's verifier knows nothing. To compare such a number
-/// with a limit is no bound for it: the compiler may compare one register and use another, which it has spilled to the stack before, and
-/// verifiers before Linux 6.18 do not know that both hold one number. So a number becomes an offset right before it is used, by a
-/// mask that the compiler can neither move nor leave out.
+/// The stages keep offsets as plain numbers in memory, of which the kernel's verifier knows nothing. A comparison with
+/// a limit does not bound such a number: the compiler may compare one register and use another, which it has spilled to
+/// the stack before, and verifiers before Linux 6.18 do not know that both hold one number. So a number becomes an
+/// offset right before it is used, by a mask that the compiler can neither move nor remove.
 ///
 /// ```compile_fail,E0308
 /// use gateway_common::frame::Frame;
@@ -45,7 +45,7 @@ impl Offset<'_> {
     }
 }
 
-/// Something that is done step by step, each step small, their number known only when the frame is there.
+/// A task of small steps, whose number is known only when the frame is there.
 pub trait Task {
     /// Step `index`, from 0; `Break` when it was the last.
     fn step<F: Frame>(&mut self, index: u32, frame: &F) -> ControlFlow<()>;
@@ -62,15 +62,15 @@ pub trait Frame {
     /// The `N` bytes at a bounded offset, or nothing where the frame ends before.
     fn load<const N: usize>(&self, offset: Offset<'_>) -> Option<[u8; N]>;
 
-    /// A copy of the first `length` of `N` bytes at any offset, zeros behind them; nothing where the frame ends before, and for no bytes or
-    /// more than `N`, a power of two. Unlike [`Self::load`] it also reads what lies behind the first buffer of a frame in several, for the
-    /// price of a call.
+    /// A copy of the first `length` of `N` bytes at any offset, with zeros behind them. Nothing if the frame ends
+    /// before, or if `length` is 0 or above `N`, a power of two. Unlike [`Self::load`] it also reads behind the first
+    /// buffer of a frame in several, for the price of a call.
     fn copy<const N: usize>(&self, offset: u32, length: u32) -> Option<[u8; N]>;
 
-    /// A number that is at most [`OFFSET_MAX`], made so that the kernel's verifier sees that it is at most [`OFFSET_MASK`].
+    /// Masks a number that is at most [`OFFSET_MAX`]: the kernel's verifier sees that it is at most [`OFFSET_MASK`].
     fn masked(offset: u32) -> usize;
 
-    /// Bounds a number; nothing where it is above [`OFFSET_MAX`]. Whether the frame has bytes there is another question.
+    /// Bounds a number; nothing if it is above [`OFFSET_MAX`]. The frame may have no bytes there.
     #[inline(always)]
     fn at(&self, offset: u32) -> Option<Offset<'_>> {
         if offset > OFFSET_MAX {
@@ -106,8 +106,8 @@ pub trait Frame {
         self.bytes(offset).map(u16::from_be_bytes)
     }
 
-    /// Takes at most `steps` steps of a task. In the kernel this is `bpf_loop`: the verifier checks one step, however many
-    /// are taken.
+    /// Takes at most `steps` steps of a task. In the kernel this is `bpf_loop`: the verifier checks one step, whatever
+    /// their number.
     #[inline(always)]
     fn take_steps<T: Task>(&self, steps: u32, task: &mut T)
     where

@@ -4,14 +4,15 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Key(pub [u64; 2]);
 
-/// Places an exact 64-bit key in a table. Keys are compared whole after it, so a collision costs room in a set, never a wrong
-/// bucket.
+/// The place of an exact 64-bit key in a table. Look-ups compare whole keys, so a collision costs room in a set, and
+/// never gives a wrong bucket.
 #[inline(always)]
 pub const fn place(key: Key, word: u64) -> u32 {
     (spread(key, word) >> 32) as u32
 }
 
-/// A keyed multiply and fold, whose upper bits are the good ones (the constant is that of splitmix64, Steele et al. 2014).
+/// A keyed multiply and fold, whose upper bits are the good ones (the constant is that of splitmix64, Steele et al.
+/// 2014).
 #[inline(always)]
 pub const fn spread(Key([k0, k1]): Key, word: u64) -> u64 {
     let mut hash = (word ^ k0).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,7 +20,7 @@ pub const fn spread(Key([k0, k1]): Key, word: u64) -> u64 {
     hash.wrapping_mul(k1 | 1)
 }
 
-/// A hash of a name that comes byte by byte; 0: of nothing.
+/// The hash of a name that comes byte by byte; 0: no byte has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Running(pub u64);
 
@@ -33,8 +34,8 @@ impl Running {
         })
     }
 
-    /// Takes the next byte in: a keyed multiply and fold a byte, never 0 afterwards. Who does not know the key cannot find
-    /// two names of one hash but by 2^64 tries.
+    /// Adds the next byte: a keyed multiply and fold for each byte, never 0 afterwards. Without the key, nobody finds
+    /// two names with one hash but by 2^64 tries.
     #[inline(always)]
     pub const fn push(&mut self, Key([k0, k1]): Key, byte: u8) {
         let hash = (self.0 ^ byte as u64 ^ k0).wrapping_mul(k1 | 1);

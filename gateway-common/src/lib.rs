@@ -1,8 +1,9 @@
-//! The packet's way through the gateway, as pure Rust.
+//! The packet path of the gateway, as pure Rust.
 //!
-//! [`pipeline`] is the file to open first: it names the stages in their order. The same code runs in the kernel as XDP, on
-//! the host in tests and fuzzing, and over captures. It reads a frame through [`frame::Frame`] and meets the world (clock,
-//! settings, tables, counters) through [`env::Env`] alone, so nothing in here is unsafe or knows of BPF, and nothing allocates but `host`.
+//! [`pipeline`] is the file to open first: it names the stages in their order. The same code runs in the kernel as XDP,
+//! on the host in tests and fuzzing, and over captures. It reads a frame through [`frame::Frame`], and clock, settings,
+//! tables and counters through [`env::Env`]. So nothing here is unsafe or calls BPF, and only code for the host
+//! allocates. But shapes of code and barriers are chosen for the kernel's verifier.
 #![cfg_attr(not(feature = "host"), no_std)]
 #![forbid(unsafe_code)]
 

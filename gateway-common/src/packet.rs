@@ -1,4 +1,4 @@
-//! What the later stages know of a packet: parsed once, flat, no borrowed bytes.
+//! A packet, as the later stages see it: parsed once, flat, no borrowed bytes.
 
 use core::net::IpAddr;
 
@@ -15,7 +15,7 @@ pub struct Address {
 
 /// The upper half of 64:ff9b::/96.
 const TRANSLATED: u64 = 0x0064_ff9b << 32;
-/// What precedes an IPv4 address in [`Address::low`].
+/// The bits above an IPv4 address in [`Address::low`].
 const V4_MAPPED: u64 = 0xffff << 32;
 
 impl Address {
@@ -32,8 +32,8 @@ impl Address {
         Self { high: (all >> 64) as u64, low: all as u64 }
     }
 
-    /// Whether an IPv6 address stands for the IPv4 host in its lower 32 bits: one that comes through a translator by the well-known
-    /// prefix 64:ff9b::/96 (RFC 6052 section 2.1).
+    /// Whether an IPv6 address stands for the IPv4 host in its lower 32 bits: it has the well-known prefix of
+    /// translators, 64:ff9b::/96 (RFC 6052 section 2.1).
     #[inline(always)]
     pub const fn embeds_v4(&self) -> bool {
         (self.high ^ TRANSLATED) | (self.low >> 32) == 0
@@ -73,7 +73,7 @@ pub enum Fragment {
     Whole,
     /// The first fragment: the transport header is there, the payload is not whole.
     First,
-    /// A later fragment: what follows the IP header are not ports.
+    /// A later fragment: no ports follow the IP header.
     Later,
 }
 
@@ -96,13 +96,13 @@ pub mod flags {
 /// One parsed IP packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Packet {
-    /// Where it says it comes from.
+    /// Its source address, which may be forged.
     pub source: Address,
-    /// Where it goes.
+    /// Its destination address.
     pub destination: Address,
-    /// Offset in the frame of what follows the transport header.
+    /// Offset in the frame of the first byte behind the transport header.
     pub payload: u32,
-    /// Bytes there are after the transport header by the word of the IP header.
+    /// Bytes behind the transport header, by the length in the IP header.
     pub payload_length: u32,
     /// TCP sequence number; else 0.
     pub sequence: u32,
@@ -112,7 +112,7 @@ pub struct Packet {
     pub source_port: u16,
     /// TCP or UDP destination port; else 0.
     pub destination_port: u16,
-    /// IPv6, or IPv4.
+    /// Whether it is IPv6, else IPv4.
     pub ipv6: bool,
     /// Its source is an IPv4 host, perhaps behind a translator ([`Address::embeds_v4`]).
     pub from_v4: bool,

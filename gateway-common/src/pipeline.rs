@@ -35,7 +35,7 @@ use core::ops::ControlFlow;
 
 use crate::{
     abi::{mode, policy},
-    env::Context,
+    env::{Clock, Context},
     frame::Frame,
     stage::{
         budgets, connection_reset, essential, handshake, lists, mptcp_fallback,
@@ -48,12 +48,15 @@ use crate::{
     verdict::{Action, Reason, Step, Verdict, pass},
 };
 
-/// Judges a frame, counts it, and says what becomes of it under the mode in force. `drops` is the CPU's drop cache, and `state` is as the
-/// last frame of the same CPU left it. New ones are as good, and forget drops that were not told yet. `finish` is what to do with the verdict.
+/// Judges a frame, counts it, and says what becomes of it under the mode in force.
+///
+/// `clock` and `drops` are the CPU's clock and drop cache, and `state` is as the last frame of the same CPU left it. New
+/// ones are as good, and forget drops that were not told yet. `finish` is what to do with the verdict.
 #[inline(always)]
 pub fn handle<F: Frame, E: Program, R>(
     frame: &F,
     env: &E,
+    clock: &mut impl Clock,
     drops: E::Drops,
     state: &mut PacketState,
     finish: impl Fn(Verdict) -> R,
@@ -61,7 +64,7 @@ pub fn handle<F: Frame, E: Program, R>(
     let active = env.active();
     // Before an answer takes the frame's place.
     let length = frame.length();
-    if let Some(now) = env.late_now()
+    if let Some(now) = clock.late()
         && let Some((reason, service)) =
             drop_cache::check(frame, env, active, now, drops, &mut state.cpu.drops)
     {
@@ -74,7 +77,7 @@ pub fn handle<F: Frame, E: Program, R>(
         None => Reason::Unconfigured.into(),
         Some(settings) if settings.mode == mode::OFF => Reason::Off.into(),
         Some(settings) => {
-            state.begin(settings.mode, env.read_clock(settings.flags & policy::CLOCK_PER_PACKET == 0));
+            state.begin(settings.mode, clock.read(settings.flags & policy::CLOCK_PER_PACKET == 0));
             judge(frame, &Context { env, settings, active, now: state.clock.now(), drops }, state)
         }
     };
@@ -92,7 +95,7 @@ fn judge<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut 
     match verdict.action {
         Action::Drop if state.role.mode == mode::MONITOR => Verdict { action: Action::WouldDrop, ..verdict },
         Action::Drop if state.clock.late != 0 && state.budgets.is_refused() && state.cpu.drops.has_room() => {
-            let _ = context.env.call(Subprog::CacheRefusal, frame, context, state);
+            let _ = context.env.call(Subprog::CacheDrop, frame, context, state);
             verdict
         }
         _ => verdict,
@@ -104,7 +107,7 @@ fn walk<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut P
     if state.clock.late == 0 {
         state.cpu.drops.begin_tick();
         if state.cpu.drops.has_to_tell() {
-            let _ = context.env.call(Subprog::Settle, frame, context, state);
+            let _ = context.env.call(Subprog::SettleDrops, frame, context, state);
         }
     }
     recognise(frame, context, state)?;
@@ -119,23 +122,23 @@ fn walk<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut P
 #[inline(always)]
 fn admit<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     if state.handshake.is_to_answer() {
-        context.env.call(Subprog::Answer, frame, context, state)?;
+        context.env.call(Subprog::AnswerSyn, frame, context, state)?;
         // No cookie: the total is still to be charged.
-        context.env.call(Subprog::Total, frame, context, state)?;
+        context.env.call(Subprog::ChargeTotal, frame, context, state)?;
     }
     let gated = gate(frame, context, state);
     if let ControlFlow::Break(reason) = gated {
         budgets::count_drop(context, state);
         if connection_reset::can_be(reason, state) {
-            context.env.call(Subprog::Refusal, frame, context, state)?;
+            context.env.call(Subprog::ResetConnection, frame, context, state)?;
         }
         if strike::can_be(reason, state) {
-            context.env.call(Subprog::Strike, frame, context, state)?;
+            context.env.call(Subprog::CountStrike, frame, context, state)?;
         }
     }
     gated?;
     if quic::is_to_keep(context, state) {
-        context.env.call(Subprog::Keep, frame, context, state)?;
+        context.env.call(Subprog::KeepQuicFlow, frame, context, state)?;
     }
     Step::Continue(())
 }
@@ -182,10 +185,10 @@ fn gate<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut P
         context.env.call(Subprog::Hello, frame, context, state)?;
     }
     if mptcp_fallback::concerns(state) {
-        context.env.call(Subprog::Fallback, frame, context, state)?;
+        context.env.call(Subprog::MptcpFallback, frame, context, state)?;
     }
     if state.gate.goes_on() {
-        context.env.call(Subprog::Meet, frame, context, state)?;
+        context.env.call(Subprog::InsertClient, frame, context, state)?;
     }
     Step::Continue(())
 }

@@ -1,18 +1,19 @@
-//! IPv4 prefixes with what is said of each, as flat arrays: most look-ups read one place, and none more than a few.
+//! IPv4 prefixes with their listings, as flat arrays: most look-ups read one place, and none more than a few.
 //!
-//! A set is made of [`Chunk`]s, all of one size. The first [`REGIONS`] are regions, one for each /7 of the addresses. A region
-//! has a bit for each of its /22s: something is said in it. Then the block, the /19 around it, has a code for each /24: nothing
-//! is said of it; one thing is said of all of it, and it is one of the two that the region says of most /24s; or
-//! [`MORE`]. Then the block's points are searched: where in it something else begins to be said, and what. They are in the
-//! chunks behind the regions.
+//! A set is made of [`Chunk`]s of one size. The first [`REGIONS`] are regions, one for each /7 of the addresses. A
+//! region has a bit for each of its /22s: something in it is listed. Then the block, the /19 around it, has a code for
+//! each /24: no listing; one listing for all of it, one of the two that are the most frequent in the region; or
+//! [`MORE`]. Then the block's points are searched: offsets at which another listing begins. They are in the chunks
+//! behind the regions.
 //!
 //! ```text
-//! region   what codes 0, 1 and 2 stand for | a bit for each /22 | block, block, ...
+//! region   the listings of codes 0, 1 and 2 | a bit for each /22 | block, block, ...
 //! block    a code for each /24 | its first point | how many there are
-//! points   point, point, ...                a point: offset in the /19 in its upper half, what is said in its lower
+//! points   point, point, ...                a point: offset in the /19 in its upper half, listing in its lower
 //! ```
 //!
-//! So packets from anywhere read half a MiB, which a CPU's cache holds, and a set has no memory for regions that say nothing.
+//! So packets from anywhere read half a MiB, which a CPU's cache holds, and a set has no memory for regions without a
+//! listing.
 
 use crate::abi::{CLASSES, Listing};
 
@@ -27,9 +28,9 @@ pub const CHUNK_WORDS: usize = BLOCKS_AT + BLOCK_WORDS * BLOCKS;
 
 /// Address bits below a region.
 pub const REGION_BITS: u32 = 25;
-/// Address bits below what a bit stands for.
+/// Address bits below a bit's /22.
 pub const BIT_BITS: u32 = 10;
-/// Address bits below what a code stands for.
+/// Address bits below a code's /24.
 pub const CODE_BITS: u32 = 8;
 /// Address bits below a block.
 pub const BLOCK_BITS: u32 = 13;
@@ -39,11 +40,11 @@ pub const BLOCKS: usize = 1 << (REGION_BITS - BLOCK_BITS);
 pub const POINTS: usize = 1 << 14;
 const _: () = assert!(POINTS <= CHUNK_WORDS && 1 << BLOCK_BITS <= POINTS);
 
-/// The code that does not say all.
+/// The code of every other /24: the points of its block are searched.
 pub const MORE: u32 = 3;
 /// Codes in a word.
 pub const CODES_PER_WORD: usize = 16;
-/// First word of the bits; the first words say what codes below [`MORE`] stand for. They have a cache line of their own.
+/// First word of the bits. The words before it are the listings of codes below [`MORE`], in a cache line of their own.
 pub const BITS_AT: usize = 16;
 /// Words of bits.
 pub const BIT_WORDS: usize = 1 << (REGION_BITS - BIT_BITS - 5);
@@ -53,12 +54,12 @@ pub const BLOCKS_AT: usize = BITS_AT + BIT_WORDS;
 pub const BLOCK_WORDS: usize = CODE_WORDS + 2;
 /// Words of a block's codes, its first.
 pub const CODE_WORDS: usize = (1 << (BLOCK_BITS - CODE_BITS)) / CODES_PER_WORD;
-/// The word of a block that says where its first point is: chunk behind the regions, times [`POINTS`], and place there.
+/// The word of a block with the place of its first point: chunk behind the regions, times [`POINTS`], plus place there.
 pub const FIRST: usize = CODE_WORDS;
-/// The word of a block that says how many points it has.
+/// The word of a block with its number of points.
 pub const COUNT: usize = FIRST + 1;
 
-/// What is said, in the lower half of a word; 0: nothing.
+/// The listing in the lower half of a word; 0: none.
 pub const SAID: u32 = 0xffff;
 const _: () = assert!(CLASSES <= 1 << 8);
 
@@ -68,20 +69,20 @@ pub const fn pack(listing: Listing) -> u16 {
     (listing.flags & 0xff | listing.class << 8) as u16
 }
 
-/// The listing again.
+/// The listing in half a word.
 #[inline(always)]
 pub const fn unpack(said: u32) -> Listing {
     Listing { flags: said & 0xff, class: said >> 8 & 0xff, finer: 0 }
 }
 
-/// What is said from an offset in a block on.
+/// A point: the listing from an offset in a block on.
 #[inline(always)]
 pub const fn point(offset: u32, said: u16) -> u32 {
     offset << 16 | said as u32
 }
 
-/// What the longest prefix that holds an address says, if anything. `chunk` gives a set's chunks; where there is none, nothing
-/// is said.
+/// The listing of the longest prefix that holds an address, if there is one. `chunk` gives a set's chunks; one that is
+/// not there lists nothing.
 #[inline(always)]
 pub fn find<'a>(address: u32, chunk: impl Fn(u32) -> Option<&'a Chunk>) -> Option<Listing> {
     let region = chunk(address >> REGION_BITS)?;
@@ -100,7 +101,7 @@ pub fn find<'a>(address: u32, chunk: impl Fn(u32) -> Option<&'a Chunk>) -> Optio
     (said != 0).then(|| unpack(said))
 }
 
-/// What the last of `count` points before an address, or at it, says.
+/// The listing of the last of `count` points that is not behind an address.
 #[inline(always)]
 fn search<'a>(
     address: u32,
@@ -117,7 +118,7 @@ fn search<'a>(
             break;
         }
         let half = count / 2;
-        // By arithmetic: a branch would be mispredicted every other time, and double the verifier's ways.
+        // By arithmetic: a branch would be mispredicted every other time, and double the verifier's paths.
         let is_after = (u64::from(sought)
             .wrapping_sub(u64::from(*points.get((at + half as usize) % POINTS)?))
             >> 32) as u32;

@@ -2,11 +2,12 @@
 
 use crate::abi::{DROP_REST_WORDS, DROP_SET_WORDS, DROP_WAYS, PAIR_SET_WORDS, PAIR_WAYS, SET_WORDS, WAYS};
 
-/// Calls a macro with the declaration of each table: tables of buckets, whose entries have 64 bytes each, and tables of pairs, whose entries are
-/// a key and a word of state.
+/// Calls a macro with the declaration of each table. An entry of a table of buckets has 64 bytes; one of a table of
+/// pairs is a key and a word of state.
 ///
-/// An entry of a declaration is its variant, its static in the program, its name (of the map and its pin, and the word for it in metrics),
-/// and how large it is: `{field of `[`TableSizes`]`: entries by default, the program's constant for its sets, regions}`, or `[sets]`.
+/// A declaration is the table's variant, its static in the program, its name (of the map and its pin, and the word for
+/// it in metrics), and its size: `{field of `[`TableSizes`]`: entries by default, the program's constant for its sets,
+/// regions}`, or `[sets]`.
 #[macro_export]
 macro_rules! for_each_table {
     ($callback:ident!) => {
@@ -22,7 +23,7 @@ macro_rules! for_each_table {
                 Neighbours NEIGHBOURS "neighbours" {neighbours: 16_384, SETS_NEIGHBOURS, 1}
                 /// A set for each service: its total, and what else is kept of it ([`crate::state::services`]).
                 Totals TOTALS "totals" [$crate::abi::SERVICES as u32]
-                /// First messages of which a part has come.
+                /// First messages that are read in part.
                 PartialHellos PARTIAL_HELLOS "hellos" {hellos: 32_768, SETS_HELLOS, 1}
             }
             pairs {
@@ -32,13 +33,13 @@ macro_rules! for_each_table {
                 QuicFlows QUIC_FLOWS "tuples" {tuples: 262_144, SETS_TUPLES, 1}
                 /// Known clients of gated services.
                 KnownClients KNOWN_CLIENTS "clients" {clients: 65_536, SETS_CLIENTS, 1}
-                /// Banned sources. Writer: user space; packets count in place.
+                /// Banned sources. Writer: user space; the program counts drops in place.
                 Bans BANS "bans" [$crate::abi::BAN_SETS]
                 /// Sources with strikes.
                 Strikes STRIKES "strikes" [$crate::abi::STRIKE_SETS]
                 /// Peers of link control: a region for each kind.
                 LinkPeers LINK_PEERS "peers" [$crate::abi::PEER_KINDS * $crate::abi::PEER_SETS]
-                /// SYNs that were not answered: a filter, whose sets are of words alone.
+                /// SYNs that were not answered: a Bloom filter, whose sets are plain words.
                 FirstSyns FIRST_SYNS "first_syns" [$crate::abi::FIRST_SYN_SETS]
             }
         }
@@ -70,7 +71,8 @@ macro_rules! declare {
             $($(#[$b_doc])* $b,)*
         }
 
-        /// A table of pairs: sets of [`PAIR_WAYS`] entries of [`PAIR_WORDS`](crate::abi::PAIR_WORDS), a key and a state.
+        /// A table of pairs: sets of [`PAIR_WAYS`] entries of [`PAIR_WORDS`](crate::abi::PAIR_WORDS), a key and a
+        /// state.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum PairTable {
             $($(#[$p_doc])* $p,)*
@@ -108,7 +110,8 @@ macro_rules! declare {
                 match self { $(Self::$b => false,)* $(Self::$p => true,)* }
             }
 
-            /// The program's constant for its sets, of one region, and regions; nothing where its size is fixed.
+            /// The program's constant for the sets of one region, and the number of regions; nothing if its size is
+            /// fixed.
             pub const fn constant(self) -> Option<(&'static str, u32)> {
                 match self {
                     $($(Self::$b => Some((stringify!($b_sets), $b_regions)),)?)*
@@ -139,7 +142,7 @@ macro_rules! declare {
         }
 
         impl TableSizes {
-            /// The same tables with a part of their entries: one of this many.
+            /// The same tables with their entries divided by a number.
             #[must_use]
             pub const fn divided(self, by: u32) -> Self {
                 Self {
@@ -149,7 +152,7 @@ macro_rules! declare {
                 }
             }
 
-            /// Sets of a table, of one region of it.
+            /// Sets of one region of a table.
             pub const fn sets(&self, table: Table) -> u32 {
                 match table {
                     $(Table::$b => $((self.$b_field / WAYS as u32).next_power_of_two())? $($b_fixed)?,)*
@@ -168,7 +171,7 @@ macro_rules! declare {
         }
 
         impl Sets {
-            /// Of a table, of one region of it.
+            /// Sets of one region of a table.
             #[must_use]
             pub const fn of(&self, table: Table) -> u32 {
                 match table {
@@ -216,13 +219,13 @@ impl Sets {
     }
 }
 
-/// What happens to a table; counted, and never a reason for a packet's fate.
+/// An event of a table; counted, and never a reason for a packet's fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Note {
     /// A newcomer took a slot.
     Inserted,
-    /// The slot it took was still in use: a debt was forgiven, or a connection forgotten.
+    /// Its slot was still in use: a debt was forgiven, or a connection forgotten.
     Evicted,
     /// A newcomer found no slot that it may take.
     Full,
@@ -233,12 +236,12 @@ impl Note {
     pub const COUNT: usize = 3;
 }
 
-/// Sets that each CPU's drop cache has at least and at most: so that it is of use, and stays in the cache of its CPU.
+/// Sets of each CPU's drop cache, at least and at most: enough to be of use, and few enough to stay in the CPU's cache.
 const DROP_SETS_MIN: u32 = 256;
 const DROP_SETS_MAX: u32 = 16_384;
 
 impl TableSizes {
-    /// Bytes of all tables whose size is told.
+    /// Bytes of all tables whose size can be set.
     pub const fn bytes(&self) -> u64 {
         let mut words = self.drops as u64 / DROP_WAYS as u64 * (DROP_SET_WORDS + DROP_REST_WORDS) as u64;
         let mut left: &[Table] = &Table::ALL;
@@ -256,7 +259,7 @@ impl TableSizes {
         self.sets(table) * table.regions()
     }
 
-    /// Sets of the drop cache of each of so many CPUs: the more CPUs there are, the fewer sources come to one of them.
+    /// Sets of the drop cache of each of so many CPUs: the more CPUs, the fewer sources come to one of them.
     pub const fn drop_sets(&self, cpus: u32) -> u32 {
         let sets = self.drops / DROP_WAYS as u32 / cpus;
         match sets {

@@ -11,9 +11,9 @@ use crate::limit::rate::{Dimension, Mask, has};
 pub enum Action {
     /// On to the kernel's stack.
     Pass,
-    /// Gone.
+    /// Not to the kernel's stack.
     Drop,
-    /// Answered out of the interface it came from.
+    /// Answered, out of the interface that it came in by.
     Tx,
     /// What [`Action::Drop`] becomes in monitor mode: counted as such, and passed.
     WouldDrop,
@@ -45,7 +45,7 @@ pub const fn column(action: Action, reason: Reason) -> usize {
     action as usize * Reason::SLOTS + reason as usize
 }
 
-/// What a packet gets, and why.
+/// An action, and its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Verdict {
@@ -55,8 +55,8 @@ pub struct Verdict {
     pub reason: Reason,
 }
 
-/// A stage's answer: go on with what it found out, or the reason for the verdict, which goes with it: one byte, which the
-/// kernel's functions return in a register.
+/// A stage's answer: go on, with its result, or the reason for the verdict. The reason implies the verdict, and is one
+/// byte, which the kernel's functions return in a register.
 pub type Step<T = ()> = ControlFlow<Reason, T>;
 
 impl Default for Reason {
@@ -73,14 +73,14 @@ impl From<Reason> for Verdict {
     }
 }
 
-/// Ends the packet's way with a drop.
+/// Ends the path of a packet with a drop.
 #[inline(always)]
 pub const fn drop<T>(reason: Reason) -> Step<T> {
     debug_assert!(matches!(reason.action(), Action::Drop));
     ControlFlow::Break(reason)
 }
 
-/// Ends the packet's way with a pass.
+/// Ends the path of a packet with a pass.
 #[inline(always)]
 pub const fn pass<T>(reason: Reason) -> Step<T> {
     debug_assert!(matches!(reason.action(), Action::Pass));
@@ -96,7 +96,7 @@ pub enum Stage {
     Parse,
     /// Lists, bans, classes.
     Lists,
-    /// Packets that nobody sends in earnest.
+    /// Packets that no honest host sends.
     Sanity,
     /// Link control and path-MTU messages.
     Essential,
@@ -141,7 +141,7 @@ impl Stage {
     }
 }
 
-/// What else there is to say of a reason: bits of the list's optional column.
+/// Facts about a reason: bits of the list's optional column.
 mod fact {
     /// A drop that is neither a flood's nor a list's, so worth a line in a debugging log.
     pub(super) const RARE: u8 = 1;
@@ -149,7 +149,7 @@ mod fact {
     pub(super) const STRIKE: u8 = 2;
 }
 
-/// A reason a line: its name, its word, its verdict, its stage, of limits {the budget and the dimension}, [facts], and what it means.
+/// A reason a line: its name, word, verdict and stage; for limits `{scope and dimension}`; `[facts]`; and its meaning.
 macro_rules! reasons {
     ($(
         $variant:ident $name:literal $action:ident $stage:ident $({$scope:ident $dimension:ident})? $([$($fact:ident)*])?
@@ -311,13 +311,13 @@ impl Reason {
     const _FITS: () = assert!(Self::COUNT <= Self::SLOTS && COLUMNS.is_power_of_two());
 }
 
-/// Whose budget a packet counts in.
+/// The budgets that a packet counts in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Scope {
     /// All sources of a service.
     Service,
-    /// The neighbourhood. Sources of a class are known, and their neighbours are no sign of an attack.
+    /// The neighbourhood. Not for a source in a class: it is known, and its neighbours are no sign of an attack.
     Neighbours,
     /// The source towards the service, where the service has limits of its own and the source's class has not.
     SourceAtService,
@@ -335,8 +335,8 @@ impl Scope {
         }
     }
 
-    /// The reason for a packet that is over this scope's limits in a set of dimensions: that of the first, in the order of
-    /// [`Dimension::ALL`].
+    /// The reason for a packet that is over this scope's limits in a set of dimensions: that of the first dimension, in
+    /// the order of [`Dimension::ALL`].
     #[inline(always)]
     pub fn reason_of(self, refusal: Mask) -> Reason {
         for dimension in Dimension::ALL {

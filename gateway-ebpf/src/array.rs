@@ -7,7 +7,7 @@ use aya_ebpf::{
 
 /// An array in the kernel, or one for each CPU.
 pub(crate) trait Elements {
-    /// What it is of.
+    /// The type of its elements.
     type Element;
 }
 
@@ -21,8 +21,8 @@ impl<T> Elements for PerCpuArray<T> {
 
 /// The element of an array at an index.
 ///
-/// The key is written as a whole word. Of a word of the stack that is only written in part the verifier remembers what
-/// was there before, and goes through all that follows once for each of the keys that it has seen there.
+/// The key is written as a whole word. If only a part of a word of the stack is written, the verifier remembers what
+/// was there before, and follows all later code once for each key that it has seen there.
 #[inline(always)]
 pub(crate) fn at<M: Elements>(map: &M, index: u32) -> Option<*mut M::Element> {
     let key = u64::from(index);

@@ -1,4 +1,4 @@
-//! What the verifier is not to know.
+//! Numbers of which the verifier must know nothing.
 
 use core::arch::asm;
 
@@ -7,7 +7,8 @@ use crate::maps;
 /// The same number, of which the verifier knows nothing from here on.
 #[inline(always)]
 pub(crate) fn barrier_var(mut value: u64) -> u64 {
-    // The verifier takes the difference of two pointers for any number (`adjust_reg_min_max_vals` in kernel/bpf/verifier.c): here it is 0.
+    // The verifier takes the difference of two pointers for any number (`adjust_reg_min_max_vals` in
+    // kernel/bpf/verifier.c): here it is 0.
     // SAFETY: registers are written, and nothing else.
     unsafe {
         asm!(

@@ -1,6 +1,7 @@
-//! The clock: the kernel's, read so often that it costs little, or a test's.
+//! The clock: the kernel's, read only as often as is cheap, or a test's.
 
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
+use gateway_common::env::Clock;
 use gateway_common::limit::rate::{INSTANT_SHIFT, Instant, Reading};
 
 use crate::{
@@ -9,11 +10,11 @@ use crate::{
     maps::{self, CpuClock},
 };
 
-/// How often the clock is read in a tick, before a CPU makes do with the last reading: an interface with up to 16,000 packets
-/// a second and CPU (at 250 Hz) has one for each.
+/// How often a CPU reads the clock in a tick, before it uses the last reading again: up to 16,000 packets a second and
+/// CPU (at 250 Hz) have a reading each.
 const READINGS: u64 = 64;
 
-/// What a test says.
+/// A word of the test hook.
 #[inline(always)]
 fn test_hook(word: usize) -> u64 {
     maps::TEST_HOOK.get(0).map_or(0, |test_hook| test_hook[word])
@@ -29,45 +30,45 @@ fn now() -> Instant {
     unsafe { bpf_ktime_get_ns() }.wrapping_sub(constants::EPOCH.load()) << INSTANT_SHIFT
 }
 
-/// A reading of which the verifier knows nothing: it would go through all that follows once for each way to take one.
+/// A reading of which the verifier knows nothing: it would follow all later code once for each path to a reading.
 #[inline(always)]
 fn reading(latest: Instant, late: Instant) -> Reading {
     let nothing = barrier_var(0);
     Reading { latest: latest.wrapping_add(nothing), late: late.wrapping_add(nothing) }
 }
 
-/// The one reading of time for a packet.
-#[inline(always)]
-pub(crate) fn read(clock: &mut CpuClock, may_be_late: bool) -> Reading {
-    if !may_be_late {
-        return now().into();
-    }
-    if constants::TESTING.load() != 0 {
-        let late = test_hook(1);
-        return Reading { latest: now().wrapping_add(late), late };
-    }
-    // SAFETY: the helper takes no argument.
-    let tick = unsafe { bpf_jiffies64() };
-    if clock.tick == tick {
-        if clock.readings >= READINGS {
-            let late = constants::TICK.load();
-            return reading(clock.now.wrapping_add(late), late);
+impl Clock for CpuClock {
+    #[inline(always)]
+    fn read(&mut self, may_be_late: bool) -> Reading {
+        if !may_be_late {
+            return now().into();
         }
-        clock.readings += 1;
-    } else {
-        (clock.tick, clock.readings) = (tick, 1);
+        if constants::TESTING.load() != 0 {
+            let late = test_hook(1);
+            return Reading { latest: now().wrapping_add(late), late };
+        }
+        // SAFETY: the helper takes no argument.
+        let tick = unsafe { bpf_jiffies64() };
+        if self.tick == tick {
+            if self.readings >= READINGS {
+                let late = constants::TICK.load();
+                return reading(self.now.wrapping_add(late), late);
+            }
+            self.readings += 1;
+        } else {
+            (self.tick, self.readings) = (tick, 1);
+        }
+        self.now = now();
+        reading(self.now, 0)
     }
-    clock.now = now();
-    reading(clock.now, 0)
-}
 
-/// The last reading, if one that may be late would be late now.
-#[inline(always)]
-pub(crate) fn late_now(clock: &CpuClock) -> Option<Instant> {
-    if constants::TESTING.load() != 0 {
-        return (test_hook(1) != 0).then(|| test_hook(0));
+    #[inline(always)]
+    fn late(&self) -> Option<Instant> {
+        if constants::TESTING.load() != 0 {
+            return (test_hook(1) != 0).then(|| test_hook(0));
+        }
+        // SAFETY: the helper takes no argument.
+        let tick = unsafe { bpf_jiffies64() };
+        (self.tick == tick && self.readings >= READINGS).then_some(self.now)
     }
-    // SAFETY: the helper takes no argument.
-    let tick = unsafe { bpf_jiffies64() };
-    (clock.tick == tick && clock.readings >= READINGS).then_some(clock.now)
 }

@@ -1,4 +1,4 @@
-//! What the loader fixes before the verifier looks: it folds these, and drops the code that they rule out.
+//! Constants that the loader sets before the verifier runs: it folds them, and drops the code that they rule out.
 
 use aya_ebpf::Global;
 use gateway_common::{for_each_table, tables::Table};
@@ -11,7 +11,7 @@ macro_rules! constants {
     )*};
 }
 
-/// The sets of each table whose size is told, of one region; powers of two.
+/// Sets of one region of each table whose size can be set; powers of two.
 macro_rules! sets {
     (
         buckets { $($(#[$b_doc:meta])* $b:ident $b_static:ident $b_name:literal
@@ -24,7 +24,7 @@ macro_rules! sets {
             $($($p_sets: u32 = 1;)?)*
         }
 
-        /// The sets of a table, of one region of it; a power of two.
+        /// Sets of one region of a table; a power of two.
         #[inline(always)]
         pub(crate) fn sets(table: Table) -> u32 {
             match table {

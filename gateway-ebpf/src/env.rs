@@ -11,7 +11,7 @@ use gateway_common::{
     env::{Asked, Env, Receiver, Socket},
     frame::Frame,
     hash::Key,
-    limit::rate::{INSTANT_SHIFT, Instant, Reading},
+    limit::rate::{INSTANT_SHIFT, Instant},
     packet::Packet,
     prefixes::{self, CHUNKS},
     tables::{BucketTable, Note, PairTable, Table},
@@ -22,25 +22,22 @@ use gateway_common::{
 use crate::{
     array::{at, increment},
     atomics::MapWords,
-    barrier, clock, constants,
+    barrier, constants,
     drop_cache::CpuDrops,
     frame::{XdpFrame, put8},
     live_entry::MapEntry,
-    maps::{self, Cpu, CpuClock},
-    receiver, reply, socket,
+    maps, receiver, reply, socket,
 };
 
 /// The kernel around one frame.
 pub(crate) struct KernelEnv<'a, const BUILD: u8> {
     context: &'a XdpContext,
-    /// This CPU's own.
-    clock: *mut CpuClock,
 }
 
 impl<'a, const BUILD: u8> KernelEnv<'a, BUILD> {
     #[inline(always)]
-    pub(crate) fn new(context: &'a XdpContext, clock: &'a mut CpuClock) -> Self {
-        Self { context, clock }
+    pub(crate) const fn new(context: &'a XdpContext) -> Self {
+        Self { context }
     }
 
     /// The program's context.
@@ -64,31 +61,11 @@ impl<'a, const BUILD: u8> KernelEnv<'a, BUILD> {
     }
 }
 
-/// What this CPU has for itself.
-#[inline(always)]
-pub(crate) fn cpu() -> Option<&'static mut Cpu> {
-    // SAFETY: a live map value of this CPU alone, asked for once a frame; XDP programs of one CPU do not interrupt each
-    // other. It starts zeroed and holds only what was written as its types, for which zeros are valid too.
-    maps::CPU.get_ptr_mut(0).map(|cpu| unsafe { &mut *cpu })
-}
-
 impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     type Buckets = MapWords<SET_WORDS>;
     type Pairs = MapWords<PAIR_SET_WORDS>;
     type Drops = CpuDrops;
     type Live = MapEntry;
-
-    #[inline(always)]
-    fn read_clock(&self, may_be_late: bool) -> Reading {
-        // SAFETY: nobody else has the clock while the frame is judged.
-        clock::read(unsafe { &mut *self.clock }, may_be_late)
-    }
-
-    #[inline(always)]
-    fn late_now(&self) -> Option<Instant> {
-        // SAFETY: nobody else has the clock while the frame is judged.
-        clock::late_now(unsafe { &*self.clock })
-    }
 
     #[inline(always)]
     fn key(&self) -> Key {

@@ -21,7 +21,7 @@ pub(crate) const FRAGS: u8 = 1;
 pub(crate) const BARE: u8 = 2;
 
 /// The first buffer of a received frame. Its ends are asked for at each read: a pointer that is kept carries how far a
-/// stage has checked it, and with each such distance the verifier would go through all later stages again.
+/// stage has checked it, and the verifier would follow all later stages again with each such distance.
 pub(crate) struct XdpFrame<'a, const BUILD: u8>(pub(crate) &'a XdpContext);
 
 impl<const BUILD: u8> XdpFrame<'_, BUILD> {
@@ -69,7 +69,7 @@ impl<const BUILD: u8> Frame for XdpFrame<'_, BUILD> {
         if length == 0 || length > N as u32 {
             return None;
         }
-        // Bounded where it is used, by what the compiler cannot leave out.
+        // Bounded where it is used, by a mask that the compiler cannot remove.
         let length = (hint::black_box(length - 1) & (N as u32 - 1)) + 1;
         let mut bytes = [0_u8; N];
         // SAFETY: there is room for N bytes.
@@ -101,8 +101,8 @@ impl<const BUILD: u8> Frame for XdpFrame<'_, BUILD> {
     }
 }
 
-/// Reads bytes by whole words: headers are not aligned, so LLVM would read each byte by itself, and the verifier allows it
-/// where the machine does (`CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS`).
+/// Reads bytes by whole words: headers are not aligned, so LLVM would read each byte by itself, and the verifier allows
+/// whole words where the machine does (`CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS`).
 ///
 /// # Safety
 /// `start` is the address of `N` bytes of packet memory.
@@ -171,7 +171,7 @@ pub(crate) unsafe fn put8(at: usize, byte: u8) {
     unsafe { asm!("*(u8 *)({0} + 0) = {1}", in(reg) at, in(reg) u64::from(byte), options(nostack)) };
 }
 
-/// What a step needs.
+/// The arguments of a step.
 struct Turn<'a, F, T> {
     frame: &'a F,
     task: &'a mut T,

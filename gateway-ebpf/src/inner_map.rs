@@ -1,9 +1,10 @@
 //! Maps inside of maps, told by sizes alone.
 //!
-//! A map of maps takes a map only if it is like the template that it was made with. Linux before 6.2 compares with it what BTF said of
-//! the template's values (`bpf_map_meta_equal` in kernel/bpf/map_in_map.c: `timer_off` is -ENOENT where BTF shows no timer, and
-//! -EINVAL without BTF), and user space makes the maps that it puts in without BTF. So the template has none either: its
-//! definition names sizes, where aya's name types (`key_size` and `value_size` of libbpf's map definitions).
+//! A map of maps takes a map only if it is like the template that it was made with. Linux before 6.2 also compares what
+//! BTF says of the template's values (`bpf_map_meta_equal` in kernel/bpf/map_in_map.c: `timer_off` is -ENOENT if BTF
+//! shows no timer, and -EINVAL without BTF), and user space makes inner maps without BTF. So the template has none
+//! either: its definition names sizes, where aya's names types (`key_size` and `value_size` of libbpf's map
+//! definitions).
 
 use aya_ebpf::helpers::bpf_map_lookup_elem;
 
@@ -31,8 +32,8 @@ impl<const TYPE: usize, const KEY: usize, const VALUE: usize, const ENTRIES: usi
     pub(crate) fn get<K, V>(&self, key: &K) -> Option<&V> {
         const { assert!(size_of::<K>() == KEY && size_of::<V>() == VALUE) };
         let map = core::ptr::from_ref(self).cast_mut();
-        // SAFETY: a map of keys and values of these sizes; an entry lives as long as the program runs, and user space changes no
-        // entry of a map that is in its place.
+        // SAFETY: a map of keys and values of these sizes; an entry lives as long as the program runs, and user space
+        // changes no entry of a map that is in its place.
         unsafe { bpf_map_lookup_elem(map.cast(), core::ptr::from_ref(key).cast()).cast::<V>().as_ref() }
     }
 }

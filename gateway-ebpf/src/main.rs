@@ -1,6 +1,7 @@
 //! The gateway's XDP program: the kernel's clock, tables and counters under the stages of gateway-common.
 //!
-//! What a packet goes through is in `gateway_common::pipeline`; here is only what needs the kernel, and all its unsafe code.
+//! The packet path is in `gateway_common::pipeline`. Here is only the code that needs the kernel, and all unsafe code
+//! of the program.
 
 #![no_std]
 #![no_main]
@@ -44,7 +45,7 @@ pub(crate) fn gateway(context: XdpContext) -> u32 {
     judge(&context, &XdpFrame::<PLAIN>(&context))
 }
 
-/// The same for drivers and sizes of frames that need several buffers: headers are in the first.
+/// The same for drivers and frames that need several buffers: headers are in the first.
 #[xdp(frags)]
 #[inline(always)]
 pub(crate) fn gateway_frags(context: XdpContext) -> u32 {
@@ -60,9 +61,13 @@ pub(crate) fn gateway_bare(context: XdpContext) -> u32 {
 
 #[inline(always)]
 fn judge<const BUILD: u8>(context: &XdpContext, frame: &XdpFrame<'_, BUILD>) -> u32 {
-    let Some(Cpu { clock, state }) = env::cpu() else { return xdp_action::XDP_PASS };
-    let env = KernelEnv::<BUILD>::new(context, clock);
-    pipeline::handle(frame, &env, CpuDrops, state, |verdict| {
+    let Some(cpu) = maps::CPU.get_ptr_mut(0) else { return xdp_action::XDP_PASS };
+    // SAFETY: a live map value of this CPU alone, looked up once a frame: subprograms are given what they need of it.
+    // XDP programs of one CPU do not interrupt each other. It starts zeroed and holds only what was written as its
+    // types, for which zeros are valid too.
+    let Cpu { clock, state } = unsafe { &mut *cpu };
+    let env = KernelEnv::<BUILD>::new(context);
+    pipeline::handle(frame, &env, clock, CpuDrops, state, |verdict| {
         env.record_verdict(verdict);
         log(context, verdict);
         match verdict.action {

@@ -34,11 +34,11 @@ const LIVE_MAX: u32 = 1_048_576;
 
 /// A set of buckets: one array element.
 pub(crate) type BucketSet = [u64; SET_WORDS];
-/// A set of connections: one array element.
+/// A set of pairs: one array element.
 pub(crate) type PairSet = [u64; PAIR_SET_WORDS];
 
-/// A map of one value, as a section of its own: the program has its address, and looks nothing up, which would cost every stage that
-/// stands apart a call, and the kernel a part of the start for each place that looks up. Writer: user space.
+/// A map of one value, as a section of its own: the program has its address, and needs no look-up. A look-up would cost
+/// each subprogram a call, and the kernel a part of the start for each place that has one. Writer: user space.
 #[repr(transparent)]
 pub(crate) struct Section<T>(UnsafeCell<T>);
 
@@ -46,13 +46,13 @@ pub(crate) struct Section<T>(UnsafeCell<T>);
 unsafe impl<T> Sync for Section<T> {}
 
 impl<T> Section<T> {
-    /// Where it is.
+    /// Its address.
     #[inline(always)]
     pub(crate) const fn address(&self) -> *const T {
         self.0.get().cast_const()
     }
 
-    /// The same to read from. LLVM must not know: it finds nobody that writes, and would take zeros for the value.
+    /// The same to read from. LLVM must not know that: it finds no writer, and would take zeros for the value.
     #[inline(always)]
     pub(crate) fn get(&self) -> *const T {
         let mut value = self.address();
@@ -66,7 +66,7 @@ impl<T> Section<T> {
 #[unsafe(link_section = ".bss.active")]
 pub(crate) static ACTIVE: Section<u64> = Section(UnsafeCell::new(0));
 
-/// Two policies, of which one holds. User space changes only the one that does not hold.
+/// Two policies, one of them in force. User space changes only the other.
 #[unsafe(link_section = ".bss.settings")]
 // SAFETY: numbers alone, and their arrays.
 pub(crate) static SETTINGS: Section<[Settings; 2]> = Section(UnsafeCell::new(unsafe { zeroed() }));
@@ -76,7 +76,7 @@ pub(crate) static SETTINGS: Section<[Settings; 2]> = Section(UnsafeCell::new(uns
 pub(crate) static INTERFACE_ROWS: Section<[u8; INTERFACE_PLACES as usize]> =
     Section(UnsafeCell::new([0; INTERFACE_PLACES as usize]));
 
-/// Which local ports may have traffic that is the host's own.
+/// Local ports that may have traffic of the host's own.
 #[unsafe(link_section = ".bss.own_ports")]
 pub(crate) static OWN_PORTS: Section<OwnPorts> = Section(UnsafeCell::new(OwnPorts::NONE));
 
@@ -96,8 +96,8 @@ type PrefixTrie = InnerMap<
     { BPF_F_NO_PREALLOC as usize },
 >;
 
-/// The IPv4 prefix sets that belong to the two policies: the chunks of the one, then those of the other; a chunk is a map of
-/// one element. Writer: user space, as for [`SETTINGS`].
+/// The IPv4 prefix sets of the two policies: the chunks of the one, then those of the other. A chunk is a map of one
+/// element. Writer: user space, as for [`SETTINGS`].
 #[btf_map]
 pub(crate) static PREFIXES_V4: ArrayOfMaps<ChunkMap, { 2 * CHUNKS }> = ArrayOfMaps::new();
 /// The same for IPv6, a trie for each.
@@ -120,16 +120,17 @@ pub(crate) static LIVE_V4: LpmTrie<[u8; 4], LiveCell> =
 pub(crate) static LIVE_V6: LpmTrie<[u8; 16], LiveCell> =
     LpmTrie::with_max_entries(LIVE_MAX, BPF_F_NO_PREALLOC);
 
-/// The bitmap before them. Writer: user space, by mmap.
+/// The bitmap in front of [`BANS`]. Writer: user space, by mmap.
 #[map(name = "ban_filter")]
 pub(crate) static BAN_FILTER: Array<u64> = Array::with_max_entries(BAN_FILTER_WORDS, BPF_F_MMAPABLE);
 
-/// Who may have no more connections, and until when. Writer: user space.
+/// Sources and neighbourhoods at their limit of connections, and until when. Writer: user space.
 #[map(name = "holders")]
 pub(crate) static HOLDERS: HashMap<Holder, Instant> =
     HashMap::with_max_entries(HOLDERS_MAX as u32, BPF_F_NO_PREALLOC);
 
-/// The map of each table, with room for one set: the loader says how many there are. Writer: this program, but for bans; user space reads by mmap.
+/// The map of each table, with room for one set: the loader sets the number. Writer: this program, but for bans; user
+/// space reads by mmap.
 macro_rules! tables {
     (
         buckets { $($(#[$b_doc:meta])* $b:ident $b_static:ident $b_name:literal $({$($b_size:tt)*})? $([$b_sets:expr])?)* }
@@ -162,7 +163,8 @@ macro_rules! tables {
 
 for_each_table!(tables!);
 
-/// Verdicts by interface, action and reason. Writer: this program. A row is one element: the kernel makes them one by one.
+/// Verdicts by interface, action and reason. Writer: this program. A row is one element, since the kernel makes
+/// elements one by one.
 #[map(name = "counters")]
 pub(crate) static COUNTERS: PerCpuArray<[Tally; COLUMNS]> =
     PerCpuArray::with_max_entries(INTERFACES as u32, 0);
@@ -175,7 +177,7 @@ pub(crate) static SERVICE_COUNTERS: PerCpuArray<[u64; COLUMNS]> =
 pub(crate) static NOTES: PerCpuArray<u64> =
     PerCpuArray::with_max_entries((Table::COUNT * Note::COUNT) as u32, 0);
 
-/// What outlives the daemon beside the tables: user space writes and reads it, and takes the constants from it.
+/// Facts that outlive the daemon, beside the tables: user space writes and reads them, and sets the constants by them.
 #[map(name = "identity")]
 pub(crate) static IDENTITY: Array<Identity> = Array::with_max_entries(1, 0);
 
@@ -187,7 +189,7 @@ pub(crate) struct Cpu {
     pub(crate) state: PacketState,
 }
 
-/// The readings of a CPU's clock within a tick of the kernel.
+/// Readings of a CPU's clock within a tick of the kernel.
 #[derive(Clone, Copy)]
 pub(crate) struct CpuClock {
     /// The tick.
@@ -202,21 +204,22 @@ pub(crate) struct CpuClock {
 #[map(name = "cpu")]
 pub(crate) static CPU: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
 
-/// The drop cache of each CPU: the sets of the first, then those of the next. Writer: this program. Maps that may be mapped are the ones that
-/// start with a cache line.
+/// The drop cache of each CPU: the sets of the first, then those of the next. Writer: this program. Only maps that may
+/// be mapped start with a cache line.
 #[map(name = "drop_cache")]
 pub(crate) static DROP_CACHE: Array<[u64; DROP_SET_WORDS]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// What look-ups do not read of it.
+/// The part of it that look-ups do not read.
 #[map(name = "drop_cache_rest")]
 pub(crate) static DROP_CACHE_REST: Array<[u64; DROP_REST_WORDS]> = Array::with_max_entries(1, 0);
 
 /// Bytes of [`REFUSALS`]: room for 4,096.
 const REFUSALS_BYTES: u32 = 1 << 18;
 
-/// Connections whose opening was refused ([`gateway_common::abi::Refusal`]). Writer: this program; user space reads, and ends them.
+/// Connections whose opening was refused ([`gateway_common::abi::Refusal`]). Writer: this program; user space reads
+/// them, and ends the connections.
 #[map(name = "refusals")]
 pub(crate) static REFUSALS: RingBuf = RingBuf::with_byte_size(REFUSALS_BYTES, 0);
 
-/// For tests: the clock, and by how much readings of it are late where they may be; then action and reason of the last frame.
+/// For tests: the clock, and how late readings of it are where they may be; then action and reason of the last frame.
 #[map(name = "test_hook")]
 pub(crate) static TEST_HOOK: Array<[u64; 4]> = Array::with_max_entries(1, 0);

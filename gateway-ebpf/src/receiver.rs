@@ -1,4 +1,4 @@
-//! Whom on this host a packet is for.
+//! The receiver of a packet on this host.
 
 use core::mem::MaybeUninit;
 

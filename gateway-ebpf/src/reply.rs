@@ -8,16 +8,17 @@ use gateway_common::{
 
 use crate::frame::{BARE, XdpFrame, get32, put16, put32};
 
-/// The shortest frame, less its checksum (`ETH_ZLEN`): what is shorter, some cards pad and some refuse.
+/// The shortest frame, less its checksum (`ETH_ZLEN`): some cards pad shorter ones, and some refuse them.
 const FRAME_MIN: u32 = 60;
 /// Words of both hardware addresses.
 const ADDRESSES: usize = 3;
 /// Highest offset of an IP header: behind two VLAN tags.
 const AT_MAX: u32 = 22;
 
-/// Writes the answer's headers from offset `at` on, swaps the hardware addresses and keeps what lies between: VLAN tags. False
-/// where the driver gives no room, or a group was addressed; then nothing is changed. Nor is it where there are no hardware addresses: the
-/// kernel would take the first bytes of the answer for those (`bpf_prog_run_generic_xdp` in net/core/dev.c).
+/// Writes the answer's headers from offset `at` on, swaps the hardware addresses and keeps the bytes between: VLAN
+/// tags. False, and nothing is changed, if the driver gives no room, or if the frame was sent to a group. The same if
+/// there are no hardware addresses: the kernel would take the first bytes of the answer for them
+/// (`bpf_prog_run_generic_xdp` in net/core/dev.c).
 #[inline(always)]
 pub(crate) fn write<const BUILD: u8>(context: &XdpContext, at: u32, answer: &SynAck) -> bool {
     if BUILD == BARE {

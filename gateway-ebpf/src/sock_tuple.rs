@@ -1,4 +1,4 @@
-//! Both ends of a TCP or UDP packet, as the kernel's helpers want to read them.
+//! Addresses and ports of a TCP or UDP packet, as the kernel's helpers read them.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -8,15 +8,16 @@ use aya_ebpf::{
 };
 use gateway_common::packet::{Address, Packet};
 
-/// The packet's IP header with what `bpf_tcp_gen_syncookie` reads of it (net/core/filter.c), version and addresses, whatever
-/// options or extensions it has. With the ports behind it its end is a `bpf_sock_tuple` too: one place on the small stack.
+/// The packet's IP header with what `bpf_tcp_gen_syncookie` reads of it (net/core/filter.c): version and addresses,
+/// whatever options or extensions it has. With the ports behind it, its end is a `bpf_sock_tuple` too: one place on the
+/// small stack.
 pub(crate) struct SockTuple {
     words: [u32; 11],
     ipv6: bool,
 }
 
 impl SockTuple {
-    /// Bytes of the header that helpers are given: an IPv6 header, or an IPv4 header and what is not read.
+    /// Bytes of the header that helpers are given: an IPv6 header, or an IPv4 header and bytes that they do not read.
     pub(crate) const IP_LENGTH: u32 = 40;
 
     #[inline(always)]
@@ -37,7 +38,7 @@ impl SockTuple {
         Self { words, ipv6: packet.ipv6 }
     }
 
-    /// The same of a packet from nobody to the packet's destination: of all TCP sockets only a listener takes that.
+    /// The same for a packet from port 0 to the packet's destination: of all TCP sockets only a listener takes that.
     #[inline(always)]
     pub(crate) fn of_listener(packet: &Packet) -> Self {
         Self::of(&Packet { source: packet.destination, source_port: 0, ..*packet })

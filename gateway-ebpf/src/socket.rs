@@ -1,7 +1,7 @@
 //! What the host's own TCP knows of a connection.
 //!
-//! The socket structures are read at offsets that the loader takes from the running kernel's BTF; the verifier checks each
-//! read against that BTF again.
+//! The socket structures are read at offsets that the loader takes from the running kernel's BTF. The verifier checks
+//! each read against that BTF again.
 
 use core::{ffi::c_void, hint::black_box, mem::MaybeUninit};
 
@@ -28,7 +28,7 @@ use crate::{
     sock_tuple::SockTuple,
 };
 
-/// States of include/net/tcp_states.h in which a client is heard that has completed its handshake.
+/// States of include/net/tcp_states.h in which a client that has completed its handshake is heard.
 pub(crate) const TCP_ESTABLISHED: u32 = 1;
 const TCP_CLOSE_WAIT: u32 = 8;
 /// States that have no `tcp_sock` of a connection.
@@ -51,7 +51,8 @@ pub(crate) fn ask(context: &XdpContext, packet: &Packet, transport: u32, asked: 
     let tcp = frame.at(transport).and_then(|at| frame.address::<{ TCP_HEADER as usize }>(at));
     if may_have && let Some(tcp) = tcp {
         let (ip, tcp) = (ends.ip(), tcp as *mut tcphdr);
-        // Whatever the socket is: by the time that the host's TCP has the packet it can be gone, and a listener takes the cookie.
+        // Whatever the socket is: it can be gone by the time that the host's TCP has the packet, and a listener takes
+        // the cookie.
         // SAFETY: both headers have the lengths that the helpers read.
         let check = unsafe {
             if packet.ipv6 {
@@ -66,8 +67,9 @@ pub(crate) fn ask(context: &XdpContext, packet: &Packet, transport: u32, asked: 
     unsafe { bpf_sk_release(socket.cast()) };
 }
 
-/// Asks the listener that a SYN is for, if there is one, for a SYN cookie: the sequence number, and what is kept of the client's
-/// segment size in the next 16 bits. Negative where there is none. A function of its own: its stack is added to its caller's alone.
+/// A SYN cookie of the listener that a SYN is for, if there is one: the sequence number, and in the next 16 bits what
+/// is kept of the client's segment size. Negative if there is none. A function of its own: its stack is added to its
+/// caller's alone.
 #[inline(never)]
 pub(crate) fn cookie(context: &XdpContext, packet: &Packet, transport: u32) -> i64 {
     let mut ends = SockTuple::of(packet);
@@ -95,12 +97,12 @@ pub(crate) fn cookie(context: &XdpContext, packet: &Packet, transport: u32) -> i
     made
 }
 
-/// What is no cookie.
+/// No cookie.
 const NONE: i64 = -1;
 /// Bytes of a TCP header without options: all that is read of it to check a cookie.
 const TCP_HEADER: u32 = 20;
 
-/// Whether the handshake of a TCP packet's connection is complete, so that its sender has shown where it is.
+/// Whether the handshake of a TCP packet's connection is complete, so that its sender has shown its address.
 #[inline(always)]
 pub(crate) fn is_established(context: &XdpContext, packet: &Packet) -> bool {
     let socket = SockTuple::of(packet).tcp(context);
@@ -114,15 +116,15 @@ pub(crate) fn is_established(context: &XdpContext, packet: &Packet) -> bool {
     state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT
 }
 
-/// States of include/net/tcp_states.h in which a connection has a receive window, a bit for each: established, both waits for the peer's FIN, for
-/// this end's, for the last acknowledgment, and both ends closing.
+/// States of include/net/tcp_states.h in which a connection has a receive window, a bit for each: established,
+/// FIN-WAIT-1 and FIN-WAIT-2, CLOSE-WAIT, LAST-ACK, and CLOSING.
 const OPEN: u32 = 1 << TCP_ESTABLISHED | 1 << 4 | 1 << 5 | 1 << TCP_CLOSE_WAIT | 1 << 9 | 1 << TCP_CLOSING;
 const TCP_CLOSING: u32 = 11;
 /// A SYN of this host is on its way.
 const TCP_SYN_SENT: u32 = 2;
 
-/// Whether a TCP packet answers a SYN of this host, or is in the receive window of a connection or as far behind it, and nobody listens on its
-/// local port: so it is this host that opens it.
+/// Whether a TCP packet answers a SYN of this host, or is in the receive window of a connection or as far before it,
+/// and nobody listens on its local port: so this host has opened the connection.
 #[inline(always)]
 pub(crate) fn is_own(context: &XdpContext, packet: &Packet) -> bool {
     let socket = SockTuple::of(packet).tcp(context);
@@ -156,9 +158,9 @@ pub(crate) fn is_own(context: &XdpContext, packet: &Packet) -> bool {
     false
 }
 
-/// Whether TCP would take a segment that starts where it waits for the next byte: it acknowledges nothing that was not sent, and its
-/// timestamp is no older than the last that was taken (`tcp_validate_incoming` and `tcp_ack` in net/ipv4/tcp_input.c, `tcp_check_req` in
-/// net/ipv4/tcp_minisocks.c). In doubt it would not.
+/// Whether TCP would take a segment that starts with the next byte that it waits for: it acknowledges nothing that was
+/// not sent, and its timestamp is no older than the last that was taken (`tcp_validate_incoming` and `tcp_ack` in
+/// net/ipv4/tcp_input.c, `tcp_check_req` in net/ipv4/tcp_minisocks.c). In doubt it would not.
 #[inline(always)]
 pub(crate) fn would_take(
     context: &XdpContext,
@@ -213,7 +215,7 @@ fn read(socket: *mut bpf_sock, asked: &mut Asked) {
     let state = unsafe { (*socket).state };
     asked.found = match state {
         TCP_LISTEN => Found::Listener,
-        // A socket in TIME-WAIT delivers nothing; only a SYN makes something of it.
+        // A socket in TIME-WAIT delivers nothing; only a SYN makes a connection of it.
         TCP_TIME_WAIT => Found::Waiting,
         TCP_NEW_SYN_RECV => {
             // SAFETY: as above; the helper checks the kind of socket.

@@ -184,12 +184,6 @@ impl<'a> Env for Losing<'a> {
     type Drops = Drops<'a>;
     type Live = &'a LiveEntry;
 
-    fn read_clock(&self, may_be_late: bool) -> Reading {
-        Env::read_clock(&self.0, may_be_late)
-    }
-    fn late_now(&self) -> Option<Instant> {
-        Env::late_now(&self.0)
-    }
     fn key(&self) -> Key {
         Env::key(&self.0)
     }
@@ -293,7 +287,14 @@ fn who_loses_every_race_is_dropped_as_contended() {
     env.set_now(START);
     let losing = || {
         let mut state = PacketState::default();
-        pipeline::handle(&frame.as_slice(), &Losing(&env), Drops::default(), &mut state, |verdict| verdict)
+        pipeline::handle(
+            &frame.as_slice(),
+            &Losing(&env),
+            &mut &env,
+            Drops::default(),
+            &mut state,
+            |verdict| verdict,
+        )
     };
     // It finds no slot that it may take.
     let verdict = losing();

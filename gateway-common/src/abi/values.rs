@@ -1,7 +1,7 @@
-//! What single numbers of the layouts mean.
+//! The meanings of single numbers in the layouts.
 
-/// Values of [`super::Settings::mode`], and of the modes of services and classes. The bits of several together are the most lenient of them, and
-/// zeros the strictest.
+/// Values of [`super::Settings::mode`], and of the modes of services and classes. The bits of several modes together
+/// are the most lenient of them; 0 is the strictest.
 pub mod mode {
     /// Drops.
     pub const ENFORCE: u32 = 0;
@@ -19,15 +19,15 @@ pub mod policy {
     pub const LISTS_V6: u32 = 2;
     /// The host's TCP finds the client's options in the timestamp of a cookie (net.ipv4.tcp_timestamps is 2).
     pub const COOKIE_OPTIONS: u32 = 4;
-    /// It takes SACK (net.ipv4.tcp_sack is not 0).
+    /// The host's TCP takes SACK (net.ipv4.tcp_sack is not 0).
     pub const SACK: u32 = 8;
     /// Some limit is so fine that every packet needs a reading of the clock of its own.
     pub const CLOCK_PER_PACKET: u32 = 16;
-    /// Sources in what IPv4 has reserved (240.0.0.0/4, 0.0.0.0/8) may come.
+    /// Sources in reserved parts of IPv4 (240.0.0.0/4, 0.0.0.0/8) may come.
     pub const RESERVED_SOURCES: u32 = 32;
-    /// The host is asked who asked for what comes from reflectors, while it forwards nothing.
+    /// Sockets are asked whether they wait for packets from amplifiers' ports, while the host forwards nothing.
     pub const REFLECTION: u32 = 1 << 8;
-    /// It is asked even while it forwards.
+    /// They are asked even while it forwards.
     pub const REFLECTION_FORWARDING: u32 = 1 << 9;
 }
 
@@ -37,7 +37,7 @@ pub mod cookies {
     pub const OFF: u32 = 0;
     /// SYNs are answered while there are more than [`super::super::Service::surge`].
     pub const AUTO: u32 = 1;
-    /// All are.
+    /// All SYNs are answered.
     pub const ALWAYS: u32 = 2;
 }
 

@@ -1,4 +1,4 @@
-//! The table of banned sources in memory, written by what writes the kernel's.
+//! The table of banned sources in memory, by the code that writes the kernel's.
 
 use std::sync::atomic::AtomicU64;
 
@@ -35,7 +35,7 @@ impl Bans {
         self.table.get_or_insert_with(empty).set(source, until)
     }
 
-    /// The bits of the active word that say of which families there are bans.
+    /// The bits of the active word that say which families have bans.
     pub(super) fn flags(&self) -> u64 {
         let has = |family| self.table.as_ref().is_some_and(|table| table.has(family));
         let flag = |family, flag| if has(family) { flag } else { 0 };

@@ -29,7 +29,7 @@ impl Cpu {
         Self { drops: std::iter::repeat_with(AtomicU64::default).take(words).collect(), ..Self::default() }
     }
 
-    /// Tells all drops that it has counted for itself to where they belong.
+    /// Tells all drops that it has counted itself.
     pub fn settle(&mut self, env: &HostEnv) {
         let Self { state, drops } = self;
         let drops = Drops(drops);
@@ -43,7 +43,7 @@ impl Cpu {
 }
 
 impl From<PacketState> for Cpu {
-    /// One without a drop cache, on what another has left.
+    /// One without a drop cache, with the state that another has left.
     fn from(state: PacketState) -> Self {
         Self { state, ..Self::default() }
     }

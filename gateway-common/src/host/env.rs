@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::{
     abi::{Active, Holder, Listing, OwnPorts, Refusal, Settings, Tunnel},
-    env::{Asked, Context, Env, Found, Receiver},
+    env::{Asked, Clock, Context, Env, Found, Receiver},
     frame::Frame,
     hash::Key,
     limit::rate::{Instant, Reading, SECOND},
@@ -30,15 +30,6 @@ impl<'a> Env for &'a HostEnv {
     type Drops = Drops<'a>;
     type Live = &'a LiveEntry;
 
-    fn read_clock(&self, may_be_late: bool) -> Reading {
-        let late = if may_be_late { self.late.load(Ordering::SeqCst) } else { 0 };
-        Reading { latest: self.time().wrapping_add(late), late }
-    }
-
-    fn late_now(&self) -> Option<Instant> {
-        (self.late.load(Ordering::SeqCst) != 0).then(|| self.time())
-    }
-
     fn key(&self) -> Key {
         self.stand.key
     }
@@ -52,7 +43,7 @@ impl<'a> Env for &'a HostEnv {
     }
 
     fn settings(&self, _: Active) -> Option<&Settings> {
-        // Generation 0 is the zeroed map of before the first policy.
+        // Generation 0 is the zeroed map from before the first policy.
         Some(&*self.stand.settings).filter(|settings| settings.generation != 0)
     }
 
@@ -158,7 +149,7 @@ impl<'a> Env for &'a HostEnv {
 }
 
 impl Program for &HostEnv {
-    // Once for all callers: what each of them needs of it would take a minute to compile.
+    // One function for all callers: inlined in each of them it would take a minute to compile.
     #[inline(never)]
     fn call<F: Frame>(
         &self,
@@ -168,5 +159,16 @@ impl Program for &HostEnv {
         state: &mut PacketState,
     ) -> Step {
         subprog.run(frame, context, state)
+    }
+}
+
+impl Clock for &HostEnv {
+    fn read(&mut self, may_be_late: bool) -> Reading {
+        let late = if may_be_late { self.late.load(Ordering::SeqCst) } else { 0 };
+        Reading { latest: self.time().wrapping_add(late), late }
+    }
+
+    fn late(&self) -> Option<Instant> {
+        (self.late.load(Ordering::SeqCst) != 0).then(|| self.time())
     }
 }

@@ -1,8 +1,8 @@
-//! The packet's way on the host: [`HostEnv`] is to [`crate::pipeline`] what the kernel's maps are.
+//! The packet path on the host: [`HostEnv`] is to [`crate::pipeline`] what the kernel's maps are.
 //!
-//! A [`Stand`] holds what user space would write into the maps; [`HostEnv`] adds clock, tables and counters. Both ends are
-//! exact: given the same stand, frames and times, a kernel program and a [`HostEnv`] come to the same verdicts. Everything
-//! that a packet changes is atomic, so several threads may judge frames at once, as several CPUs do.
+//! A [`Stand`] holds what user space would write into the maps; [`HostEnv`] adds clock, tables and counters. Given the
+//! same stand, frames and times, a kernel program and a [`HostEnv`] come to the same verdicts. Everything that a packet
+//! changes is atomic, so several threads may judge frames at once, as several CPUs do.
 
 mod bans;
 mod counters;
@@ -102,7 +102,7 @@ impl HostEnv {
         self.sockets = Box::new(sockets);
     }
 
-    /// Whether listeners make SYN cookies, and find them good in what comes next; at first they do.
+    /// Whether listeners make SYN cookies, and find them good in later packets; at first they do.
     pub fn set_cookies(&mut self, has_cookies: bool) {
         self.has_cookies = has_cookies;
     }
@@ -132,7 +132,7 @@ impl HostEnv {
         self.own_connections = Box::new(own);
     }
 
-    /// Changes the answers to whom packets are for.
+    /// Changes the receivers of packets.
     pub fn set_receivers(&mut self, receivers: impl Fn(&Packet, bool) -> Receiver + Send + Sync + 'static) {
         self.receivers = Box::new(receivers);
     }
@@ -152,7 +152,7 @@ impl HostEnv {
         self.clock.store(now, Ordering::SeqCst);
     }
 
-    /// By how much readings of the clock are late where they may be; at first they are not.
+    /// Sets how late readings of the clock are, where they may be; at first 0.
     pub fn set_late(&self, late: Instant) {
         self.late.store(late, Ordering::SeqCst);
     }
@@ -161,12 +161,12 @@ impl HostEnv {
         self.clock.load(Ordering::SeqCst)
     }
 
-    /// What holds; to be changed between packets.
+    /// The stand, to be changed between packets.
     pub fn stand_mut(&mut self) -> &mut Stand {
         &mut self.stand
     }
 
-    /// What holds.
+    /// The stand.
     #[must_use]
     pub fn stand(&self) -> &Stand {
         &self.stand
@@ -197,11 +197,12 @@ impl HostEnv {
 
     /// The same with a frame of any kind.
     pub fn judge_frame(&self, frame: &impl Frame, cpu: &mut Cpu) -> Verdict {
-        pipeline::handle(frame, &self, Drops(&cpu.drops), &mut cpu.state, |verdict| verdict)
+        let mut clock = self;
+        pipeline::handle(frame, &self, &mut clock, Drops(&cpu.drops), &mut cpu.state, |verdict| verdict)
     }
 }
 
-/// Empty tables but for the words that say who may have no more connections.
+/// Empty tables but for the words of the limits of connections.
 fn held(stand: &Stand) -> Tables {
     let tables = Tables::new(stand.sets);
     for row in 0..SERVICES as u8 {

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::packet::Address;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Values by prefix. The longest prefix answers alone: whoever fills the set lets it say what the covering ones say.
+/// Values by prefix. The longest prefix answers alone: its value must contain what the covering prefixes say.
 #[derive(Clone, Debug)]
 pub struct Prefixes<T> {
     v4: HashMap<(u8, u32), T>,

@@ -1,4 +1,4 @@
-//! What is laid down before the first packet.
+//! The set-up before the first packet.
 
 use std::collections::HashSet;
 
@@ -22,13 +22,13 @@ pub struct Stand {
     pub live: Prefixes<LiveEntry>,
     /// Banned sources, as keys of [`crate::state::bans`], and until when. Later ones are [`super::HostEnv::ban`]'s.
     pub bans: Vec<(u64, Instant)>,
-    /// Who may have no more connections: sources and neighbourhoods, services by their index, and until when.
+    /// Sources and neighbourhoods at their limit of connections.
     pub holders: HashSet<Holder>,
-    /// See [`Self::holders`].
+    /// Services at their limit of connections, by index.
     pub full: HashSet<u8>,
-    /// See [`Self::holders`].
+    /// Until when both are.
     pub held_until: Instant,
-    /// Which local ports may have traffic that is the host's own.
+    /// Local ports that may have traffic of the host's own.
     pub own_ports: Box<OwnPorts>,
     /// Tunnels' peers.
     pub tunnels: HashSet<Tunnel>,
@@ -64,7 +64,7 @@ impl Stand {
         }
     }
 
-    /// The word that switches to this policy, but for what it says of [`Self::bans`].
+    /// The word that switches to this policy, without the bits for [`Self::bans`].
     #[must_use]
     pub fn active(&self) -> Active {
         // Every policy is a change.
@@ -85,7 +85,7 @@ impl Default for Stand {
     }
 }
 
-/// All-zero settings, made where they stay: they are too large for a stack.
+/// All-zero settings, made on the heap: they are too large for a stack.
 ///
 /// # Panics
 /// Where there is no memory for them.

@@ -1,4 +1,4 @@
-//! The tables of buckets and connections as vectors of atomic words.
+//! The tables of buckets and pairs as vectors of atomic words.
 
 use std::sync::{
     OnceLock,
@@ -62,7 +62,7 @@ impl Tables {
         self.of(table).iter().map(|word| word.load(Ordering::SeqCst)).collect()
     }
 
-    /// The words of a table that a packet has asked for; none of another.
+    /// The words of a table, if a packet has asked for it; else none.
     pub(super) fn asked_for(&self, table: Table) -> &[AtomicU64] {
         self.words[table as usize].get().map_or(&[], |words| words)
     }

@@ -1,5 +1,5 @@
-//! The host's environment keeps what it promises. Frames are judged in tests of other crates alone: to compile the packet's way here, too,
-//! would double the time that it takes.
+//! The host's environment keeps what it promises. Frames are judged only in tests of other crates: to compile the
+//! packet path here, too, would double the time that it takes.
 
 use std::net::IpAddr;
 

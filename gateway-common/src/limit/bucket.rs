@@ -1,8 +1,9 @@
 //! Buckets, as slots of a table ([`crate::state::buckets`]).
 //!
-//! A slot is a source's exact key and a TAT for each dimension. A slot none of whose TATs is ahead of now holds a full
-//! bucket, which is the same as none, so to take it over loses nothing and needs no clean-up. In a set without such a slot
-//! the one with the least debt goes: a forged newcomer owes one packet, who is over a limit owes a burst.
+//! A slot is a source's exact key and a TAT for each dimension. If none of its TATs is ahead of now, it holds a full
+//! bucket, which is the same as no bucket. So its eviction loses nothing, and nothing needs a clean-up. In a set
+//! without such a slot the one with the least debt is evicted: a forged newcomer owes one packet, a source over its
+//! limit owes a burst.
 //!
 //! Several CPUs change a slot at once without locks. Every change of a TAT is a compare-and-swap, so no charge is lost.
 
@@ -17,17 +18,18 @@ use crate::{
 
 /// Slots that one set of a bucket table has.
 pub const WAYS: usize = 4;
-/// Words of a bucket slot, one cache line: the key, a TAT for each [`Dimension::column`], bytes, and packets with drops.
+/// Words of a bucket slot, one cache line: key, a TAT for each [`Dimension::column`], bytes, and packets with drops.
 pub const SLOT_WORDS: usize = 8;
 /// Words of a set of buckets.
 pub const SET_WORDS: usize = WAYS * SLOT_WORDS;
-/// Word of a slot that holds the source; 0: nobody.
+/// Word of a slot that holds the source's key; 0: the slot is empty.
 pub const SLOT_KEY: usize = 0;
 /// First of the TATs, by [`Dimension::column`].
 pub const SLOT_TATS: usize = 1;
 /// Bytes admitted since the source took the slot.
 pub const SLOT_BYTES: usize = 6;
-/// Packets admitted (upper half) and packets dropped (lower half) since the source took the slot. They stop at their highest.
+/// Packets admitted (upper half) and packets dropped (lower half) since the source took the slot. Both stop at their
+/// highest number.
 pub const SLOT_COUNTS: usize = 7;
 
 const _: () = assert!(SLOT_TATS + Dimension::COLUMNS == SLOT_BYTES && SLOT_WORDS * 8 == 64);
@@ -35,7 +37,7 @@ const _: () = assert!(SLOT_TATS + Dimension::COLUMNS == SLOT_BYTES && SLOT_WORDS
 /// Tries of a compare-and-swap before a packet is given up as contended.
 const TRIES: usize = 4;
 
-/// What a packet counts in, and how much.
+/// The dimensions that a packet counts in, and its bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
     /// Bytes of the frame.
@@ -64,9 +66,9 @@ impl Cost {
 
 /// The dimensions of [`Dimension::OF_SOURCES`].
 pub const OF_SOURCES: Mask = all_of(&Dimension::OF_SOURCES);
-/// Those of one kind of packets, by protocol: a packet counts in one of them at most.
+/// The dimensions by protocol: a packet counts in one of them at most.
 pub const OF_KINDS: Mask = all_of(&[Dimension::Syn, Dimension::Udp, Dimension::Icmp]);
-/// Those of one kind of QUIC packets.
+/// The dimensions of QUIC packets.
 const OF_QUIC: Mask = all_of(&[Dimension::Initial, Dimension::Migration]);
 
 const fn all_of(mut dimensions: &[Dimension]) -> Mask {
@@ -78,7 +80,7 @@ const fn all_of(mut dimensions: &[Dimension]) -> Mask {
     mask
 }
 
-/// The number of the dimension of [`OF_KINDS`] that is in a set with one of them, which is its column too.
+/// The number of the dimension of [`OF_KINDS`] in a set with one of them. It is its column, too.
 #[inline(always)]
 const fn kind(mask: Mask) -> usize {
     2 + ((mask & OF_KINDS) >> 3) as usize
@@ -93,9 +95,9 @@ const _: () = {
     }
 };
 
-/// Does the same for each [`Dimension`] of a set, in their order, with its number and its column. Written out, with the one of
-/// [`OF_KINDS`] for all of these: a loop LLVM may leave one, in which the kernel looks up at every turn what is known here, and
-/// whose turns the verifier goes through with all that they can meet.
+/// Does the same for each [`Dimension`] of a set, in their order, with its number and its column. Written out, and once
+/// for all of [`OF_KINDS`]: LLVM may keep a loop. Then the kernel looks up in every turn what is known here, and the
+/// verifier follows each turn with all possible values.
 macro_rules! for_each {
     (of $mask:expr, |$number:ident, $column:ident| $body:block) => {
         for_each!(@ $mask, $number $column $body Packets Bytes);
@@ -119,16 +121,16 @@ macro_rules! for_each {
     };
 }
 
-/// In an answer of [`Bucket::charge`], beside dimensions: others changed the bucket at every try.
+/// A bit of [`Bucket::charge`]'s answer, beside dimensions: other CPUs changed the bucket at every try.
 pub const CONTENDED: Mask = 1 << Dimension::COUNT;
 
-/// What became of more tries to charge.
+/// The result of further tries to charge.
 #[repr(u32)]
 enum Again {
     Charged,
     /// The packet does not fit.
     Over,
-    /// Others changed the bucket at every one of them.
+    /// Other CPUs changed the bucket at every try.
     Contended,
 }
 
@@ -149,13 +151,13 @@ impl<W: Words> Bucket<W> {
         Self(slot)
     }
 
-    /// The slot of a set that is no hash set: a service's total.
+    /// The first slot of a set that is no hash set: a service's total.
     #[inline(always)]
     pub fn first_of<S: Slots<Slot = W>>(set: S) -> Self {
         Self(set.slot(0))
     }
 
-    /// The dimensions of the cost that the packet does not fit; changes nothing.
+    /// The dimensions of the cost in which the packet does not fit; charges nothing.
     #[inline(always)]
     pub fn over(&self, cost: Cost, limits: &Limits, clock: Reading) -> Mask {
         let mut over = 0;
@@ -167,8 +169,8 @@ impl<W: Words> Bucket<W> {
         over
     }
 
-    /// For how long a packet that is over its limits in a set of dimensions is refused, and each other of its kind that is no shorter than
-    /// `bytes`.
+    /// How long a packet that is over its limits in a set of dimensions is refused, and with it every packet of its
+    /// kind that is not shorter than `bytes`.
     #[inline(always)]
     pub fn refused_for(&self, cost: Cost, limits: &Limits, now: Instant) -> Instant {
         let mut longest = 0;
@@ -182,11 +184,11 @@ impl<W: Words> Bucket<W> {
         longest
     }
 
-    /// Charges the packet in every dimension of the cost: an empty set. Else the dimension that it does not fit, or a set
-    /// without one where others changed the bucket at every try.
+    /// Charges the packet in every dimension of the cost: an empty set. Else the dimension in which it does not fit, or
+    /// [`CONTENDED`].
     ///
-    /// Where another CPU used up the last of one dimension since [`Self::over`], what was charged in others stays charged: the
-    /// limits hold, and the source pays for one packet more.
+    /// If another CPU used up one dimension since [`Self::over`], charges in other dimensions stay: the limits hold,
+    /// and the source pays for one packet more.
     #[inline(always)]
     pub fn charge(&self, cost: Cost, limits: &Limits, clock: Reading) -> Mask {
         for_each!(of cost.mask, |number, column| {
@@ -204,15 +206,15 @@ impl<W: Words> Bucket<W> {
         0
     }
 
-    /// Charges the packet in one dimension, if it fits and nobody else changes the bucket in the same moment.
+    /// Charges the packet in one dimension, if it fits and no other CPU changes the bucket at the same moment.
     #[inline(always)]
     fn charge_one(&self, word: usize, price: Instant, limit: &Limit, clock: Reading) -> bool {
         let tat = self.0.load(word);
         limit.admit(tat, clock, price).is_some_and(|next| self.0.replace(word, tat, next))
     }
 
-    /// What to do where that was not so. A function of its own in the kernel: it is rare, and the verifier goes through the
-    /// tries once for each dimension and not once for each combination of them.
+    /// Tries again after that failed. A function of its own in the kernel: it is rare, and the verifier follows the
+    /// tries once for each dimension, not once for each combination of dimensions.
     #[inline(never)]
     fn charge_again(&self, word: usize, price: Instant, limit: &Limit, clock: &Reading) -> Again {
         for _ in 1..TRIES {
@@ -247,8 +249,8 @@ impl<W: Words> Bucket<W> {
         self.0.load(SLOT_COUNTS)
     }
 
-    /// The debts of all dimensions together: 0 means that the slot can be had. Five of [`crate::limit::rate::BURST_MAX`] fit. `nothing` is that of
-    /// [`debt_without_branch`].
+    /// The debts of all dimensions together; 0: the slot is free. Five of [`crate::limit::rate::BURST_MAX`] fit.
+    /// `nothing` is that of [`debt_without_branch`].
     #[inline(always)]
     pub fn debt(&self, now: Instant, nothing: u64) -> Instant {
         let mut sum: Instant = 0;
@@ -259,8 +261,8 @@ impl<W: Words> Bucket<W> {
         sum
     }
 
-    /// Forgives what the former owner owed. A TAT that has just moved is the newcomer's own, and stays. All are written, owed or
-    /// not: the verifier would go through all combinations.
+    /// Forgives the debt of the former owner. A TAT that has just moved is the newcomer's own, and stays. All are
+    /// written, owed or not: else the verifier would follow all combinations.
     #[inline(never)]
     pub fn reset(&self, now: Instant) {
         for column in 0..Dimension::COLUMNS {
@@ -270,7 +272,7 @@ impl<W: Words> Bucket<W> {
     }
 }
 
-/// What a packet of `bytes` owes in the dimension of a number: in all but bytes, a packet is a packet.
+/// The price of a packet of `bytes` in the dimension of a number: in all but bytes, one packet.
 #[inline(always)]
 const fn price(limit: &Limit, number: usize, bytes: u32) -> Instant {
     let is_bytes = number == Dimension::Bytes as usize;

@@ -32,11 +32,11 @@ impl Limits {
     /// The same by the dimension's number.
     #[inline(always)]
     pub fn at(&self, number: usize) -> &Limit {
-        // The last arm cannot be: there is a limit for every dimension.
+        // The fallback is never taken: there is a limit for every dimension.
         self.each.get(number).unwrap_or(&Limit::NONE)
     }
 
-    /// The same rates with half the bursts: what strangers have of a total whose other half is kept for known clients.
+    /// The same rates with half the bursts: what unknown clients may use of a total, if half is kept for known clients.
     pub fn halved(&self) -> Self {
         Self { each: Dimension::ALL.map(|dimension| self.of(dimension).halved(dimension)) }
     }

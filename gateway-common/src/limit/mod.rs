@@ -1,4 +1,4 @@
-//! What a rate is, and the buckets that hold packets to it.
+//! Rates, and the buckets that hold packets to them.
 
 pub mod bucket;
 pub mod limits;

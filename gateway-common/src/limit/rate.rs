@@ -1,14 +1,15 @@
 //! Rates, and the virtual scheduling algorithm that holds traffic to them.
 //!
 //! GCRA (ITU-T I.371, ATM Forum TM 4.0 section 4.4.3.2) is the token bucket with one number of state: the *theoretical
-//! arrival time* (TAT). A packet of cost `c` conforms when `max(tat, now) + c - now <= burst`; then the TAT moves there.
-//! Over any time `t` no more than `rate * t + burst` is admitted. A TAT that is not in the future is a full bucket.
+//! arrival time* (TAT). A packet of cost `c` conforms when `max(tat, now) + c - now <= burst`; then the TAT moves
+//! there. Over any time `t` no more than `rate * t + burst` is admitted. A TAT that is not in the future is a full
+//! bucket.
 //!
-//! Time is counted in [`Instant`]s of 1/256 ns, which keeps 100 Gbit/s within 0.1 % for the smallest frame; bytes carry
-//! ten more fractional bits and are rounded up once a packet, so rounding can never admit more.
+//! Time is counted in [`Instant`]s of 1/256 ns, which keeps 100 Gbit/s within 0.1 % for the smallest frame. Bytes have
+//! ten more fractional bits and are rounded up once a packet, so rounding never admits more.
 //!
-//! A [`Reading`] of the clock that may be late admits less and never more: packets are held to the time that it shows, and a
-//! bucket that is full begins at the latest that it can mean. What is held back so is there with the next reading.
+//! A [`Reading`] of the clock that may be late admits less and never more: packets are held to the time that it shows,
+//! and a full bucket begins at the latest possible time. The next reading gives back what was held back.
 
 #[cfg(test)]
 mod tests;
@@ -27,22 +28,23 @@ pub const BYTE_SHIFT: u32 = 10;
 /// One second as a difference of [`Instant`]s.
 pub const SECOND: Instant = 1_000_000_000 << INSTANT_SHIFT;
 
-/// The longest time that a burst may stand for, 100 days: far from where wrapping differences turn ambiguous (1.14 years).
+/// The longest time that a burst may stand for: 100 days, far below 1.14 years, where wrapping differences are
+/// ambiguous.
 pub const BURST_MAX: Instant = 100 * 86_400 * SECOND;
 /// The largest Ethernet frame: a burst of bytes has room for one.
 const ETHERNET_MAX: u32 = 1_518;
 /// The largest frame that is charged for: a generic-mode aggregate of 64 KiB.
 pub const FRAME_MAX: u64 = 65_536;
 
-/// How [`Instant`]s become the units in which tables keep when something was seen: 2^38 of them, about 1.07 s.
+/// The shift from [`Instant`]s to the unit in which tables keep times: 2^38 instants, about 1.07 s.
 pub const SEEN_SHIFT: u32 = 38;
 
-/// How long ago something was seen, of times that are kept in some unit and as many bits as `mask` has. What lies a unit ahead
-/// was seen now: by a CPU whose clock was read a little later.
+/// How long ago something was seen, for times in some unit and in as many bits as `mask` has. A time one unit ahead
+/// counts as now: it is from a CPU whose clock was read a little later.
 #[inline(always)]
 pub const fn units_since(seen: u64, now: u64, mask: u64) -> u64 {
     let units = now.wrapping_sub(seen).wrapping_add(1) & mask;
-    // Less one, if it is not zero: what is not zero has a carry. Without a branch, as [`debt`].
+    // Less one, unless it is zero: all but zero give a carry. Without a branch, as [`debt`].
     units - (units.wrapping_add(mask) >> mask.count_ones())
 }
 
@@ -56,7 +58,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// What the clock said.
+    /// The time that the clock showed.
     #[inline(always)]
     pub const fn now(self) -> Instant {
         self.latest.wrapping_sub(self.late)
@@ -88,7 +90,7 @@ pub enum Dimension {
     Icmp,
     /// QUIC packets that can open a connection, to a service that requires QUIC.
     Initial,
-    /// QUIC packets with a short header of who has opened no connection, to a service that requires QUIC.
+    /// QUIC packets with a short header of a flow that has opened no connection, to a service that requires QUIC.
     Migration,
 }
 
@@ -98,13 +100,13 @@ impl Dimension {
     /// All, in the order of [`crate::abi::Limits`].
     pub const ALL: [Self; Self::COUNT] =
         [Self::Packets, Self::Bytes, Self::Syn, Self::Udp, Self::Icmp, Self::Initial, Self::Migration];
-    /// Those that a source has wherever it sends to.
+    /// The dimensions of a source, wherever it sends to.
     pub const OF_SOURCES: [Self; 5] = [Self::Packets, Self::Bytes, Self::Syn, Self::Udp, Self::Icmp];
     /// TATs that a bucket has.
     pub const COLUMNS: usize = 5;
 
-    /// The TAT of a bucket that is the dimension's. Two are shared: [`Self::Initial`] and [`Self::Migration`] are limits of
-    /// services of UDP alone, to which nobody sends a SYN or ICMP.
+    /// The place of the dimension's TAT in a bucket. Two places are shared: [`Self::Initial`] and [`Self::Migration`]
+    /// are limits of UDP services alone, to which nobody sends a SYN or ICMP.
     #[inline(always)]
     pub const fn column(self) -> usize {
         match self {
@@ -227,7 +229,7 @@ impl Limit {
     /// Compiles a rate and a burst (in packets or bytes) of a dimension.
     ///
     /// # Errors
-    /// Where the result would not hold the rate within 0.1 %.
+    /// If the rate cannot be kept within 0.1 %, or if the burst is too small or too long.
     pub fn new(dimension: Dimension, rate: Rate, burst: u64) -> Result<Self, LimitError> {
         if rate.amount == 0 || rate.per == 0 {
             return Err(LimitError::Zero);
@@ -257,18 +259,18 @@ impl Limit {
         Ok(Self { cost: cost as u64, burst: time as u64 })
     }
 
-    /// The same rate with half the burst, but what one packet needs.
+    /// The same rate with half the burst, but at least what one packet needs.
     pub fn halved(self, dimension: Dimension) -> Self {
         Self { burst: (self.burst / 2).max(self.price(dimension, ETHERNET_MAX)), ..self }
     }
 
-    /// Whether there is anything to hold.
+    /// Whether there is a limit.
     #[inline(always)]
     pub const fn is_limit(&self) -> bool {
         self.cost != 0
     }
 
-    /// What a packet of `bytes` owes in `dimension`.
+    /// The price of a packet of `bytes` in `dimension`.
     #[inline(always)]
     pub const fn price(&self, dimension: Dimension, bytes: u32) -> Instant {
         match dimension {
@@ -280,16 +282,16 @@ impl Limit {
         }
     }
 
-    /// 1 where a packet of this price does not conform, else 0; 0 where there is no limit. Without a branch, as [`debt`].
+    /// 1 if a packet of this price does not conform, else 0; 0 without a limit. Without a branch, as [`debt`].
     #[inline(always)]
     pub fn is_over(&self, tat: Instant, clock: Reading, price: Instant) -> u32 {
-        // Debts are below 2^62 and prices below 2^61, costs and bursts below both: what is negative has the highest bit.
+        // Debts are below 2^62, and prices, costs and bursts below 2^61: a negative number has the highest bit.
         let debt = debt(tat, clock.latest).wrapping_add(price);
         let room = self.burst.wrapping_sub(debt.wrapping_add(clock.late));
         ((room & 0_u64.wrapping_sub(self.cost)) >> 63) as u32
     }
 
-    /// For how long from an instant on no packet of this price conforms, whatever is charged meanwhile; 0: it may now.
+    /// How long after an instant no packet of this price conforms, whatever is charged meanwhile; 0: one may now.
     #[inline(always)]
     pub fn refused_for(&self, tat: Instant, now: Instant, price: Instant) -> Instant {
         let over = debt(tat, now).wrapping_add(price).wrapping_sub(self.burst);
@@ -308,14 +310,14 @@ impl Limit {
 
 /// How far a TAT is ahead of now: 0 for a full bucket.
 ///
-/// 2^62 instants, 208 days, and more cannot come from a packet: such a TAT lies in the past, or is left from before a wrap.
+/// 2^62 instants (208 days) and more cannot come from a packet: such a TAT lies in the past, or is from before a wrap.
 #[inline(always)]
 pub fn debt(tat: Instant, now: Instant) -> Instant {
     debt_without_branch(tat, now, 0)
 }
 
-/// The same for many TATs: a kernel's verifier would go through all combinations of branches. `nothing` is 0, and LLVM must not know it: it
-/// makes a branch of a mask.
+/// The same for many TATs: the kernel's verifier would follow all combinations of branches. `nothing` is 0, which LLVM
+/// must not know: it turns a mask into a branch.
 #[inline(always)]
 pub fn debt_without_branch(tat: Instant, now: Instant, nothing: u64) -> Instant {
     let ahead = tat.wrapping_sub(now);

@@ -1,12 +1,13 @@
-//! Networks in which a source is finer than a /64: of hosts that have nothing to do with each other and share one, as machines of one
-//! provider do, each counts by itself.
+//! Networks in which sources are finer than a /64: there each host counts by itself, even if hosts that have nothing to
+//! do with each other share a /64, as machines of one provider do.
 //!
-//! A source's key has 64 bits, and its address has more. So the key names the network, and says what follows of the address.
+//! A source's key has 64 bits, and its address has more. So the key has the network's number, and the address bits
+//! behind the network.
 
 use crate::packet::Address;
 
-/// How a link-local address becomes a key, as network number 0: by the lower 56 bits of its interface identifier. All of a link would be one
-/// source otherwise.
+/// How a link-local address becomes a key, as network number 0: by the lower 56 bits of its interface identifier.
+/// Otherwise all of a link would be one source.
 pub const LINK_LOCAL: Finer = Finer(u32::from_le_bytes([0, 63, 0, WIDTH_MAX]));
 /// The upper half of fe80::/64.
 const LINK_LOCAL_HIGH: u64 = 0xfe80 << 48;
@@ -17,28 +18,29 @@ pub const fn is_link_local(address: Address) -> bool {
     address.high == LINK_LOCAL_HIGH
 }
 
-/// Such networks of one policy have numbers from 1 up, below this.
+/// Networks of one policy have numbers from 1 up, below this.
 pub const NUMBERS: u32 = 1 << (TAG - WIDTH_MAX as u32);
-/// By how many bits a source can be finer than its network.
+/// How many bits a source can have more than its network.
 pub const WIDTH_MAX: u8 = 56;
-/// Where a key says that it is of such a source: in the first two bits. As IPv6 prefixes such keys lie in 4000::/2, of which nothing
-/// is assigned to anybody. A forged source from there can count as one that it could forge as well.
+/// Place of a key's upper two bits, which are 01 for such a source. As IPv6 prefixes such keys lie in 4000::/2, of
+/// which nothing is assigned to anybody. A source forged from there can count as one that could be forged as well.
 const TAG: u32 = 62;
 
-/// How an address becomes a key, as a word of a [`Listing`](crate::abi::Listing), from its lowest byte up: the network's number, by how
-/// many bits the address's upper half goes up and its lower half down, and how many bits of them make the source. 0: as everywhere.
+/// How an address becomes a key, as a word of a [`Listing`](crate::abi::Listing). From its lowest byte up: the
+/// network's number, how many bits the address's upper half is shifted up, how many its lower half is shifted down, and
+/// how many bits of both make the source. 0: as everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Finer(pub u32);
 
 impl Finer {
-    /// That of a network by its number, its prefix length, and that of its sources. Nothing where a number is out of range: sources
-    /// have 65 to 128 bits, and at most [`WIDTH_MAX`] more than the network.
+    /// The rule for a network, by its number, its prefix length, and that of its sources. Nothing if a number is out of
+    /// range: sources have 65 to 128 bits, and at most [`WIDTH_MAX`] more than the network.
     pub const fn new(number: u32, network: u8, source: u8) -> Option<Self> {
         if number == 0 || number >= NUMBERS || source <= 64 || source > 128 {
             return None;
         }
         let Some(width @ 1..=WIDTH_MAX) = source.checked_sub(network) else { return None };
-        // Of a whole address the upper half would go up by 64 bits: none of it is among so few.
+        // For a source of 128 bits the shift would be 64. The one bit that 63 leaves is above the bits of the source.
         let up = if source == 128 { 63 } else { source - 64 };
         Some(Self(u32::from_le_bytes([number as u8, up, 128 - source, width])))
     }
@@ -59,7 +61,7 @@ pub const fn is_finer(key: u64) -> bool {
     key >> TAG == 1
 }
 
-/// The number of its network, and what follows of its address.
+/// The number of its network, and the address bits behind the network.
 pub const fn parts(key: u64) -> Option<(u32, u64)> {
     if !is_finer(key) {
         return None;

@@ -1,7 +1,7 @@
-//! Refuses SYNs of sources and neighbourhoods, and to services, that have all the connections open that they may have.
+//! Refuses SYNs of sources and neighbourhoods, and to services, that are at their limit of connections.
 //!
-//! User space counts connections, of the host's own sockets: nothing forged is among them. Here it is looked up alone whether there is
-//! room; while nobody is at a limit, in one word of a cache line that a SYN needs anyway.
+//! User space counts connections, by the host's own sockets: nothing forged is among them. This stage only looks up
+//! whether there is room. While nobody is at a limit, that is one word of a cache line that a SYN needs anyway.
 
 use crate::{
     abi::{HANDSHAKE_FULL, HANDSHAKE_HOLDERS, HANDSHAKE_SLOT, Holder, Live},
@@ -13,13 +13,14 @@ use crate::{
     words::Words as _,
 };
 
-/// Whether a SYN is held to anything here. Trusted sources are not.
+/// Whether a SYN may meet a limit here. Trusted sources have none.
 #[inline(always)]
 pub const fn concerns<E: Env>(context: &Context<'_, E>, state: &PacketState) -> bool {
     !state.role.trusted && context.settings.service(state.role.service).connections != 0
 }
 
-/// Looks whether a SYN finds room. Neighbours of a class are no sign of an attack.
+/// Looks whether there is room for a SYN. A source in a class has no neighbourhood: its neighbours are no sign of an
+/// attack.
 #[inline(always)]
 pub fn check<E: Env>(context: &Context<'_, E>, state: &PacketState) -> Step {
     let Context { env, settings, now, .. } = context;

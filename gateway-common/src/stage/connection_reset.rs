@@ -1,13 +1,14 @@
 //! A refused opening ends: user space is told of its connection, and has the host's TCP reset it.
 //!
-//! To drop a segment and nothing else would leave the server's socket open until its application gives up, and the client would send again
-//! for minutes. The host's TCP ends the connection on both sides, as `ss -K` has it do.
+//! If the segment were only dropped, the server's socket would stay open until its application gives up, and the client
+//! would send again for minutes. The host's TCP ends the connection on both sides, as for `ss -K`.
 //!
-//! Nobody shall end another's connection so who could not do it without the gateway. For that a sender needs the connection's addresses and
-//! ports and the very sequence number that TCP waits for: with them a reset ends it, too (RFC 5961 section 3). So a segment counts that
-//! starts at that number alone, and of those no one that TCP would not take: with a checksum that is wrong, an acknowledgment of what was
-//! never sent, a timestamp that is stale, or a signature. What other packets of the same batch make of the connection is seen by user space:
-//! it waits for longer than a batch takes, and then looks whether the host's TCP has all bytes before the segment and none of its place.
+//! No sender gains power over another's connection. A segment counts only if it has the connection's addresses and
+//! ports, and starts with the very sequence number that TCP waits for: with both a reset ends the connection, too
+//! (RFC 5961 section 3). It does not count if TCP would not take it: with a wrong checksum, an acknowledgment of what
+//! was never sent, a stale timestamp, or a signature. Other packets of the same batch may change the connection. So
+//! user space waits for longer than a batch takes, and then looks whether the host's TCP has all bytes before the
+//! segment and none in its place.
 
 use crate::{
     abi::{Refusal, mode, refuse},
@@ -19,13 +20,14 @@ use crate::{
     wire::{checksum, tcp},
 };
 
-/// Whether a segment that was dropped may be the opening of a connection that the host's TCP has, or is about to make: the cheap part.
+/// Whether a dropped segment may open a connection that the host's TCP has, or is about to make: the cheap part.
 #[inline(always)]
 pub const fn can_be(reason: Reason, state: &PacketState) -> bool {
     reason.refuses_opening() && !matches!(state.asked.found, Found::NotAsked | Found::Nothing)
 }
 
-/// Tells user space of the connection whose opening was refused, if it is to be ended and the host's TCP would have taken the segment.
+/// Tells user space of the connection whose opening was refused, if it is to be ended and the host's TCP would have
+/// taken the segment.
 #[inline(always)]
 pub fn tell<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     const TOLD_APART: u8 = flags::SYN | flags::RST | flags::ACK;
@@ -38,7 +40,7 @@ pub fn tell<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, state: &mut P
     let (base, received) = match asked.found {
         Found::Connection => (asked.base, asked.received),
         Found::Request => (asked.base, 0),
-        // A cookie makes the connection, which came just before in a segment of its own.
+        // The cookie makes the connection; a segment just before has brought it.
         Found::Listener if asked.has_cookie => (packet.sequence, 0),
         _ => return Step::Continue(()),
     };

@@ -1,4 +1,4 @@
-//! What is kept of refusals in the CPU's drop cache, and when its drops are told. The look-up is [`drop_cache::check`].
+//! Puts refusals into the CPU's drop cache, and tells their drops. The look-up is [`drop_cache::check`].
 
 use crate::{
     abi::DROP_WAYS,
@@ -12,12 +12,12 @@ use crate::{
     verdict::Step,
 };
 
-/// Keeps the refusal in [`PacketState::entry`].
+/// Caches the refusal in [`PacketState::entry`].
 #[inline(always)]
 pub fn insert<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     let PacketState { entry, role, victim, telling, cpu: CpuState { drops, .. }, .. } = &mut *state;
     if drop_cache::insert(frame, context, entry, role.service, drops, victim, telling) {
-        let _ = context.env.call(Subprog::Tell, frame, context, state);
+        let _ = context.env.call(Subprog::TellDrops, frame, context, state);
     }
     Step::Continue(())
 }
@@ -30,7 +30,7 @@ pub fn settle<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: 
     };
     for way in 0..DROP_WAYS {
         if drop_cache::take_drops(set, rest, way, &mut state.telling) {
-            let _ = context.env.call(Subprog::Tell, frame, context, state);
+            let _ = context.env.call(Subprog::TellDrops, frame, context, state);
         }
     }
     Step::Continue(())

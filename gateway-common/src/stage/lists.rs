@@ -1,5 +1,6 @@
-//! Allow lists, bans, block lists, the class of a source, and whether it shares its bucket with its neighbourhood. Allow wins
-//! over ban, ban over block list; who is never to be banned is not; who is in a class, or where sources are finer, shares nothing.
+//! Allow lists, bans, block lists, the class of a source, and whether it shares its bucket with its neighbourhood.
+//! Allow wins over ban, and ban over block list. A source that is never to be banned is not. A source in a class, or
+//! where sources are finer, shares nothing.
 
 use crate::{
     abi::{Live, listing, policy},
@@ -18,7 +19,7 @@ use crate::{
     verdict::{Reason, Step, drop},
 };
 
-/// Looks the source up in what configuration and live commands say.
+/// Looks the source up in configuration and in live entries.
 #[inline(always)]
 pub fn check<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step {
     let PacketState { packet, role, cpu: CpuState { places, .. }, .. } = state;
@@ -70,12 +71,12 @@ pub fn check<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step 
     Step::Continue(())
 }
 
-/// Keeps the refusal of a source that is on a list or banned in the drop cache.
+/// Caches the refusal of a listed or banned source.
 #[inline(always)]
 pub fn cache<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     let reason = state.budgets.refused.reason;
     let is_banned = matches!(reason, Reason::Banned);
-    // One that ends before the entry would is not kept.
+    // A ban that ends before the entry would is not cached.
     let later = context.now.wrapping_add(LIFE);
     if is_banned && !bans::find(context.env, &state.packet, later, &mut state.cpu.places.ban_set) {
         return Step::Continue(());
@@ -83,5 +84,5 @@ pub fn cache<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     let ledger = if is_banned { Ledger::Ban } else { Ledger::Nowhere };
     let key = bans::source(&state.packet);
     state.entry = Entry { lasts: LIFE, reason, ledger, key, is_of_all: true };
-    context.env.call(Subprog::CacheEntry, frame, context, state)
+    context.env.call(Subprog::InsertDrop, frame, context, state)
 }

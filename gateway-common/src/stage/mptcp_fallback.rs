@@ -1,9 +1,9 @@
 //! Multipath TCP falls back to TCP on the way to a service that requires TLS.
 //!
-//! The gate judges what TCP's sequence numbers say is the start of a stream. A listener that speaks Multipath TCP, too, as servers in Go
-//! do by default, has its application read by other numbers. So the options that begin such a connection are made unknown ones where a
-//! connection begins: in a SYN, and in what brings a SYN cookie back, with which Linux takes them without having seen one in the SYN
-//! (`mptcp_subflow_init_cookie_req` in net/mptcp/subflow.c).
+//! The gate judges the start of a stream by TCP's sequence numbers. A listener that speaks Multipath TCP too, as
+//! servers in Go do by default, has its application read by other numbers. So options that begin such a connection are
+//! turned into unknown ones where a connection begins: in a SYN, and in the segment that brings a SYN cookie back,
+//! where Linux takes them without having seen one in the SYN (`mptcp_subflow_init_cookie_req` in net/mptcp/subflow.c).
 
 use crate::{
     abi::mode,
@@ -22,12 +22,12 @@ pub fn concerns(state: &PacketState) -> bool {
     (packet.is_syn() || has_cookie) && packet.payload > network.transport + tcp::HEADER_MIN
 }
 
-/// Makes the options unknown ones. Nobody honest has two of them in one segment.
+/// Turns the options into unknown ones. No honest client has two of them in one segment.
 #[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     let PacketState { packet, network, options, .. } = state;
     let (start, end) = (network.transport + tcp::HEADER_MIN, packet.payload);
-    // No search for most.
+    // Most packets need no search.
     if options.read_usual(frame, start, end) {
         return Step::Continue(());
     }

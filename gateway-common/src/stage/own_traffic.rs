@@ -1,12 +1,12 @@
-//! The host's own traffic: what it has asked for is no attack, however much of it comes.
+//! The host's own traffic: an answer that it has asked for is no attack, however large.
 //!
-//! Asked only where a limit would drop a packet that is for no service of configuration, so it costs other packets nothing:
+//! Looked at only if a limit would drop a packet for no configured service, so it costs other packets nothing:
 //!
-//! * TCP of a connection that this host opens, or has opened: it answers a SYN, or is in the receive window of one that is open, and nobody
-//!   listens on its local port. An accepted connection frees nobody from limits.
+//! * TCP of a connection that this host opens, or has opened: a packet that answers a SYN, or is in the receive window
+//!   of an open connection, and nobody listens on its local port. An accepted connection frees nobody from limits.
 //! * UDP for a socket that is connected to this very peer: it waits for an answer.
-//! * What comes from a tunnel's peer, to the tunnel's port or by its protocol. Who they are, the host knows (its forwarding database,
-//!   WireGuard, its security associations), and user space tells.
+//! * Packets from a tunnel's peer, to the tunnel's port or by its protocol. The host knows the peers (its forwarding
+//!   database, WireGuard, its security associations), and user space tells them.
 //!
 //! All of it together has a bound, since addresses and sequence numbers can be guessed.
 
@@ -26,11 +26,11 @@ use crate::{
 /// Packets of the host's own traffic above limits that pass in a second.
 const OWN: Limit = Limit { cost: SECOND / 1_000_000, burst: SECOND };
 
-/// Protocols whose packets are tunnels', beside UDP: IPIP, 6in4, GRE, ESP.
+/// Protocols of tunnels, beside UDP: IPIP, 6in4, GRE, ESP.
 const TUNNELS: [u8; 4] = [IpProto::Ipv4 as u8, IpProto::Ipv6 as u8, IpProto::Gre as u8, IpProto::Esp as u8];
 
 impl OwnPorts {
-    /// No port has any.
+    /// No ports.
     pub const NONE: Self = Self { tcp: [0; PORT_WORDS], udp: [0; PORT_WORDS] };
 }
 
@@ -63,7 +63,7 @@ pub fn check<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step 
     let Some(words) = services::slot(context.env, 0, OWN_SLOT) else { return Step::Continue(()) };
     let tat = words.load(0);
     match OWN.admit(tat, *clock, OWN.cost) {
-        // What another CPU counts in the same moment is lost.
+        // A packet that another CPU counts at the same moment is not counted.
         Some(next) => {
             words.replace(0, tat, next);
             pass(Reason::OwnTraffic)

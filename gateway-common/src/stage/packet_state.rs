@@ -1,6 +1,6 @@
 //! What the stages find out about a packet, and what a CPU keeps from packet to packet.
 //!
-//! The kernel keeps it in map memory, whose contents the verifier does not follow.
+//! The kernel keeps it in map memory, whose contents the verifier does not track.
 
 use crate::{
     env::{Asked, Found},
@@ -12,20 +12,21 @@ use crate::{
     wire::{Network, options::Options},
 };
 
-/// What the stages find out about one packet: [`Self::begin`] begins it. Fields that it leaves as they were are written before they are read.
+/// What the stages find out about one packet: [`Self::begin`] begins it. Fields that it leaves alone are written before
+/// they are read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PacketState {
     /// When it came.
     pub clock: Reading,
-    /// What its IP header says.
+    /// Its IP header.
     pub network: Network,
-    /// What it is.
+    /// The parsed packet.
     pub packet: Packet,
-    /// Whose it is.
+    /// Its source, its service and its mode.
     pub role: Role,
     /// What the host's TCP says of it.
     pub asked: Asked,
-    /// The packet whose socket `reflection` asks for: the one at hand, or one that it quotes, as it would be answered.
+    /// The packet whose socket `reflection` asks for: the one at hand, or the answer to a quoted one.
     pub asked_about: Packet,
     /// [`Self::conn`] is the packet's.
     pub has_conn: bool,
@@ -35,17 +36,17 @@ pub struct PacketState {
     pub handshake: Handshake,
     /// What the TLS gate knows of it.
     pub gate: Gate,
-    /// What it is to QUIC.
+    /// Its QUIC flow.
     pub datagram: Datagram,
-    /// What it costs, and whom.
+    /// Its cost, and the budgets that pay.
     pub budgets: Budgets,
-    /// Its TCP options, where a stage reads them.
+    /// Its TCP options, if a stage reads them.
     pub options: Options,
-    /// Whose place in a table it takes.
+    /// The entry that it evicts.
     pub victim: Victim,
-    /// What is to be kept of its refusal.
+    /// Its refusal, if that is to be cached.
     pub entry: drop_cache::Entry,
-    /// What of the drop cache is to be told.
+    /// Drops of the drop cache that are to be told.
     pub telling: drop_cache::Telling,
     /// What outlives it.
     pub cpu: CpuState,
@@ -61,7 +62,7 @@ pub struct CpuState {
 }
 
 impl PacketState {
-    /// Begins a packet that came then, under the gateway's mode.
+    /// Begins a packet, with a reading of the clock and the gateway's mode.
     #[inline(always)]
     pub fn begin(&mut self, mode: u32, clock: Reading) {
         self.clock = clock;
@@ -75,7 +76,7 @@ impl PacketState {
     }
 }
 
-/// A place in each table of buckets that is looked up by a source, and one among bans.
+/// A place in each table of buckets that is looked up by a source, and one in the table of bans.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Places {
     /// Of the neighbourhood.
@@ -110,20 +111,20 @@ impl Places {
     }
 }
 
-/// Who talks to whom.
+/// The roles of a packet's source and of its service.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Role {
     /// The source is trusted: no ban, list or limit holds it.
     pub trusted: bool,
-    /// Index of the source's class; 0: everybody else.
+    /// Index of the source's class; 0: that of all other sources.
     pub class: u32,
     /// Index of the service that the packet is for; 0: none.
     pub service: u32,
     /// Which of [`mode`](crate::abi::mode) holds for the packet: the gateway's, until the service is known.
     pub mode: u32,
-    /// Key of the source's bucket where that is not its address's: one that it shares with its neighbourhood, or where sources are
-    /// finer ([`crate::source::finer`]); 0: it is.
+    /// Key of the source's bucket if its address does not make it: shared with its neighbourhood, of a finer source
+    /// ([`crate::source::finer`]), or of the peer of a quoted packet. Else 0.
     pub bucket: u64,
-    /// Which of the service's totals hold the packet: [`crate::abi::STRANGERS`] or [`crate::abi::ALL`].
+    /// Index of the service's total that holds the packet: [`crate::abi::STRANGERS`] or [`crate::abi::ALL`].
     pub held_as: u32,
 }

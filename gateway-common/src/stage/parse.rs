@@ -1,4 +1,5 @@
-//! Bytes to [`Packet`]: the only stage, with the TLS gate, that reads the frame.
+//! Bytes to [`Packet`]: the headers of every frame. The drop cache reads some of them before, and some later stages
+//! read more of a frame.
 
 use network_types::ip::IpProto;
 
@@ -14,9 +15,9 @@ const UDP: u8 = IpProto::Udp as u8;
 const ICMP: u8 = IpProto::Icmp as u8;
 const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
 
-/// Parses a frame up to its transport header: what the lists go by. What is not IP passes.
+/// Parses a frame up to its transport header: the lists need no more. A frame that is not IP passes.
 ///
-/// The answer is left in place: in the kernel it lies in map memory, of which the verifier keeps nothing in mind.
+/// The answer is left in place: in the kernel that is map memory, whose contents the verifier does not track.
 #[inline(always)]
 pub fn network<F: Frame>(frame: &F, network: &mut Network, packet: &mut Packet) -> Step {
     let (ether_type, offset) = eth::network(frame)?;
@@ -42,7 +43,7 @@ pub fn transport<F: Frame>(frame: &F, network: &Network, packet: &mut Packet) ->
     }
 }
 
-/// What a frame is, where it has headers that can be read.
+/// The packet in a frame, if its headers can be read.
 pub fn packet<F: Frame>(frame: &F) -> Option<Packet> {
     let (mut headers, mut packet) = (Network::default(), Packet::default());
     network(frame, &mut headers, &mut packet).is_continue().then_some(())?;

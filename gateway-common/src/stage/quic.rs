@@ -1,9 +1,9 @@
-//! The QUIC gate: to a service that requires QUIC come datagrams whose header a QUIC client can have sent, and of those that
-//! do not open a connection only from who has opened one.
+//! The QUIC gate: a datagram to a service that requires QUIC must have a header that a QUIC client can have sent. The
+//! flow of a Handshake or 0-RTT packet must be known.
 //!
-//! It stands before the budgets, since what a datagram is for says in what it counts: who opens a connection is held to the
-//! service's limit of `initial`, and who sends a short header without having opened one (an address that changed, RFC 9000
-//! section 9, or a connection from before the gateway) to that of `migration`.
+//! It stands before the budgets, since it says in what a datagram counts. One that opens a connection counts for the
+//! service's limit of `initial`. A short header of an unknown flow (an address that changed, RFC 9000 section 9, or a
+//! connection from before the gateway) counts for that of `migration`.
 
 use crate::{
     abi::{Settings, gate},
@@ -20,7 +20,7 @@ use crate::{
     wire::quic::{self, Kind},
 };
 
-/// Whether a packet is for a service that requires QUIC; if not, there is nothing to do after it has passed either.
+/// Whether a packet is for a service that requires QUIC. If not, there is nothing to do after it has passed either.
 #[inline(always)]
 pub fn concerns(settings: &Settings, state: &PacketState) -> bool {
     state.packet.is_udp() && settings.service(state.role.service).gate == gate::QUIC
@@ -47,7 +47,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, state: &mut 
     Step::Continue(())
 }
 
-/// Whether it is to be written down that the datagram has passed.
+/// Whether it must be written down that the datagram has passed.
 #[inline(always)]
 pub const fn is_to_keep<E: Env>(context: &Context<'_, E>, state: &PacketState) -> bool {
     let Datagram { identity, known, goes_on } = state.datagram;

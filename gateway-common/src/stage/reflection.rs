@@ -1,13 +1,13 @@
 //! Answers to questions that nobody here asked.
 //!
-//! Who forges our address as the source of questions has others' servers flood us with their answers: reflection, and
-//! amplification where answers are longer (CISA alert TA14-017A). So UDP from the ports of such servers passes where it
-//! is for a service of configuration, or for a socket of this host; and ICMP errors pass where they quote what the
-//! addressed host may have sent, and for TCP and UDP what a socket of it has sent.
+//! An attacker forges our address as the source of questions, and others' servers flood us with their answers:
+//! reflection, and amplification where answers are longer (CISA alert TA14-017A). So UDP from the ports of such servers
+//! passes only if it is for a configured service, or for a socket of this host. An ICMP error passes only if it quotes
+//! a packet that the addressed host may have sent; for TCP and UDP, one that a socket of it has sent.
 //!
-//! Sockets are asked for addresses of this host alone, and only while it forwards nothing: behind a host that does, there
-//! may be others for whom it translates addresses, and it has no sockets for what they ask. Later fragments have no ports:
-//! they are held to the limits of their source.
+//! Sockets are asked for addresses of this host alone, and only while it forwards nothing: a host that forwards may
+//! translate addresses for others, and has no sockets for what they ask. Later fragments have no ports: the limits of
+//! their source hold them.
 
 use network_types::ip::IpProto;
 
@@ -23,7 +23,8 @@ use crate::{
     verdict::{Reason, Step, drop},
 };
 
-/// ICMP errors: destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 1122 section 3.2.2).
+/// ICMP errors (RFC 1122 section 3.2.2): destination unreachable, source quench, redirect, time exceeded, parameter
+/// problem.
 const ERRORS_V4: [u8; 5] = [3, 4, 5, 11, 12];
 /// ICMPv6 messages below this are errors, of which each quotes a packet (RFC 4443 sections 2.1 and 2.4).
 const INFORMATIONAL: u8 = 128;
@@ -33,8 +34,8 @@ const HEADER_V6: u32 = 40;
 /// The part of an IPv4 header's seventh and eighth byte that is zero in a whole packet and a first fragment.
 const OFFSET_V4: u16 = 0x1fff;
 
-/// UDP ports that servers which amplify answer from. Sources: CISA alert TA14-017A,
-/// the lists of AMP-Research, and the file names of the StopDDoS collection.
+/// UDP ports that amplifiers answer from. Sources: CISA alert TA14-017A, the lists of AMP-Research, and the file names
+/// of the StopDDoS collection.
 #[rustfmt::skip]
 pub const REFLECTORS: [u16; 46] = [
     17,     // QOTD
@@ -104,7 +105,7 @@ pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     let packet = &state.packet;
     if packet.is_udp() {
         state.asked_about = *packet;
-        return context.env.call(Subprog::Unasked, frame, context, state);
+        return context.env.call(Subprog::AskReceiver, frame, context, state);
     }
     let shortest = if packet.ipv6 { HEADER_V6 } else { HEADER_V4 };
     if packet.payload_length < shortest {
@@ -113,21 +114,21 @@ pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     let quote = if packet.ipv6 { quote_v6(frame, packet) } else { quote_v4(frame, packet) };
     // Beyond the first buffer of a frame nothing is read.
     let Some(quote) = quote else { return Step::Continue(()) };
-    // To who has sent what is quoted, and it alone, is an error sent (RFC 792; RFC 4443 section 2.2).
+    // An error is sent only to the sender of the quoted packet (RFC 792; RFC 4443 section 2.2).
     if quote.destination != packet.destination {
         return drop(Reason::IcmpError);
     }
     let has_ports = quote.destination_port != 0;
     if has_ports && asks(context.settings) {
         state.asked_about = quote;
-        context.env.call(Subprog::Unasked, frame, context, state)?;
+        context.env.call(Subprog::AskReceiver, frame, context, state)?;
     }
     Step::Continue(())
 }
 
-/// Drops a packet if what it is about is for no socket of this host. An answer that a connected socket waits for does not share the total
-/// of what is no service's with whoever floods this host: of its peer's port and its own nobody else knows both. For an answer to one that
-/// hears everybody half of the total's burst is kept.
+/// Drops a packet if no socket of this host asked for it. An answer to a connected socket does not count in the total
+/// of traffic for no service, so no flood keeps it out: nobody else knows both its peer's port and its own. For an
+/// answer to an unconnected socket half of that total's burst is kept.
 #[inline(always)]
 pub fn unasked<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step {
     let is_udp = state.packet.is_udp();
@@ -172,7 +173,7 @@ pub(super) fn is_error(packet: &Packet) -> bool {
     if packet.ipv6 { packet.icmp_type < INFORMATIONAL } else { ERRORS_V4.contains(&packet.icmp_type) }
 }
 
-/// Whom a packet is for, if for this host.
+/// The receiver of a packet, if it is for this host.
 #[inline(always)]
 fn receiver<E: Env>(context: &Context<'_, E>, packet: &Packet) -> Receiver {
     let forwarding = context.settings.flags & policy::REFLECTION_FORWARDING != 0;
@@ -183,7 +184,7 @@ fn receiver<E: Env>(context: &Context<'_, E>, packet: &Packet) -> Receiver {
     }
 }
 
-/// Whether an address is one of this host's: a binary search, of as many steps wherever it ends.
+/// Whether an address is one of this host's: a binary search with the same number of steps wherever it ends.
 #[inline(always)]
 fn is_local<E: Env>(settings: &Settings, Address { high, low }: Address) -> bool {
     let at = |place: u64| settings.locals[place as usize & (LOCALS - 1)];
@@ -192,8 +193,8 @@ fn is_local<E: Env>(settings: &Settings, Address { high, low }: Address) -> bool
     let mut step = LOCALS as u64 / 2;
     while step != 0 {
         let [other_high, other_low] = at(count + step - 1);
-        // LLVM would make a branch of what it knows to be 0 or 1, and the verifier goes through what follows once for each way, and for
-        // each number that there can be.
+        // LLVM turns a number that it knows to be 0 or 1 into a branch. The verifier would follow later code on both
+        // paths, and for each possible number.
         let is_above = E::barrier_var(borrow(high, other_high, borrow(low, other_low, 0)));
         count = E::barrier_var(count + (step & is_above.wrapping_sub(1)));
         step /= 2;
@@ -201,15 +202,15 @@ fn is_local<E: Env>(settings: &Settings, Address { high, low }: Address) -> bool
     [count.wrapping_sub(1), count].into_iter().any(|place| at(place) == [high, low])
 }
 
-/// What is borrowed by `a - b - lent`: 1 where `a` is less than `b + lent`, else 0. Without a branch: the verifier would go through
-/// both ways at each step, with what it learns there of the numbers.
+/// The borrow of `a - b - lent`: 1 if `a` is less than `b + lent`, else 0. Without a branch: the verifier would follow
+/// both paths of each step, with what it learns there of the numbers.
 #[inline(always)]
 const fn borrow(a: u64, b: u64, lent: u64) -> u64 {
     let difference = a.wrapping_sub(b).wrapping_sub(lent);
     ((!a & b) | ((!a | b) & difference)) >> 63
 }
 
-/// Lays down the addresses of this host as [`is_local`] looks for them, as many as there is room for.
+/// Writes the addresses of this host, sorted for the binary search, as many as there is room for.
 pub fn set_locals(settings: &mut Settings, addresses: impl IntoIterator<Item = Address>) {
     settings.locals = [NOBODY; LOCALS];
     for (place, Address { high, low }) in settings.locals.iter_mut().zip(addresses) {
@@ -225,10 +226,11 @@ pub fn add_local(settings: &mut Settings, address: Address) {
     set_locals(settings, known.chain([address]));
 }
 
-/// What no host's address is: IPv6 multicast.
+/// No host's address: IPv6 multicast.
 const NOBODY: [u64; 2] = [u64::MAX; 2];
 
-/// The answer that the quoted packet would get: its ends are exchanged. Without ports where they are not quoted.
+/// The answer that the quoted packet would get: source and destination are exchanged. Without ports if they are not
+/// quoted.
 #[inline(always)]
 fn quote_v4<F: Frame>(frame: &F, packet: &Packet) -> Option<Packet> {
     let header: [u8; HEADER_V4 as usize] = frame.bytes(packet.payload)?;
@@ -255,7 +257,7 @@ fn quote_v6<F: Frame>(frame: &F, packet: &Packet) -> Option<Packet> {
         ipv6: true,
         ..Packet::default()
     };
-    // What is behind extension headers has another number here, and so no ports.
+    // Behind extension headers the protocol has another number here, so there are no ports.
     add_ports(frame, packet, HEADER_V6, &mut quote);
     Some(quote)
 }

@@ -1,4 +1,4 @@
-//! Packets that nobody sends in earnest.
+//! Packets that no honest host sends.
 
 use network_types::ip::IpProto;
 
@@ -28,8 +28,8 @@ pub fn check(flags: u32, state: &PacketState) -> Step {
     Step::Continue(())
 }
 
-/// RFC 6890: sources that are never forwarded, and not used on a link either. What IPv4 has reserved, 240.0.0.0/4 and 0.0.0.0/8, some use
-/// as addresses of their own, and Linux lets them: `reserved` says that it may come.
+/// RFC 6890: sources that are never forwarded, and not used on a link either. Some networks use reserved parts of IPv4,
+/// 240.0.0.0/4 and 0.0.0.0/8, and Linux lets them: `reserved` says that these may come.
 #[inline(always)]
 fn is_martian(packet: &Packet, reserved: bool) -> bool {
     if packet.ipv6 {

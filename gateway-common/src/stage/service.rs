@@ -7,8 +7,8 @@ use crate::{
     stage::packet_state::PacketState,
 };
 
-/// Finds the service by protocol, port and local address, and which mode holds for the packet: the most lenient of the gateway's, the service's
-/// and that of the source's class. A later fragment has no port, so it is nobody's.
+/// Finds the service by protocol, port and local address, and the mode of the packet: the most lenient of the
+/// gateway's, the service's and that of the source's class. A later fragment has no port, so it is for no service.
 #[inline(always)]
 pub fn find(settings: &Settings, state: &mut PacketState) {
     let PacketState { packet, role, .. } = state;
@@ -49,7 +49,7 @@ fn is_addressed(service: &Service, packet: &Packet) -> bool {
     if count == 0 {
         return true;
     }
-    // All are compared, without a branch: the verifier would go through all that follows for each of them.
+    // All are compared, without a branch: the verifier would follow later code once for each of them.
     let mut is_other: u64 = 1;
     for (position, [high, low]) in (0_u64..).zip(service.addresses) {
         let difference = (packet.destination.high ^ high) | (packet.destination.low ^ low);

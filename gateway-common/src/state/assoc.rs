@@ -1,16 +1,18 @@
-//! Set-associative tables: how an entry is looked up, which one gives way to a newcomer, and in which order one is published.
+//! Set-associative tables: how an entry is looked up, which one a newcomer evicts, and in which order one is published.
 //!
 //! A key hashes to one set, and its entry is in one of the set's ways. All CPUs change a set at once without locks.
 //!
-//! * **Look-up**: the first way with the key. A key is compared whole.
-//! * **Eviction**: each entry has a rank, and the one that ranks highest gives way ([`Victim`]). Reckoned without branches, and handed over through
-//!   memory: the kernel's verifier would go through all that follows once for each combination of ranks.
-//! * **Publication** ([`PairSet::publish`]): the key becomes [`TAKEN`] by compare-and-swap, then the state is written, then the new key. Of two CPUs
-//!   that choose one entry, one gets it. A CPU that finds a key, reads the state and finds the key again has the key's own state, and neither
-//!   that of the entry before nor that of the one after it ([`PairSet::get`]).
+//! * **Look-up**: the first way with the key. Keys are compared whole.
+//! * **Eviction**: each entry has a rank, and the one that ranks highest is evicted ([`Victim`]). It is computed
+//!   without branches and read back from memory: otherwise the kernel's verifier would follow all later code once for
+//!   each combination of ranks.
+//! * **Publication** ([`PairSet::publish`]): the key becomes [`TAKEN`] by compare-and-swap, then the state is written,
+//!   then the new key. If two CPUs choose one entry, one of them gets it. A CPU that finds a key, reads the state and
+//!   finds the key again has that key's state, and not that of the entry before or after it ([`PairSet::get`]).
 //!
-//! Buckets are published in another order ([`crate::state::buckets`]): their key first, so that a CPU that inserts the same source at the same
-//! time finds it, and charges the same bucket. Their state needs no such care: an older debt is forgiven by compare-and-swap.
+//! Buckets are published in another order ([`crate::state::buckets`]): their key first, so that a CPU that inserts the
+//! same source at the same time finds it, and charges the same bucket. Their state needs no such care: compare-and-swap
+//! forgives an older debt.
 
 use core::hint::black_box;
 
@@ -23,7 +25,7 @@ use crate::{
     words::Words,
 };
 
-/// The key of an entry that changes hands. No source and no flow has it.
+/// The key of an entry while it changes hands. No source and no flow has it.
 pub const TAKEN: u64 = 2;
 
 /// A set of a table of pairs.
@@ -72,10 +74,10 @@ impl<W: Words> PairSet<W> {
         (0..PAIR_WAYS).find(|way| self.key(*way) == key)
     }
 
-    /// The state of a key. Nothing where it has no entry, or loses it at this moment.
+    /// The state of a key. Nothing if it has no entry, or loses it at this moment.
     #[inline(always)]
     pub fn get(self, key: u64) -> Option<u64> {
-        // Read where the way is a constant: the verifier would go through what follows once for each.
+        // The state is read where the way is a constant: the verifier would follow later code once for each way.
         for way in 0..PAIR_WAYS {
             if self.key(way) == key {
                 let state = self.state(way);
@@ -85,7 +87,7 @@ impl<W: Words> PairSet<W> {
         None
     }
 
-    /// 1 where an entry is empty, else 0.
+    /// 1 if an entry is empty, else 0.
     #[inline(always)]
     pub fn room(self) -> u64 {
         (0..PAIR_WAYS).fold(0, |room, way| room | zero_sign(self.key(way))) >> (u64::BITS - 1)
@@ -109,7 +111,7 @@ impl<W: Words> PairSet<W> {
         self.0.add(way * PAIR_WORDS + 1, count);
     }
 
-    /// The entry that gives way to a newcomer: the one of the highest `rank` by key and state above `floor`; the first of equals.
+    /// The entry that a newcomer evicts: the first with the highest `rank`, by key and state, above `floor`.
     #[inline(always)]
     pub fn victim<E: Env>(self, floor: u64, memory: &mut Victim, rank: impl Fn(u64, u64) -> u64) -> Victim {
         let mut victim = Victim::above(floor);
@@ -120,7 +122,7 @@ impl<W: Words> PairSet<W> {
         victim.chosen(memory)
     }
 
-    /// Gives the entry of a way, which is `owner`'s, to a key with its state. False where another CPU was earlier.
+    /// Gives the entry of a way, which is `owner`'s, to a key with its state. False if another CPU was earlier.
     #[inline(always)]
     pub fn publish(self, way: usize, owner: u64, key: u64, state: u64) -> bool {
         if !self.0.replace(way * PAIR_WORDS, owner, TAKEN) {
@@ -132,11 +134,11 @@ impl<W: Words> PairSet<W> {
     }
 }
 
-/// The lowest bits of a rank name the entry, counted from the last: of two that rank the same, the first is chosen.
+/// The lowest bits of a rank name the entry, counted from the last: of two equal ranks the first is chosen.
 const WAY_BITS: u32 = 2;
 const WAY_MASK: u64 = (1 << WAY_BITS) - 1;
 
-/// The entry of a set of four that ranks highest of those that were considered.
+/// The entry of a set of four that ranks highest of those considered so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Victim {
     rank: u64,
@@ -144,7 +146,7 @@ pub struct Victim {
 }
 
 impl Victim {
-    /// No entry yet, and none that ranks no higher than this: below 2^61, as all ranks.
+    /// No entry yet; only one that ranks higher than this is chosen. It is below 2^61, as all ranks.
     #[inline(always)]
     pub const fn above(rank: u64) -> Self {
         Self { rank: rank << WAY_BITS | WAY_MASK, owner: 0 }
@@ -154,13 +156,13 @@ impl Victim {
     #[inline(always)]
     pub fn consider<E: Env>(&mut self, way: usize, owner: u64, rank: u64) {
         let rank = rank << WAY_BITS | (WAY_MASK - way as u64);
-        // All ones where it does. LLVM would make branches of what it knows to be that.
+        // All ones if it does. Hidden: LLVM would turn such a mask into branches.
         let higher = E::barrier_var((self.rank.wrapping_sub(rank) as i64 >> 63) as u64);
         self.rank ^= (self.rank ^ rank) & higher;
         self.owner ^= (self.owner ^ owner) & higher;
     }
 
-    /// The victim, read from `memory` again.
+    /// The victim, read back from `memory`.
     #[inline(always)]
     pub fn chosen(self, memory: &mut Self) -> Self {
         *memory = self;
@@ -179,7 +181,7 @@ impl Victim {
         self.rank >> WAY_BITS
     }
 
-    /// Whose it is.
+    /// The key that it has.
     #[inline(always)]
     pub const fn owner(self) -> u64 {
         self.owner

@@ -1,4 +1,4 @@
-//! How the kernel's table of banned sources is written: [`crate::state::bans`] says how it is read.
+//! The writer of the kernel's table of banned sources. [`crate::state::bans`] reads it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +17,7 @@ pub struct BanTable<M> {
     sets: M,
     filter: M,
     key: Key,
-    /// How many bans have each bit of the bitmap.
+    /// How many bans share each bit of the bitmap.
     shared: Vec<u8>,
     /// Bans of IPv4 and of IPv6.
     count: [usize; 2],
@@ -30,7 +30,7 @@ impl<M: AsRef<[AtomicU64]>> BanTable<M> {
         Self { sets, filter, key, shared, count: [0; 2] }
     }
 
-    /// A table with what is in it.
+    /// A table with its present contents.
     pub fn resume(sets: M, filter: M, key: Key) -> Self {
         let mut table = Self::new(sets, filter, key);
         let sources: Vec<u64> = table.sources().collect();
@@ -44,7 +44,7 @@ impl<M: AsRef<[AtomicU64]>> BanTable<M> {
     pub fn set(&mut self, source: u64, until: Instant) -> bool {
         if let Some(place) = self.find(source) {
             let end = |state| Some(State(state).ending(until).0);
-            // It fails only where it would give nothing.
+            // It fails only if there is no state to write, and there always is.
             let _ = self.word(place + 1).fetch_update(Ordering::SeqCst, Ordering::SeqCst, end);
             return true;
         }
@@ -61,7 +61,7 @@ impl<M: AsRef<[AtomicU64]>> BanTable<M> {
         self.erase(place);
         let bit = Places::of(self.key, source).bit;
         let shared = &mut self.shared[bit as usize];
-        // One that stopped at its highest is not known any more, and the bit stays.
+        // A count that has stopped at its highest number is not known any more: the bit stays.
         *shared -= u8::from(*shared != u8::MAX);
         if *shared == 0 {
             self.filter_word(bit).fetch_and(!(1 << (bit % u64::BITS)), Ordering::SeqCst);
@@ -134,8 +134,8 @@ impl<M: AsRef<[AtomicU64]>> BanTable<M> {
         sets.into_iter().flat_map(|set| slots(set as usize))
     }
 
-    /// An empty place for a source: in the set with more room, which keeps both from filling up. Where both are full, one of
-    /// their bans is moved to its other set.
+    /// An empty place for a source: in the set with more room, so that no set fills up early. If both are full, one of
+    /// their bans moves to its other set.
     fn room(&self, source: u64) -> Option<usize> {
         let is_free = |place: &usize| self.word(*place).load(Ordering::Relaxed) == 0;
         let free = |set: u32| slots(set as usize).filter(is_free).count();
@@ -153,13 +153,13 @@ impl<M: AsRef<[AtomicU64]>> BanTable<M> {
         })
     }
 
-    /// The state first: who finds the key finds the ban.
+    /// The state first: a packet that finds the key finds the ban.
     fn write(&self, place: usize, source: u64, state: u64) {
         self.word(place + 1).store(state, Ordering::SeqCst);
         self.word(place).store(source, Ordering::SeqCst);
     }
 
-    /// The key first, so that no packet counts in a state that goes.
+    /// The key first, so that no packet counts in a state that is removed.
     fn erase(&self, place: usize) {
         self.word(place).store(0, Ordering::SeqCst);
         self.word(place + 1).store(0, Ordering::SeqCst);
@@ -183,7 +183,7 @@ fn slots(set: usize) -> impl Iterator<Item = usize> {
 pub fn strikes_of(entry: &[AtomicU64]) -> Option<(u64, u32)> {
     let [key, state] = entry else { return None };
     let (source, count) = (key.load(Ordering::SeqCst), state.load(Ordering::SeqCst) as u32);
-    // A newcomer's state comes before its key, so one that was there all the time has its own.
+    // A newcomer's state is written before its key, so a key that was there all the time has its own state.
     (source != 0 && key.load(Ordering::SeqCst) == source).then_some((source, count))
 }
 

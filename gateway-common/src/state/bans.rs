@@ -1,9 +1,10 @@
 //! The table of banned sources: single IPv4 addresses and IPv6 /64s, a million of them at the price of one.
 //!
-//! A ban is in one of two sets, each a cache line of four, by two keyed hashes of the source. A bitmap of 2 MiB in front
-//! answers for nearly all who are not banned, from a cache. User space alone writes both, in its own memory; a packet only
-//! counts itself. The slot's state changes before its key when a ban comes, and after it has been emptied when one goes, so
-//! a packet sees the ban or does not; while a ban is moved to its other set, one packet may find it in neither.
+//! A ban is in one of two sets, each a cache line of four, by two keyed hashes of the source. A bitmap of 2 MiB in
+//! front answers for nearly all sources without a ban, from a cache. Only user space writes both, in its own memory; a
+//! packet only counts itself. To add a ban, its state is written before its key; to remove one, its key is cleared
+//! before its state. So a packet sees the ban or does not. While a ban moves to its other set, one packet may find it
+//! in neither.
 
 use crate::{
     abi::{BAN_FILTER_WORDS, BAN_SETS},
@@ -18,21 +19,21 @@ use crate::{
 
 /// One unit of a ban's end is 2^36 instants, about 0.27 s.
 const UNTIL_SHIFT: u32 = 36;
-/// Ends have 28 bits, which come round with instants, after 2.3 years: what ends within half of that is ahead.
+/// Ends have 28 bits, which wrap with instants, after 2.3 years. An end within half of that is ahead.
 const UNTIL_MASK: u64 = (1 << 28) - 1;
 /// The end takes the upper bits of a state, the packets dropped the rest.
 const DROPS_BITS: u32 = 36;
 const DROPS_MASK: u64 = (1 << DROPS_BITS) - 1;
-/// Where the count stops; CPUs that count at once do not reach the end's bits from here.
+/// Where the count stops: CPUs that count at once do not reach the end's bits from here.
 pub const DROPS_MAX: u64 = DROPS_MASK - 0xffff;
 
-/// The exact source of a packet as a key of the table, whatever limits take for a source.
+/// The exact source of a packet as a key of the table, whatever limits take as a source.
 #[inline(always)]
 pub const fn source(packet: &Packet) -> u64 {
     source::key(packet, u32::MAX as u64, u64::MAX)
 }
 
-/// Where a source is in the table.
+/// The places of a source in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
     /// Its two sets.
@@ -91,7 +92,8 @@ impl State {
     }
 }
 
-/// 0 stands for no ban and the highest number for one without end, so an end that would fall on them comes a unit later.
+/// 0 stands for no ban, and the highest number for one without end. An end with one of these numbers becomes 1, which
+/// is later.
 const fn end(until: Instant) -> u64 {
     if until == crate::abi::FOREVER {
         return UNTIL_MASK;
@@ -103,7 +105,7 @@ const fn end(until: Instant) -> u64 {
     }
 }
 
-/// Whether a packet's source is banned. If so, leaves in which set the ban is.
+/// Whether a packet's source is banned. If so, `found` is the set of the ban.
 #[inline(always)]
 pub fn find<E: Env>(env: &E, packet: &Packet, now: Instant, found: &mut u32) -> bool {
     let source = source(packet);

@@ -1,7 +1,7 @@
-//! Tables of buckets: where the bucket of a source is, found or made.
+//! Tables of buckets: the bucket of a source is looked up, or inserted.
 //!
-//! Look-ups ([`find`], [`seek`]) take the first slot with their key: should two CPUs insert one source in the same moment, the later slot is
-//! found by nobody and runs empty, and at most the packet that it was made for goes uncounted.
+//! Look-ups ([`find`], [`seek`]) take the first slot with their key. If two CPUs insert one source at the same moment,
+//! no look-up finds the later slot: its debt runs out, and at most the packet that it was made for goes uncounted.
 
 use crate::{
     abi::{SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, WAYS},
@@ -12,12 +12,12 @@ use crate::{
     words::{Slots, Words as _},
 };
 
-/// Where a bucket is in its set: scratch memory, so that the verifier follows one bucket and not each of four.
+/// Where a bucket is in its set. In memory, so that the verifier follows one bucket and not each of four.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
-    /// Whose bucket was last looked for.
+    /// The key that was looked up last.
     key: u64,
-    /// And in which region.
+    /// And its region.
     region: u32,
     /// The set's index.
     pub set: u32,
@@ -28,14 +28,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// Whose bucket it is.
+    /// The key of the bucket.
     #[inline(always)]
     pub const fn key(&self) -> u64 {
         self.key
     }
 }
 
-/// Finds the bucket of a source, and leaves where in the set it is. Nothing where it has none.
+/// Looks up the bucket of a source, and leaves its place. Nothing if there is none.
 #[inline(always)]
 pub fn find<E: Env>(
     env: &E,
@@ -47,7 +47,7 @@ pub fn find<E: Env>(
     set_of(env, table, region, key, place).filter(|&set| find_in(set, key, place))
 }
 
-/// Finds the bucket of a source, made if need be, and leaves where it is. False where other CPUs took every slot that this
+/// Looks up the bucket of a source, or inserts one, and leaves its place. False if other CPUs took every slot that this
 /// one wanted.
 #[inline(always)]
 pub fn seek<E: Env>(
@@ -73,7 +73,7 @@ pub fn set<E: Env>(env: &E, table: BucketTable, place: &Place) -> Option<E::Buck
     env.buckets(table, place.set)
 }
 
-/// The set of a source, of which it leaves the index.
+/// The set of a source; leaves its index.
 #[inline(always)]
 fn set_of<E: Env>(
     env: &E,
@@ -137,8 +137,8 @@ fn find_in<S: Slots>(set: S, key: u64, place: &mut Place) -> bool {
     false
 }
 
-/// Leaves the slot with the least debt in `place`; the first of equals, so that CPUs that insert the same source at once
-/// choose the same slot.
+/// Leaves the slot with the least debt in `place`; the first of equals, so that CPUs that insert the same source at
+/// once choose the same slot.
 #[inline(always)]
 fn least_debt<S: Slots>(set: S, now: Instant, place: &mut Place, nothing: u64) {
     place.way = 0;

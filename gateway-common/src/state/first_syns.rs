@@ -1,7 +1,7 @@
-//! SYNs that were not answered: who sends one again means it.
+//! SYNs that were not answered, so that a repeated one is known: honest clients repeat theirs.
 //!
-//! What is written down is three bits for each SYN, in a Bloom filter of fixed size whose bits of one SYN are in one word: a flood can
-//! fill it, and then strangers are answered by chance, as without it.
+//! A SYN sets three bits of one word in a Bloom filter of fixed size. A flood can fill the filter; then unknown clients
+//! are answered by chance, as without it.
 
 use crate::{
     abi::{FIRST_SYN_SETS, PAIR_SET_WORDS},
@@ -13,19 +13,19 @@ use crate::{
     words::Words,
 };
 
-/// Bits of a generation, which is 2^[`SEEN_SHIFT`] instants long. A word has those of the newest generation in it, then those of the one
-/// before, and above them which the newest is: a SYN is known again for one to two generations.
+/// Bits of a generation, which is 2^[`SEEN_SHIFT`] instants long. A word has those of its newest generation, above them
+/// those of the generation before, and above both the newest's number: a SYN is known for one to two generations.
 const BITS: u64 = 28;
 const NEWEST: u64 = (1 << BITS) - 1;
 
-/// Whether a SYN was written down a moment ago; else that is done now.
+/// Whether a SYN was inserted a moment ago; else inserts it.
 #[inline(always)]
 pub fn contains_or_insert<E: Env>(context: &Context<'_, E>, packet: &Packet) -> bool {
     let Packet { source, source_port, destination_port, sequence, .. } = *packet;
     let ports = u64::from(source_port) << 16 | u64::from(destination_port);
     let word = source.high ^ source.low ^ ports << 32 ^ u64::from(sequence);
     let mut hash = hash::spread(context.env.key(), word);
-    // From its upper bits down: set, word, and three bits of that.
+    // From the hash's upper bits down: set, word, and three bits of the word.
     let mut below = |bound: u64, shift: u32| {
         let drawn = ((hash >> (u64::BITS - shift)) * bound) >> shift;
         hash <<= shift;
@@ -40,12 +40,12 @@ pub fn contains_or_insert<E: Env>(context: &Context<'_, E>, packet: &Packet) -> 
     if (aged | aged >> BITS) & bits == bits {
         return true;
     }
-    // What another CPU writes in the same moment may be lost.
+    // A write of another CPU at the same moment may be lost.
     set.store(word, aged | bits);
     false
 }
 
-/// A word as it is in the generation of `now`: what is older than the one before is gone.
+/// A word as it is in the generation of `now`: only that generation's bits and those of the one before are left.
 #[inline(always)]
 const fn aged(word: u64, now: Instant) -> u64 {
     let generation = now >> SEEN_SHIFT;

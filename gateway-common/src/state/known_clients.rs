@@ -1,9 +1,9 @@
-//! Known clients: sources that have shown a service behind the TLS gate that they are who they say, and went on.
+//! Known clients: sources that have shown a service behind the TLS gate that their address is their own, and went on.
 //!
-//! Whoever is in this table has completed a TCP handshake with this host, shown a ClientHello that the host's TCP took, and
-//! sent more behind it. Forged packets bring nobody in. IPv6 clients are known by their neighbourhood. Of a service's totals a
-//! part is kept for these (see [`crate::stage::budgets`]). A connection that lives keeps its source known; who is silent for a
-//! day is forgotten.
+//! A client in this table has completed a TCP handshake with this host, sent a ClientHello that the host's TCP took,
+//! and more data behind it. Forged packets make nobody known. IPv6 clients are known by their neighbourhood. A part of
+//! a service's totals is kept for known clients (see [`crate::stage::budgets`]). A connection that lives keeps its
+//! source known; after a day of silence a client is forgotten.
 
 use crate::{
     env::{Context, Env},
@@ -16,11 +16,11 @@ use crate::{
 
 /// How long a client stays known: a day, in units of [`SEEN_SHIFT`].
 const KNOWN_FOR: u64 = 80_466;
-/// After how long it is written down again that a client was seen.
+/// How old an entry gets before it is written again.
 const AGAIN_AFTER: u64 = 16;
-/// What of an [`Instant`] is left in these units.
+/// The bits of an [`Instant`] that are left in these units.
 const SEEN_MASK: u64 = u64::MAX >> SEEN_SHIFT;
-/// How gladly an empty entry is taken: before all others.
+/// The rank of an empty entry: above all others.
 const EMPTY: u64 = 1 << 32;
 
 /// Whether the source of a packet is a known client.
@@ -31,7 +31,7 @@ pub fn contains<E: Env>(context: &Context<'_, E>, packet: &Packet) -> bool {
     set.get(source).is_some_and(|seen| age(seen, context.now) < KNOWN_FOR)
 }
 
-/// Inserts the source of a packet, which is a known client now; the client that was silent for longest gives way.
+/// Inserts the source of a packet, which is a known client now. The client that was silent for longest is evicted.
 #[inline(always)]
 pub fn insert<E: Env>(context: &Context<'_, E>, packet: &Packet, memory: &mut Victim) {
     let (env, now) = (context.env, context.now);
@@ -62,8 +62,8 @@ const fn age(seen: u64, now: Instant) -> u64 {
     units_since(seen, now >> SEEN_SHIFT, SEEN_MASK)
 }
 
-/// The key that stands for a packet's source; never 0. Of IPv4 it is that of its budget; of IPv6 its neighbourhood's, since one who has a
-/// network has as many sources there as this table has places.
+/// The key of a packet's source; never 0. For IPv4 it is that of its budget, for IPv6 that of its neighbourhood: the
+/// owner of a network has as many sources there as this table has places.
 #[inline(always)]
 fn source<E: Env>(context: &Context<'_, E>, packet: &Packet) -> u64 {
     source::key(packet, context.settings.source_mask_v4, context.settings.neighbour_mask_v6)

@@ -1,7 +1,8 @@
-//! Peers of link control ([`crate::stage::essential`]), by kind, and the room that messages have.
+//! Peers of link control ([`crate::stage::essential`]), by kind, and how many of their messages pass.
 //!
-//! A peer is written down when a message of it passes as a stranger's, and is *seen* with its second. Who is not seen again gives its place
-//! up after some seconds; who was, after a day of silence. So forged sources, which do not come twice, push nobody out.
+//! A message that passes as one of an unknown peer inserts its peer; a second one marks the peer as *seen*. A peer that
+//! is not seen again gives its place up after some seconds, one that was after a day of silence. So forged sources,
+//! which do not come twice, evict nobody.
 
 use crate::{
     abi::{LINK_CONTROL_SLOT, PAIR_WAYS, PEER_SETS},
@@ -17,17 +18,17 @@ use crate::{
     words::Words,
 };
 
-/// Messages of one kind that pass in a second: of all strangers together, and of each peer that was seen before.
+/// Messages of one kind that pass in a second: of all unknown peers together, and of each peer that was seen before.
 const ROOM: Limit = Limit { cost: SECOND / 1_000, burst: SECOND };
-/// After this a place is free again whose peer was not seen a second time, ...
+/// A place is free again after this if its peer was not seen a second time, ...
 const ONCE_FOR: Instant = 4 * SECOND;
-/// ... and whose peer was.
+/// ... and after this if it was.
 const SEEN_FOR: Instant = 86_400 * SECOND;
-/// The bit of a peer's TAT that says that it was seen: it is below what one message costs.
+/// The bit of a peer's TAT that marks it as seen. It is below the cost of one message.
 const SEEN: u64 = 1;
 const _: () = assert!(ROOM.cost.is_multiple_of(2));
 
-/// Whether there is room for one more message; then it is counted.
+/// Whether there is room for one more message. If so, counts it.
 #[inline(always)]
 pub fn admit<E: Env>(context: &Context<'_, E>, clock: Reading, kind: u32, source: Address) -> bool {
     let word = source.high.rotate_left(32) ^ source.low ^ (kind as u64) << 48;
@@ -46,7 +47,7 @@ pub fn admit<E: Env>(context: &Context<'_, E>, clock: Reading, kind: u32, source
     true
 }
 
-/// The same for a peer that was written down: it is seen now. Two messages in the same moment count as one.
+/// The same for a peer in the table, which is seen now. Two messages at the same moment count as one.
 #[inline(always)]
 fn is_left_for_peer<W: Words>(set: PairSet<W>, way: usize, clock: Reading) -> bool {
     match ROOM.admit(set.state(way) & !SEEN, clock, ROOM.cost) {
@@ -58,7 +59,7 @@ fn is_left_for_peer<W: Words>(set: PairSet<W>, way: usize, clock: Reading) -> bo
     }
 }
 
-/// The same for all others together. One that another CPU counts in the same moment is not left.
+/// The same for all others together. If another CPU counts a message at the same moment, there is no room.
 #[inline(always)]
 fn is_left_for_strangers<E: Env>(context: &Context<'_, E>, clock: Reading, kind: u32) -> bool {
     let Some(words) = services::slot(context.env, 0, LINK_CONTROL_SLOT) else { return false };

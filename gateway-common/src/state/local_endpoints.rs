@@ -1,5 +1,6 @@
-//! Which addresses and ports of a service end on this host: learnt from connections of the host's TCP that packets to them
-//! belonged to. Two places for each, in a slot of the service's totals; what was seen longest ago goes.
+//! Local endpoints: addresses and ports of a service whose connections end on this host. A packet that belongs to a
+//! connection of the host's TCP shows one. It has two places, in slots of the service's totals; of two endpoints the
+//! one that was seen longer ago is evicted.
 
 use crate::{
     abi::{ENDS_SLOT, SLOT_WORDS},
@@ -11,16 +12,17 @@ use crate::{
     words::{Slots, Words},
 };
 
-/// A word that says whether connections of some destination end here, and where it is.
+/// A word that says whether connections of some destination end here, and the place of that word.
 struct End<W> {
     words: W,
     at: usize,
     word: u64,
-    /// The mark of the packet's destination: the upper bits of its word; below are the window scale, and when it was seen.
+    /// The mark of the packet's destination, for the upper bits of its word. Below are the window scale, and when it
+    /// was seen.
     mark: u64,
 }
 
-/// The word of the packet's destination, else the one that it may take: of two that it can be in, what was seen longer ago.
+/// The word of the packet's destination, else the one that it may take: of its two words the one seen longer ago.
 #[inline(always)]
 fn end_of<E: Env>(
     context: &Context<'_, E>,
@@ -44,14 +46,14 @@ fn end_of<E: Env>(
 /// Bits of a word below the mark, and below the scale.
 const MARK: u32 = 20;
 const SCALE: u32 = 16;
-/// The time, in units of [`SEEN_SHIFT`], comes round after 19 hours.
+/// The time, in units of [`SEEN_SHIFT`], wraps after 19 hours.
 const SEEN_MASK: u64 = 0xffff;
-/// How long what was learnt holds, about two minutes: until connections may have gone elsewhere.
+/// How long a local endpoint is known, about two minutes: then its connections may have gone elsewhere.
 const ENDS_FOR: u64 = 112;
 /// How old it gets before it is written again.
 const AGAIN_AFTER: u64 = 8;
 
-/// By how many bits the host scales windows of connections to the packet's address and port (0: not at all, as far as is
+/// How many bits the host scales windows of connections to the packet's address and port (0: not at all, as far as is
 /// known), if it is known that they end here.
 #[inline(always)]
 pub fn find<E: Env>(context: &Context<'_, E>, packet: &Packet, service: u32) -> Option<u8> {

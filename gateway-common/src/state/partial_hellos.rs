@@ -1,8 +1,9 @@
-//! First messages of which a part has come: where the reader of each stands.
+//! First messages that are read in part: where the reader of each stands.
 //!
-//! A slot is a connection's fingerprint, the reader as words, and where the stream begins. It is needed from a hello's first
-//! segment to its last. A slot that was not touched for [`GIVE_UP`] is free; else who has no connection yet never takes
-//! the slot of somebody who has one. Where no slot is free the segment is dropped, and TCP sends it again.
+//! A slot is a connection's fingerprint, the reader as words, and where the stream begins. It is needed from a hello's
+//! first segment to its last. A slot that was not touched for `GIVE_UP` is free. Before that, only a connection that
+//! the host's TCP knows may take it: from one that TCP does not know, or once a whole message has waited for TCP for
+//! `LAG`. Without a slot the segment is dropped, and TCP sends it again.
 
 use crate::{
     abi::{HELLO_KEY, HELLO_READER, HELLO_SEEN, WAYS},
@@ -18,15 +19,16 @@ use crate::{
 };
 
 const SEEN_MASK: u32 = 0x3fff_ffff;
-/// Units after which the rest of a hello is no longer waited for; TCP's retransmissions span more only on dead paths.
+/// Units after which the rest of a hello is given up; TCP's retransmissions span more only on dead paths.
 const GIVE_UP: u32 = 30;
 /// The host's TCP knows the connection, so its source is not forged.
 const PROVEN: u32 = 1 << 31;
 /// The message was read whole, and the slot waits for the host's TCP to have it.
 const DONE: u32 = 1 << 30;
-/// Units after which it gives way to who has a connection, as after [`GIVE_UP`]: TCP has had time to take it.
+/// Units after which such a slot may be taken by a connection that the host's TCP knows: TCP has had time to take the
+/// message.
 const LAG: u32 = 3;
-/// How gladly a connection takes its own slot, and an empty one: before all that goes by age.
+/// Ranks for eviction: a connection's own slot, then an empty one, before all others, which rank by age.
 const OWN: u64 = 2 << 32;
 const EMPTY: u64 = 1 << 32;
 
@@ -39,7 +41,7 @@ pub fn resume<E: Env>(env: &E, identity: u64, base: u32, reader: &mut Reader) ->
         slot.load(HELLO_KEY) == identity && slot.load(HELLO_SEEN) as u32 == base
     };
     let Some(way) = (0..WAYS).find(is_its) else { return false };
-    // Hidden from the verifier, which would go through what follows once for each way.
+    // Hidden from the verifier, which would follow later code once for each way.
     let slot = set.slot(E::barrier_var(way as u64) as usize);
     let mut words = [0; hello::WORDS];
     for (index, word) in words.iter_mut().enumerate() {
@@ -47,7 +49,7 @@ pub fn resume<E: Env>(env: &E, identity: u64, base: u32, reader: &mut Reader) ->
     }
     reader.resume(words);
     reader.seen = (slot.load(HELLO_SEEN) >> 32) as u32;
-    // Somebody else may have taken the slot meanwhile.
+    // Another connection may have taken the slot meanwhile.
     slot.load(HELLO_KEY) == identity
 }
 
@@ -101,7 +103,7 @@ pub fn keep<E: Env>(
     true
 }
 
-/// Whether the host's TCP has seen by now all that a reader that was resumed has let through.
+/// Whether the host's TCP has seen by now all that a resumed reader has let through.
 #[inline(always)]
 pub const fn is_over(reader: &Reader, now: Instant) -> bool {
     age(reader.seen, now) > LAG
@@ -116,7 +118,7 @@ pub fn forget<E: Env>(env: &E, identity: u64) {
     }
 }
 
-/// How gladly a slot is given up for a newcomer; 0: not at all.
+/// The rank of a slot for eviction; 0: it is not evicted.
 #[inline(always)]
 const fn rank(owner: u64, seen: u32, proven: bool, now: Instant) -> u64 {
     let age = age(seen, now);

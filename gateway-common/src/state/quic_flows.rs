@@ -1,9 +1,9 @@
-//! Who has opened QUIC connections: addresses and ports of both ends.
+//! QUIC flows: addresses and ports that have opened QUIC connections.
 //!
-//! No socket knows a QUIC connection, so this table is all that the gate has. An entry starts with an Initial that passed, or
-//! with a short header that the migration budget let through. Only who goes on for longer than a second is established, and
-//! from then on nobody pushes the entry out while it is in use: a flood of Initials with forged sources turns over the
-//! entries of those who have not shown more than an Initial.
+//! No socket knows a QUIC connection, so this table is all that the gate has. An entry starts with an Initial that
+//! passed, or with a short header within the limit of `migration`. A flow that goes on for longer than a second is
+//! established, and nobody evicts its entry while it is in use. So a flood of Initials with forged sources evicts flows
+//! that have shown no more than an Initial.
 
 use crate::{
     env::Env,
@@ -12,22 +12,22 @@ use crate::{
     tables::{Note, PairTable, Table},
 };
 
-/// Units after which an entry that was not used is free: twice what NAT boxes keep UDP for at least (RFC 4787 section 4.3),
+/// Units after which an unused entry is free: twice the time that NAT boxes keep UDP at least (RFC 4787 section 4.3),
 /// and eight times the idle time of common servers.
 const IDLE: u32 = 240;
 /// An entry is written again when it was last seen this many units ago.
 const TOUCH_AFTER: u32 = 16;
-/// Set in an entry's state word: the tuple is established. The lower half is when it was last seen.
+/// Set in an entry's state: the flow is established. The lower half is when it was last seen.
 const ESTABLISHED: u64 = 1 << 32;
 
 /// Ranks of entries for eviction: an empty one, one of a flow that is not established; then idle ones, by age alone.
 const EMPTY: u64 = 2 << 36;
 const UNPROVEN: u64 = 1 << 36;
 
-/// What is known of a tuple.
+/// What is known of a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// An Initial of it has passed.
+    /// An Initial of it has passed, or a short header within the limit of `migration`.
     pub is_known: bool,
     /// It went on for a while after that.
     is_established: bool,
@@ -52,7 +52,7 @@ impl Flow {
         self.is_known && goes_on && !self.is_established && self.age(now) > 0
     }
 
-    /// Whether a datagram that has passed tells something new of it.
+    /// Whether a datagram that has passed shows something new of it.
     #[inline(always)]
     pub const fn is_worth_keeping(self, goes_on: bool, now: Instant) -> bool {
         !self.is_known
@@ -60,7 +60,7 @@ impl Flow {
             || (self.is_established && self.age(now) >= TOUCH_AFTER)
     }
 
-    /// How gladly its entry is given up for a newcomer; 0: not at all.
+    /// The rank of its entry for eviction; 0: it is not evicted.
     #[inline(always)]
     const fn rank(self, now: Instant) -> u64 {
         let age = self.age(now) as u64 + 1;
@@ -105,8 +105,8 @@ pub fn find<E: Env>(env: &E, identity: u64) -> Flow {
     set.get(identity).map_or_else(Flow::default, Flow::from_word)
 }
 
-/// Writes down that a datagram of a flow has passed, where that [`Flow::is_worth_keeping`]. Where all entries of its set are in
-/// use by other flows that are established, the flow stays unknown; that is counted.
+/// Writes down that a datagram has passed whose flow [`Flow::is_worth_keeping`]. If all entries of its set are in use
+/// by other established flows, the flow stays unknown; that is counted.
 #[inline(always)]
 pub fn keep<E: Env>(env: &E, datagram: &Datagram, now: Instant, memory: &mut Victim) {
     let Datagram { identity, known, goes_on } = *datagram;

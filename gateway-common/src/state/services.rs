@@ -5,7 +5,7 @@ use crate::{env::Env, tables::BucketTable, words::Slots};
 /// The words of a slot.
 pub type SlotOf<E> = <<E as Env>::Buckets as Slots>::Slot;
 
-/// A slot of a service, of which 0 is what is for no service.
+/// A slot of a service. Service 0 stands for traffic for no service.
 #[inline(always)]
 pub fn slot<E: Env>(env: &E, service: u32, slot: usize) -> Option<SlotOf<E>> {
     env.buckets(BucketTable::Totals, service).map(|set| set.slot(slot))

@@ -1,4 +1,4 @@
-//! The table of sources with strikes ([`crate::stage::strike`]), which user space reads and bans by.
+//! The table of sources with strikes ([`crate::stage::strike`]). User space reads it, and bans.
 
 use crate::{
     env::Env,
@@ -7,15 +7,16 @@ use crate::{
     tables::{Note, PairTable, Table},
 };
 
-/// Tries of a compare-and-swap; a strike that is lost is none.
+/// Tries of a compare-and-swap; after the last one the strike is lost.
 const TRIES: usize = 4;
-/// Ranks of entries for eviction: an empty one first, then by when the last strike was.
+/// Ranks for eviction: an empty entry first, then by the time of the last strike.
 const EMPTY: u64 = 1 << 33;
 const AGES: u64 = 1 << 32;
 
-/// Adds a strike: when the last one was takes the upper half of a state, in units of [`SEEN_SHIFT`], their number the lower.
+/// Adds a strike. The upper half of a state is the time of the last strike, in units of [`SEEN_SHIFT`]; the lower half
+/// is the number of strikes.
 ///
-/// Where a set is full, the source that has been quiet for longest gives way; user space has its count by then.
+/// If a set is full, the source that was quiet for longest is evicted; user space has its count by then.
 #[inline(always)]
 pub fn add<E: Env>(env: &E, source: u64, now: Instant, memory: &mut Victim) {
     let seen = now >> SEEN_SHIFT << u32::BITS;

@@ -12,10 +12,11 @@ use crate::{
 
 /// Bytes that a step adds: even, so that steps end between words.
 const STEP: usize = 64;
-/// More steps than a packet has.
+/// More steps than a packet needs.
 const STEPS: u32 = (1 << 16) / STEP as u32;
 
-/// Bytes of a frame that are added step by step, as words of this machine's order: the sum is the same but for its byte order.
+/// Bytes of a frame that are added step by step, as words of this machine's order: the sum is the same but for its byte
+/// order.
 #[derive(Clone, Copy, Debug)]
 struct Sum {
     at: u32,
@@ -38,8 +39,8 @@ impl Task for Sum {
     }
 }
 
-/// Whether the checksum of a TCP segment is right, or the one that a sender on this machine leaves to its network card: the sum of the
-/// pseudo header, to which the card would add the rest (`CHECKSUM_PARTIAL` in include/linux/skbuff.h).
+/// Whether the checksum of a TCP segment is right, or is one that a sender on this machine leaves to its network card:
+/// the sum of the pseudo header, to which the card would add the rest (`CHECKSUM_PARTIAL` in include/linux/skbuff.h).
 #[inline(always)]
 pub fn holds<F: Frame>(frame: &F, packet: &Packet, transport: u32) -> bool {
     let end = packet.payload.wrapping_add(packet.payload_length);

@@ -1,5 +1,5 @@
-//! Ethernet II, 802.1Q and 802.1ad: contract: a frame in, the EtherType and where its payload starts out. Where there is no Ethernet header,
-//! the version of IP says the EtherType.
+//! Ethernet II, 802.1Q and 802.1ad: contract: a frame in, the EtherType and where its payload starts out. Without an
+//! Ethernet header, the version of IP says the EtherType.
 
 use network_types::eth::{EthHdr, EtherType};
 
@@ -19,14 +19,14 @@ pub const PPPOE: u16 = 0x8864;
 pub const MPLS: u16 = 0x8847;
 /// ... and to a group.
 pub const MPLS_GROUPS: u16 = 0x8848;
-/// What no protocol has: below 1,536 it is a length.
+/// No protocol's: below 1,536 it is a length.
 const OTHER: u16 = 0;
 
 /// 802.1Q customer tag.
 pub const VLAN: u16 = u16::from_be(EtherType::Ieee8021q as u16);
 /// 802.1ad service tag.
 pub const QINQ: u16 = u16::from_be(EtherType::Ieee8021ad as u16);
-/// The service tag before 802.1ad was there, which switches still send.
+/// The service tag from before 802.1ad, which switches still send.
 const QINQ_OLD: u16 = 0x9100;
 
 /// A tag and the EtherType behind it.
@@ -50,7 +50,7 @@ pub fn network<F: Frame>(frame: &F) -> Step<(u16, u32)> {
         let Some(ether_type) = frame.be16(offset - 2) else {
             return drop(Reason::FrameTruncated);
         };
-        // What most frames are is asked first.
+        // The most frequent case comes first.
         if matches!(ether_type, IPV4 | IPV6) || !matches!(ether_type, VLAN | QINQ | QINQ_OLD) {
             return Step::Continue((ether_type, offset));
         }

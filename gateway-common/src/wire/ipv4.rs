@@ -1,5 +1,5 @@
-//! IPv4 (RFC 791): contract: a frame and the header's offset in, [`Network`] out, and addresses, protocol and fragment in the
-//! packet; options are stepped over.
+//! IPv4 (RFC 791): contract: a frame and the header's offset in, [`Network`] out, and addresses, protocol and fragment
+//! in the packet; options are stepped over.
 
 use network_types::ip::{IpProto, Ipv4Hdr};
 

@@ -1,7 +1,7 @@
 //! IPv6 (RFC 8200) with its extension headers: contract: a frame and the header's offset in, [`Network`] out, and
 //! addresses, protocol and fragment in the packet.
 //!
-//! The chain is walked over at most [`CHAIN_MAX`] headers. What ends it: a transport protocol, ESP, "no next header", an
+//! The chain is walked over at most [`CHAIN_MAX`] headers. It ends at a transport protocol, ESP, "no next header", an
 //! unknown number, or a later fragment, whose bytes are no header at all.
 
 use core::ops::ControlFlow;
@@ -27,7 +27,7 @@ const MOBILITY: u8 = IpProto::MobilityHeader as u8;
 const HIP: u8 = IpProto::Hip as u8;
 const SHIM6: u8 = IpProto::Shim6 as u8;
 
-/// The part that every extension header starts with, and that headers grow by.
+/// Bytes that every extension header starts with, and by which headers grow.
 const UNIT: u32 = 8;
 
 /// Parses the header and its chain.
@@ -68,7 +68,7 @@ fn extensions<F: Frame>(frame: &F, network: &mut Network, packet: &mut Packet) -
     chain.answer
 }
 
-/// The way along a chain, one header a step.
+/// A walk along a chain, one header a step.
 struct Chain<'a> {
     network: &'a mut Network,
     packet: &'a mut Packet,
@@ -133,7 +133,7 @@ const fn cut_short(packet: &Packet) -> Reason {
 #[inline(always)]
 fn fragment(field: u16, network: &Network, packet: &Packet) -> Step<Fragment> {
     match (field & 0xfff8, field & 1) {
-        // RFC 6946: atomic; a fragment header of earlier in the chain keeps its word.
+        // RFC 6946: atomic. A fragment header earlier in the chain still holds.
         (0, 0) => Step::Continue(packet.fragment),
         (0, _) => Step::Continue(Fragment::First),
         (start, _) => ipv4::later(u32::from(start), network.length, packet.protocol),

@@ -1,4 +1,4 @@
-//! One protocol a file: what its header must look like, and what of it goes into a [`crate::packet::Packet`].
+//! One protocol a file: how its header must look, and which of its fields go into a [`crate::packet::Packet`].
 
 pub mod checksum;
 pub mod eth;
@@ -24,9 +24,9 @@ pub struct Network {
     pub length: u32,
 }
 
-/// What a length field says where so many bytes are left of the frame. 0 stands for the rest where that is more than the field has room for:
-/// of packets that the host has merged (BIG TCP: `iph_totlen` in include/linux/ip.h, commit b1a78b9b9886; RFC 2675 for IPv6). None of those was
-/// so long on the wire.
+/// The length in a field, if so many bytes are left of the frame. 0 stands for all of them, if they are more than the
+/// field has room for: in packets that the host has merged (BIG TCP: `iph_totlen` in include/linux/ip.h,
+/// commit b1a78b9b9886; RFC 2675 for IPv6). No such packet was so long on the wire.
 #[inline(always)]
 pub(crate) const fn said(field: u16, left: u32) -> u32 {
     if field == 0 && left > u16::MAX as u32 && left as i32 > 0 { left } else { field as u32 }

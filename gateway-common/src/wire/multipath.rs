@@ -1,29 +1,30 @@
 //! Options of Multipath TCP (RFC 8684) that begin a connection or join one.
 //!
-//! The server's application would read such a connection by data sequence numbers, which an option of any segment can set, and not by
-//! TCP's. Where the option is not in the client's SYN, nor with a SYN cookie, both sides fall back to TCP (section 3.7).
+//! The server's application would read such a connection by data sequence numbers, which an option of any segment can
+//! set, and not by TCP's. If the option is neither in the client's SYN nor with a SYN cookie, both sides fall back to
+//! TCP (section 3.7).
 
 use core::ops::ControlFlow;
 
 use super::options::{OPTIONS_MAX, option};
 use crate::frame::{Frame, Task};
 
-/// The option's kind, and the highest first byte behind kind and length of the subtypes MP_CAPABLE and MP_JOIN: the subtype is its upper
-/// half.
+/// The option's kind; and for the subtypes MP_CAPABLE and MP_JOIN the highest byte behind kind and length, whose upper
+/// half is the subtype.
 const MULTIPATH: u8 = 30;
 const JOIN_MAX: u8 = 0x1f;
-/// A kind that nobody has (IANA: unassigned). What is taken from the kind is added to the byte two behind it, so that no sum of 16-bit words
-/// changes: neither a TCP checksum nor one that is not finished yet.
+/// A kind that nobody has (IANA: unassigned). What is taken from the kind is added to the byte two behind it, so no sum
+/// of 16-bit words changes: neither a TCP checksum nor one that is not finished yet.
 const NOBODYS: u8 = 25;
 
 /// A search for such options, step by step: an option each.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Search {
-    /// Where the next option is.
+    /// Offset of the next option.
     position: u32,
-    /// Where the header ends.
+    /// Offset of the header's end.
     end: u32,
-    /// Where one was found; 0: none was.
+    /// Offset of the option that was found; 0: none was.
     found: u32,
     /// The byte behind its length.
     subtype: u8,
@@ -34,7 +35,7 @@ pub struct Search {
 pub struct Change {
     /// Its offset.
     pub at: u32,
-    /// What it becomes.
+    /// Its new value.
     pub byte: u8,
 }
 
@@ -45,7 +46,7 @@ impl Search {
         Self { position, end, found: 0, subtype: 0 }
     }
 
-    /// What makes the next of these options nobody's, if there is one.
+    /// The changes that make the next of these options an unknown one, if there is one.
     #[inline(always)]
     pub fn next<F: Frame>(&mut self, frame: &F) -> Option<[Change; 2]> {
         self.found = 0;

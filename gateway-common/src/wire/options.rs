@@ -1,5 +1,5 @@
-//! TCP options (RFC 9293 section 3.1, RFC 7323, RFC 2018): what a SYN cookie must keep of a SYN, and by what a connection's segment is told
-//! from a stale or signed one.
+//! TCP options (RFC 9293 section 3.1, RFC 7323, RFC 2018): what a SYN cookie must keep of a SYN, and how a stale or
+//! signed segment of a connection is recognised.
 
 use core::ops::ControlFlow;
 
@@ -30,12 +30,12 @@ pub mod kind {
     pub const AO: u8 = 29;
 }
 
-/// What a segment says in its options. Read option by option: a list that contradicts itself ends there, as in the kernel.
+/// The options of a segment. Read one by one: a list that contradicts itself ends there, as in the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Where the next option is.
+    /// Offset of the next option.
     position: u32,
-    /// Where the header ends.
+    /// Offset of the header's end.
     end: u32,
     /// It scales windows.
     pub has_scale: bool,
@@ -60,15 +60,15 @@ impl Options {
         }
     }
 
-    /// Reads them if they are what most SYNs have; says whether they were.
+    /// Reads them if they are those of most SYNs; whether they were.
     #[inline(always)]
     pub fn read_usual<F: Frame>(&mut self, frame: &F, position: u32, end: u32) -> bool {
         *self = Self { position, end, ..Self::default() };
         self.take_usual(frame).is_some()
     }
 
-    /// Takes at once what most SYNs have: the segment size, and behind it nothing, or what Linux sends. Nothing where there is
-    /// something else.
+    /// Takes at once the options of most SYNs: the segment size, and behind it nothing, or what Linux sends. Nothing if
+    /// there is something else.
     #[inline(always)]
     fn take_usual<F: Frame>(&mut self, frame: &F) -> Option<()> {
         let length = self.end.wrapping_sub(self.position);
@@ -122,8 +122,8 @@ impl Options {
     }
 }
 
-/// Kind and length of the option at an offset of a frame, in a header that ends at another; nothing behind the last, and where the list
-/// contradicts itself.
+/// Kind and length of the option at an offset of a frame, in a header that ends at another. Nothing behind the last
+/// option, or if the list contradicts itself.
 #[inline(always)]
 pub(super) fn option<F: Frame>(frame: &F, at: u32, end: u32) -> Option<(u8, u32)> {
     if at >= end {
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(read(&bytes), all);
     }
 
-    /// Whether what most SYNs have is read at once changes nothing.
+    /// Reading the options of most SYNs at once changes nothing.
     #[test]
     fn what_is_usual_is_read_as_everything_else() {
         let one_by_one = |bytes: &[u8]| {

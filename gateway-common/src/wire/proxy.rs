@@ -1,19 +1,20 @@
-//! The PROXY protocol's header, versions 1 and 2 (the HAProxy project's proxy-protocol.txt, revision 2020/03/05), byte by byte.
+//! The PROXY protocol's header, versions 1 and 2 (the HAProxy project's proxy-protocol.txt, revision 2020/03/05), byte
+//! by byte.
 //!
-//! What matters is where it ends, since the ClientHello starts there; whom it names is the server's business.
+//! Only its end matters, since the ClientHello starts there; the addresses in it are the server's business.
 
-/// Longest header that is let through. Version 1 has at most 107 bytes by its section 2.1; of version 2 this leaves 3.8 KiB for
-/// TLVs, room for a client's certificate.
+/// Longest header that is let through. Version 1 has at most 107 bytes by its section 2.1; of version 2 this leaves
+/// 3.8 KiB for TLVs, room for a client's certificate.
 pub const PROXY_MAX: u32 = 4_096;
 
 /// Longest line of version 1, with its end.
 const LINE_MAX: u32 = 107;
-/// What version 1 starts with.
+/// The start of version 1.
 const LINE_START: &[u8; 6] = b"PROXY ";
 /// What version 1 calls TCP over IPv4 or IPv6, but for the last digit; and everything else.
 const TCP: &[u8; 3] = b"TCP";
 const UNKNOWN: &[u8; 7] = b"UNKNOWN";
-/// What version 2 starts with.
+/// The start of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Bytes of version 2 before its addresses.
 const FIXED: u32 = 16;

@@ -1,7 +1,8 @@
-//! QUIC (RFC 9000, RFC 9369, RFC 8999): what a datagram from a client may start with, as far as it can be told without keys.
+//! QUIC (RFC 9000, RFC 9369, RFC 8999): what a datagram from a client may start with, as far as that can be told
+//! without keys.
 //!
-//! Of packets that are coalesced in one datagram (RFC 9000 section 12.2) the first is judged: servers take them one by one,
-//! and the first says for what the datagram is.
+//! If packets are coalesced in one datagram (RFC 9000 section 12.2), the first is judged: servers take them one by one,
+//! and the first says what the datagram is for.
 
 #[cfg(test)]
 mod tests;
@@ -22,12 +23,12 @@ pub const FIRST_ID_MIN: u32 = 8;
 const V1: u32 = 1;
 /// Version 2 (RFC 9369 section 3.1).
 const V2: u32 = 0x6b33_43cf;
-/// What names version negotiation, which servers alone send (RFC 8999 section 6).
+/// The version of version negotiation, which servers alone send (RFC 8999 section 6).
 const NEGOTIATION: u32 = 0;
 
 /// Header form: long.
 const LONG: u8 = 0x80;
-/// Fixed bit; clients that have learnt that they may leave it clear (RFC 9287 section 3).
+/// Fixed bit. A client that has learnt that it may clear the bit may do so (RFC 9287 section 3).
 const FIXED: u8 = 0x40;
 /// Bytes behind the packet number's place that header protection needs, the longest packet number included
 /// (RFC 9001 section 5.4.2).
@@ -57,7 +58,7 @@ pub fn read<F: Frame>(frame: &F, offset: u32, length: u32, is_known: bool) -> St
     let Some(first) = frame.u8(offset) else { return drop(Reason::QuicMalformed) };
     let is_fixed = first & FIXED != 0;
     if first & LONG == 0 {
-        // No connection ID, a packet number and what protection samples are the least.
+        // At least a packet number and the bytes that header protection samples; the connection ID may be empty.
         let is_short = length > SAMPLED && (is_fixed || is_known);
         return if is_short { Step::Continue(Kind::Short) } else { drop(Reason::QuicMalformed) };
     }
@@ -93,7 +94,8 @@ pub fn read<F: Frame>(frame: &F, offset: u32, length: u32, is_known: bool) -> St
         has_token = token != 0;
         at += size + token;
     }
-    // Who holds a token has spoken with the server, which may have chosen the ID, and may have said that the bit is free.
+    // A client with a token has spoken with the server, which may have chosen the ID, and may have said that the bit is
+    // free.
     let is_usual = is_fixed && (destination >= FIRST_ID_MIN || kind != INITIAL);
     if kind == RETRY || !(is_usual || is_known || has_token) {
         return drop(Reason::QuicMalformed);
@@ -105,7 +107,7 @@ pub fn read<F: Frame>(frame: &F, offset: u32, length: u32, is_known: bool) -> St
     Step::Continue(if kind == INITIAL { Kind::Initial } else { Kind::Handshake })
 }
 
-/// A variable-length integer (RFC 9000 section 16) and its size; none of a datagram's lengths needs more than four bytes.
+/// A variable-length integer (RFC 9000 section 16) and its size; no length in a datagram needs more than four bytes.
 #[inline(always)]
 fn number<F: Frame>(frame: &F, offset: u32) -> Step<(u32, u32)> {
     let Some(first) = frame.u8(offset) else { return drop(Reason::QuicMalformed) };

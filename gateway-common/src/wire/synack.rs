@@ -1,8 +1,8 @@
 //! The answer to a SYN by a SYN cookie.
 //!
-//! A cookie is the answer's sequence number; there is no room in it for the client's options, so Linux keeps them in the low
-//! bits of the timestamp that the client sends back (`cookie_init_timestamp` in net/ipv4/syncookies.c), and forgets them
-//! where there are no timestamps. So does this.
+//! A cookie is the answer's sequence number, without room for the client's options. So Linux keeps them in the low bits
+//! of the timestamp that the client sends back (`cookie_init_timestamp` in net/ipv4/syncookies.c), and forgets them if
+//! there are no timestamps. So does this.
 
 use network_types::ip::IpProto;
 
@@ -15,11 +15,11 @@ pub const NO_SCALE: u8 = 0xf;
 const OPTION_BITS: u32 = 6;
 /// SACK permitted (`TS_OPT_SACK`). ECN, the bit after it, is not offered.
 const OPTION_SACK: u32 = 1 << 4;
-/// The window before the connection is there: what Linux says with its default buffers, and more than a client's first flight.
+/// The window before the connection is there: Linux's with default buffers, and more than a client's first flight.
 const WINDOW: u16 = 64_240;
 /// Hops of an answer, as Linux's default.
 const HOPS: u8 = 64;
-/// Words of the headers; of TCP's with the segment size alone, and with all options.
+/// Words of the header of IPv4.
 pub const IPV4_WORDS: usize = 5;
 /// Of IPv6.
 pub const IPV6_WORDS: usize = 10;
@@ -28,7 +28,7 @@ pub const TCP_WORDS: usize = 6;
 /// Of TCP with all options.
 pub const TCP_WORDS_ALL: usize = 10;
 
-/// What this host answers with, and offers a client that offers all.
+/// What this host answers with, and offers to a client that offers all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
     /// The sequence number that the connection begins with.
@@ -37,7 +37,7 @@ pub struct Terms {
     pub mss: u16,
     /// The clock of the host's TCP timestamps, in ms.
     pub clock: u32,
-    /// The host's TCP finds options in them again.
+    /// The host's TCP reads options back from the timestamps.
     pub keeps: bool,
     /// SACK permitted.
     pub sack: bool,

@@ -1,5 +1,5 @@
-//! The first bytes of a stream: a TLS handshake record that holds a ClientHello (RFC 8446 sections 4 and 5.1), judged byte
-//! by byte, so that it does not matter how segments cut them, or records.
+//! The first bytes of a stream: a TLS handshake record that holds a ClientHello (RFC 8446 sections 4 and 5.1), judged
+//! byte by byte, so that it does not matter how segments or records cut them.
 
 #[cfg(test)]
 mod tests;
@@ -8,8 +8,8 @@ use core::hint::black_box;
 
 use crate::frame::Frame;
 
-/// Bytes that decide: a record header, then of the handshake message its type, its length and the version that it names:
-/// `16 03 xx LL LL 01 HH HH HH 03 VV`. Where the first record ends before, the next one's header takes the place of the message's bytes
+/// Bytes that decide, `16 03 xx LL LL 01 HH HH HH 03 VV`: a record header, then type, length and version of the
+/// handshake message. If the first record ends earlier, the next one's header takes the place of the message's bytes
 /// from there on, as in `16 03 xx 00 02 01 00 16 03 xx LL`.
 pub const PREFIX: u32 = 11;
 
@@ -25,8 +25,8 @@ pub const MINOR_MIN: u8 = 1;
 pub const MINOR_MAX: u8 = 4;
 /// Records hold at most 2^14 bytes (RFC 8446 section 5.1).
 pub const RECORD_MAX: u32 = 1 << 14;
-/// Records may be cut anywhere (RFC 8446 section 5.1). All of the prefix lies in a first record of so many bytes; behind a shorter one
-/// the next record's header is part of the prefix.
+/// Records may be cut anywhere (RFC 8446 section 5.1). A first record of so many bytes holds all of the prefix; behind
+/// a shorter one the next record's header is part of the prefix.
 pub const FIRST_RECORD_LONG: u8 = (PREFIX - RECORD_HEADER) as u8;
 /// Place of the length in a record header, and bytes of the header.
 const LENGTH: u32 = 3;
@@ -39,15 +39,15 @@ const NEXT_LOW: u32 = PREFIX + 4;
 /// Upper byte of [`RECORD_MAX`].
 const LENGTH_HIGH_MAX: u8 = (RECORD_MAX >> 8) as u8;
 
-/// Bytes of the shortest ClientHello: version, random, and the lengths of session id, cipher suites and compression methods,
-/// with one suite and one method (RFC 8446 section 4.1.2).
+/// Bytes of the shortest ClientHello: version, random, and the lengths of session id, cipher suites and compression
+/// methods, with one suite and one method (RFC 8446 section 4.1.2).
 pub const HELLO_MIN: u8 = 2 + 32 + 1 + 2 + 2 + 1 + 1;
 
-/// What was seen of the two lengths, each byte by itself: segments can cut between them, and TCP may take any copy of a
-/// byte that passed. So what was seen is kept with the connection, and must fit together.
+/// What the two lengths have shown, each byte by itself: segments can cut between them, and TCP may take any copy of a
+/// byte that passed. So this is kept with the connection, and must fit together.
 ///
-/// A first record below [`FIRST_RECORD_LONG`] bytes has its length remembered, and every copy must have the same. It is one only if both bytes
-/// of its length came in order, and no copy of either said anything else.
+/// If the first record has less than [`FIRST_RECORD_LONG`] bytes, its length is kept, and every copy must have the
+/// same. It counts as short only if both bytes of its length came in order, and no copy of either was different.
 pub mod shown {
     use super::{FIRST_RECORD_LONG, LENGTH_HIGH_MAX, flag};
 
@@ -63,7 +63,8 @@ pub mod shown {
     pub const FIRST_ZERO: u32 = 16;
     /// Its second byte is zero; behind a first record of one byte, the upper byte of the next one's length.
     pub const SECOND_ZERO: u32 = 32;
-    /// Its third byte is right only for a longer message; behind a first record of one byte, the lower byte of the next one's length is zero.
+    /// Its third byte is right only for a longer message; behind a first record of one byte, the lower byte of the next
+    /// one's length is zero.
     pub const THIRD_SHORT: u32 = 64;
     /// All of these.
     const ALL: u32 = 127;
@@ -104,7 +105,8 @@ pub mod shown {
         shown & ALL == 0
     }
 
-    /// The sign of a short record with its length in three bits that say nothing else of it: the message length's first byte must be zero.
+    /// The sign of a short record with its length, in three bits that then say nothing else: the message length's first
+    /// byte must be zero.
     #[inline(always)]
     pub const fn short(length: u32) -> u32 {
         SHORT | (length & 1) << 1 | (length & 2) << 2 | (length & 4) << 2
@@ -128,7 +130,7 @@ pub mod shown {
     }
 }
 
-/// What the bytes of a stream that start at some place of its prefix can be.
+/// What a stream can be by its bytes from some place of its prefix on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Start {
@@ -140,8 +142,8 @@ pub enum Start {
     Ssl3,
 }
 
-/// Judges a whole prefix: whether a stream that starts with it starts with a ClientHello. Adds to `shown` what it sees of the lengths. None
-/// where the first record is a short one, or something else was seen before: [`Part::start`] judges that.
+/// Judges a whole prefix: whether a stream with it starts with a ClientHello. Adds to `shown` what it sees of the
+/// lengths. None if the first record is a short one, or if something else was seen before: [`Part::start`] judges that.
 #[inline(always)]
 pub fn start(bytes: [u8; PREFIX as usize], shown: &mut u32) -> Option<Start> {
     // The record's minor version says nothing of what is offered, and servers must take any (RFC 5246 appendix E.1).
@@ -160,7 +162,7 @@ pub fn start(bytes: [u8; PREFIX as usize], shown: &mut u32) -> Option<Start> {
     if is_other {
         return Some(Start::Other);
     }
-    // A minor version above all that there are is answered with the server's own highest (RFC 5246 appendix E.1).
+    // Servers answer a higher minor version than all known ones with their own highest (RFC 5246 appendix E.1).
     if hello_minor < MINOR_MIN {
         return Some(Start::Ssl3);
     }
@@ -179,12 +181,12 @@ pub fn start(bytes: [u8; PREFIX as usize], shown: &mut u32) -> Option<Start> {
 /// The bytes of a stream that a segment brings, from the prefix on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Part {
-    /// Where they are in the frame.
+    /// Their offset in the frame.
     pub offset: u32,
     /// How many there are.
     pub length: u32,
-    /// Where they are in the stream: below [`PREFIX`]. The bytes before must have passed: what a byte means depends on where the first
-    /// record ends.
+    /// Where they are in the stream: below [`PREFIX`]. The bytes before must have passed: the meaning of a byte depends
+    /// on where the first record ends.
     pub position: u32,
 }
 
@@ -212,8 +214,9 @@ impl Part {
         }
     }
 
-    /// Judges whether the bytes can belong to a stream that starts with a ClientHello, whose [`Self::short_record`] has `short` bytes. Adds to
-    /// `shown` what it sees of the lengths. `hide` gives the same number, of which a verifier shall know nothing.
+    /// Judges whether the bytes can belong to a stream that starts with a ClientHello, whose [`Self::short_record`] has
+    /// `short` bytes. Adds to `shown` what it sees of the lengths. `hide` gives the same number, of which the verifier
+    /// knows nothing.
     #[inline(always)]
     pub fn start<F: Frame>(
         self,
@@ -222,7 +225,7 @@ impl Part {
         mut shown: &mut u32,
         hide: impl Fn(u32) -> u32,
     ) -> Start {
-        // Behind a long record there is nothing of the prefix. All ones for a short one.
+        // A long first record holds all of the prefix. All ones for a short one.
         let (next, mask) = if short == 0 { (PREFIX, 0) } else { (RECORD_HEADER + short, u32::MAX) };
         let (short, next, mask) = (hide(short), hide(next), hide(mask));
         *shown |= shown::short(short) & mask;
@@ -235,7 +238,7 @@ impl Part {
                 return Start::Other;
             };
             let at = hide(at);
-            // Read from memory again: else the verifier would go through the next byte once for all that this one can show.
+            // Read from memory again: else the verifier would follow the next byte once for all that this one can show.
             shown = black_box(shown);
             let fits = match hide(if at < next { at } else { PREFIX + at - next }) {
                 0 | NEXT => byte == HANDSHAKE,
@@ -287,8 +290,8 @@ const fn flag(is_so: bool, bit: u32) -> u32 {
     if is_so { bit } else { 0 }
 }
 
-/// Whether a stream starts like a ClientHello of SSL 2.0 (RFC 6101 appendix E): a length with its top bit set, message type 1,
-/// and the version 2.0 or one of SSL 3.0's successors.
+/// Whether a stream starts like a ClientHello of SSL 2.0 (RFC 6101 appendix E): a length with its top bit set, message
+/// type 1, and the version 2.0 or one of SSL 3.0's successors.
 #[inline(always)]
 pub fn is_ssl2<F: Frame>(frame: &F, offset: u32, length: u32) -> bool {
     if length < 5 {
@@ -298,7 +301,8 @@ pub fn is_ssl2<F: Frame>(frame: &F, offset: u32, length: u32) -> bool {
     is_length && matches!(frame.bytes::<3>(offset + 2), Some([1, 0, 2] | [1, MAJOR, 0..=MINOR_MAX]))
 }
 
-/// Whether a stream starts like an HTTP/1 request or reply, or the HTTP/2 preface (RFC 9112 section 3, RFC 9113 section 3.4).
+/// Whether a stream starts like a request or reply of HTTP/1 (RFC 9112 section 3), or the preface of HTTP/2 (RFC 9113
+/// section 3.4).
 #[inline(always)]
 pub fn is_http<F: Frame>(frame: &F, offset: u32, length: u32) -> bool {
     if length < 3 {

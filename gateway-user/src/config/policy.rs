@@ -147,7 +147,7 @@ words! {
     /// When SYN cookies answer for a service.
     #[derive(Default)]
     SynCookies {
-        /// When its SYN budget is used up.
+        /// While there are more than 1,000 SYNs a second, or half of `total.syn` if that is less.
         #[default]
         Auto = "auto",
         /// For every SYN.
@@ -276,19 +276,19 @@ impl Service {
     }
 }
 
-/// Sources that no limit holds for, and sources that are let in for nothing.
+/// Sources without limits, and blocked sources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lists {
-    /// Always passed.
+    /// Passed, whatever bans, `block` and limits say; sanity and the TLS gate hold.
     pub allow: Vec<IpNet>,
-    /// Always dropped.
+    /// Dropped, unless `allow` has them too.
     pub block: Vec<IpNet>,
 }
 
-/// When a source that keeps on being dropped is banned.
+/// When a source with strikes is banned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
-    /// Drops of one source, at least 1.
+    /// Strikes that are a ban, at least 1: connections whose opening the TLS gate refused.
     pub strikes: u32,
     /// The time in which they count.
     pub within: Duration,

@@ -1,4 +1,4 @@
-//! The kernel's side as the controller sees it: the only module that names aya, and one of two with unsafe code.
+//! The kernel's side as the controller sees it: all unsafe code, and all of `aya` but the debug log in `daemon`.
 //!
 //! [`Kernel::load`] brings program and maps into the kernel, [`attach`] puts the program on interfaces, [`Kernel::apply`]
 //! switches policies, and [`tables`] and [`Kernel::tallies`] read what the program wrote.

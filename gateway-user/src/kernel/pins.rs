@@ -1,12 +1,13 @@
-//! Where maps and links are pinned, so that protection goes on without the daemon and a new daemon takes over without a gap.
+//! Where maps and links are pinned, so that protection goes on without the daemon and a new daemon takes over without a
+//! gap.
 //!
 //! ```text
-//! /sys/fs/bpf/gateway/v2/maps/<map>      maps of ABI version 2
-//! /sys/fs/bpf/gateway/links/<interface>  the attachment, whatever its program's version
+//! /sys/fs/bpf/gateway/v<ABI version>/maps/<map>  maps of that version
+//! /sys/fs/bpf/gateway/links/<interface>          the attachment, whatever its program's version
 //! ```
 //!
-//! aya uses a pinned map again without looking at it, so it is compared here first. Whoever may write there can take the program off once the
-//! daemon is gone: the directory is of the daemon's own user, and of nobody else's.
+//! aya uses a pinned map again without looking at it, so it is compared here first. A user who may write there can take
+//! the program off once the daemon is gone: so the directory belongs to the daemon's own user, and to nobody else.
 
 use std::{
     fs::{self, DirBuilder, Permissions},

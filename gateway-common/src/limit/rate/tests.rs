@@ -12,7 +12,7 @@ fn dimension() -> impl Strategy<Value = Dimension> {
     prop_oneof![Just(Dimension::Packets), Just(Dimension::Bytes)]
 }
 
-/// A rate that there can be, log-uniform, with a burst.
+/// A possible rate, log-uniform, with a burst.
 fn limit() -> impl Strategy<Value = (Dimension, Rate, u64, Limit)> {
     (dimension(), 0f64..1.0, 0f64..1.0).prop_filter_map("a limit", |(dimension, rate, burst)| {
         let bytes = dimension == Dimension::Bytes;
@@ -46,7 +46,7 @@ fn units(dimension: Dimension, bytes: u32) -> u128 {
     if dimension == Dimension::Bytes { u128::from(bytes) } else { 1 }
 }
 
-/// Whether over no time more was admitted than `rate * time + burst`: when, and how much.
+/// Whether over no time more than `rate * time + burst` was admitted. `admitted`: when, and how much.
 fn keeps(rate: Rate, burst: u64, admitted: &[(u128, u128)]) -> bool {
     let per = u128::from(rate.per) << INSTANT_SHIFT;
     (0..admitted.len()).all(|first| {

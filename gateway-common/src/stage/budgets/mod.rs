@@ -1,8 +1,8 @@
 //! Holds traffic to its limits: a service's total, the neighbourhood, the source.
 //!
-//! First every budget is looked at, widest first, so that a flood of forged sources is stopped by the two budgets that
-//! cost it nothing to fill and us one hot cache line each, and never reaches the table of sources. Then, when the packet
-//! fits all of them, every budget is charged. A packet that is dropped costs nobody's budget anything.
+//! First all budgets are checked, widest first. So a flood of forged sources ends at the two budgets that it fills for
+//! nothing and that cost us one hot cache line each, and never reaches the table of sources. If the packet fits in all
+//! of them, all are charged. A dropped packet costs nobody's budget anything.
 
 pub mod state;
 
@@ -35,7 +35,7 @@ use crate::{
 };
 
 impl Scope {
-    /// Which hash table has the bucket, and which stage makes it there.
+    /// The hash table of the bucket, and the subprogram that inserts it there.
     const fn table(self) -> Option<(BucketTable, Subprog)> {
         match self {
             Self::Service => None,
@@ -45,13 +45,13 @@ impl Scope {
         }
     }
 
-    /// What the packet counts in, by [`assign_masks`].
+    /// What the packet costs here, by [`assign_masks`].
     #[inline(always)]
     const fn cost(self, state: &PacketState) -> Cost {
         let Budgets { cost, masks, .. } = &state.budgets;
         let mask = match self {
             Self::Service => masks.service,
-            // Said again for the verifier, which then has no way to go where there are none.
+            // Repeated for the verifier, which then follows no path for other dimensions.
             Self::Neighbours => masks.neighbours & bucket::OF_SOURCES,
             Self::SourceAtService => masks.source_at_service,
             Self::Source => masks.source & bucket::OF_SOURCES,
@@ -79,7 +79,7 @@ impl Scope {
         }
     }
 
-    /// Finds the bucket, or has it made.
+    /// Looks the bucket up, or has it inserted.
     #[inline(always)]
     fn find<F: Frame, E: Program>(
         self,
@@ -100,7 +100,7 @@ impl Scope {
         Step::Continue(set.map(|set| Bucket::in_set(set, state.cpu.places.of(table).way)))
     }
 
-    /// Holds the packet to the budget; changes nothing.
+    /// Holds the packet to the budget; charges nothing.
     #[inline(always)]
     fn check<F: Frame, E: Program>(
         self,
@@ -119,18 +119,18 @@ impl Scope {
         // The host's own traffic is for no service.
         let may_be_own = self != Self::SourceAtService;
         if refusal != 0 && may_be_own && own_traffic::concerns(context.env.own_ports(), state) {
-            context.env.call(Subprog::Own, frame, context, state)?;
+            context.env.call(Subprog::OwnTraffic, frame, context, state)?;
         }
         if self == Self::Service && refusal != 0 && context.settings.service(state.role.service).reserves != 0
         {
-            return context.env.call(Subprog::Reserve, frame, context, state);
+            return context.env.call(Subprog::KnownClientsPart, frame, context, state);
         }
         let answer = self.answer(refusal);
         if let ControlFlow::Break(reason) = answer {
             if self.ledger() != Ledger::Nowhere {
                 bucket.count_drops(1);
             }
-            // A known client is held to more of a total.
+            // Not by a total: a known client may use more of it.
             if self != Self::Service {
                 state.budgets.refused = Refused { reason, scope: self, mask: refusal };
             }
@@ -175,13 +175,13 @@ impl Scope {
     }
 }
 
-/// Writes down what a packet counts in.
+/// Writes down the cost of a packet.
 #[inline(always)]
 pub fn cost(state: &mut PacketState) {
     state.budgets.cost = Cost::of(&state.packet);
 }
 
-/// Writes down in which budgets it does.
+/// Writes down which dimensions of it count in which budget.
 #[inline(always)]
 pub fn assign_masks<E: Env>(context: &Context<'_, E>, state: &mut PacketState) {
     let PacketState { budgets: Budgets { cost: Cost { mask, .. }, share, .. }, role, .. } = *state;
@@ -217,8 +217,8 @@ pub fn charge<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: 
         if context.settings.service(state.role.service).reserves == 0 {
             return drop(reason);
         }
-        // Another CPU had the last of what strangers may have. Known clients may have more.
-        context.env.call(Subprog::Total, frame, context, state)?;
+        // Another CPU used up what unknown clients may have. Known clients may have more.
+        context.env.call(Subprog::ChargeTotal, frame, context, state)?;
     }
     if state.budgets.share.near != 0
         && let Some(bucket) = Scope::Source.bucket(context, state)
@@ -228,14 +228,15 @@ pub fn charge<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: 
     Step::Continue(())
 }
 
-/// Keeps a refusal in the drop cache, if all of the packet's kind is refused for some time.
+/// Caches a refusal, if all packets of this kind are refused for some time.
 #[inline(always)]
 pub fn cache<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     let Refused { reason, scope, mask } = state.budgets.refused;
-    // Others may be no QUIC packets that open something.
+    // Other datagrams of this kind may not count as QUIC packets do.
     let mask = mask & bucket::OF_SOURCES;
     let packet = &state.packet;
-    // What must come through may look like what need not; and an error counts for the host that it quotes a packet to.
+    // A packet that must pass may be of the same kind. And an ICMP error counts for the peer of the packet that it
+    // quotes.
     let is_told_apart = essential::concerns(packet)
         || own_traffic::concerns(context.env.own_ports(), state)
         || (packet.is_icmp() && reflection::is_error(packet));
@@ -250,11 +251,11 @@ pub fn cache<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
         return Step::Continue(());
     }
     state.entry = Entry { lasts, reason, ledger: scope.ledger(), key, is_of_all: false };
-    context.env.call(Subprog::CacheEntry, frame, context, state)
+    context.env.call(Subprog::InsertDrop, frame, context, state)
 }
 
-/// Holds a packet that a total has no more for strangers for to what it has, if it comes from a known client: in a flood of
-/// strangers, known clients get through first.
+/// Checks the total again for a packet that was above the part of unknown clients: if it comes from a known client,
+/// against all of the total. So in a flood known clients get through first.
 #[inline(always)]
 pub fn reserve<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step {
     if known_clients::contains(context, &state.packet) {
@@ -289,7 +290,7 @@ pub fn count_drop<E: Env>(context: &Context<'_, E>, state: &PacketState) {
     }
 }
 
-/// Finds a packet's bucket in a table, or makes it.
+/// Looks up a packet's bucket in a table, or inserts it.
 #[inline(always)]
 pub fn seek<E: Env>(context: &Context<'_, E>, state: &mut PacketState, table: BucketTable) -> Step {
     let (region, key) = address(context, state, table);
@@ -319,7 +320,7 @@ fn class<'a, E: Env>(context: &Context<'a, E>, state: &PacketState) -> &'a Class
     context.settings.class(state.role.class)
 }
 
-/// The source of a packet, as limits have it. That it shares a bucket makes no other of it.
+/// The key of a packet's source, as limits take it. A shared bucket does not change it.
 #[inline(always)]
 pub(crate) const fn source(settings: &Settings, state: &PacketState) -> u64 {
     let bucket = state.role.bucket;

@@ -1,4 +1,4 @@
-//! What a packet costs, and whom.
+//! The cost of a packet, and the budgets that pay.
 
 use crate::{
     limit::{bucket::Cost, rate::Mask},
@@ -8,13 +8,13 @@ use crate::{
 /// What the budgets know of a packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Budgets {
-    /// What it counts in.
+    /// Its cost.
     pub(in crate::stage) cost: Cost,
-    /// Which budgets hold it.
+    /// The budgets that hold it.
     pub(in crate::stage) share: Share,
-    /// In which dimensions it counts in which of them.
+    /// The dimensions in which it counts, by budget.
     pub(super) masks: CostMasks,
-    /// By which it was refused.
+    /// The refusal of it, if that may be cached.
     pub(in crate::stage) refused: Refused,
 }
 
@@ -26,20 +26,20 @@ impl Budgets {
         self.refused = Refused::NONE;
     }
 
-    /// Whether it was refused so that others like it will be.
+    /// Whether it was refused, and packets like it will be.
     #[inline(always)]
     pub const fn is_refused(&self) -> bool {
         self.refused.is_some()
     }
 
-    /// Whether that was by a list or a ban.
+    /// Whether a list or a ban refused it.
     #[inline(always)]
     pub const fn is_refused_by_list(&self) -> bool {
         self.refused.is_listed()
     }
 }
 
-/// A refusal that may be cached: by a list, or by whose budget.
+/// A refusal that may be cached: by a list, a ban or a budget.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Refused {
     /// Why.
@@ -92,7 +92,7 @@ pub struct Share {
     pub total: Mask,
     /// Of the neighbourhood and of the source.
     pub near: Mask,
-    /// What it counts in beside what it is, of the source's own.
+    /// Dimensions beside its own in which it counts, of the source alone.
     pub more: Mask,
 }
 

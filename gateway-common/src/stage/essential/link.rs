@@ -1,8 +1,9 @@
-//! Link control: the protocols without which a host falls off its link, loses its address or its place as a router's standby.
+//! Link control: the protocols without which a host falls off its link, loses its address or its place as a router's
+//! standby.
 //!
-//! Each kind has room of its own, so that no flood of another kind holds it up: for so many messages a second of strangers, and for as many of
-//! each peer that was seen before. What finds no room is dropped, so no flood of such a kind comes for free, and in one the peers that were
-//! seen before are heard.
+//! Each kind has room of its own, so that no flood of another kind holds it up: a number of messages a second for
+//! unknown peers together, and as many for each peer that was seen before. A message without room is dropped. So a
+//! flood of such a kind is limited, too, and in it the peers that were seen before are heard.
 
 use network_types::ip::IpProto;
 
@@ -16,18 +17,19 @@ use crate::{
     verdict::{Reason, Step, drop, pass},
 };
 
-/// Kinds of link control. Each is told by what nothing from beyond the link can have, where its protocol knows such a thing.
+/// Kinds of link control. Each is told by something that no packet from beyond the link can have, if its protocol has
+/// such a thing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 enum Kind {
     /// RFC 4861, with its inverse (RFC 3122): hop limit 255.
     NeighbourDiscovery,
-    /// MLD (RFC 3810) and multicast router discovery (RFC 4286): hop limit 1, from a link-local address or none. A snooping switch that hears
-    /// no report lets no solicitation through any more.
+    /// MLD (RFC 3810) and multicast router discovery (RFC 4286): hop limit 1, from a link-local address or none. A
+    /// snooping switch that hears no report lets no solicitation through any more.
     MulticastListener,
     /// RFC 3376: TTL 1, to a group.
     Igmp,
-    /// What servers answer to DHCP's clients (RFC 2131, RFC 8415). A lease that is not renewed is an address that is lost.
+    /// Answers of servers to DHCP clients (RFC 2131, RFC 8415). A lease that is not renewed is an address that is lost.
     Dhcp,
     /// RFC 9568: TTL 255.
     Vrrp,
@@ -46,8 +48,8 @@ const IGMP: u8 = IpProto::Igmp as u8;
 const UDP: u8 = IpProto::Udp as u8;
 const OSPF: u8 = IpProto::Ospfigp as u8;
 const VRRP: u8 = IpProto::Vrrp as u8;
-/// ICMPv6: multicast listener query, report and done; router solicitation to redirect; the inverse of neighbour discovery; version 2 of the
-/// report; multicast router discovery.
+/// ICMPv6: multicast listener query, report and done; router solicitation to redirect; the inverse of neighbour
+/// discovery; version 2 of the report; multicast router discovery.
 const MLD_FIRST: u8 = 130;
 const MLD_LAST: u8 = 132;
 const NDP_FIRST: u8 = 133;
@@ -115,7 +117,7 @@ const fn kind(packet: &Packet) -> Kind {
     }
 }
 
-/// Passes link control for which there is room, and drops what there is none for. Goes on with all else.
+/// Passes link control for which there is room. Drops the rest of it, unless its source is trusted.
 #[inline(always)]
 pub(super) fn check<E: Env>(context: &Context<'_, E>, state: &PacketState) -> Step {
     let PacketState { packet, role, clock, .. } = state;

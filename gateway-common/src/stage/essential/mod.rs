@@ -1,4 +1,4 @@
-//! What must come through whatever the limits say: without it a host falls off its link ([`link`]), or connections stall.
+//! Packets that must pass whatever the limits say: without them a host falls off its link, or connections stall.
 
 mod link;
 
@@ -31,16 +31,16 @@ pub const fn concerns(packet: &Packet) -> bool {
     }
 }
 
-/// Path-MTU messages of all senders together that pass in a second, whatever they quote. A path changes now and then; a flood of
-/// such messages would otherwise be the one that nothing holds.
+/// Path-MTU messages of all senders together that pass in a second, whatever they quote. A path changes now and then;
+/// without this bound nothing would hold a flood of such messages.
 const PATH_MTU: Limit = Limit { cost: SECOND / 1_000, burst: SECOND };
 
-/// Judges what [`concerns`] this stage: link control passes, within its bounds, and so do path-MTU messages that quote a packet which the
-/// addressed host may have sent.
+/// Judges what [`concerns`] this stage. Link control passes, within its bounds. So does a path-MTU message that quotes
+/// a packet which the addressed host may have sent.
 ///
-/// Above [`PATH_MTU`] such a message goes on as any other ICMP error: `reflection` asks for the socket that has sent what is quoted. It
-/// then counts for the peer that the quoted packet was sent to, and not for its own source, which may be forged: so a flood that quotes one
-/// connection keeps no message about another from coming through.
+/// Above `PATH_MTU` such a message goes on as any other ICMP error: `reflection` asks for the socket that has sent the
+/// quoted packet. The message then counts for the peer of the quoted packet, and not for its own source, which may be
+/// forged. So a flood that quotes one connection keeps out no message about another.
 #[inline(always)]
 pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     if !matches!(state.packet.fragment, Fragment::Whole) {
@@ -80,8 +80,8 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, state: &mut 
     }
 }
 
-/// Whether there is room for one more path-MTU message; then it is counted. One that another CPU counts in the same moment is not
-/// left.
+/// Whether there is room for one more path-MTU message. If so, counts it. If another CPU counts one at the same moment,
+/// there is no room.
 #[inline(always)]
 fn is_left<E: Env>(context: &Context<'_, E>, clock: Reading) -> bool {
     let Some(words) = services::slot(context.env, 0, HANDSHAKE_SLOT) else { return false };

@@ -64,7 +64,7 @@ pub fn is_known<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> bo
     if state.packet.is_syn() || !context.settings.service(state.role.service).requires_tls() {
         return false;
     }
-    state.conn = Conn::of(context.env, &state.packet);
+    state.conn.look_up(context.env, &state.packet);
     state.has_conn = true;
     let known = state.conn.known;
     known.is_proven() || known.is_forwarded()
@@ -75,7 +75,7 @@ pub fn is_known<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> bo
 pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     if state.packet.is_syn() {
         if connection_limit::concerns(context, state) {
-            context.env.call(Subprog::Connections, frame, context, state)?;
+            context.env.call(Subprog::ConnectionLimit, frame, context, state)?;
         }
         return plan::<F, E>(context, state);
     }
@@ -137,7 +137,7 @@ fn is_surge<E: Env>(context: &Context<'_, E>, state: &PacketState, service: &Ser
 #[inline(always)]
 fn belongs<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     let is_fresh = state.has_conn && state.conn.known.is_fresh(context.now);
-    let _ = context.env.call(Subprog::Ask, frame, context, state);
+    let _ = context.env.call(Subprog::AskTcp, frame, context, state);
     let asked = state.asked;
     match asked.found {
         Found::Waiting | Found::Listener if asked.has_cookie => Step::Continue(()),
@@ -225,7 +225,7 @@ pub fn ask<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step {
 /// What the host's TCP says of a packet's connection.
 #[inline(always)]
 pub fn socket<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Socket {
-    let _ = context.env.call(Subprog::Ask, frame, context, state);
+    let _ = context.env.call(Subprog::AskTcp, frame, context, state);
     state.asked.socket()
 }
 
@@ -286,7 +286,7 @@ fn replace<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mu
     if !context.settings.service(state.role.service).requires_tls() {
         return Step::Continue(());
     }
-    state.conn = Conn::of(context.env, &state.packet);
+    state.conn.look_up(context.env, &state.packet);
     state.has_conn = true;
     let (known, base) = (state.conn.known, state.packet.sequence.wrapping_add(1));
     if known.is_unknown() {
@@ -296,7 +296,7 @@ fn replace<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mu
         return if known.base == base { Step::Continue(()) } else { drop(Reason::TcpSequence) };
     }
     state.conn.next = known.followed_by(base, context.now);
-    let _ = context.env.call(Subprog::Remember, frame, context, state);
+    let _ = context.env.call(Subprog::InsertConn, frame, context, state);
     Step::Continue(())
 }
 

@@ -9,11 +9,13 @@ pub struct Handshake {
     pub(super) is_to_answer: bool,
     /// Its connection is in TIME-WAIT.
     pub(super) is_ended: bool,
-    /// The reason for it as a packet of no connection that passes, since there is room for some; [`Reason::Ok`]: it is none.
+    /// Of an out-of-state packet for which the service has room: the reason if its source has none. [`Reason::Ok`]: it
+    /// is no such packet.
     pub(super) out_of_state: Reason,
-    /// Of a SYN to a service that requires TLS: it is known that connections to its address and port end here.
+    /// It is a SYN, and connections to its address and port are known to end here. Looked up if the service requires
+    /// TLS, or if cookies may answer.
     pub(super) is_local: bool,
-    /// Of a SYN of which that is known: by how many bits this host scales the windows of such connections; 0: not at all, as far as is known.
+    /// Of such a SYN: how many bits this host scales windows of these connections; 0: not at all, as far as is known.
     pub(super) scale: u8,
     /// The answer to it.
     pub(super) answer: SynAck,
@@ -33,19 +35,19 @@ impl Handshake {
         self.is_to_answer
     }
 
-    /// Whether the packet is a SYN, and it is known that connections to its address and port end here.
+    /// Whether the packet is a SYN, and connections to its address and port are known to end here.
     #[inline(always)]
     pub const fn is_local(&self) -> bool {
         self.is_local
     }
 
-    /// Whether the packet belongs to no connection, and passes nevertheless.
+    /// Whether the packet is out of state, and passes nevertheless.
     #[inline(always)]
     pub const fn is_out_of_state(&self) -> bool {
         self.out_of_state as u8 != Reason::Ok as u8
     }
 
-    /// Whether no application reads what is in the packet: the host's TCP answers it, with a reset or for an old connection.
+    /// Whether no application reads the packet: the host's TCP answers it, with a reset or for an old connection.
     #[inline(always)]
     pub const fn is_unread(&self) -> bool {
         self.is_ended || self.is_out_of_state()

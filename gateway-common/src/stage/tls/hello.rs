@@ -84,7 +84,7 @@ pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     let judged = if is_proxied || (is_old && is_past) {
         Step::Continue(())
     } else {
-        env.call(Subprog::Prefix, frame, context, state)
+        env.call(Subprog::JudgePrefix, frame, context, state)
     };
     let PacketState { packet, conn, gate: Gate { reader, .. }, .. } = state;
     if let ControlFlow::Break(reason) = judged {
@@ -120,11 +120,11 @@ pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
             }
             reader.start(service.wants as u8);
         } else if stream.is_ours && start as u32 != reader.position && received < u64::from(reader.position) {
-            env.call(Subprog::Verify, frame, context, state)?;
+            env.call(Subprog::VerifyHello, frame, context, state)?;
         }
         let PacketState { packet, gate: Gate { reader, .. }, .. } = state;
         turn_to(packet, reader, start, env.key())?;
-        env.call(Subprog::Read, frame, context, state)?;
+        env.call(Subprog::ReadHello, frame, context, state)?;
     }
     let PacketState { conn, gate: Gate { reader, is_open, .. }, victim, .. } = state;
     match reader.outcome {
@@ -204,7 +204,7 @@ pub fn verify<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: 
     }
     reader.restart(wants, done);
     reader.turn_to(packet.payload.wrapping_add(before), position, context.env.key());
-    context.env.call(Subprog::Read, frame, context, state)?;
+    context.env.call(Subprog::ReadHello, frame, context, state)?;
     if state.gate.reader.is_back() { Step::Continue(()) } else { drop(Reason::HelloGap) }
 }
 

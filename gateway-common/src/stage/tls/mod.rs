@@ -74,7 +74,7 @@ pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
         return Step::Continue(());
     }
     if !state.has_conn {
-        *conn = Conn::of(context.env, packet);
+        conn.look_up(context.env, packet);
     }
     if packet.tcp_flags & (flags::RST | flags::FIN) != 0 {
         closing(frame, context, state);
@@ -129,7 +129,7 @@ fn opening<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mu
     };
     state.conn.known = link;
     state.conn.next = if is_ours { link } else { link.passing_through() };
-    let remembered = context.env.call(Subprog::Remember, frame, context, state);
+    let remembered = context.env.call(Subprog::InsertConn, frame, context, state);
     // Where there is no room for it the host's TCP is asked. Where that knows nothing its data would not pass, so its client
     // shall try again now: there is room when somebody has been silent for long enough.
     if matches!(socket, Socket::Unknown) { remembered } else { Step::Continue(()) }
@@ -180,8 +180,8 @@ fn bare<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut P
     if state.asked.starts_nothing() {
         return Step::Continue(());
     }
-    context.env.call(Subprog::Begin, frame, context, state)?;
-    context.env.call(Subprog::Remember, frame, context, state)
+    context.env.call(Subprog::BeginStream, frame, context, state)?;
+    context.env.call(Subprog::InsertConn, frame, context, state)
 }
 
 /// Judges a segment with data.
@@ -220,7 +220,7 @@ fn data<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut P
     // connection, and the cookie that is used once more makes a new one of this segment or of what came just before.
     let is_again = touches(&state.packet, stream.base, PREFIX) && handshake::is_doubted(context, state);
     if !stream.is_taken() || state.asked.has_cookie || is_again {
-        let judged = env.call(Subprog::Prefix, frame, context, state);
+        let judged = env.call(Subprog::JudgePrefix, frame, context, state);
         if let ControlFlow::Break(reason) = judged {
             if !state.gate.stream.is_taken() {
                 let is_old = state.gate.stream.is_old;
@@ -332,7 +332,7 @@ pub fn note<F: Frame, E: Program>(
     if !known.is_like(*next) || known.is_stale(context.now) {
         *next = next.at(context.now);
         gate.goes_on |= next.is_proven();
-        let stage = if known.is_unknown() { Subprog::Remember } else { Subprog::Update };
+        let stage = if known.is_unknown() { Subprog::InsertConn } else { Subprog::UpdateConn };
         let _ = context.env.call(stage, frame, context, state);
     }
 }

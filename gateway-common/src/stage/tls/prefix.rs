@@ -1,4 +1,4 @@
-//! Judges the bytes of a stream's prefix, and explains what they are where they are no hello's.
+//! Judges the bytes of a stream's prefix. If they are no hello's, says which protocol they look like.
 
 use crate::{
     env::{Context, Env, Socket},
@@ -14,7 +14,8 @@ use crate::{
 
 use super::{state::Gate, stream_sequence};
 
-/// Judges the bytes of a segment that belong to the prefix of the stream, and adds to the link what it learns.
+/// Judges the bytes of a segment that belong to the prefix of the stream, and adds what they show to the connection's
+/// state.
 #[inline(always)]
 pub fn judge<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     let PacketState { packet, conn: Conn { next, .. }, asked, .. } = state;
@@ -34,7 +35,7 @@ pub fn judge<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
         // TCP delivers in order, so what lies behind can pass.
         return Step::Continue(());
     }
-    // What TCP has taken had passed, though the table may have forgotten it.
+    // Bytes that TCP has taken had passed, though their entry may have been evicted.
     let taken = match asked.socket() {
         Socket::Open { base, received } if base == next.base => received,
         _ => 0,
@@ -56,7 +57,7 @@ pub fn judge<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
         Some(start) => begins(start)?,
         None => {
             state.gate.part = Part { offset, length, position };
-            context.env.call(Subprog::PrefixPart, frame, context, state)?;
+            context.env.call(Subprog::JudgePrefixPart, frame, context, state)?;
         }
     }
     let Conn { next, .. } = &mut state.conn;
@@ -71,7 +72,7 @@ pub fn judge<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     Step::Continue(())
 }
 
-/// Judges the same of a prefix in several parts or records.
+/// Judges a prefix in several parts or records.
 #[inline(always)]
 pub fn judge_part<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     state.gate.shown = state.conn.next.shown;
@@ -83,7 +84,7 @@ pub fn judge_part<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, state: 
     Step::Continue(())
 }
 
-/// What becomes of a stream that starts so.
+/// The answer to a stream that starts so.
 #[inline(always)]
 const fn begins(start: Start) -> Step {
     match start {
@@ -93,7 +94,7 @@ const fn begins(start: Start) -> Step {
     }
 }
 
-/// Why a stream is refused that does not start with a record.
+/// The reason for a stream that does not start with a record.
 #[inline(always)]
 fn other<F: Frame>(frame: &F, offset: u32, length: u32) -> Reason {
     if is_http(frame, offset, length) {

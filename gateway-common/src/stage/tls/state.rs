@@ -10,17 +10,17 @@ use crate::wire::{
 pub struct Gate {
     /// Its connection's first message must be read.
     pub(super) must_read: bool,
-    /// The host's TCP has its connection open, and it is no earlier one of the same addresses and ports.
+    /// The host's TCP has its connection open, and it is no earlier one of the same flow.
     pub(super) is_open: bool,
     /// The host's TCP has taken what there is to judge of it, and more comes.
     pub(super) goes_on: bool,
     /// Which stream of its connection it belongs to, if it has data.
     pub(super) stream: Stream,
-    /// What it brings of its stream's prefix, if that is in several parts or records.
+    /// Its bytes of the stream's prefix, if that is in several parts or records.
     pub(super) part: Part,
     /// Length of the first record, if it ends within the prefix; else 0.
     pub(super) short_record: u32,
-    /// What is seen of the lengths there.
+    /// What the lengths there have shown.
     pub(super) shown: u32,
     /// The reader of its connection's first message.
     pub(super) reader: Reader,
@@ -39,7 +39,7 @@ impl Gate {
         self.must_read
     }
 
-    /// Whether the host's TCP has the connection open, and it is no earlier one of the same addresses and ports.
+    /// Whether the host's TCP has the connection open, and it is no earlier one of the same flow.
     #[inline(always)]
     pub const fn is_open(&self) -> bool {
         self.is_open
@@ -61,14 +61,14 @@ pub struct Stream {
     pub received: u64,
     /// The host's TCP knows the connection, or will.
     pub is_ours: bool,
-    /// It knows it.
+    /// The host's TCP knows it.
     pub is_open: bool,
-    /// What the host's TCP says may be of a stream before the last SYN, which it has not seen yet; or that SYN means nothing.
+    /// The host's TCP may speak of a stream before the last SYN, which it has not seen yet; or that SYN means nothing.
     pub is_old: bool,
 }
 
 impl Stream {
-    /// Whether the host's TCP has all that decides.
+    /// Whether the host's TCP has all bytes that decide.
     #[inline(always)]
     pub const fn is_taken(&self) -> bool {
         self.received >= PREFIX as u64

@@ -16,7 +16,7 @@ use crate::{
 
 use super::{note, state::Stream};
 
-/// Finds out which stream a segment with data belongs to: [`PacketState::stream`].
+/// Finds the [`Stream`] that a segment with data belongs to.
 ///
 /// Several packets may pass here before the host's TCP sees the first of them, so what it says can be out of date.
 #[inline(always)]
@@ -33,19 +33,21 @@ pub fn find<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &m
     let PacketState { packet, conn, gate, asked, .. } = state;
     match socket {
         Socket::Open { base, .. } if asked.has_cookie && !may_follow(packet, base) => {
-            // Two SYN cookies can be used one after the other. The host's TCP may be about to see the end of the connection that it
-            // knows, and then makes another of this segment: it must be the start of a stream, and no part of the other's start.
+            // Two SYN cookies can be used one after the other. The host's TCP may be about to see the end of the
+            // connection that it knows, and then makes another of this segment: it must start a stream, and be no part
+            // of the other's start.
             if sequence.wrapping_sub(base).wrapping_add(SIZES) < SIZES || touches(packet, base, start) {
                 return drop(Reason::TcpSequence);
             }
-            context.env.call(Subprog::Begin, frame, context, state)?;
-            context.env.call(Subprog::Remember, frame, context, state)
+            context.env.call(Subprog::BeginStream, frame, context, state)?;
+            context.env.call(Subprog::InsertConn, frame, context, state)
         }
         Socket::Open { base, received } => {
             let agrees = !known.is_unknown() && known.base == base;
             let may_end = received >= u64::from(PREFIX) || (agrees && known.is_closing());
             if asked.has_cookie && sequence != base && may_end {
-                // Behind the stream's start, and a SYN cookie too: should the connection be about to end, it makes the next.
+                // Behind the stream's start, and with a SYN cookie: if the connection is about to end, this makes the
+                // next.
                 return drop(Reason::TcpSequence);
             }
             let is_old = !agrees && known.is_fresh(now);
@@ -53,7 +55,7 @@ pub fn find<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &m
                 return drop(Reason::TcpSequence);
             }
             if !agrees && !is_old && received != 0 && received < u64::from(PREFIX) {
-                // TCP may be about to count what it has just taken: the base holds when it is seen twice.
+                // TCP may be about to count what it has just taken: the base holds once it is seen twice.
                 conn.next = known.of_stream(base, now);
                 note(frame, context, state, false);
                 return drop(Reason::TcpSequence);
@@ -62,15 +64,16 @@ pub fn find<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &m
             gate.stream = Stream { base, received, is_ours: true, is_open: true, is_old };
             Step::Continue(())
         }
-        // The handshake's ACK is not in yet. With a SYN cookie any segment can be it, and starts the stream.
+        // The ACK of the handshake has not come yet. With a SYN cookie any segment can be it, and starts the stream.
         Socket::Listening if !asked.starts_nothing() => {
-            context.env.call(Subprog::Begin, frame, context, state)?;
-            context.env.call(Subprog::Remember, frame, context, state)
+            context.env.call(Subprog::BeginStream, frame, context, state)?;
+            context.env.call(Subprog::InsertConn, frame, context, state)
         }
         Socket::Listening if known.is_proven() && known.base != sequence => drop(Reason::TcpSequence),
         Socket::Listening if !known.is_unknown() => {
-            // It can start no stream, so it is of the one that starts with what came before. Or the host's TCP makes nothing of it, or the
-            // listener has nothing to do with it, and the connection passes through to another host.
+            // It can start no stream, so it belongs to the one that starts with the packets before. Or the host's TCP
+            // makes nothing of it; or the listener has nothing to do with it, and the connection passes through to
+            // another host.
             gate.stream.base = known.base;
             Step::Continue(())
         }
@@ -79,7 +82,7 @@ pub fn find<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &m
             let link = handshake::doubt(context, state, known.followed_by(sequence, now));
             let PacketState { conn, .. } = state;
             (conn.next, conn.known) = (link, link);
-            context.env.call(Subprog::Remember, frame, context, state)
+            context.env.call(Subprog::InsertConn, frame, context, state)
         }
         Socket::Unknown => {
             let base = if known.is_unknown() { sequence } else { known.base };
@@ -95,7 +98,8 @@ pub fn first(service: &Service) -> u32 {
     if service.wants & u32::from(want::PROXY) != 0 { PROXY_MAX + PREFIX } else { PREFIX }
 }
 
-/// The link of a stream that begins at a segment with a SYN cookie, unless the host's TCP may be about to make another one of what came just before.
+/// The state of a stream that begins with a SYN cookie's segment, unless the host's TCP may be about to make another
+/// stream of the packets just before.
 #[inline(always)]
 pub fn begin<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step {
     let PacketState { packet, conn, .. } = state;
@@ -109,12 +113,12 @@ pub fn begin<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step 
     Step::Continue(())
 }
 
-/// A cookie is good for as many sequence numbers in a row as it can stand for segment sizes (`msstab` in net/ipv4/syncookies.c);
-/// one less than that.
+/// One less than the sequence numbers in a row that a cookie is good for: one for each segment size that it can stand
+/// for (`msstab` in net/ipv4/syncookies.c).
 const SIZES: u32 = 3;
 
-/// Whether a segment with a SYN cookie can belong to the connection that starts at `base`, which may have been made by a neighbour of
-/// that cookie.
+/// Whether a segment with a SYN cookie can belong to the connection that starts at `base`: a neighbour of that cookie
+/// may have made it.
 #[inline(always)]
 const fn may_follow(packet: &Packet, base: u32) -> bool {
     stream_sequence(packet).wrapping_sub(base) <= SIZES

@@ -1,4 +1,4 @@
-//! What is known of one connection: a word that changes as a whole.
+//! The state of one connection: a word that changes as a whole.
 
 mod word;
 
@@ -31,14 +31,14 @@ pub struct ConnState {
     pub base: u32,
     /// How far the gate is.
     pub phase: Phase,
-    /// What was seen of the lengths at the stream's start: bits of [`crate::wire::tls::shown`], and [`STRUCK`].
+    /// What the lengths at the stream's start have shown: bits of [`crate::wire::tls::shown`], and `STRUCK`.
     pub shown: u32,
-    /// How many of the stream's first bytes passed, without a gap; at most [`PREFIX`], or more: [`SETTLED`] or [`PAST`].
+    /// How many of the stream's first bytes passed, without a gap; at most [`PREFIX`], or above it `SETTLED` or `PAST`.
     pub passed: u32,
-    /// What else is known of it: [`REFUSED`] and those behind it.
+    /// Other facts: [`REFUSED`] and those behind it.
     flags: u8,
-    /// When it was last written, for one in doubt since when; in units of [`SEEN_SHIFT`], wraps after 2.4 hours. The bits above
-    /// [`SEEN_MASK`] are not kept with it: [`PASSES_THROUGH`] and [`NEVER_EVICTED`].
+    /// When it was last written; for a connection in doubt, since when. In units of [`SEEN_SHIFT`], wraps after
+    /// 2.4 hours. The bits above [`SEEN_MASK`] are not kept in the entry: [`PASSES_THROUGH`] and [`NEVER_EVICTED`].
     seen: u32,
 }
 
@@ -47,31 +47,31 @@ const PASSES_THROUGH: u32 = 1 << 13;
 const NEVER_EVICTED: u32 = 1 << 14;
 /// Bytes at the stream's start were refused, and none took their place yet.
 const REFUSED: u8 = 1;
-/// Another stream of the same addresses and ports lives, or may come to life by a SYN cookie: nothing is proven for [`DOUBT`].
+/// Another stream of the same flow lives, or may come to life by a SYN cookie: nothing is proven for [`DOUBT`].
 const DOUBTFUL: u8 = 2;
 /// The stream that lived when a SYN came had shown all that it had to.
 const ACCEPTED: u8 = 4;
-/// A segment with a SYN cookie has passed that starts the stream, and the host's TCP was not seen to know it.
+/// A segment with a SYN cookie has started the stream, and the host's TCP was not seen to know it yet.
 const BEGUN: u8 = 8;
 /// The client has closed it or reset it, as far as the host's TCP takes that.
 const CLOSING: u8 = 16;
 /// A strike was counted for the stream ([`crate::stage::strike`]).
 const STRUCK: u32 = 1 << 7;
-/// A link is written again when it was last seen this many units ago: often enough to choose the oldest by.
+/// An entry is written again when it was last seen this many units ago: often enough to choose the oldest by.
 pub(super) const TOUCH_AFTER: u32 = 16;
 /// Longer than packets wait between the gate and the host's TCP, in units of [`SEEN_SHIFT`].
 pub(super) const LAG: u32 = 3;
 /// Longer than a SYN cookie is good for, in the same units: two minutes (`MAX_SYNCOOKIE_AGE` in include/net/tcp.h).
 const DOUBT: u32 = 128;
 
-/// Values of [`ConnState::passed`] above [`PREFIX`]: it was heard of later than [`TOUCH_AFTER`] its hello, or it is so far past its
-/// hello that the same sequence numbers come again.
+/// Values of [`ConnState::passed`] above [`PREFIX`]: the connection was heard of later than [`TOUCH_AFTER`] after its
+/// hello; it is so far past its hello that the same sequence numbers come again.
 const SETTLED: u32 = PREFIX + 1;
 const PAST: u32 = PREFIX + 2;
 
 impl ConnState {
-    /// A connection of which nothing is known. No `Option`: half a link that is not there is undefined, and the verifier
-    /// refuses to copy it.
+    /// A connection of which nothing is known. No `Option`: half of a state that is not there is undefined, and the
+    /// verifier refuses to copy it.
     pub(super) const UNKNOWN: Self =
         Self { base: 0, phase: Phase::Unknown, shown: 0, passed: 0, flags: 0, seen: 0 };
 
@@ -132,14 +132,14 @@ impl ConnState {
         matches!(self.phase, Phase::Unknown)
     }
 
-    /// Whether it is sure that nothing was ever known: the table has room where it would be. Entries are replaced and never taken
-    /// away, so where there is room nobody was forgotten, and who is not there was open before the gateway came.
+    /// Whether it is sure that nothing was ever known, since its set has room. Entries are replaced and never removed,
+    /// so such a set has evicted nothing, and a connection without an entry was open before the gateway came.
     #[inline(always)]
     pub const fn was_never_evicted(self) -> bool {
         self.is_unknown() && self.seen & NEVER_EVICTED != 0
     }
 
-    /// The same of a newcomer for which the table may be all there is.
+    /// The same, as a newcomer that passes through: the table may be all there is.
     #[inline(always)]
     pub const fn passing_through(self) -> Self {
         Self { seen: self.seen | PASSES_THROUGH, ..self }
@@ -151,7 +151,7 @@ impl ConnState {
         self.seen & PASSES_THROUGH != 0
     }
 
-    /// The same, with `news` 1 if nothing was known of it ever, else 0.
+    /// The same, with `news` 1 if nothing was ever known of it, else 0.
     #[inline(always)]
     pub(super) const fn with_never_evicted(self, news: u32) -> Self {
         Self { seen: self.seen | (news * NEVER_EVICTED), ..self }
@@ -205,13 +205,13 @@ impl ConnState {
         if self.has_shown_hello() && self.passed < SETTLED { Self { passed: SETTLED, ..self } } else { self }
     }
 
-    /// Whether its SYN may not have come to the host's TCP yet.
+    /// Whether the host's TCP may not have its SYN yet.
     #[inline(always)]
     pub const fn is_fresh(self, now: Instant) -> bool {
         matches!(self.phase, Phase::Opening | Phase::Forwarded) && self.age(now) < LAG
     }
 
-    /// Whether what the host's TCP says may hold for another stream of the same addresses and ports.
+    /// Whether the host's TCP may speak of another stream of the same flow.
     #[inline(always)]
     pub const fn is_doubtful(self, now: Instant) -> bool {
         self.has(DOUBTFUL) && self.age(now) < DOUBT
@@ -230,7 +230,7 @@ impl ConnState {
         }
     }
 
-    /// A new stream after this one. Who was given two SYN cookies can use both.
+    /// A new stream after this one. A client with two SYN cookies can use both.
     #[inline(always)]
     pub const fn followed_by(self, base: u32, now: Instant) -> Self {
         let is_second = !self.is_unknown() && self.base != base && self.age(now) < DOUBT;
@@ -238,8 +238,8 @@ impl ConnState {
         if is_second || self.is_doubtful(now) { link.with(DOUBTFUL) } else { link }
     }
 
-    /// A segment with a SYN cookie came, which makes a stream that starts at `base` once the host's TCP has it. Such a cookie is good for other
-    /// streams, too: nothing is proven of this one.
+    /// The state after a segment with a SYN cookie, which makes a stream that starts at `base` once the host's TCP has
+    /// it. Such a cookie is good for other streams, too, so nothing is proven of this one.
     #[inline(always)]
     pub const fn begins(self, base: u32, now: Instant) -> Self {
         let link = if self.base == base && self.is_fresh(now) { self } else { self.followed_by(base, now) };
@@ -247,7 +247,7 @@ impl ConnState {
         Self { shown, ..link }.with(BEGUN | DOUBTFUL)
     }
 
-    /// Whether the host's TCP may be about to make a stream of what has passed: while it may, no other one can begin.
+    /// Whether the host's TCP may be about to make a stream of what has passed. Meanwhile no other stream can begin.
     #[inline(always)]
     pub const fn has_begun(self, now: Instant) -> bool {
         self.has(BEGUN) && self.is_fresh(now)
@@ -271,13 +271,13 @@ impl ConnState {
         self.with(CLOSING)
     }
 
-    /// The same, while SYN cookies may be out that make other streams of the same addresses and ports.
+    /// The same, while SYN cookies may be out that make other streams of the same flow.
     #[inline(always)]
     pub const fn in_doubt(self) -> Self {
         self.with(DOUBTFUL)
     }
 
-    /// A SYN that came while the host's TCP had a stream open, which it may or may not end.
+    /// The state after a SYN that came while the host's TCP had a stream open, which the SYN may or may not end.
     #[inline(always)]
     pub const fn doubted(self, base: u32, now: Instant) -> Self {
         let is_accepted = self.is_accepted() || matches!(self.phase, Phase::Forwarded | Phase::Proven);
@@ -286,7 +286,7 @@ impl ConnState {
         if is_accepted { link.with(ACCEPTED) } else { link }
     }
 
-    /// What another stream of the same addresses and ports has shown counts for this one too.
+    /// The same: what another stream of the same flow has shown counts for this one too.
     #[inline(always)]
     pub const fn taught_by(self, other: Self) -> Self {
         let flags = (self.flags & !ACCEPTED) | (other.flags & ACCEPTED);

@@ -1,20 +1,22 @@
-//! What the gate remembers of connections.
+//! Connection tracking: what the gate remembers of connections.
 //!
-//! For a connection that ends on this host the host's own TCP knows where the stream begins and how much of it has
-//! arrived ([`crate::env::Socket`]); the table only spares asking again, and what it forgets costs one question. For one that
-//! passes through to another host the table is all there is, and the gate does what it can from the SYN it saw: without its
-//! entry its data do not pass, so its SYN does not pass where there is no room for one, and data alone never make one.
+//! If a connection ends on this host, the host's TCP knows where the stream begins and how much of it has arrived
+//! ([`crate::env::Socket`]). Then the table only saves questions: an evicted entry costs one. If a connection passes
+//! through to another host, the table is all there is, and the gate goes by the SYN that it saw. Without an entry its
+//! data do not pass. So its SYN does not pass without room for one, and data alone never make one.
 //!
-//! An entry is a keyed 64-bit fingerprint of addresses and ports, and one word of state that changes as a whole. In a set
-//! without an empty entry
+//! An entry is a keyed 64-bit fingerprint of addresses and ports, and one word of state that changes as a whole. In a
+//! set without an empty entry
 //!
-//! * connections that have shown no hello yet go first: those whose SYN is no longer fresh, and fresh ones too where there
-//!   are [`RESERVE`] of them; so SYNs push out other SYNs, and little else. What a SYN cookie has begun stays while it is fresh: the
+//! * a SYN without its hello is evicted first: one that is no longer fresh, and a fresh one too if there are `RESERVE`
+//!   of them. So SYNs evict other SYNs, and little else. What a SYN cookie has begun stays while it is fresh: the
 //!   host's TCP may not have seen it yet;
-//! * next go connections of which nothing more can be lost than a question to the host's TCP, and those that pass through and
-//!   have been silent: for [`BRIEF`] when all that they ever said came within seconds of the hello, for [`LONG`] otherwise;
-//! * whoever passes through and said something since is never pushed out;
-//! * connections that end here push out no connection that passes through and has shown a hello: they need no entry.
+//! * then a silent connection: silent for `BRIEF` if it ends here, or if it said nothing later than seconds after its
+//!   hello; otherwise for `LONG`;
+//! * then a fresh SYN that is alone in its set;
+//! * then a connection that ends here, of any age: one more question replaces its entry;
+//! * a connection that passes through and said something since is never evicted;
+//! * a connection that ends here evicts no connection that passes through and has shown a hello: it needs no entry.
 
 mod entry;
 
@@ -33,18 +35,18 @@ use crate::{
     verdict::{Reason, Step, drop},
 };
 
-/// For how long a connection must be silent that another one may push out, in units of about 1.07 s: half a minute and five
-/// minutes. What is written down lags by [`TOUCH_AFTER`]; so the first is the shortest that shows that it was silent for as
-/// long again, and what most connections have done by then is end.
+/// How long a connection must be silent before another may evict it, in units of about 1.07 s: half a minute, and five
+/// minutes. An entry is only written again after [`TOUCH_AFTER`]. So twice that is the shortest age which proves
+/// silence, and most connections have ended by then.
 const BRIEF: u32 = 2 * TOUCH_AFTER;
 const LONG: u32 = 280;
-/// How many of a set's entries fresh SYNs take from others before they take them from each other: with one alone, the second of
-/// two SYNs to one set would cut the first off before its hello comes.
+/// How many entries of a set fresh SYNs take from others before they take them from each other. With one alone, the
+/// second of two SYNs to one set would cut the first off before its hello comes.
 const RESERVE: u64 = 2;
-/// More than a set has.
+/// More entries than a set has.
 const OPENINGS: u64 = 8;
 
-/// Who a packet's connection is.
+/// The fingerprint of a packet's flow.
 #[inline(always)]
 pub fn identity<E: Env>(env: &E, packet: &Packet) -> u64 {
     let protocol = u64::from(packet.protocol) << 40;
@@ -72,12 +74,14 @@ pub struct Conn {
 }
 
 impl Conn {
-    /// The connection of a packet, and what is known of it.
+    /// Looks up the connection of a packet. The answer is read back from memory: the verifier would follow all later
+    /// code once for each entry of a set.
     #[inline(always)]
-    pub fn of<E: Env>(env: &E, packet: &Packet) -> Self {
+    pub fn look_up<E: Env>(&mut self, env: &E, packet: &Packet) {
         let identity = identity(env, packet);
         let known = find(env, identity);
-        Self { identity, known, next: known }
+        *self = Self { identity, known, next: known };
+        env.barrier(self);
     }
 }
 
@@ -87,13 +91,12 @@ pub fn find<E: Env>(env: &E, identity: u64) -> ConnState {
     let Some(set) = PairSet::of_flow(env, PairTable::Conntrack, identity) else { return ConnState::UNKNOWN };
     match set.get(identity) {
         Some(word) => ConnState::from_word(word, identity),
-        // A word of zeros is that of nobody.
+        // A word of zeros is the unknown state.
         None => ConnState::from_word(0, identity).with_never_evicted(set.room() as u32),
     }
 }
 
-/// Writes down a connection's link: over its own entry, else over the one that is given up most gladly. A drop where there is no
-/// entry for it.
+/// Writes a connection's state down: in its own entry, else in the one that it evicts. A drop if there is none.
 ///
 /// A concurrent writer of the same set can undo this; then the connection is asked about again.
 #[inline(always)]
@@ -112,7 +115,7 @@ pub fn remember<E: Env>(context: &Context<'_, E>, conn: &Conn, memory: &mut Vict
         }
         openings += opening_of(set.state(way));
     }
-    // 1 where fresh SYNs have all that they may take from others.
+    // 1 if fresh SYNs have all that they may take from others.
     let is_crowded = (openings + (OPENINGS - RESERVE)) / OPENINGS;
     let victim = set.victim::<E>(NOT_AT_ALL, memory, |owner, word| {
         kind(owner, word, newcomer, passes_through, is_crowded, now) + age_of(word, now)
@@ -131,14 +134,14 @@ pub fn remember<E: Env>(context: &Context<'_, E>, conn: &Conn, memory: &mut Vict
     Step::Continue(())
 }
 
-/// Writes down what was learnt of a connection, unless another CPU has learnt something meanwhile: a SYN that came since is
-/// not undone.
+/// Writes down what was learnt of a connection, unless another CPU has changed its entry meanwhile: a SYN that came
+/// since is not undone.
 #[inline(always)]
 pub fn update<E: Env>(context: &Context<'_, E>, conn: &mut Conn) -> Step {
     let Conn { identity, known, .. } = *conn;
     let is_heard_again = known.has_shown_hello() && known.is_stale(context.now);
     let before = known.word(identity);
-    // Not both links at once: the kernel gives a program few registers, and little room beside.
+    // Not both states at once: a BPF program has few registers, and a small stack.
     context.env.barrier(conn);
     let link = conn.next;
     let word = if is_heard_again { link.settled() } else { link }.word(identity);
@@ -150,9 +153,9 @@ pub fn update<E: Env>(context: &Context<'_, E>, conn: &mut Conn) -> Step {
     Step::Continue(())
 }
 
-/// How gladly an entry is given up, before its age counts.
+/// Ranks for eviction: the kind of an entry from this bit up, its age below.
 const KIND: u32 = 32;
-/// No entry is given up that ranks no higher: all of an age.
+/// No entry is evicted that ranks no higher: all of an age.
 const NOT_AT_ALL: u64 = (1 << KIND) - 1;
 const EMPTY: u64 = 5 << KIND;
 /// Has shown no hello, and may never.
@@ -161,10 +164,10 @@ const STALE: u64 = 4 << KIND;
 const SILENT: u64 = 3 << KIND;
 /// Has shown no hello yet.
 const FRESH: u64 = 2 << KIND;
-/// Ends here, so that a question replaces it.
+/// Ends here, so that a question replaces its entry.
 const PROVEN: u64 = 1 << KIND;
 
-/// The kind of an entry; 0: it is not given up for this newcomer.
+/// The kind of an entry; 0: this newcomer does not evict it.
 #[inline(always)]
 const fn kind(
     owner: u64,

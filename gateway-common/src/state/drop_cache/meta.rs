@@ -3,8 +3,8 @@
 use super::{BULK, Entry, Ledger};
 use crate::{abi::SERVICES, limit::rate::Instant, verdict::Reason};
 
-/// What else is known of an entry, in a word. From the lowest bit up: drops to tell (8), heat (3), ledger (2), service (6), reason (7), and when
-/// it ends, of whose instant that are the upper bits (38).
+/// The other facts of an entry, in a word. From the lowest bit up: drops to tell (8), heat (3), ledger (2), service
+/// (6), reason (7), and the upper bits of the instant when it ends (38).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Meta(pub(super) u64);
 
@@ -57,17 +57,17 @@ impl Meta {
     #[inline(always)]
     pub(super) fn reason(self) -> Reason {
         let number = self.0 >> Self::REASON_SHIFT & Self::REASON_MASK;
-        // All that are written are there.
+        // Only numbers of reasons are written.
         Reason::ALL.get(number as usize).copied().unwrap_or(Reason::Contended)
     }
 
-    /// How much of its time is left, less 1: [`super::LIFE`] and more where it is over.
+    /// How much of its time is left, less 1: [`super::LIFE`] or more if it is stale.
     #[inline(always)]
     pub(super) const fn left(self, now: Instant) -> Instant {
         (self.0 & Self::END_MASK).wrapping_sub(now).wrapping_sub(1)
     }
 
-    /// The same once its drops are told, which warm it.
+    /// The same after its drops are told, which warm it.
     #[inline(always)]
     pub(super) const fn told(self) -> Self {
         let warmer = self.heat() + self.drops();

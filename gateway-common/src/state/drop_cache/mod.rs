@@ -1,19 +1,19 @@
-//! A cache of refused sources, one for each CPU: what they send is dropped before it is parsed.
+//! A cache of refused sources, one for each CPU: their packets are dropped before they are parsed.
 //!
 //! A token bucket that refuses a packet refuses all of its price until a time that is known then
-//! ([`Limit::refused_for`](crate::limit::rate::Limit::refused_for)): its debt only grows meanwhile. So a CPU with much to do keeps the source, the
-//! kind of packet and that time in a set-associative table of its own. Until then it neither parses such packets nor reads a table that other
-//! CPUs write. Sources that are banned or on a block list are kept, too.
+//! ([`Limit::refused_for`](crate::limit::rate::Limit::refused_for)): its debt only grows meanwhile. So a busy CPU keeps
+//! the source, the kind of packet and that time in a set-associative table of its own. Until then it neither parses
+//! such packets nor reads a table that other CPUs write. Banned and block-listed sources are kept, too.
 //!
-//! * **Hit**: source and kind are equal, the time is not over, and no policy, list, ban or trust has changed since (the tag of an entry has a
-//!   part of [`Active`]). Stages that would have dropped the packet for what else is in its headers are not asked.
-//! * **Drops** that are hits are counted in the entry, and told to the source's slot or ban in bulk: when the entry is full or evicted, and
-//!   with the first packets of each tick, one set with each.
-//! * **Eviction**: an entry that has hits stays warm. A newcomer that finds no free place makes the coldest entry colder.
-//! * **Bound**: an entry lasts for [`LIFE`] at most. If the source's slot goes to another source meanwhile, the source has a full bucket again,
-//!   and the cache refuses it for that long at most.
+//! * **Hit**: source and kind are equal, the time is not over, and no policy, list, ban or trust has changed since (the
+//!   tag of an entry has a part of [`Active`]). No stage looks at the packet, whatever else is wrong with its headers.
+//! * **Drops** by hits are counted in the entry, and told to the source's slot or ban in bulk: when the entry is full
+//!   or evicted, and with the first packets of each tick, one set with each.
+//! * **Eviction**: hits keep an entry warm. A newcomer that finds no free place makes the coldest entry colder.
+//! * **Bound**: an entry lasts for [`LIFE`] at most. If the source's slot is evicted meanwhile, the source has a full
+//!   bucket again, and the cache refuses it for that long at most.
 //!
-//! Hits are for CPUs whose clock is late alone: others have time to judge every packet.
+//! Only CPUs whose clock is late look frames up: others have time to judge every packet.
 
 mod meta;
 mod probe;
@@ -47,29 +47,30 @@ pub const FRAME_MIN: u32 = 14 + probe::V4 as u32;
 /// Words of the part of a set that each look-up reads, one cache line: for each way a tag, and [`Meta`].
 const TAG: usize = 0;
 const META: usize = DROP_WAYS;
-/// Words of the other part: for each way the upper half of an IPv6 source, and the key of the slot or ban that its drops are told to.
+/// Words of the other part: for each way the upper half of an IPv6 source, and the key of the slot or ban that its
+/// drops are told to.
 const HIGH: usize = 0;
 const KEY: usize = DROP_WAYS;
 /// The next set with drops to tell: its number plus 1, or [`LAST`]; 0: this set has none.
 const NEXT: usize = 2 * DROP_WAYS;
 const LAST: u64 = u64::MAX;
 
-/// Entries that a CPU makes in a tick at most, of which so many may push others out: more sources than the cache has room for would do that to
-/// each other for nothing.
+/// Entries that a CPU makes in a tick at most, and entries that it makes colder for others: if more sources come than
+/// there is room for, they would evict each other for nothing.
 const ENTRIES_A_TICK: u32 = 4_096;
 const EVICTIONS_A_TICK: u32 = 32;
 
 /// What a CPU knows of its cache. It outlives the packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct State {
-    /// No entry lasts longer.
+    /// No entry lasts longer than this.
     until: Instant,
     /// The first set with drops to tell, its number plus 1; 0: there is none.
     to_tell: u32,
-    /// Entries that were made in this tick, and that others were made colder for.
+    /// Entries that were made in this tick, and entries that were made colder for others.
     made: u32,
     colder: u32,
-    /// There is a place without an entry, or with one that is over, for the frame at hand, if it was looked up.
+    /// For the frame at hand, if it was looked up, there is a place without an entry or with a stale one.
     has_place: bool,
 }
 
@@ -108,7 +109,7 @@ pub enum Ledger {
     Ban,
 }
 
-/// What is to be kept of a refusal.
+/// A refusal to be cached.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Entry {
     /// How long it lasts.
@@ -117,14 +118,14 @@ pub struct Entry {
     pub reason: Reason,
     /// Where its drops are told.
     pub ledger: Ledger,
-    /// By which key.
+    /// The key there.
     pub key: u64,
-    /// Whether it is of all that the source sends, or of the packet's kind.
+    /// Whether it holds for all that the source sends, or for the packet's kind.
     pub is_of_all: bool,
 }
 
-/// The refusal that is kept of a frame's source: its reason, and the service that it is counted for. `now`: the last reading of a clock that is
-/// late.
+/// The cached refusal of a frame's source: its reason, and the service that it counts for. `now`: the last reading of a
+/// clock that is late.
 #[inline(always)]
 pub fn check<F: Frame, E: Env>(
     frame: &F,
@@ -149,7 +150,7 @@ pub fn check<F: Frame, E: Env>(
         return None;
     };
     let meta = Meta(set.load(META + way));
-    // A full entry is told on the long way.
+    // With a full entry the packet takes the long path, at whose end `insert` has its drops told.
     if meta.left(now) >= LIFE || meta.drops() == BULK {
         state.has_place = true;
         return None;
@@ -170,8 +171,8 @@ pub fn check<F: Frame, E: Env>(
     Some((meta.reason(), meta.service()))
 }
 
-/// Keeps a refusal of the source of a frame, counted for a service, if there is room. True where an entry gave way whose drops are to be told:
-/// they are left in `evicted`.
+/// Caches a refusal of a frame's source, counted for a service, if there is room. True if an entry was evicted whose
+/// drops are to be told: they are left in `evicted`.
 #[inline(always)]
 pub fn insert<F: Frame, E: Env>(
     frame: &F,
@@ -226,12 +227,12 @@ pub fn insert<F: Frame, E: Env>(
     meta.drops() != 0
 }
 
-/// How entries rank for eviction: that of the same source and kind first, then one that is over, then the coldest.
+/// Ranks for eviction: the entry of the same source and kind first, then a stale one, then the coldest.
 const WARMEST: u64 = 1_023;
 const OVER: u64 = 2_048;
 const SAME: u64 = 4_096;
 
-/// Takes the first set with drops to tell off the list of these: its two parts.
+/// Takes the first set off the list of sets with drops to tell: its two parts.
 #[inline(always)]
 pub fn take_set<D: DropSets>(drops: D, state: &mut State) -> Option<(D::Set, D::Rest)> {
     let index = drops.index(state.to_tell.wrapping_sub(1));
@@ -255,14 +256,14 @@ pub fn take_drops<S: Words, R: Words>(set: S, rest: R, way: usize, telling: &mut
     true
 }
 
-/// What is to be told of an entry.
+/// Drops of an entry that are to be told.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Telling {
     meta: Meta,
     key: u64,
 }
 
-/// Adds drops to the source's slot or ban. If the source is there no more, they are forgotten with what else was counted there.
+/// Adds drops to the source's slot or ban. If that was evicted, they are forgotten with its other counts.
 #[inline(always)]
 pub fn tell<E: Env>(context: &Context<'_, E>, telling: &Telling) {
     let Telling { meta, key } = *telling;

@@ -1,15 +1,15 @@
-//! What a frame is looked up by in the drop cache: read from words of its headers, before it is parsed.
+//! The key of a frame in the drop cache: read from words of its headers, before it is parsed.
 
 use network_types::{eth::EthHdr, ip::IpProto};
 
 use crate::{abi::Active, env::Env, frame::Frame, hash::Key, packet::flags, verdict::Step, wire::eth};
 
-/// What a frame is looked up by.
+/// The key of a frame.
 #[derive(Clone, Copy)]
 pub(super) struct Probe {
-    /// The source's set. Who aims at one pushes out sources that hits do not keep warm.
+    /// The source's set. An attacker who aims at one evicts only sources that hits do not keep warm.
     pub(super) set: u32,
-    /// The tag of an entry for what is of the same kind; [`Self::any`] where nothing of the kind is kept.
+    /// The tag of an entry for packets of the same kind; [`Self::any`] if nothing of the kind is cached.
     pub(super) tag: u64,
     /// The tag of an entry for all that the source sends.
     pub(super) any: u64,
@@ -17,7 +17,7 @@ pub(super) struct Probe {
     pub(super) high: Option<u64>,
 }
 
-/// Bytes of the headers of IPv4 and IPv6 that are looked at, with 14 of what is behind them.
+/// Bytes of IPv4 and IPv6 headers that are read, with 14 of those behind.
 pub(super) const V4: usize = 20 + 14;
 const V6: usize = 40 + 14;
 /// In an IPv4 header, as a word: version and length, and whether the packet is a fragment.
@@ -27,13 +27,13 @@ const TCP: u64 = IpProto::Tcp as u64;
 const UDP: u64 = IpProto::Udp as u64;
 const ICMP: u64 = IpProto::Icmp as u64;
 const ICMP_V6: u64 = IpProto::Ipv6Icmp as u64;
-/// SYN and ACK in the two bytes of a TCP header that end with its flags, and what they are of a SYN.
+/// SYN and ACK in the two bytes of a TCP header that end with its flags, and their value in a SYN.
 const SYN_MASK: u16 = ((flags::SYN | flags::ACK) as u16) << 8;
 const SYN: u16 = (flags::SYN as u16) << 8;
 
 impl Probe {
-    /// Reads it from a frame. Nothing for IP options, fragments, what is too short and what is not IP; no tag of a kind for extension headers,
-    /// and for what no limit of a kind is on.
+    /// Reads it from a frame. Nothing for IP options, fragments, short frames and frames that are not IP. No tag of a
+    /// kind for extension headers, and for all but UDP, SYNs and ICMP.
     #[inline(always)]
     pub(super) fn of<F: Frame, E: Env>(frame: &F, env: &E, active: Active) -> Option<Self> {
         let Step::Continue((ether_type, offset)) = eth::network(frame) else { return None };
@@ -44,10 +44,10 @@ impl Probe {
         }
     }
 
-    /// Of IPv4 a tag is the whole source and, in 31 bits, a hash of the kind: no source has an entry of another.
+    /// An IPv4 tag is the whole source and, in 31 bits, a hash of the kind: no source hits an entry of another.
     ///
-    /// A kind is, from the lowest bit up, as it is on the wire: the destination (32), then the protocol (16) and the destination port (16) of UDP
-    /// and of a SYN, or the type and the protocol of ICMP (8 each).
+    /// A kind is, from the lowest bit up, as it is on the wire: the destination (32), then the protocol (16) and the
+    /// destination port (16) of UDP and of a SYN, or the type and the protocol of ICMP (8 each).
     #[inline(always)]
     fn v4<E: Env>(header: [u8; V4], env: &E, active: Active) -> Option<Self> {
         if word(&header, 0) & PLAIN_V4_MASK != PLAIN_V4 {
@@ -73,8 +73,9 @@ impl Probe {
         })
     }
 
-    /// Of IPv6 a tag is the source's lower half under hashes of its upper half and of the kind. The upper half is compared by itself: no
-    /// source has an entry of another /64, and none of another one there but by a hash that nobody outside can aim at.
+    /// An IPv6 tag is the source's lower half under hashes of its upper half and of the kind. The upper half is
+    /// compared by itself: no source hits an entry of another /64, and within its own /64 only by a hash that nobody
+    /// outside can aim at.
     #[inline(always)]
     fn v6<E: Env>(header: [u8; V6], env: &E, active: Active) -> Option<Self> {
         let first = word(&header, 0);
@@ -93,7 +94,7 @@ impl Probe {
         let (high, low) = (word(&header, 8), word(&header, 16));
         let source = low ^ high.wrapping_mul(k1 | 1);
         let any = source ^ epoch;
-        // A source that forges the destination meets another kind of its own.
+        // A source that forges the destination only makes another kind of its own.
         let destination = word(&header, 24).wrapping_mul(k1 | 1) ^ word(&header, 32);
         Some(Self {
             set: set::<E>(env, source.wrapping_mul(k0 | 1)),
@@ -107,13 +108,14 @@ impl Probe {
 /// The header at an offset.
 #[inline(always)]
 fn header<const N: usize, F: Frame, E: Env>(frame: &F, offset: u32) -> Option<[u8; N]> {
-    // Of most frames the verifier and LLVM know the offset, and there is nothing to bound. However many tags others have, they go on once.
+    // For most frames the verifier and LLVM know the offset, and there is nothing to bound. All other offsets are one
+    // path, whatever the number of tags.
     let first = if F::HAS_ETHERNET { EthHdr::LEN as u32 } else { 0 };
     if offset == first { frame.bytes(first) } else { frame.bytes(E::barrier_var(offset.into()) as u32) }
 }
 
-/// The set by the upper bits of a product with a secret, odd number: on these alone all bits of the source have a say (Dietzfelbinger et al., A
-/// reliable randomized algorithm for the closest-pair problem, 1997).
+/// The set by the upper bits of a product with a secret, odd number: only these depend on all bits of the source
+/// (Dietzfelbinger et al., A reliable randomized algorithm for the closest-pair problem, 1997).
 #[inline(always)]
 fn set<E: Env>(env: &E, product: u64) -> u32 {
     (product >> (env.drop_shift() & 63)) as u32

@@ -18,7 +18,7 @@ const RANDOM: u32 = 32;
 /// Longest session id.
 const SESSION_MAX: u32 = 32;
 
-/// What the next field is. The order is that of the stream; what comes before [`Field::Type`] lies outside of records.
+/// The next field. Fields are in the order of the stream; those before [`Field::Type`] lie outside of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Field {
@@ -98,7 +98,7 @@ impl Field {
 }
 
 impl Reader {
-    /// What follows a field that was read whole.
+    /// Goes on after a field that was read whole.
     #[inline(always)]
     pub(super) fn field_read(&mut self, value: u32) {
         let fits = match self.field {
@@ -209,7 +209,7 @@ impl Reader {
         }
     }
 
-    /// A version of supported_versions; GREASE (RFC 8701) and what nobody knows are none.
+    /// A version of supported_versions; GREASE (RFC 8701) and unknown numbers are none.
     #[inline(always)]
     fn supported(&mut self, value: u32) {
         let [_, _, major, minor] = value.to_be_bytes();

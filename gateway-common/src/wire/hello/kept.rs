@@ -8,8 +8,8 @@ use crate::{hash::Running, wire::proxy};
 /// Words that a reader is kept as.
 pub const WORDS: usize = 6;
 
-/// Where the parts of a word lie whose lowest 16 bits are [`Reader::skip`]; a message's length has 24 bits, and no message is
-/// six times as long as [`HELLO_MAX`], a record a byte.
+/// Where the parts of a word lie whose lowest 16 bits are [`Reader::skip`]. A message's length has 24 bits. So has the
+/// place of its end: no stream is six times as long as [`super::HELLO_MAX`], even with a record for each byte.
 const DONE: u32 = 16;
 const DONE_MASK: u64 = 0xff_ffff;
 const MESSAGE: u32 = 40;
@@ -22,10 +22,10 @@ impl Reader {
         self.anchor = self.to_words();
     }
 
-    /// The same of a message that is known to end at `done`. What it was resumed as stays.
+    /// The same for a message that is known to end at `done`. The words that it was resumed from stay.
     #[inline(always)]
     pub fn restart(&mut self, wants: u8, done: u32) {
-        // Hidden, or LLVM clears them in a loop, which the verifier goes through for every way that leads here.
+        // Hidden, or LLVM clears them in a loop, which the verifier follows once for every path that leads here.
         self.take([black_box(0); WORDS]);
         self.wants = wants;
         self.done = done;
@@ -34,7 +34,7 @@ impl Reader {
         }
     }
 
-    /// Whether it has come to where it was resumed before.
+    /// Whether it has come back to the state that it was resumed in.
     #[inline(always)]
     pub fn is_back(&self) -> bool {
         let differs = |index: usize| self.to_words()[index] ^ self.anchor[index];
@@ -42,7 +42,7 @@ impl Reader {
         self.outcome == Outcome::Incomplete && all == 0
     }
 
-    /// The words to keep of a message that is complete here: whoever reads it again goes on from where this one was resumed.
+    /// The words to keep of a message that is complete here: a next reader goes on from where this one was resumed.
     #[inline(always)]
     pub fn anchored(&self) -> [u64; WORDS] {
         let [name, parent, position, skip, fields, rest] = self.anchor;

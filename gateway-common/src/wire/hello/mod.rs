@@ -1,8 +1,8 @@
 //! Reads the first message of a stream piece by piece: a PROXY protocol header where one is due, then the ClientHello
 //! (RFC 8446 section 4.1.2) through the records that carry it.
 //!
-//! The reader may be interrupted after every byte and goes on with the next segment; so what it knows is a few numbers, which
-//! the gate keeps with the connection. It reads lengths and what it was asked for, and skips the rest.
+//! The reader may be interrupted after every byte and goes on with the next segment. So its state is a few numbers,
+//! which the gate keeps with the connection. It reads lengths and the wanted parts, and skips the rest.
 
 mod field;
 mod kept;
@@ -26,7 +26,7 @@ use crate::{
 /// Bytes of a first message that are read before it is refused: twice the largest that clients were seen to send.
 pub const HELLO_MAX: u32 = 24_576;
 
-/// What is wanted of a first message.
+/// Wanted parts of a first message.
 pub mod want {
     /// A PROXY protocol header before it.
     pub const PROXY: u8 = 1;
@@ -68,11 +68,11 @@ pub struct Reader {
     pub wants: u8,
     /// Lower byte of the highest version that is offered.
     pub minor: u8,
-    /// What it has come to.
+    /// Its result so far.
     pub outcome: Outcome,
-    /// Where the message was found to be complete by somebody who read on from here; 0: not yet.
+    /// Where a reader that went on from here found the message complete; 0: not yet.
     pub done: u32,
-    /// As which words it was resumed, or started.
+    /// The words from which it was resumed, or started.
     pub anchor: [u64; WORDS],
     /// When that was kept, as [`crate::state::partial_hellos`] counts.
     pub seen: u32,
@@ -96,9 +96,9 @@ pub struct Reader {
     skip: u32,
     /// Bytes of the handshake message still to come.
     message: u32,
-    /// Where in the frame the next byte is.
+    /// Offset in the frame of the next byte.
     cursor: u32,
-    /// Where in the frame the segment ends.
+    /// Offset in the frame of the segment's end.
     end: u32,
     /// The key of the hashes.
     key: Key,
@@ -206,7 +206,7 @@ impl Reader {
         }
         if self.field == Field::Name {
             let byte = byte.to_ascii_lowercase();
-            // A dot behind a whole name says what goes without saying, that it is complete; servers leave it out too.
+            // A dot at the end only says that the name is complete; servers leave it out too.
             let is_last_dot = byte == b'.' && self.left == 1 && self.name.0 != 0;
             if !is_last_dot {
                 self.name.push(self.key, byte);

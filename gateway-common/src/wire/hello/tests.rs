@@ -1,4 +1,4 @@
-//! Laws of the reader: every cut comes to the same, and what it reads is what was written.
+//! Laws of the reader: every cut gives the same, and what it reads is what was written.
 
 use proptest::prelude::*;
 use std::vec::Vec;

@@ -69,7 +69,7 @@ fn connection_ids_have_their_lengths() {
     assert_eq!(initial((20, 20), lengths, false), fine);
     assert_eq!(initial((21, 0), lengths, false), malformed);
     assert_eq!(initial((8, 21), lengths, false), malformed);
-    // The server may have chosen a shorter one, for who is known or brings a token.
+    // The server may have chosen a shorter one, for a known flow or one with a token.
     assert_eq!(initial((7, 0), lengths, false), malformed);
     assert_eq!(initial((7, 0), lengths, true), fine);
     assert_eq!(initial((0, 0), &[1, 9, 0x44, 0x90], false), fine);

@@ -1,4 +1,4 @@
-//! The word that a link is kept as.
+//! The word of an entry in conntrack.
 
 use super::{BEGUN, ConnState, Phase, SEEN_MASK, SETTLED};
 use crate::{
@@ -6,8 +6,8 @@ use crate::{
     wire::tls::PREFIX,
 };
 
-/// Where the parts of a link lie in its word; the base takes the lower half. A proven one keeps a part of its identity in
-/// place of what no longer matters.
+/// Where the parts of a state lie in its word; the base takes the lower half. A proven one has a part of its identity
+/// in place of facts that no longer matter.
 const PHASE: u32 = 32;
 const SHOWN: u32 = 34;
 const PASSED: u32 = 42;
@@ -40,8 +40,8 @@ impl ConnState {
         };
         let link = Self { base: word as u32, phase, seen: (word >> SEEN) as u32, ..Self::UNKNOWN };
         if link.is_proven() {
-            // Two that take one entry at once can leave the state of the one under the name of the other: proof must be
-            // its own.
+            // If two CPUs take one entry at once, it can have the state of the one under the name of the other: a proof
+            // must be its own.
             return if (word >> IDENTITY ^ identity >> 1) & IDENTITY_MASK == 0 {
                 link
             } else {
@@ -63,7 +63,7 @@ impl ConnState {
     }
 }
 
-/// 1 for the word of a connection that has shown no hello, else 0. Without a branch, too.
+/// 1 for the word of a connection that has shown no hello, else 0. Without a branch.
 #[inline(always)]
 pub(in crate::state::conntrack) const fn opening_of(word: u64) -> u64 {
     let has_passed = ((word >> PASSED & 15) + (16 - PREFIX as u64)) >> 4;
@@ -82,7 +82,7 @@ pub(in crate::state::conntrack) const fn is_proven(word: u64) -> bool {
     word >> PHASE & 3 == Phase::Proven as u64
 }
 
-/// Whether a connection was heard of later than seconds after its hello, by its word.
+/// Whether a word is of a connection that was heard of again, long enough after its hello: see [`SETTLED`].
 #[inline(always)]
 pub(in crate::state::conntrack) const fn is_settled(word: u64) -> bool {
     word >> PASSED & 15 >= SETTLED as u64

@@ -2,8 +2,8 @@
 
 use core::{marker::PhantomData, ops::ControlFlow};
 
-/// Offsets above this are not read, in the kernel or on the host, so that the verifier can bound every access. All that
-/// the stages read lies below.
+/// No bytes above this offset are loaded, in the kernel or on the host, so that the verifier can bound every access.
+/// Only [`Frame::copy`] reads beyond.
 pub const OFFSET_MAX: u32 = 4_096;
 /// The mask of an offset: all offsets up to [`OFFSET_MAX`] stay as they are.
 pub const OFFSET_MASK: u32 = 2 * OFFSET_MAX - 1;

@@ -30,7 +30,7 @@ use crate::{
         subprog::{Program, Subprog},
     },
     state::{
-        conntrack::{Conn, ConnState},
+        conntrack::ConnState,
         local_endpoints, services,
     },
     verdict::{Reason, Step, drop},

@@ -9,7 +9,7 @@ use crate::{hash::Running, wire::proxy};
 pub const WORDS: usize = 6;
 
 /// Where the parts of a word lie whose lowest 16 bits are [`Reader::skip`]. A message's length has 24 bits. So has the
-/// place of its end: no stream is six times as long as [`super::HELLO_MAX`], even with a record for each byte.
+/// place of its end: a record for each byte makes a stream about six times as long as [`super::HELLO_MAX`] at most.
 const DONE: u32 = 16;
 const DONE_MASK: u64 = 0xff_ffff;
 const MESSAGE: u32 = 40;

@@ -39,22 +39,22 @@ const CEILINGS: [Ceiling; 3] = [
         testing: false,
         debug_log: false,
         sockets: true,
-        verified: [106_000, 90_000, 91_000],
-        loaded: 27_200,
+        verified: [103_000, 88_000, 88_500],
+        loaded: 26_400,
     },
     Ceiling {
         testing: true,
         debug_log: false,
         sockets: false,
-        verified: [82_000, 82_000, 82_000],
-        loaded: 24_300,
+        verified: [89_000, 78_000, 79_000],
+        loaded: 23_400,
     },
     Ceiling {
         testing: false,
         debug_log: true,
         sockets: true,
-        verified: [122_000, 104_000, 104_000],
-        loaded: 27_600,
+        verified: [112_000, 97_000, 98_000],
+        loaded: 26_800,
     },
 ];
 

@@ -29,10 +29,7 @@ use crate::{
         packet_state::PacketState,
         subprog::{Program, Subprog},
     },
-    state::{
-        conntrack::ConnState,
-        local_endpoints, services,
-    },
+    state::{conntrack::ConnState, local_endpoints, services},
     verdict::{Reason, Step, drop},
     wire::{
         eth,

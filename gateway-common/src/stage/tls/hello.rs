@@ -32,37 +32,70 @@ use crate::{
     },
 };
 
+/// Where a segment stands in the first message of its connection.
+#[derive(Clone, Copy)]
+struct Place {
+    /// A reader of the message was kept, and is resumed.
+    is_kept: bool,
+    /// The segment's first byte in the stream; below 0 for a keep-alive.
+    start: i32,
+    /// The message was read whole before, and the segment starts behind it.
+    is_later: bool,
+}
+
 /// Judges a segment with data to such a service.
 #[inline(always)]
 pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
-    let PacketState { packet, role, conn, .. } = state;
-    let (env, now) = (context.env, context.now);
-    let service = context.settings.service(role.service);
-    let known = conn.known;
-    if known.is_proven() && !touches(packet, known.base, first(service)) {
-        prove(frame, context, state, known.base);
+    if !locate(frame, context, state)? {
         return Step::Continue(());
     }
+    let Some(place) = resume(frame, context, state)? else { return Step::Continue(()) };
+    if !place.is_later && !read_on(frame, context, state, place)? {
+        return Step::Continue(());
+    }
+    conclude(frame, context, state, place)
+}
+
+/// Finds the stream that a segment belongs to, and what is known of it. False: there is nothing to read.
+#[inline(always)]
+fn locate<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step<bool> {
+    let PacketState { packet, role, conn, .. } = state;
+    let (service, known) = (context.settings.service(role.service), conn.known);
+    if known.is_proven() && !touches(packet, known.base, first(service)) {
+        prove(frame, context, state, known.base);
+        return Step::Continue(false);
+    }
     find(frame, context, state)?;
-    let PacketState { packet, conn, gate, asked, .. } = state;
-    let stream = &gate.stream;
+    let PacketState { packet, conn, gate: Gate { stream, .. }, asked, .. } = state;
     let Stream { base, received, is_old, is_ours, .. } = *stream;
     if !is_ours && conn.known.is_unknown() {
-        return unseen(frame, state);
+        unseen(frame, state)?;
+        return Step::Continue(false);
     }
     if stream.is_open && received != 0 && asked.has_cookie && stream_sequence(packet) == base {
-        // The SYN cookie that made the connection, once more: should this one be about to end, it makes the next.
+        // The SYN cookie that made the connection, once more: if the connection is about to end, the cookie makes the next.
         return drop(Reason::HelloGap);
     }
-    let known = conn.known;
-    conn.next = known.of_stream(base, now);
+    conn.next = conn.known.of_stream(base, context.now);
     if stream.is_open {
         conn.next = conn.next.met();
     }
     if received == 0 && !is_old {
         conn.next = conn.next.not_accepted();
     }
-    env.barrier(state);
+    context.env.barrier(state);
+    Step::Continue(true)
+}
+
+/// Resumes the reader of the message, and judges the stream's first bytes. Nothing where the message is accepted already.
+#[inline(always)]
+fn resume<F: Frame, E: Program>(
+    frame: &F,
+    context: &Context<'_, E>,
+    state: &mut PacketState,
+) -> Step<Option<Place>> {
+    let (env, now) = (context.env, context.now);
+    let service = context.settings.service(state.role.service);
     let PacketState { conn, gate: Gate { reader, stream, .. }, .. } = state;
     let (stream, known) = (*stream, conn.known);
     let Stream { base, received, is_old, .. } = stream;
@@ -79,17 +112,14 @@ pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     env.barrier(state);
     if !is_kept && known.is_unknown() && was_open_before(known, received, service) {
         adopt(frame, context, state, base);
-        return Step::Continue(());
+        return Step::Continue(None);
     }
-    let judged = if is_proxied || (is_old && is_past) {
-        Step::Continue(())
-    } else {
-        env.call(Subprog::JudgePrefix, frame, context, state)
-    };
-    let PacketState { packet, conn, gate: Gate { reader, .. }, .. } = state;
-    if let ControlFlow::Break(reason) = judged {
-        refuse(frame, context, state, reason, is_old);
-        return judged;
+    if !is_proxied && !(is_old && is_past) {
+        let judged = env.call(Subprog::JudgePrefix, frame, context, state);
+        if let ControlFlow::Break(reason) = judged {
+            refuse(frame, context, state, reason, is_old);
+            return drop(reason);
+        }
     }
     if is_accepted {
         if is_past && !is_old && !known.is_doubtful(now) {
@@ -104,37 +134,58 @@ pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
             state.gate.goes_on = is_past && !is_old;
             note(frame, context, state, is_old);
         }
-        return Step::Continue(());
+        return Step::Continue(None);
     }
+    let PacketState { packet, conn, gate: Gate { reader, .. }, .. } = state;
     // Not before all of the message was read.
     conn.next.phase = Phase::Opening;
     let start = stream_sequence(packet).wrapping_sub(base) as i32;
     let is_later = is_kept && reader.done != 0 && start >= reader.done as i32;
-    if !is_later {
-        if is_kept && !is_old && has_all(received, start, packet.payload_length) {
-            return Step::Continue(());
-        }
-        if !is_kept || (!stream.is_ours && start <= 0) {
-            if received != 0 {
-                return drop(Reason::HelloGap);
-            }
-            reader.start(service.wants as u8);
-        } else if stream.is_ours && start as u32 != reader.position && received < u64::from(reader.position) {
-            env.call(Subprog::VerifyHello, frame, context, state)?;
-        }
-        let PacketState { packet, gate: Gate { reader, .. }, .. } = state;
-        turn_to(packet, reader, start, env.key())?;
-        env.call(Subprog::ReadHello, frame, context, state)?;
+    Step::Continue(Some(Place { is_kept, start, is_later }))
+}
+
+/// Reads what a segment adds to the message. False: the host's TCP has all of the segment, and takes nothing of it.
+#[inline(always)]
+fn read_on<F: Frame, E: Program>(
+    frame: &F,
+    context: &Context<'_, E>,
+    state: &mut PacketState,
+    Place { is_kept, start, .. }: Place,
+) -> Step<bool> {
+    let wants = context.settings.service(state.role.service).wants;
+    let PacketState { packet, gate: Gate { reader, stream, .. }, .. } = state;
+    let Stream { received, is_old, is_ours, .. } = *stream;
+    if is_kept && !is_old && has_all(received, start, packet.payload_length) {
+        return Step::Continue(false);
     }
-    let PacketState { conn, gate: Gate { reader, is_open, .. }, victim, .. } = state;
-    match reader.outcome {
-        Outcome::Incomplete => {
-            // Of what was whole when it was seen first this must be all before its last segment, or what comes behind it: of
-            // any other part nobody can say what TCP has of the rest.
-            if reader.done != 0 && !is_later && !reader.is_back() {
-                return drop(Reason::HelloGap);
-            }
+    if !is_kept || (!is_ours && start <= 0) {
+        if received != 0 {
+            return drop(Reason::HelloGap);
         }
+        reader.start(wants as u8);
+    } else if is_ours && start as u32 != reader.position && received < u64::from(reader.position) {
+        context.env.call(Subprog::VerifyHello, frame, context, state)?;
+    }
+    let PacketState { packet, gate: Gate { reader, .. }, .. } = state;
+    turn_to(packet, reader, start, context.env.key())?;
+    context.env.call(Subprog::ReadHello, frame, context, state)?;
+    Step::Continue(true)
+}
+
+/// Judges what was read so far, and keeps it.
+#[inline(always)]
+fn conclude<F: Frame, E: Program>(
+    frame: &F,
+    context: &Context<'_, E>,
+    state: &mut PacketState,
+    Place { is_later, .. }: Place,
+) -> Step {
+    let service = context.settings.service(state.role.service);
+    let PacketState { conn, gate: Gate { reader, stream, is_open, .. }, victim, .. } = state;
+    let Stream { is_old, is_ours, .. } = *stream;
+    match reader.outcome {
+        Outcome::Incomplete if may_pass_incomplete(reader, is_later) => {}
+        Outcome::Incomplete => return drop(Reason::HelloGap),
         Outcome::Complete => {
             accept(frame, service, reader)?;
             if reader.done != 0 && reader.done != reader.position {
@@ -151,13 +202,25 @@ pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
         conn.next = conn.next.accepted();
         conn.next.phase = Phase::Forwarded;
     }
-    if is_whole && !stream.is_ours {
-        partial_hellos::forget(env, conn.identity);
-    } else if !partial_hellos::keep(env, conn, *is_open, reader, now, victim) {
+    if is_whole && !is_ours {
+        partial_hellos::forget(context.env, conn.identity);
+    } else if !partial_hellos::keep(context.env, conn, *is_open, reader, context.now, victim) {
         return drop(Reason::HelloGap);
     }
     note(frame, context, state, is_old);
     Step::Continue(())
+}
+
+/// Whether a segment may pass after which the message is not whole.
+///
+/// While a message is read for the first time, it may. Once it was whole (`reader.done`), the host's TCP may still lack
+/// parts of it, and the segment is another copy of some part. The attack: a client sends a good message whole, a part of it
+/// gets lost behind the gateway, and the client sends other bytes for that part alone. So such a segment passes in two
+/// cases only: it lies behind the message, or it holds everything from the message's start up to its last segment, byte for
+/// byte as before ([`Reader::is_back`]). Of any other part the gateway does not know what TCP has of the rest.
+#[inline(always)]
+fn may_pass_incomplete(reader: &Reader, is_later: bool) -> bool {
+    reader.done == 0 || is_later || reader.is_back()
 }
 
 /// Whether a connection that nothing is known of was open before the gateway came.

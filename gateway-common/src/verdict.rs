@@ -143,6 +143,7 @@ impl Stage {
 
 /// Facts about a reason: bits of the list's optional column.
 mod fact {
+    pub(super) const NONE: u8 = 0;
     /// A drop that is neither a flood's nor a list's, so worth a line in a debugging log.
     pub(super) const RARE: u8 = 1;
     /// It says that the start of a stream is not what its service asks for, so it may be a strike.
@@ -188,8 +189,8 @@ macro_rules! reasons {
             }
 
             #[inline(always)]
-            const fn has(self, fact: u8) -> bool {
-                match self { $(Self::$variant => (0 $($(| fact::$fact)*)?) & fact != 0),* }
+            const fn facts(self) -> u8 {
+                match self { $(Self::$variant => fact::NONE $($(| fact::$fact)*)?),* }
             }
         }
 
@@ -299,13 +300,13 @@ impl Reason {
     /// Whether it says that the start of a stream is not what its service asks for.
     #[inline(always)]
     pub const fn refuses_opening(self) -> bool {
-        self.has(fact::STRIKE)
+        self.facts() & fact::STRIKE != 0
     }
 
     /// A drop that is neither a flood's nor a list's, so worth a line in a debugging log.
     #[inline(always)]
     pub const fn is_rare(self) -> bool {
-        self.has(fact::RARE)
+        self.facts() & fact::RARE != 0
     }
 
     const _FITS: () = assert!(Self::COUNT <= Self::SLOTS && COLUMNS.is_power_of_two());

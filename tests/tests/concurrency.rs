@@ -11,7 +11,7 @@ use gateway_common::{
     hash::Key,
     limit::{
         bucket::Cost,
-        rate::{Dimension, Instant, Reading, bit},
+        rate::{Dimension, Instant, bit},
     },
     packet::Packet,
     pipeline,

@@ -15,8 +15,8 @@ use crate::{
 /// Caches the refusal in [`PacketState::entry`].
 #[inline(always)]
 pub fn insert<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
-    let PacketState { entry, role, victim, telling, cpu: CpuState { drops, .. }, .. } = &mut *state;
-    if drop_cache::insert(frame, context, entry, role.service, drops, victim, telling) {
+    let PacketState { entry, victim, telling, cpu: CpuState { drops, .. }, .. } = &mut *state;
+    if drop_cache::insert(frame, context, entry, drops, victim, telling) {
         let _ = context.env.call(Subprog::TellDrops, frame, context, state);
     }
     Step::Continue(())

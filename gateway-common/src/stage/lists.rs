@@ -83,6 +83,6 @@ pub fn cache<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     }
     let ledger = if is_banned { Ledger::Ban } else { Ledger::Nowhere };
     let key = bans::source(&state.packet);
-    state.entry = Entry { lasts: LIFE, reason, ledger, key, is_of_all: true };
+    state.entry = Entry { lasts: LIFE, reason, ledger, key, service: state.role.service, is_of_all: true };
     context.env.call(Subprog::InsertDrop, frame, context, state)
 }

@@ -250,7 +250,8 @@ pub fn cache<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     if lasts == 0 {
         return Step::Continue(());
     }
-    state.entry = Entry { lasts, reason, ledger: scope.ledger(), key, is_of_all: false };
+    state.entry =
+        Entry { lasts, reason, ledger: scope.ledger(), key, service: state.role.service, is_of_all: false };
     context.env.call(Subprog::InsertDrop, frame, context, state)
 }
 

@@ -114,7 +114,7 @@ fn resume<F: Frame, E: Program>(
         adopt(frame, context, state, base);
         return Step::Continue(None);
     }
-    if !is_proxied && !(is_old && is_past) {
+    if !(is_proxied || is_old && is_past) {
         let judged = env.call(Subprog::JudgePrefix, frame, context, state);
         if let ControlFlow::Break(reason) = judged {
             refuse(frame, context, state, reason, is_old);

@@ -19,16 +19,11 @@ impl Meta {
     const END_MASK: u64 = u64::MAX << 26;
 
     #[inline(always)]
-    pub(super) const fn new(
-        Entry { reason, ledger, .. }: &Entry,
-        service: u32,
-        heat: u64,
-        end: Instant,
-    ) -> Self {
+    pub(super) const fn new(Entry { reason, ledger, service, .. }: &Entry, heat: u64, end: Instant) -> Self {
         Self(
             end & Self::END_MASK
                 | (*reason as u64) << Self::REASON_SHIFT
-                | ((service & Self::SERVICE_MASK) as u64) << Self::SERVICE_SHIFT
+                | ((*service & Self::SERVICE_MASK) as u64) << Self::SERVICE_SHIFT
                 | (*ledger as u64) << Self::LEDGER_SHIFT
                 | heat << Self::HEAT_SHIFT,
         )

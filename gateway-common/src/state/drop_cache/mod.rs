@@ -120,6 +120,8 @@ pub struct Entry {
     pub ledger: Ledger,
     /// The key there.
     pub key: u64,
+    /// The service that its drops count for.
+    pub service: u32,
     /// Whether it holds for all that the source sends, or for the packet's kind.
     pub is_of_all: bool,
 }
@@ -171,14 +173,13 @@ pub fn check<F: Frame, E: Env>(
     Some((meta.reason(), meta.service()))
 }
 
-/// Caches a refusal of a frame's source, counted for a service, if there is room. True if an entry was evicted whose
+/// Caches a refusal of a frame's source, if there is room. True if an entry was evicted whose
 /// drops are to be told: they are left in `evicted`.
 #[inline(always)]
 pub fn insert<F: Frame, E: Env>(
     frame: &F,
     context: &Context<'_, E>,
     entry: &Entry,
-    service: u32,
     state: &mut State,
     memory: &mut Victim,
     evicted: &mut Telling,
@@ -220,7 +221,7 @@ pub fn insert<F: Frame, E: Env>(
     rest.store(HIGH + way, probe.high.unwrap_or(0));
     rest.store(KEY + way, entry.key);
     set.store(TAG + way, tag);
-    set.store(META + way, Meta::new(entry, service, heat, end).0);
+    set.store(META + way, Meta::new(entry, heat, end).0);
     if end.wrapping_sub(state.until) as i64 > 0 {
         state.until = end;
     }

@@ -50,8 +50,8 @@ use crate::{
 
 /// Judges a frame, counts it, and says what becomes of it under the mode in force.
 ///
-/// `clock` and `drops` are the CPU's clock and drop cache, and `state` is as the last frame of the same CPU left it. New
-/// ones are as good, and forget drops that were not told yet. `finish` is what to do with the verdict.
+/// `clock` and `drops` are the CPU's clock and drop cache, and `state` is as the last frame of the same CPU left it.
+/// New ones are as good, and forget drops that were not told yet. `finish` is what to do with the verdict.
 #[inline(always)]
 pub fn handle<F: Frame, E: Program, R>(
     frame: &F,

@@ -1,4 +1,5 @@
-//! XDP programs that the network lab needs beside the gateway: a traffic generator, baselines to compare with, counters.
+//! XDP programs that the network lab needs beside the gateway: a traffic generator, baselines to compare with,
+//! counters.
 //!
 //! No part of the product: user space loads them from `target/bpf/lab.bpf.o`.
 

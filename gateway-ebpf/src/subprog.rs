@@ -1,10 +1,11 @@
-//! Stages that few packets need, as global functions: the verifier checks each by itself and once, whatever their callers
-//! know, where it goes through other functions again for every state in which they are called
+//! Stages that few packets need, as global functions: the verifier checks each by itself and once, whatever their
+//! callers know, where it goes through other functions again for every state in which they are called
 //! (Documentation/bpf/verifier.rst; since Linux 5.6, commit 51c39bb1d5d1).
 //!
-//! Such a function can be given the program's context and numbers, so it finds all else again. It takes as many arguments as
-//! there can be: of a call the verifier assumes that it reads all registers for arguments, so it remembers what is in those that
-//! the caller does not write, and goes through all that comes before the call once for each number that it has seen there.
+//! Such a function can be given the program's context and numbers, so it finds all else again. It takes as many
+//! arguments as there can be: of a call the verifier assumes that it reads all registers for arguments, so it remembers
+//! what is in those that the caller does not write, and goes through all that comes before the call once for each
+//! number that it has seen there.
 
 use core::arch::asm;
 

@@ -33,7 +33,8 @@ pub(crate) fn drop_flood(context: XdpContext) -> u32 {
     if is_flood(&context) { XDP_DROP } else { XDP_PASS }
 }
 
-/// Drops what goes to the networks of floods: forged addresses are elsewhere, and answers to them are nobody's work here.
+/// Drops what goes to the networks of floods: forged addresses are elsewhere, and answers to them are nobody's work
+/// here.
 #[xdp]
 pub(crate) fn drop_answers(context: XdpContext) -> u32 {
     if has_flood_address(&context, [30, 38]) { XDP_DROP } else { XDP_PASS }
@@ -70,8 +71,8 @@ const fn is_flood_v6(first: u32, second: u32) -> bool {
     first == 0x2001_0002 && second & 0xffff_0000 == 0
 }
 
-/// Asks the listener of a SYN for a cookie, and drops the SYN: what answering by a cookie takes of helpers, alone. For IPv4
-/// without options, and TCP with 4 bytes of them.
+/// Asks the listener of a SYN for a cookie, and drops the SYN: what answering by a cookie takes of helpers, alone. For
+/// IPv4 without options, and TCP with 4 bytes of them.
 #[xdp]
 pub(crate) fn cookie_helpers(context: XdpContext) -> u32 {
     const IP: usize = 14;
@@ -143,7 +144,8 @@ pub(crate) fn textbook(context: XdpContext) -> u32 {
         let _ = BUCKETS.insert(source, bucket, 0);
         return XDP_PASS;
     };
-    // SAFETY: a map's value stays readable and writable until the program ends; two CPUs may lose an update, as is usual.
+    // SAFETY: a map's value stays readable and writable until the program ends; two CPUs may lose an update, as is
+    // usual.
     let bucket = unsafe { &mut *bucket };
     let elapsed = now.wrapping_sub(bucket.filled).min(10 * SECOND);
     let tokens = (bucket.tokens + elapsed * limit.rate).min(full);

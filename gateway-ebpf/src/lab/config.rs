@@ -1,14 +1,15 @@
 //! What user space and the lab's programs tell each other; compiled into both.
 
-/// Words of the template's beginning that the generator writes into each frame: its pages come back as the receiver left
-/// them, and a receiver that answers in place leaves something else.
+/// Words of the template's beginning that the generator writes into each frame: its pages come back as the receiver
+/// left them, and a receiver that answers in place leaves something else.
 pub(crate) const HEADER_WORDS: usize = 12;
 
 /// Every frame has the template's source.
 pub(crate) const SOURCE_FIXED: u32 = 0;
 /// Sources are drawn from `count` IPv4 addresses that begin at `base[0]`.
 pub(crate) const SOURCE_IPV4: u32 = 1;
-/// Sources are drawn from `count` IPv6 networks of 64 bits, numbered in the second word of `base`; the host part is kept.
+/// Sources are drawn from `count` IPv6 networks of 64 bits, numbered in the second word of `base`; the host part is
+/// kept.
 pub(crate) const SOURCE_IPV6_NETWORKS: u32 = 2;
 /// Sources are drawn from all host parts in the network of 64 bits that `base` begins with.
 pub(crate) const SOURCE_IPV6_HOSTS: u32 = 3;

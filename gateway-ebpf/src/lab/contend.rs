@@ -10,7 +10,8 @@ use aya_ebpf::programs::XdpContext;
 #[map]
 static WORD: Array<u64> = Array::with_max_entries(1, 0);
 
-/// Adds one by compare-and-swap, as a bucket is charged: reads the word, and replaces it if it is still the same. One try.
+/// Adds one by compare-and-swap, as a bucket is charged: reads the word, and replaces it if it is still the same. One
+/// try.
 #[xdp]
 pub(crate) fn contend_swap(_context: XdpContext) -> u32 {
     let Some(word) = WORD.get_ptr_mut(0) else {

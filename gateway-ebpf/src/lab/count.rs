@@ -70,7 +70,8 @@ fn add(category: u32, bytes: u64) {
     let Some(count) = COUNTS.get_ptr_mut(category) else {
         return;
     };
-    // SAFETY: the pointer is to this CPU's value of an entry that exists, and XDP is not interrupted by itself on a CPU.
+    // SAFETY: the pointer is to this CPU's value of an entry that exists, and XDP is not interrupted by itself on a
+    // CPU.
     unsafe {
         (*count).packets += 1;
         (*count).bytes += bytes;

@@ -1,5 +1,5 @@
-//! The generator. BPF_PROG_TEST_RUN runs it on live frames: each is made from the template, and leaves by the interface that
-//! user space names in the context.
+//! The generator. BPF_PROG_TEST_RUN runs it on live frames: each is made from the template, and leaves by the interface
+//! that user space names in the context.
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_TX};

@@ -1,5 +1,5 @@
-//! Many sources in a test run, which shows one frame again and again: this writes another source into it each time, and goes on with the program
-//! that is measured.
+//! Many sources in a test run, which shows one frame again and again: this writes another source into it each time, and
+//! goes on with the program that is measured.
 
 use core::arch::asm;
 
@@ -27,8 +27,9 @@ static MEASURED: ProgramArray = ProgramArray::with_max_entries(1, 0);
 #[map]
 static TURN: Array<u32> = Array::with_max_entries(1, 0);
 
-/// The source of a turn: any, as machines that know nothing of each other send. Were it one after the other, a table that is filled in that order
-/// would be read in the order in which it lies in memory. (The constants are those of MurmurHash3's last step.)
+/// The source of a turn: any, as machines that know nothing of each other send. Were it one after the other, a table
+/// that is filled in that order would be read in the order in which it lies in memory. (The constants are those of
+/// MurmurHash3's last step.)
 #[inline(always)]
 const fn mixed(mut turn: u32) -> u32 {
     turn = (turn ^ turn >> 16).wrapping_mul(0x85eb_ca6b);
@@ -36,7 +37,8 @@ const fn mixed(mut turn: u32) -> u32 {
     turn ^ turn >> 16
 }
 
-/// Writes a source, with the four bytes before it as they are: who reads any part of these eight bytes next has it from the one store.
+/// Writes a source, with the four bytes before it as they are: who reads any part of these eight bytes next has it from
+/// the one store.
 #[inline(always)]
 fn put(context: &XdpContext, offset: usize, source: u32) -> Option<()> {
     let at = context.data() + offset - 4;
@@ -44,7 +46,8 @@ fn put(context: &XdpContext, offset: usize, source: u32) -> Option<()> {
         return None;
     }
     let word: u64;
-    // SAFETY: the word ends before data_end, as just checked. It is not aligned, which the verifier allows where the machine does.
+    // SAFETY: the word ends before data_end, as just checked. It is not aligned, which the verifier allows where the
+    // machine does.
     unsafe { asm!("{0} = *(u64 *)({1} + 0)", out(reg) word, in(reg) at, options(readonly, nostack)) };
     let word = word & 0xffff_ffff | u64::from(source.to_be()) << 32;
     // SAFETY: the same.

@@ -1,13 +1,14 @@
 //! How connections to this host begin: SYN cookies, and packets that belong to no connection.
 //!
 //! All of it goes by what the host's own TCP says, and holds for addresses and ports of which it is known that their
-//! connections end here: a packet to them was found to belong to a connection of this host's. That a socket listens proves
-//! nothing: it takes all addresses, and the packets may go on to a container or another host (destination NAT, forwarding),
-//! whose connections nobody here knows. What is learnt so holds for two minutes ([`local_endpoints`]); without it packets go the usual way.
+//! connections end here: a packet to them was found to belong to a connection of this host's. That a socket listens
+//! proves nothing: it takes all addresses, and the packets may go on to a container or another host (destination NAT,
+//! forwarding), whose connections nobody here knows. What is learnt so holds for two minutes ([`local_endpoints`]);
+//! without it packets go the usual way.
 //!
-//! A SYN that a cookie answers leaves nothing behind. With the cookie comes the connection's first segment, and the TLS gate
-//! takes it from there. Who asks twice has two cookies and can use both, one after the other, so of connections that a cookie
-//! made nothing is proven to the gate before no other cookie can be good any more: see [`doubt`].
+//! A SYN that a cookie answers leaves nothing behind. With the cookie comes the connection's first segment, and the TLS
+//! gate takes it from there. Who asks twice has two cookies and can use both, one after the other, so of connections
+//! that a cookie made nothing is proven to the gate before no other cookie can be good any more: see [`doubt`].
 
 mod answers;
 pub mod state;
@@ -38,8 +39,8 @@ use crate::{
     words::Words,
 };
 
-/// Out-of-state packets of a service that pass in a second, so that the kernel resets what a peer still believes in: after a
-/// restart, or when a path has changed. Each also counts as a SYN of its source.
+/// Out-of-state packets of a service that pass in a second, so that the kernel resets what a peer still believes in:
+/// after a restart, or when a path has changed. Each also counts as a SYN of its source.
 const OUT_OF_STATE: Limit = Limit { cost: SECOND / 1_000, burst: SECOND };
 /// How long cookies go on to answer once SYNs are no more than [`Service::surge`].
 const HOLD: Instant = 10 * SECOND;
@@ -79,9 +80,9 @@ pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     belongs(frame, context, state)
 }
 
-/// Decides whether a cookie is to answer a SYN. That costs the service's total nothing, so a forged flood does not use up what
-/// all honest clients share; the limits of its source and of the neighbourhood hold for answers too, and those have a
-/// budget of their own.
+/// Decides whether a cookie is to answer a SYN. That costs the service's total nothing, so a forged flood does not use
+/// up what all honest clients share; the limits of its source and of the neighbourhood hold for answers too, and those
+/// have a budget of their own.
 #[inline(always)]
 fn plan<F: Frame, E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step {
     let service = context.settings.service(state.role.service);
@@ -148,7 +149,8 @@ fn belongs<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mu
             Step::Continue(())
         }
         Found::NotAsked | Found::Request => Step::Continue(()),
-        // What came just before may have made a connection, and not have reached the host's TCP yet: the gate judges it.
+        // What came just before may have made a connection, and not have reached the host's TCP yet: the gate judges
+        // it.
         Found::Listener | Found::Nothing if is_fresh => Step::Continue(()),
         Found::Listener | Found::Nothing
             if local_endpoints::find(context, &state.packet, state.role.service).is_none() =>
@@ -258,8 +260,8 @@ pub fn answer<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: 
     ControlFlow::Break(Reason::SynCookie)
 }
 
-/// The maximum segment size that this host takes by the interface that a SYN came in by; where it is not known, what every host takes (RFC
-/// 9293 section 3.7.1).
+/// The maximum segment size that this host takes by the interface that a SYN came in by; where it is not known, what
+/// every host takes (RFC 9293 section 3.7.1).
 #[inline(always)]
 fn segment<E: Env>(context: &Context<'_, E>, ipv6: bool) -> u16 {
     // The mask is for the verifier: rows are below the number of interfaces.
@@ -273,7 +275,8 @@ fn segment<E: Env>(context: &Context<'_, E>, ipv6: bool) -> u16 {
 }
 
 /// Writes down that a cookie is out. It is no state of a source's; but what is known of an older connection of the same
-/// addresses and ports must not be taken for the new one's, and while the host's TCP may be about to make that there is no new one.
+/// addresses and ports must not be taken for the new one's, and while the host's TCP may be about to make that there is
+/// no new one.
 #[inline(always)]
 fn replace<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     if let Some(words) = services::slot(context.env, state.role.service, HANDSHAKE_SLOT) {
@@ -315,8 +318,8 @@ pub fn may_be_out<E: Env>(context: &Context<'_, E>, state: &PacketState) -> bool
     })
 }
 
-/// Whether a cookie may make another connection of the packet's addresses and ports than the one that is known, or that the host's TCP
-/// has.
+/// Whether a cookie may make another connection of the packet's addresses and ports than the one that is known, or that
+/// the host's TCP has.
 #[inline(always)]
 pub fn is_doubted<E: Env>(context: &Context<'_, E>, state: &PacketState) -> bool {
     let known = state.conn.known;

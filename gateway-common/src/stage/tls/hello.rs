@@ -1,8 +1,9 @@
-//! Reads the first messages of services that ask for more than a stream's prefix shows: a PROXY protocol header before it,
-//! a TLS version, a server's name.
+//! Reads the first messages of services that ask for more than a stream's prefix shows: a PROXY protocol header before
+//! it, a TLS version, a server's name.
 //!
-//! Such a message is read in the order of the stream: a segment that leaves a gap is dropped, and TCP sends it again. The
-//! prefix is still judged as for every gated service, but behind a PROXY header, whose length only the reader knows.
+//! Such a message is read in the order of the stream: a segment that leaves a gap is dropped, and TCP sends it again.
+//! The prefix is still judged as for every gated service, but behind a PROXY header, whose length only the reader
+//! knows.
 
 use core::ops::ControlFlow;
 
@@ -73,7 +74,8 @@ fn locate<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut
         return Step::Continue(false);
     }
     if stream.is_open && received != 0 && asked.has_cookie && stream_sequence(packet) == base {
-        // The SYN cookie that made the connection, once more: if the connection is about to end, the cookie makes the next.
+        // The SYN cookie that made the connection, once more: if the connection is about to end, the cookie makes the
+        // next.
         return drop(Reason::HelloGap);
     }
     conn.next = conn.known.of_stream(base, context.now);
@@ -87,7 +89,8 @@ fn locate<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut
     Step::Continue(true)
 }
 
-/// Resumes the reader of the message, and judges the stream's first bytes. Nothing where the message is accepted already.
+/// Resumes the reader of the message, and judges the stream's first bytes. Nothing where the message is accepted
+/// already.
 #[inline(always)]
 fn resume<F: Frame, E: Program>(
     frame: &F,
@@ -214,10 +217,11 @@ fn conclude<F: Frame, E: Program>(
 /// Whether a segment may pass after which the message is not whole.
 ///
 /// While a message is read for the first time, it may. Once it was whole (`reader.done`), the host's TCP may still lack
-/// parts of it, and the segment is another copy of some part. The attack: a client sends a good message whole, a part of it
-/// gets lost behind the gateway, and the client sends other bytes for that part alone. So such a segment passes in two
-/// cases only: it lies behind the message, or it holds everything from the message's start up to its last segment, byte for
-/// byte as before ([`Reader::is_back`]). Of any other part the gateway does not know what TCP has of the rest.
+/// parts of it, and the segment is another copy of some part. The attack: a client sends a good message whole, a part
+/// of it gets lost behind the gateway, and the client sends other bytes for that part alone. So such a segment passes
+/// in two cases only: it lies behind the message, or it holds everything from the message's start up to its last
+/// segment, byte for byte as before ([`Reader::is_back`]). Of any other part the gateway does not know what TCP has of
+/// the rest.
 #[inline(always)]
 fn may_pass_incomplete(reader: &Reader, is_later: bool) -> bool {
     reader.done == 0 || is_later || reader.is_back()
@@ -225,8 +229,8 @@ fn may_pass_incomplete(reader: &Reader, is_later: bool) -> bool {
 
 /// Whether a connection that nothing is known of was open before the gateway came.
 ///
-/// That is sure where nobody was forgotten. Else it goes by what the host's TCP has taken: more than a PROXY header can have,
-/// or a prefix, which was judged when it came.
+/// That is sure where nobody was forgotten. Else it goes by what the host's TCP has taken: more than a PROXY header can
+/// have, or a prefix, which was judged when it came.
 #[inline(always)]
 fn was_open_before(known: ConnState, received: u64, service: &Service) -> bool {
     received != 0 && (received >= u64::from(first(service)) || known.was_never_evicted())
@@ -245,8 +249,8 @@ const fn has_all(received: u64, start: i32, length: u32) -> bool {
     (start as i64 + length as i64) <= received as i64
 }
 
-/// Reads a message again from its start, up to where its reader was resumed, of which TCP may not have all yet. It must stand
-/// there as it stood before: then it does not matter which copy TCP takes.
+/// Reads a message again from its start, up to where its reader was resumed, of which TCP may not have all yet. It must
+/// stand there as it stood before: then it does not matter which copy TCP takes.
 #[inline(always)]
 pub fn verify<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
     let PacketState { packet, gate: Gate { reader, .. }, conn, role, asked, .. } = &mut *state;

@@ -1,11 +1,11 @@
 //! The TLS gate: what an application reads of a connection to a gated service starts with a ClientHello, or it reads
 //! nothing.
 //!
-//! Every segment that covers one of a stream's first [`PREFIX`] bytes is judged on the bytes that it covers, retransmitted
-//! or overlapping ones too, and one that comes before the bytes ahead of it is dropped, since they say what its bytes mean: TCP sends it
-//! again. Whatever lies behind them can pass, because TCP delivers in order, until bytes of
-//! the start were refused. So all that the gate must know is where the stream begins, and for connections that end here the
-//! host's TCP says it.
+//! Every segment that covers one of a stream's first [`PREFIX`] bytes is judged on the bytes that it covers,
+//! retransmitted or overlapping ones too, and one that comes before the bytes ahead of it is dropped, since they say
+//! what its bytes mean: TCP sends it again. Whatever lies behind them can pass, because TCP delivers in order, until
+//! bytes of the start were refused. So all that the gate must know is where the stream begins, and for connections that
+//! end here the host's TCP says it.
 //!
 //! Services that ask for more than the prefix shows have their first messages read by [`super::hello`].
 
@@ -45,8 +45,8 @@ pub const fn concerns(settings: &Settings, state: &PacketState) -> bool {
     packet.is_tcp() && settings.service(role.service).requires_tls()
 }
 
-/// Whether there is nothing to judge in a packet and nothing to write down: a connection that has proved TLS, and what was not
-/// part of the proof.
+/// Whether there is nothing to judge in a packet and nothing to write down: a connection that has proved TLS, and what
+/// was not part of the proof.
 #[inline(always)]
 pub fn is_settled<E: Env>(context: &Context<'_, E>, state: &PacketState) -> bool {
     const TOLD_APART: u8 = flags::SYN | flags::RST | flags::URG;
@@ -130,13 +130,13 @@ fn opening<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mu
     state.conn.known = link;
     state.conn.next = if is_ours { link } else { link.passing_through() };
     let remembered = context.env.call(Subprog::InsertConn, frame, context, state);
-    // Where there is no room for it the host's TCP is asked. Where that knows nothing its data would not pass, so its client
-    // shall try again now: there is room when somebody has been silent for long enough.
+    // Where there is no room for it the host's TCP is asked. Where that knows nothing its data would not pass, so its
+    // client shall try again now: there is room when somebody has been silent for long enough.
     if matches!(socket, Socket::Unknown) { remembered } else { Step::Continue(()) }
 }
 
-/// The client closes a stream, or resets it, where the host's TCP takes it from there. Of one that is proven nothing need be known: what could
-/// begin another one at its start does not pass.
+/// The client closes a stream, or resets it, where the host's TCP takes it from there. Of one that is proven nothing
+/// need be known: what could begin another one at its start does not pass.
 #[inline(always)]
 fn closing<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) {
     let PacketState { packet, conn, .. } = state;
@@ -149,8 +149,8 @@ fn closing<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mu
     }
 }
 
-/// No honest SYN falls so near to what a live connection waits for (RFC 5961 section 4): its bytes could be taken for the
-/// start of a stream.
+/// No honest SYN falls so near to what a live connection waits for (RFC 5961 section 4): its bytes could be taken for
+/// the start of a stream.
 const WINDOW: u32 = 1 << 16;
 
 /// A segment without data. With a SYN cookie it makes a connection, whose stream starts where it says.
@@ -169,7 +169,8 @@ fn bare<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut P
     }
     match handshake::socket(frame, context, state) {
         Socket::Listening => {}
-        // A SYN cookie for another connection, or that is used once more. Should this one be about to end, it makes the next.
+        // A SYN cookie for another connection, or that is used once more. Should this one be about to end, it makes the
+        // next.
         Socket::Open { base, received }
             if state.asked.has_cookie && (received != 0 || state.packet.sequence != base) =>
         {
@@ -216,8 +217,9 @@ fn data<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut P
     if stream.is_open {
         conn.next = conn.next.met();
     }
-    // While SYN cookies may be out the start is judged again, though the host's TCP has it: it may be about to see the end of the
-    // connection, and the cookie that is used once more makes a new one of this segment or of what came just before.
+    // While SYN cookies may be out the start is judged again, though the host's TCP has it: it may be about to see the
+    // end of the connection, and the cookie that is used once more makes a new one of this segment or of what came just
+    // before.
     let is_again = touches(&state.packet, stream.base, PREFIX) && handshake::is_doubted(context, state);
     if !stream.is_taken() || state.asked.has_cookie || is_again {
         let judged = env.call(Subprog::JudgePrefix, frame, context, state);
@@ -255,9 +257,9 @@ fn data<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut P
     Step::Continue(())
 }
 
-/// Data of a connection through this host that nothing is known of. Where nobody was forgotten it was open before the gateway
-/// came, and is let go on, but for what no TLS connection carries at the start of a segment; nothing is written down of it.
-/// Elsewhere nobody knows where its stream begins.
+/// Data of a connection through this host that nothing is known of. Where nobody was forgotten it was open before the
+/// gateway came, and is let go on, but for what no TLS connection carries at the start of a segment; nothing is written
+/// down of it. Elsewhere nobody knows where its stream begins.
 #[inline(always)]
 pub fn unseen<F: Frame>(frame: &F, state: &PacketState) -> Step {
     let PacketState { packet, conn, .. } = state;
@@ -270,8 +272,8 @@ pub fn unseen<F: Frame>(frame: &F, state: &PacketState) -> Step {
     Step::Continue(())
 }
 
-/// Takes note of how far a connection through this host is: long past its hello there is nothing more to judge, before sequence
-/// numbers come round to it again. Without a hello a jump ahead proves nothing.
+/// Takes note of how far a connection through this host is: long past its hello there is nothing more to judge, before
+/// sequence numbers come round to it again. Without a hello a jump ahead proves nothing.
 #[inline(always)]
 pub fn pass_through(state: &mut PacketState) {
     let PacketState { packet, conn: Conn { next, .. }, .. } = state;
@@ -299,8 +301,8 @@ pub fn adopt<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     }
 }
 
-/// Writes down that bytes at the start of a connection were refused: what follows them does not pass either. Those that only came too
-/// early were not.
+/// Writes down that bytes at the start of a connection were refused: what follows them does not pass either. Those that
+/// only came too early were not.
 #[inline(always)]
 pub fn refuse<F: Frame, E: Program>(
     frame: &F,
@@ -316,8 +318,8 @@ pub fn refuse<F: Frame, E: Program>(
     }
 }
 
-/// Writes down what is known of a connection, if that changed, or was written long ago. Of a stream that may be old, only
-/// what holds for the next one too.
+/// Writes down what is known of a connection, if that changed, or was written long ago. Of a stream that may be old,
+/// only what holds for the next one too.
 #[inline(always)]
 pub fn note<F: Frame, E: Program>(
     frame: &F,

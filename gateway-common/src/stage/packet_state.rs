@@ -3,6 +3,7 @@
 //! The kernel keeps it in map memory, whose contents the verifier does not track.
 
 use crate::{
+    abi::STRANGERS,
     env::{Asked, Found},
     limit::rate::Reading,
     packet::Packet,
@@ -66,7 +67,12 @@ impl PacketState {
     #[inline(always)]
     pub fn begin(&mut self, mode: u32, clock: Reading) {
         self.clock = clock;
-        self.role = Role { mode, ..Role::default() };
+        // The service is none already, and written apart: LLVM would call a function to zero so many bytes in a row.
+        self.role.trusted = false;
+        self.role.class = 0;
+        self.role.mode = mode;
+        self.role.bucket = 0;
+        self.role.held_as = STRANGERS as u32;
         self.asked.found = Found::NotAsked;
         self.has_conn = false;
         self.handshake.begin();

@@ -51,16 +51,15 @@ use crate::{
 /// Judges a frame, counts it, and says what becomes of it under the mode in force.
 ///
 /// `clock` and `drops` are the CPU's clock and drop cache, and `state` is as the last frame of the same CPU left it.
-/// New ones are as good, and forget drops that were not told yet. `finish` is what to do with the verdict.
+/// New ones are as good, and forget drops that were not told yet.
 #[inline(always)]
-pub fn handle<F: Frame, E: Program, R>(
+pub fn handle<F: Frame, E: Program>(
     frame: &F,
     env: &E,
     clock: &mut impl Clock,
     drops: E::Drops,
     state: &mut PacketState,
-    finish: impl Fn(Verdict) -> R,
-) -> R {
+) -> Verdict {
     let active = env.active();
     // Before an answer takes the frame's place.
     let length = frame.length();
@@ -69,7 +68,7 @@ pub fn handle<F: Frame, E: Program, R>(
             drop_cache::check(frame, env, active, now, drops, &mut state.cpu.drops)
     {
         env.count_refused(reason, service, length);
-        return finish(Verdict { action: Action::Drop, reason });
+        return Verdict { action: Action::Drop, reason };
     }
     env.barrier(state);
     state.role.service = 0;
@@ -82,7 +81,7 @@ pub fn handle<F: Frame, E: Program, R>(
         }
     };
     env.count(verdict.action, verdict.reason, state.role.service, length);
-    finish(verdict)
+    verdict
 }
 
 /// The verdict under a policy that is not off.

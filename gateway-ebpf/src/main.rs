@@ -67,15 +67,14 @@ fn judge<const BUILD: u8>(context: &XdpContext, frame: &XdpFrame<'_, BUILD>) -> 
     // types, for which zeros are valid too.
     let Cpu { clock, state } = unsafe { &mut *cpu };
     let env = KernelEnv::<BUILD>::new(context);
-    pipeline::handle(frame, &env, clock, CpuDrops, state, |verdict| {
-        env.record_verdict(verdict);
-        log(context, verdict);
-        match verdict.action {
-            Action::Pass | Action::WouldDrop => xdp_action::XDP_PASS,
-            Action::Drop => xdp_action::XDP_DROP,
-            Action::Tx => xdp_action::XDP_TX,
-        }
-    })
+    let verdict = pipeline::handle(frame, &env, clock, CpuDrops, state);
+    env.record_verdict(verdict);
+    log(context, verdict);
+    match verdict.action {
+        Action::Pass | Action::WouldDrop => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+        Action::Tx => xdp_action::XDP_TX,
+    }
 }
 
 /// Writes rare verdicts to the debugging log; floods and lists are not rare. Off unless the loader says otherwise.

@@ -287,14 +287,7 @@ fn who_loses_every_race_is_dropped_as_contended() {
     env.set_now(START);
     let losing = || {
         let mut state = PacketState::default();
-        pipeline::handle(
-            &frame.as_slice(),
-            &Losing(&env),
-            &mut &env,
-            Drops::default(),
-            &mut state,
-            |verdict| verdict,
-        )
+        pipeline::handle(&frame.as_slice(), &Losing(&env), &mut &env, Drops::default(), &mut state)
     };
     // It finds no slot that it may take.
     let verdict = losing();

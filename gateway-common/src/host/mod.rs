@@ -198,7 +198,7 @@ impl HostEnv {
     /// The same with a frame of any kind.
     pub fn judge_frame(&self, frame: &impl Frame, cpu: &mut Cpu) -> Verdict {
         let mut clock = self;
-        pipeline::handle(frame, &self, &mut clock, Drops(&cpu.drops), &mut cpu.state, |verdict| verdict)
+        pipeline::handle(frame, &self, &mut clock, Drops(&cpu.drops), &mut cpu.state)
     }
 }
 

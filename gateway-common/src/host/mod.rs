@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::{
-    abi::{HANDSHAKE_FULL, HANDSHAKE_HOLDERS, HANDSHAKE_SLOT, PAIR_WORDS, Refusal, SERVICES},
+    abi::{HANDSHAKE_FULL, HANDSHAKE_HOLDERS, HANDSHAKE_SLOT, Refusal, SERVICES},
     env::{Receiver, Socket},
     frame::Frame,
     limit::rate::Instant,
@@ -124,7 +124,7 @@ impl HostEnv {
 
     /// Sources with strikes, and how many they have had.
     pub fn strikes(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.tables.asked_for(Table::Strikes).chunks_exact(PAIR_WORDS).filter_map(strikes_of)
+        self.tables.asked_for(Table::Strikes).as_chunks().0.iter().filter_map(strikes_of)
     }
 
     /// Changes which packets are of connections that the host has opened; at first none.

@@ -8,7 +8,10 @@ use crate::{
     limit::rate::Instant,
     packet::Family,
     source::KEY_V4,
-    state::bans::{Places, State},
+    state::{
+        assoc::TAKEN,
+        bans::{Places, State},
+    },
 };
 
 /// The table over any memory of its shape. One writer; the program reads and counts at any time.
@@ -180,11 +183,10 @@ fn slots(set: usize) -> impl Iterator<Item = usize> {
 }
 
 /// A source with strikes and their number, from an entry that may change meanwhile.
-pub fn strikes_of(entry: &[AtomicU64]) -> Option<(u64, u32)> {
-    let [key, state] = entry else { return None };
+pub fn strikes_of([key, state]: &[AtomicU64; PAIR_WORDS]) -> Option<(u64, u32)> {
     let (source, count) = (key.load(Ordering::SeqCst), state.load(Ordering::SeqCst) as u32);
     // A newcomer's state is written before its key, so a key that was there all the time has its own state.
-    (source != 0 && key.load(Ordering::SeqCst) == source).then_some((source, count))
+    (source != 0 && source != TAKEN && key.load(Ordering::SeqCst) == source).then_some((source, count))
 }
 
 /// The family of a source.
@@ -245,6 +247,13 @@ mod tests {
         table.remove(KEY_UNSPECIFIED);
         table.set(KEY_UNSPECIFIED, SECOND);
         assert_eq!(table.drops(KEY_UNSPECIFIED), Some(0));
+    }
+
+    #[test]
+    fn an_entry_that_changes_hands_is_nobodys_strike() {
+        let entry = |key: u64| [AtomicU64::new(key), AtomicU64::new(3)];
+        assert_eq!(strikes_of(&entry(KEY_V4 | 7)), Some((KEY_V4 | 7, 3)));
+        assert_eq!((strikes_of(&entry(TAKEN)), strikes_of(&entry(0))), (None, None));
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Gateway {
         for (table, readings) in TABLES.into_iter().zip(readings) {
             let grown = readings.grown(tables.drops(table));
             let Some(settings) = settings.filter(|_| within < TOO_LATE) else { continue };
-            let slots = grown.into_iter().map(|place| tables.slot(table, place));
+            let slots = grown.into_iter().filter_map(|place| tables.slot(table, place));
             let slots = slots.filter(|slot| {
                 limits(table, slot, settings).is_some_and(|limits| is_over(&slot.words, limits, now, within))
             });

@@ -170,7 +170,7 @@ impl Gateway {
         let mut rows = Vec::new();
         for table in Table::ALL.into_iter().filter(|table| table.constant().is_some()) {
             let entries = match table {
-                _ if table.is_of_pairs() => tables.pairs(table),
+                _ if table.is_of_pairs() => tables.taken(table),
                 Table::PartialHellos => tables.slots(table).count(),
                 _ => tables.slots(table).filter(|slot| owes(slot, now)).count(),
             };

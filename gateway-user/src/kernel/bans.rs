@@ -1,4 +1,4 @@
-//! The table of banned sources, written in place, and the table of strikes, read in place.
+//! The table of banned sources, written in place, and what strikes sources have.
 #![expect(
     unsafe_code,
     reason = "words that the kernel reads and counts in are changed through a shared mapping"
@@ -13,7 +13,7 @@ use std::{
 
 use aya::{Ebpf, maps::Map};
 use gateway_common::{
-    abi::{Active, BAN_FILTER_WORDS, BAN_SETS, PAIR_SET_WORDS, PAIR_WORDS, STRIKE_SETS},
+    abi::{Active, BAN_FILTER_WORDS, BAN_SETS, PAIR_SET_WORDS},
     hash::Key,
     limit::rate::Instant,
     packet::Family,
@@ -51,22 +51,14 @@ impl AsRef<[AtomicU64]> for Words {
     }
 }
 
-/// What the kernel keeps of bans and strikes.
-pub(super) struct BanMaps {
-    table: BanTable<Words>,
-    strikes: Words,
-}
+/// The kernel's table of bans.
+pub(super) type Bans = BanTable<Words>;
 
-impl BanMaps {
-    /// Maps them. Bans that an earlier daemon left hold on.
-    pub(super) fn map(ebpf: &Ebpf, key: Key, resumed: bool) -> Result<Self, KernelError> {
-        let sets = Words::of(ebpf, Table::Bans.name(), BAN_SETS as usize * PAIR_SET_WORDS)?;
-        let filter = Words::of(ebpf, "ban_filter", BAN_FILTER_WORDS as usize)?;
-        let strikes = Words::of(ebpf, Table::Strikes.name(), STRIKE_SETS as usize * PAIR_SET_WORDS)?;
-        let table =
-            if resumed { BanTable::resume(sets, filter, key) } else { BanTable::new(sets, filter, key) };
-        Ok(Self { table, strikes })
-    }
+/// Maps the table of bans. If it is `resumed`, bans that an earlier daemon left hold on.
+pub(super) fn map(ebpf: &Ebpf, key: Key, resumed: bool) -> Result<Bans, KernelError> {
+    let sets = Words::of(ebpf, Table::Bans.name(), BAN_SETS as usize * PAIR_SET_WORDS)?;
+    let filter = Words::of(ebpf, "ban_filter", BAN_FILTER_WORDS as usize)?;
+    Ok(if resumed { BanTable::resume(sets, filter, key) } else { BanTable::new(sets, filter, key) })
 }
 
 impl Kernel {
@@ -75,8 +67,8 @@ impl Kernel {
     /// # Errors
     /// When there is no room for it, or the kernel cannot be told that there are bans.
     pub fn ban(&mut self, source: u64, until: Instant) -> Result<(), KernelError> {
-        let was_banned = self.bans.table.drops(source).is_some();
-        if !self.bans.table.set(source, until) {
+        let was_banned = self.bans.drops(source).is_some();
+        if !self.bans.set(source, until) {
             return Err(KernelError::BansFull);
         }
         self.announce(family_of(source), was_banned)
@@ -87,28 +79,28 @@ impl Kernel {
     /// # Errors
     /// When the kernel cannot be told that there are no more bans.
     pub fn unban(&mut self, source: u64) -> Result<(), KernelError> {
-        self.bans.table.remove(source);
+        self.bans.remove(source);
         self.announce(family_of(source), true)
     }
 
     /// Packets that a source's ban has dropped.
     pub fn ban_drops(&self, source: u64) -> Option<u64> {
-        self.bans.table.drops(source)
+        self.bans.drops(source)
     }
 
     /// The sources in the table.
     pub fn banned(&self) -> Vec<u64> {
-        self.bans.table.sources().collect()
+        self.bans.sources().collect()
     }
 
     /// How many sources are in the table.
     pub const fn bans(&self) -> usize {
-        self.bans.table.len()
+        self.bans.len()
     }
 
     /// Sources with strikes, and how many they have had.
     pub fn strikes(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.bans.strikes.as_ref().chunks_exact(PAIR_WORDS).filter_map(strikes_of)
+        self.tables().pairs(Table::Strikes).iter().filter_map(strikes_of)
     }
 
     /// Says whether there are bans of a family: without, no packet looks for one. `ends`: a ban ends earlier than drop caches may know.
@@ -117,7 +109,7 @@ impl Kernel {
             Family::V4 => Active::BANS_V4,
             Family::V6 => Active::BANS_V6,
         };
-        let has = self.bans.table.has(family);
+        let has = self.bans.has(family);
         if !ends && (self.policy.flags & flag != 0) == has {
             return Ok(());
         }

@@ -20,8 +20,7 @@ use gateway_common::{
 };
 
 use super::{
-    KernelError,
-    bans::BanMaps,
+    KernelError, bans,
     btf::{BtfError, SocketFields},
     constants::{Constants, pinned},
     error::on,
@@ -134,7 +133,7 @@ impl Object {
 pub struct Kernel {
     object: Object,
     pub(super) policy: PolicyMaps,
-    pub(super) bans: BanMaps,
+    pub(super) bans: bans::Bans,
     pub(super) host: HostMaps,
     pub(super) pins: Option<Pins>,
     /// The settings in force.
@@ -190,7 +189,7 @@ impl Kernel {
         let policy = PolicyMaps::take(&mut ebpf)?;
         let mut kernel = Self {
             tables: Tables::map(&ebpf, &options.tables)?,
-            bans: BanMaps::map(&ebpf, Key(identity.key), resumed)?,
+            bans: bans::map(&ebpf, Key(identity.key), resumed)?,
             policy,
             host: HostMaps::take(&mut ebpf)?,
             identity,

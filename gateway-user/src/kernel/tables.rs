@@ -10,7 +10,7 @@ use std::{
 
 use aya::{Ebpf, maps::Map};
 use gateway_common::{
-    abi::{HANDSHAKE_SLOT, PAIR_WORDS, SET_WORDS, SLOT_COUNTS, SLOT_KEY, SLOT_WORDS},
+    abi::{HANDSHAKE_SLOT, PAIR_WAYS, PAIR_WORDS, SET_WORDS, SLOT_COUNTS, SLOT_KEY, SLOT_WORDS, WAYS},
     tables::{Table, TableSizes},
 };
 use memmap2::{MmapOptions, MmapRaw};
@@ -40,48 +40,65 @@ pub struct Slot {
     pub words: [u64; SLOT_WORDS],
 }
 
-/// All tables that packets write, by [`Table`].
-pub struct Tables(Vec<Mapping>);
+/// The tables whose entries user space reads: those whose size is told, and strikes. By [`Table`].
+pub struct Tables {
+    sizes: TableSizes,
+    mappings: [Option<Mapping>; Table::COUNT],
+}
 
 impl Tables {
     pub(super) fn map(ebpf: &Ebpf, sizes: &TableSizes) -> Result<Self, KernelError> {
-        Table::ALL.iter().map(|table| Mapping::new(ebpf, *table, sizes)).collect::<Result<_, _>>().map(Self)
+        let mut mappings = [const { None }; Table::COUNT];
+        for table in Table::ALL {
+            if table.constant().is_some() || table == Table::Strikes {
+                mappings[table as usize] = Some(Mapping::new(ebpf, table, sizes)?);
+            }
+        }
+        Ok(Self { sizes: *sizes, mappings })
     }
 
-    fn of(&self, table: Table) -> &Mapping {
-        // There is one for each.
-        &self.0[table as usize]
+    fn of(&self, table: Table) -> Option<&Mapping> {
+        self.mappings[table as usize].as_ref()
     }
 
     /// The occupied slots of a bucket table, or of first messages.
     pub fn slots(&self, table: Table) -> impl Iterator<Item = Slot> {
-        let mapping = self.of(table);
-        let places = mapping.parts::<SLOT_WORDS>().iter().enumerate();
-        places.filter(|(_, slot)| read(&slot[SLOT_KEY]) != 0).map(|(place, slot)| mapping.slot(place, slot))
+        self.of(table).into_iter().flat_map(|mapping| {
+            let places = mapping.parts::<SLOT_WORDS>().iter().enumerate();
+            let occupied = places.filter(|(_, slot)| read(&slot[SLOT_KEY]) != 0);
+            occupied.map(|(place, slot)| mapping.slot(place, slot))
+        })
     }
 
     /// What all slots of a bucket table have dropped, in the order of their places.
     pub fn drops(&self, table: Table) -> impl Iterator<Item = u32> {
-        self.of(table).parts::<SLOT_WORDS>().iter().map(|slot| read(&slot[SLOT_COUNTS]) as u32)
+        self.entries::<SLOT_WORDS>(table).iter().map(|slot| read(&slot[SLOT_COUNTS]) as u32)
     }
 
-    /// The slot at a place.
-    ///
-    /// # Panics
-    /// Where there is none.
-    pub fn slot(&self, table: Table, place: usize) -> Slot {
-        let mapping = self.of(table);
-        mapping.slot(place, &mapping.parts::<SLOT_WORDS>()[place])
+    /// The slot at a place; none beyond the last.
+    pub fn slot(&self, table: Table, place: usize) -> Option<Slot> {
+        let mapping = self.of(table)?;
+        Some(mapping.slot(place, mapping.parts().get(place)?))
+    }
+
+    /// The entries of a table of pairs.
+    pub(super) fn pairs(&self, table: Table) -> &[[AtomicU64; PAIR_WORDS]] {
+        self.entries(table)
+    }
+
+    /// All entries of a table, of so many words each.
+    fn entries<const N: usize>(&self, table: Table) -> &[[AtomicU64; N]] {
+        self.of(table).map_or(&[], Mapping::parts)
     }
 
     /// Entries of a table of pairs that are taken.
-    pub fn pairs(&self, table: Table) -> usize {
-        self.of(table).parts::<PAIR_WORDS>().iter().filter(|pair| read(&pair[0]) != 0).count()
+    pub fn taken(&self, table: Table) -> usize {
+        self.pairs(table).iter().filter(|[key, _]| read(key) != 0).count()
     }
 
     /// Entries that a table has room for.
-    pub fn capacity(&self, table: Table) -> usize {
-        self.of(table).words / if table.is_of_pairs() { PAIR_WORDS } else { SLOT_WORDS }
+    pub const fn capacity(&self, table: Table) -> usize {
+        self.sizes.all_sets(table) as usize * if table.is_of_pairs() { PAIR_WAYS } else { WAYS }
     }
 }
 

@@ -4,7 +4,7 @@
 //! whether there is room. While nobody is at a limit, that is one word of a cache line that a SYN needs anyway.
 
 use crate::{
-    abi::{HANDSHAKE_FULL, HANDSHAKE_HOLDERS, HANDSHAKE_SLOT, Holder, Live},
+    abi::{HANDSHAKE_FULL, HANDSHAKE_HOLDERS, Holder, Live},
     env::{Context, Env},
     source,
     stage::{budgets, packet_state::PacketState},
@@ -24,7 +24,7 @@ pub const fn concerns<E: Env>(context: &Context<'_, E>, state: &PacketState) -> 
 #[inline(always)]
 pub fn check<E: Env>(context: &Context<'_, E>, state: &PacketState) -> Step {
     let Context { env, settings, now, .. } = context;
-    let Some(words) = services::slot(*env, state.role.service, HANDSHAKE_SLOT) else {
+    let Some(words) = services::handshake(*env, state.role.service) else {
         return Step::Continue(());
     };
     if Live::holds(words.load(HANDSHAKE_FULL), *now) {

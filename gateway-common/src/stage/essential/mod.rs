@@ -3,7 +3,7 @@
 mod link;
 
 use crate::{
-    abi::{HANDSHAKE_SLOT, PATH_MTU_TAT},
+    abi::PATH_MTU_TAT,
     env::{Context, Env},
     frame::Frame,
     limit::rate::{Limit, Reading, SECOND},
@@ -84,7 +84,7 @@ pub fn check<F: Frame, E: Env>(frame: &F, context: &Context<'_, E>, state: &mut 
 /// there is no room.
 #[inline(always)]
 fn is_left<E: Env>(context: &Context<'_, E>, clock: Reading) -> bool {
-    let Some(words) = services::slot(context.env, 0, HANDSHAKE_SLOT) else { return false };
+    let Some(words) = services::handshake(context.env, 0) else { return false };
     let tat = words.load(PATH_MTU_TAT);
     PATH_MTU.admit(tat, clock, PATH_MTU.cost).is_some_and(|next| words.replace(PATH_MTU_TAT, tat, next))
 }

@@ -7,7 +7,7 @@
 //! have to send each SYN twice. Known clients are always answered.
 
 use crate::{
-    abi::{HANDSHAKE_ANSWERS, HANDSHAKE_SLOT, Service},
+    abi::{HANDSHAKE_ANSWERS, Service},
     env::{Context, Env},
     stage::packet_state::PacketState,
     state::{first_syns, known_clients, services},
@@ -18,7 +18,7 @@ use crate::{
 #[inline(always)]
 pub(super) fn is_left<E: Env>(context: &Context<'_, E>, state: &PacketState, service: &Service) -> bool {
     let (answers, PacketState { clock, packet, role, .. }) = (&service.answers, state);
-    let Some(words) = services::slot(context.env, role.service, HANDSHAKE_SLOT) else { return false };
+    let Some(words) = services::handshake(context.env, role.service) else { return false };
     let tat = words.load(HANDSHAKE_ANSWERS);
     // Half of the burst must remain, unless the burst is a single answer.
     let half = (answers.cost + answers.burst / 2).min(answers.burst);

@@ -17,8 +17,8 @@ use core::ops::ControlFlow;
 
 use crate::{
     abi::{
-        HANDSHAKE_ANSWERED, HANDSHAKE_OUT_OF_STATE, HANDSHAKE_SLOT, HANDSHAKE_SURGE, HANDSHAKE_UNTIL,
-        INTERFACES, Live, Service, cookies, mode, policy,
+        HANDSHAKE_ANSWERED, HANDSHAKE_OUT_OF_STATE, HANDSHAKE_SURGE, HANDSHAKE_UNTIL, INTERFACES, Live,
+        Service, cookies, mode, policy,
     },
     env::{Context, Env, Found, Socket},
     frame::Frame,
@@ -113,8 +113,7 @@ fn plan<F: Frame, E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> 
 /// Counts a SYN; whether there are more than the service takes without cookies, or were a moment ago.
 #[inline(always)]
 fn is_surge<E: Env>(context: &Context<'_, E>, state: &PacketState, service: &Service) -> bool {
-    let (Some(words), now) = (services::slot(context.env, state.role.service, HANDSHAKE_SLOT), context.now)
-    else {
+    let (Some(words), now) = (services::handshake(context.env, state.role.service), context.now) else {
         return false;
     };
     let (tat, until) = (words.load(HANDSHAKE_SURGE), words.load(HANDSHAKE_UNTIL));
@@ -172,7 +171,7 @@ fn out_of_state<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> St
         }
         reason => reason,
     };
-    let Some(words) = services::slot(context.env, state.role.service, HANDSHAKE_SLOT) else {
+    let Some(words) = services::handshake(context.env, state.role.service) else {
         return drop(reason);
     };
     let tat = words.load(HANDSHAKE_OUT_OF_STATE);
@@ -279,7 +278,7 @@ fn segment<E: Env>(context: &Context<'_, E>, ipv6: bool) -> u16 {
 /// no new one.
 #[inline(always)]
 fn replace<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut PacketState) -> Step {
-    if let Some(words) = services::slot(context.env, state.role.service, HANDSHAKE_SLOT) {
+    if let Some(words) = services::handshake(context.env, state.role.service) {
         answers::count(context, state, words);
         touch(words, HANDSHAKE_ANSWERED, words.load(HANDSHAKE_ANSWERED), context.now);
     }
@@ -303,7 +302,7 @@ fn replace<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mu
 /// A segment brought back a SYN cookie, be it the gateway's or the host's own: others may be out.
 #[inline(always)]
 pub fn cookie_came<E: Env>(context: &Context<'_, E>, state: &PacketState) {
-    if let Some(words) = services::slot(context.env, state.role.service, HANDSHAKE_SLOT) {
+    if let Some(words) = services::handshake(context.env, state.role.service) {
         touch(words, HANDSHAKE_ANSWERED, words.load(HANDSHAKE_ANSWERED), context.now);
     }
 }
@@ -311,7 +310,7 @@ pub fn cookie_came<E: Env>(context: &Context<'_, E>, state: &PacketState) {
 /// Whether cookies may be out for connections to the packet's service.
 #[inline(always)]
 pub fn may_be_out<E: Env>(context: &Context<'_, E>, state: &PacketState) -> bool {
-    services::slot(context.env, state.role.service, HANDSHAKE_SLOT).is_some_and(|words| {
+    services::handshake(context.env, state.role.service).is_some_and(|words| {
         let answered = words.load(HANDSHAKE_ANSWERED);
         // Another CPU's clock may be ahead.
         answered != 0 && (context.now.wrapping_sub(answered) as i64) < COOKIE_LIFE as i64

@@ -56,12 +56,6 @@ impl Cost {
         };
         Self { bytes: packet.length, mask: bit(Dimension::Packets) | bit(Dimension::Bytes) | kind }
     }
-
-    /// The same in fewer dimensions.
-    #[inline(always)]
-    pub const fn within(self, mask: Mask) -> Self {
-        Self { mask: self.mask & mask, ..self }
-    }
 }
 
 /// The dimensions of [`Dimension::OF_SOURCES`].
@@ -149,12 +143,6 @@ impl<W: Words> Bucket<W> {
     #[inline(always)]
     pub const fn of(slot: W) -> Self {
         Self(slot)
-    }
-
-    /// The first slot of a set that is no hash set: a service's total.
-    #[inline(always)]
-    pub fn first_of<S: Slots<Slot = W>>(set: S) -> Self {
-        Self(set.slot(0))
     }
 
     /// The dimensions of the cost in which the packet does not fit; charges nothing.

@@ -17,7 +17,7 @@
 use core::hint::black_box;
 
 use crate::{
-    abi::{PAIR_WAYS, PAIR_WORDS},
+    abi::{PAIR_WAYS, PAIR_WORDS, WAYS},
     branchless::zero_sign,
     env::Env,
     hash,
@@ -111,15 +111,10 @@ impl<W: Words> PairSet<W> {
         self.0.add(way * PAIR_WORDS + 1, count);
     }
 
-    /// The entry that a newcomer evicts: the first with the highest `rank`, by key and state, above `floor`.
+    /// The entry that a newcomer evicts: see [`Victim::of`]. `rank` goes by the state.
     #[inline(always)]
-    pub fn victim<E: Env>(self, floor: u64, memory: &mut Victim, rank: impl Fn(u64, u64) -> u64) -> Victim {
-        let mut victim = Victim::above(floor);
-        for way in 0..PAIR_WAYS {
-            let (key, state) = (self.key(way), self.state(way));
-            victim.consider::<E>(way, key, rank(key, state));
-        }
-        victim.chosen(memory)
+    pub fn victim<E: Env>(self, floor: u64, memory: &mut Victim, rank: impl Fn(u64) -> u64) -> Victim {
+        Victim::of::<E>(floor, memory, |way| self.key(way), |way, _| rank(self.state(way)))
     }
 
     /// Gives the entry of a way, which is `owner`'s, to a key with its state. False if another CPU was earlier.
@@ -134,9 +129,14 @@ impl<W: Words> PairSet<W> {
     }
 }
 
+/// The rank of an empty entry: above those of entries in use.
+pub const EMPTY: u64 = 1 << 59;
+
 /// The lowest bits of a rank name the entry, counted from the last: of two equal ranks the first is chosen.
 const WAY_BITS: u32 = 2;
 const WAY_MASK: u64 = (1 << WAY_BITS) - 1;
+
+const _: () = assert!(WAYS == PAIR_WAYS && PAIR_WAYS == 1 << WAY_BITS);
 
 /// The entry of a set of four that ranks highest of those considered so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -146,6 +146,28 @@ pub struct Victim {
 }
 
 impl Victim {
+    /// The entry of a set that a newcomer evicts: the first with the highest rank above `floor`. An empty one is
+    /// [`EMPTY`], one that changes hands is never chosen, and `rank` ranks all others by way and key.
+    #[inline(always)]
+    pub fn of<E: Env>(
+        floor: u64,
+        memory: &mut Self,
+        key: impl Fn(usize) -> u64,
+        rank: impl Fn(usize, u64) -> u64,
+    ) -> Self {
+        let mut victim = Self::above(floor);
+        for way in 0..PAIR_WAYS {
+            let owner = key(way);
+            let rank = match owner {
+                0 => EMPTY,
+                TAKEN => 0,
+                _ => rank(way, owner),
+            };
+            victim.consider::<E>(way, owner, rank);
+        }
+        victim.chosen(memory)
+    }
+
     /// No entry yet; only one that ranks higher than this is chosen. It is below 2^61, as all ranks.
     #[inline(always)]
     pub const fn above(rank: u64) -> Self {

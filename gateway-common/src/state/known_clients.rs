@@ -10,7 +10,7 @@ use crate::{
     limit::rate::{Instant, SEEN_SHIFT, units_since},
     packet::Packet,
     source,
-    state::assoc::{PairSet, TAKEN, Victim},
+    state::assoc::{PairSet, Victim},
     tables::{Note, PairTable, Table},
 };
 
@@ -20,8 +20,6 @@ const KNOWN_FOR: u64 = 80_466;
 const AGAIN_AFTER: u64 = 16;
 /// The bits of an [`Instant`] that are left in these units.
 const SEEN_MASK: u64 = u64::MAX >> SEEN_SHIFT;
-/// The rank of an empty entry: above all others.
-const EMPTY: u64 = 1 << 32;
 
 /// Whether the source of a packet is a known client.
 #[inline(always)]
@@ -43,11 +41,7 @@ pub fn insert<E: Env>(context: &Context<'_, E>, packet: &Packet, memory: &mut Vi
         }
         return;
     }
-    let victim = set.victim::<E>(0, memory, |owner, seen| match owner {
-        0 => EMPTY,
-        TAKEN => 0,
-        _ => age(seen, now) + 1,
-    });
+    let victim = set.victim::<E>(0, memory, |seen| age(seen, now) + 1);
     if victim.rank() != 0 && set.publish(victim.way(), victim.owner(), source, now >> SEEN_SHIFT) {
         env.note(Table::KnownClients, Note::Inserted);
         if victim.owner() != 0 && victim.rank() <= KNOWN_FOR {

@@ -10,7 +10,7 @@ use crate::{
     env::Env,
     limit::rate::{Instant, SEEN_SHIFT, units_since},
     state::{
-        assoc::{TAKEN, Victim},
+        assoc::{EMPTY, TAKEN, Victim},
         conntrack::{Conn, ConnState},
     },
     tables::{BucketTable, Note, Table},
@@ -28,9 +28,8 @@ const DONE: u32 = 1 << 30;
 /// Units after which such a slot may be taken by a connection that the host's TCP knows: TCP has had time to take the
 /// message.
 const LAG: u32 = 3;
-/// Ranks for eviction: a connection's own slot, then an empty one, before all others, which rank by age.
-const OWN: u64 = 2 << 32;
-const EMPTY: u64 = 1 << 32;
+/// The rank of a connection's own slot for eviction: above an empty one. All others rank by age.
+const OWN: u64 = 2 * EMPTY;
 
 /// Finds a connection's reader for the stream that starts at `base`, and resumes it.
 #[inline(always)]
@@ -65,18 +64,10 @@ pub fn keep<E: Env>(
 ) -> bool {
     let Conn { identity, next: ConnState { base, .. }, .. } = *conn;
     let Some(set) = slots(env, identity) else { return false };
-    let mut victim = Victim::above(0);
-    for way in 0..WAYS {
-        let slot = set.slot(way);
-        let owner = slot.load(HELLO_KEY);
-        let rank = if owner == identity {
-            OWN
-        } else {
-            rank(owner, (slot.load(HELLO_SEEN) >> 32) as u32, proven, now)
-        };
-        victim.consider::<E>(way, owner, rank);
-    }
-    let victim = victim.chosen(memory);
+    let key = |way| set.slot(way).load(HELLO_KEY);
+    let victim = Victim::of::<E>(0, memory, key, |way, owner| {
+        if owner == identity { OWN } else { rank((set.slot(way).load(HELLO_SEEN) >> 32) as u32, proven, now) }
+    });
     if victim.rank() == 0 {
         env.note(Table::PartialHellos, Note::Full);
         return false;
@@ -120,13 +111,9 @@ pub fn forget<E: Env>(env: &E, identity: u64) {
 
 /// The rank of a slot for eviction; 0: it is not evicted.
 #[inline(always)]
-const fn rank(owner: u64, seen: u32, proven: bool, now: Instant) -> u64 {
+const fn rank(seen: u32, proven: bool, now: Instant) -> u64 {
     let age = age(seen, now);
-    if owner == 0 {
-        EMPTY
-    } else if owner == TAKEN {
-        0
-    } else if age > GIVE_UP || (proven && (seen & PROVEN == 0 || (seen & DONE != 0 && age > LAG))) {
+    if age > GIVE_UP || (proven && (seen & PROVEN == 0 || (seen & DONE != 0 && age > LAG))) {
         age as u64 + 1
     } else {
         0

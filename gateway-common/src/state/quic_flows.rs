@@ -8,7 +8,7 @@
 use crate::{
     env::Env,
     limit::rate::{Instant, SEEN_SHIFT, units_since},
-    state::assoc::{PairSet, TAKEN, Victim},
+    state::assoc::{PairSet, Victim},
     tables::{Note, PairTable, Table},
 };
 
@@ -20,8 +20,7 @@ const TOUCH_AFTER: u32 = 16;
 /// Set in an entry's state: the flow is established. The lower half is when it was last seen.
 const ESTABLISHED: u64 = 1 << 32;
 
-/// Ranks of entries for eviction: an empty one, one of a flow that is not established; then idle ones, by age alone.
-const EMPTY: u64 = 2 << 36;
+/// The rank for eviction of an entry whose flow is not established: above idle ones, which rank by age alone.
 const UNPROVEN: u64 = 1 << 36;
 
 /// What is known of a flow.
@@ -117,11 +116,7 @@ pub fn keep<E: Env>(env: &E, datagram: &Datagram, now: Instant, memory: &mut Vic
         set.set_state(way, state);
         return;
     }
-    let victim = set.victim::<E>(0, memory, |owner, state| match owner {
-        0 => EMPTY,
-        TAKEN => 0,
-        _ => Flow::from_word(state).rank(now),
-    });
+    let victim = set.victim::<E>(0, memory, |state| Flow::from_word(state).rank(now));
     if victim.rank() == 0 {
         return env.note(Table::QuicFlows, Note::Full);
     }

@@ -3,14 +3,13 @@
 use crate::{
     env::Env,
     limit::rate::{Instant, SEEN_SHIFT},
-    state::assoc::{PairSet, TAKEN, Victim},
+    state::assoc::{PairSet, Victim},
     tables::{Note, PairTable, Table},
 };
 
 /// Tries of a compare-and-swap; after the last one the strike is lost.
 const TRIES: usize = 4;
-/// Ranks for eviction: an empty entry first, then by the time of the last strike.
-const EMPTY: u64 = 1 << 33;
+/// More units than there are: an entry ranks for eviction by how many of them its last strike is behind.
 const AGES: u64 = 1 << 32;
 
 /// Adds a strike. The upper half of a state is the time of the last strike, in units of [`SEEN_SHIFT`]; the lower half
@@ -31,12 +30,8 @@ pub fn add<E: Env>(env: &E, source: u64, now: Instant, memory: &mut Victim) {
         }
         return;
     }
-    let victim = set.victim::<E>(0, memory, |owner, state| match owner {
-        0 => EMPTY,
-        TAKEN => 0,
-        // The older the last strike, the higher.
-        _ => AGES - (state >> u32::BITS),
-    });
+    // The older the last strike, the higher.
+    let victim = set.victim::<E>(0, memory, |state| AGES - (state >> u32::BITS));
     if victim.rank() != 0
         && set.publish(victim.way(), victim.owner(), source, seen | 1)
         && victim.owner() != 0

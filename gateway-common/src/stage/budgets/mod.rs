@@ -74,7 +74,9 @@ impl Scope {
     #[inline(always)]
     fn bucket<E: Env>(self, context: &Context<'_, E>, state: &PacketState) -> Option<BucketOf<E>> {
         match self.table() {
-            None => context.env.buckets(BucketTable::Totals, state.role.service).map(Bucket::first_of),
+            None => {
+                context.env.buckets(BucketTable::Totals, state.role.service).map(|set| Bucket::in_set(set, 0))
+            }
             Some((table, _)) => buckets::bucket(context.env, table, state.cpu.places.of(table)),
         }
     }
@@ -158,7 +160,7 @@ impl Scope {
     const fn ledger(self) -> Ledger {
         match self {
             Self::Service | Self::Neighbours => Ledger::Nowhere,
-            Self::SourceAtService => Ledger::SourceOfService,
+            Self::SourceAtService => Ledger::SourceAtService,
             Self::Source => Ledger::Source,
         }
     }

@@ -35,7 +35,7 @@ use crate::{
 
 /// Where a segment stands in the first message of its connection.
 #[derive(Clone, Copy)]
-struct Place {
+struct Position {
     /// A reader of the message was kept, and is resumed.
     is_kept: bool,
     /// The segment's first byte in the stream; below 0 for a keep-alive.
@@ -50,11 +50,11 @@ pub fn check<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &
     if !locate(frame, context, state)? {
         return Step::Continue(());
     }
-    let Some(place) = resume(frame, context, state)? else { return Step::Continue(()) };
-    if !place.is_later && !read_on(frame, context, state, place)? {
+    let Some(position) = resume(frame, context, state)? else { return Step::Continue(()) };
+    if !position.is_later && !read_on(frame, context, state, position)? {
         return Step::Continue(());
     }
-    conclude(frame, context, state, place)
+    conclude(frame, context, state, position)
 }
 
 /// Finds the stream that a segment belongs to, and what is known of it. False: there is nothing to read.
@@ -96,7 +96,7 @@ fn resume<F: Frame, E: Program>(
     frame: &F,
     context: &Context<'_, E>,
     state: &mut PacketState,
-) -> Step<Option<Place>> {
+) -> Step<Option<Position>> {
     let (env, now) = (context.env, context.now);
     let service = context.settings.service(state.role.service);
     let PacketState { conn, gate: Gate { reader, stream, .. }, .. } = state;
@@ -144,7 +144,7 @@ fn resume<F: Frame, E: Program>(
     conn.next.phase = Phase::Opening;
     let start = stream_sequence(packet).wrapping_sub(base) as i32;
     let is_later = is_kept && reader.done != 0 && start >= reader.done as i32;
-    Step::Continue(Some(Place { is_kept, start, is_later }))
+    Step::Continue(Some(Position { is_kept, start, is_later }))
 }
 
 /// Reads what a segment adds to the message. False: the host's TCP has all of the segment, and takes nothing of it.
@@ -153,7 +153,7 @@ fn read_on<F: Frame, E: Program>(
     frame: &F,
     context: &Context<'_, E>,
     state: &mut PacketState,
-    Place { is_kept, start, .. }: Place,
+    Position { is_kept, start, .. }: Position,
 ) -> Step<bool> {
     let wants = context.settings.service(state.role.service).wants;
     let PacketState { packet, gate: Gate { reader, stream, .. }, .. } = state;
@@ -181,7 +181,7 @@ fn conclude<F: Frame, E: Program>(
     frame: &F,
     context: &Context<'_, E>,
     state: &mut PacketState,
-    Place { is_later, .. }: Place,
+    Position { is_later, .. }: Position,
 ) -> Step {
     let service = context.settings.service(state.role.service);
     let PacketState { conn, gate: Gate { reader, stream, is_open, .. }, victim, .. } = state;

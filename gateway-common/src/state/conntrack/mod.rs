@@ -30,7 +30,7 @@ use crate::{
     hash,
     limit::rate::Instant,
     packet::Packet,
-    state::assoc::{PairSet, TAKEN, Victim},
+    state::assoc::{PairSet, Victim},
     tables::{Note, PairTable, Table},
     verdict::{Reason, Step, drop},
 };
@@ -116,8 +116,8 @@ pub fn remember<E: Env>(context: &Context<'_, E>, conn: &Conn, memory: &mut Vict
     }
     // 1 if fresh SYNs have all that they may take from others.
     let is_crowded = (openings + (OPENINGS - RESERVE)) / OPENINGS;
-    let victim = set.victim::<E>(NOT_AT_ALL, memory, |owner, word| {
-        kind(owner, word, newcomer, passes_through, is_crowded, now) + age_of(word, now)
+    let victim = set.victim::<E>(NOT_AT_ALL, memory, |word| {
+        kind(word, newcomer, passes_through, is_crowded, now) + age_of(word, now)
     });
     if victim.rank() <= NOT_AT_ALL {
         env.note(Table::Conntrack, Note::Full);
@@ -142,8 +142,8 @@ pub fn update<E: Env>(context: &Context<'_, E>, conn: &mut Conn) -> Step {
     let before = known.word(identity);
     // Not both states at once: a BPF program has few registers, and a small stack.
     context.env.barrier(conn);
-    let link = conn.next;
-    let word = if is_heard_again { link.settled() } else { link }.word(identity);
+    let next = conn.next;
+    let word = if is_heard_again { next.settled() } else { next }.word(identity);
     if let Some(set) = PairSet::of_flow(context.env, PairTable::Conntrack, identity)
         && let Some(way) = set.find(identity)
     {
@@ -156,7 +156,6 @@ pub fn update<E: Env>(context: &Context<'_, E>, conn: &mut Conn) -> Step {
 const KIND: u32 = 32;
 /// No entry is evicted that ranks no higher: all of an age.
 const NOT_AT_ALL: u64 = (1 << KIND) - 1;
-const EMPTY: u64 = 5 << KIND;
 /// Has shown no hello, and may never.
 const STALE: u64 = 4 << KIND;
 /// Has shown a hello, and is silent.
@@ -168,21 +167,10 @@ const PROVEN: u64 = 1 << KIND;
 
 /// The kind of an entry; 0: this newcomer does not evict it.
 #[inline(always)]
-const fn kind(
-    owner: u64,
-    word: u64,
-    newcomer: u64,
-    passes_through: bool,
-    is_crowded: u64,
-    now: Instant,
-) -> u64 {
+const fn kind(word: u64, newcomer: u64, passes_through: bool, is_crowded: u64, now: Instant) -> u64 {
     let age = age_of(word, now);
     let is_entry_proven = is_proven(word);
-    if owner == 0 {
-        EMPTY
-    } else if owner == TAKEN {
-        0
-    } else if opening_of(word) != 0 {
+    if opening_of(word) != 0 {
         if age >= LAG as u64 {
             STALE
         } else if has_begun(word) {

@@ -104,7 +104,7 @@ pub enum Ledger {
     /// The source's slot in [`BucketTable::Sources`].
     Source,
     /// Its slot in [`BucketTable::ServiceSources`].
-    SourceOfService,
+    SourceAtService,
     /// Its ban.
     Ban,
 }
@@ -278,7 +278,7 @@ pub fn tell<E: Env>(context: &Context<'_, E>, telling: &Telling) {
         }
         return;
     }
-    let (table, region) = if meta.is_told(Ledger::SourceOfService) {
+    let (table, region) = if meta.is_told(Ledger::SourceAtService) {
         (BucketTable::ServiceSources, context.settings.service(meta.service()).region())
     } else {
         (BucketTable::Sources, 0)

@@ -189,8 +189,9 @@ pub trait Env {
     /// window of an open connection, and nobody listens on its local port.
     fn is_own_connection(&self, packet: &Packet) -> bool;
 
-    /// Asks the host's TCP for a packet's connection; `transport` is the offset of its TCP header.
-    fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked);
+    /// Asks the host's TCP for a packet's connection; `transport` is the offset of its TCP header. A SYN cookie beside
+    /// an open connection is looked for only if `doubts_open`.
+    fn ask(&self, packet: &Packet, transport: u32, doubts_open: bool, asked: &mut Asked);
     /// Whether the host's TCP would take a segment that starts with the next byte that it waits for: by the
     /// acknowledgment (RFC 9293 section 3.10.7.4), and by the timestamp, if there is one (RFC 7323 section 5).
     fn would_take(&self, packet: &Packet, acknowledgment: u32, options: &Options) -> bool;

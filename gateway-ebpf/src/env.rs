@@ -181,10 +181,10 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     }
 
     #[inline(always)]
-    fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked) {
+    fn ask(&self, packet: &Packet, transport: u32, doubts_open: bool, asked: &mut Asked) {
         *asked = Asked::of(Socket::Unknown);
         if constants::TCP_SOCK_RCV_NXT.load() != 0 {
-            socket::ask(self.context, packet, transport, asked);
+            socket::ask(self.context, packet, transport, doubts_open, asked);
         }
     }
 

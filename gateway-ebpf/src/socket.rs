@@ -36,23 +36,30 @@ const TCP_TIME_WAIT: u32 = 6;
 pub(crate) const TCP_LISTEN: u32 = 10;
 const TCP_NEW_SYN_RECV: u32 = 12;
 
-/// Asks for the socket of a TCP packet, and for the SYN cookie in it.
+/// Asks for the socket of a TCP packet, and for the SYN cookie in it: if the socket is an open connection, only if
+/// `doubts_open`, since the check costs more than the look-up.
 #[inline(always)]
-pub(crate) fn ask(context: &XdpContext, packet: &Packet, transport: u32, asked: &mut Asked) {
+pub(crate) fn ask(
+    context: &XdpContext,
+    packet: &Packet,
+    transport: u32,
+    doubts_open: bool,
+    asked: &mut Asked,
+) {
     let mut ends = SockTuple::of(packet);
     let socket = ends.tcp(context);
     if socket.is_null() {
         return;
     }
     read(socket, asked);
-    let may_have = packet.tcp_flags & (flags::ACK | flags::RST | flags::SYN) == flags::ACK;
+    let may_have = packet.tcp_flags & (flags::ACK | flags::RST | flags::SYN) == flags::ACK
+        && (doubts_open || !matches!(asked.found, Found::Connection | Found::Request));
     // In place: headers are in the first buffer of any frame.
     let frame = XdpFrame::<PLAIN>(context);
     let tcp = frame.at(transport).and_then(|at| frame.address::<{ TCP_HEADER as usize }>(at));
     if may_have && let Some(tcp) = tcp {
         let (ip, tcp) = (ends.ip(), tcp as *mut tcphdr);
-        // Whatever the socket is: it can be gone by the time that the host's TCP has the packet, and a listener takes
-        // the cookie.
+        // A connection can be gone by the time that the host's TCP has the packet, and a listener takes the cookie.
         // SAFETY: both headers have the lengths that the helpers read.
         let check = unsafe {
             if packet.ipv6 {

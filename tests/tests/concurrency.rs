@@ -229,8 +229,8 @@ impl<'a> Env for Losing<'a> {
     fn is_own_connection(&self, packet: &Packet) -> bool {
         Env::is_own_connection(&self.0, packet)
     }
-    fn ask(&self, packet: &Packet, transport: u32, asked: &mut Asked) {
-        Env::ask(&self.0, packet, transport, asked);
+    fn ask(&self, packet: &Packet, transport: u32, doubts_open: bool, asked: &mut Asked) {
+        Env::ask(&self.0, packet, transport, doubts_open, asked);
     }
     fn is_established(&self, packet: &Packet) -> bool {
         Env::is_established(&self.0, packet)

@@ -78,7 +78,7 @@ impl<'a> Env for &'a HostEnv {
         self.bans.filter_at(index)
     }
 
-    fn ask(&self, packet: &Packet, _: u32, asked: &mut Asked) {
+    fn ask(&self, packet: &Packet, _: u32, _: bool, asked: &mut Asked) {
         *asked = Asked::of((self.sockets)(packet));
         asked.scale = SCALE;
         asked.has_cookie = asked.found == Found::Listener && self.has_cookies;
@@ -86,7 +86,7 @@ impl<'a> Env for &'a HostEnv {
 
     fn syn_cookie(&self, packet: &Packet, transport: u32) -> Option<u32> {
         let mut asked = Asked::default();
-        self.ask(packet, transport, &mut asked);
+        self.ask(packet, transport, false, &mut asked);
         // Any number does.
         (asked.found == Found::Listener && self.has_cookies).then(|| packet.sequence.rotate_left(16))
     }

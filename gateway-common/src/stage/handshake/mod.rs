@@ -215,7 +215,9 @@ pub fn explain(charged: Step, state: &PacketState) -> Step {
 #[inline(always)]
 pub fn ask<E: Env>(context: &Context<'_, E>, state: &mut PacketState) -> Step {
     if matches!(state.asked.found, Found::NotAsked) {
-        context.env.ask(&state.packet, state.network.transport, &mut state.asked);
+        // A cookie beside an open connection concerns the TLS gate alone.
+        let is_gated = context.settings.service(state.role.service).requires_tls();
+        context.env.ask(&state.packet, state.network.transport, is_gated, &mut state.asked);
     }
     Step::Continue(())
 }

@@ -105,10 +105,13 @@ fn again(lab: &Lab, gateway: &Gateway<'_>) -> Result<()> {
     gateway.done(&["reload"])?;
     let flooding = flood(lab, FIRST, SOURCES, EACH * u64::from(SOURCES), 0)?;
     thread::sleep(Duration::from_secs(4));
+    let (began, before) = (Instant::now(), flooding.sent()?);
     let rates = rate(lab, gateway)?;
-    let all = f64::from(SOURCES) * RATE;
-    println!("escalation: without it {rates}/s of {all}/s");
-    ensure!(rates.is_about(all), "{rates}/s were admitted, and all sources together may {all}");
+    // On a busy machine the sources come to less than they may send.
+    let sent = (flooding.sent()? - before) as f64 / began.elapsed().as_secs_f64();
+    let all = (f64::from(SOURCES) * RATE).min(sent);
+    println!("escalation: without it {rates}/s of {all:.0}/s");
+    ensure!(rates.is_about(all), "{rates}/s were admitted, and all sources together may {all:.0}");
     flooding.stop()?;
     ensure!(count(gateway, "ipv4")? == 0, "it escalated all the same");
     Ok(())

@@ -19,5 +19,6 @@ pub mod net;
 pub mod places;
 pub mod policy;
 pub mod prefixes;
+pub mod record;
 pub mod replay;
 pub mod state_file;

@@ -1,12 +1,10 @@
-//! Changes made live, and the state file that carries them over a restart.
+//! Changes made live, and what of them outlives a restart.
 //!
 //! Live limits and modes hold until the next reload or restart, unless they were given a time: then until that. Bans and
 //! trusted prefixes hold until their time is up or somebody takes them back.
 
 use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
     sync::{
         LazyLock,
         atomic::{AtomicI64, Ordering},
@@ -15,7 +13,7 @@ use std::{
 };
 
 use gateway_common::{
-    abi::{FOREVER, Live as LiveValue},
+    abi::{FOREVER, Live as LiveValue, SERVICES},
     limit::rate::{INSTANT_SHIFT, Instant},
 };
 use ipnet::IpNet;
@@ -23,16 +21,16 @@ use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    control::words::{Dimension, Mode, Place, Prefix},
-    kernel::Prefixes,
-    prefixes, state_file,
+    model::{Dimension, LimitScope, Mode, Prefix, Quota},
+    policy::Overrides,
+    prefixes::{self, Prefixes},
 };
 
 /// A live limit.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveLimit {
     /// Where.
-    pub place: Place,
+    pub place: LimitScope,
     /// What it counts.
     pub dimension: Dimension,
     /// Rate and burst as text; nothing: lifted.
@@ -53,24 +51,28 @@ pub struct Entry {
 }
 
 /// All that was changed live.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub struct Live {
     /// The mode, and until when.
     pub mode: Option<(Mode, Option<u64>)>,
     /// Limits.
     pub limits: Vec<LiveLimit>,
-    /// Banned prefixes, as earlier versions kept them; see [`crate::bans`].
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub block: BTreeMap<Prefix, Entry>,
     /// Trusted prefixes.
-    pub allow: BTreeMap<Prefix, Entry>,
+    allow: BTreeMap<Prefix, Entry>,
+    /// Those that were changed since they were last written.
+    touched: BTreeSet<Prefix>,
     /// Counter rows of services.
     pub rows: BTreeMap<String, u8>,
     /// Settings of the host that the daemon has changed, as `sysctl` names them, and what they were.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
 }
+
+/// Keys of what is kept: these words, then a space and the rest.
+const MODE: &str = "mode";
+const LIMIT: &str = "limit";
+const ALLOW: &str = "allow";
+const ROW: &str = "row";
+const SYSCTL: &str = "sysctl";
 
 /// By how many seconds the wall clock was ahead of the time since boot when that was last looked at.
 static AHEAD: LazyLock<AtomicI64> = LazyLock::new(|| AtomicI64::new(ahead()));
@@ -81,6 +83,12 @@ const STEP: i64 = 2;
 /// Unix seconds, by a clock that nobody steps: what is due by a span is due when it is over, whatever becomes of the wall clock.
 pub fn now() -> u64 {
     (since_boot() + AHEAD.load(Ordering::Relaxed)).try_into().unwrap_or(0)
+}
+
+/// Unix milliseconds, by the wall clock.
+pub fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// By how many seconds the wall clock was stepped since this was last asked; from now on [`now`] goes with it. What has an end in Unix
@@ -105,47 +113,77 @@ fn since_boot() -> i64 {
 }
 
 impl Live {
-    /// Where the state is kept beside the audit record.
-    pub fn path(database: &Path) -> PathBuf {
-        database.with_file_name("live.json")
+    /// From what was kept. What makes no sense is left out, and counted.
+    pub fn from_facts(facts: &BTreeMap<String, String>) -> (Self, usize) {
+        let mut live = Self::default();
+        let read = facts.iter().filter(|(key, value)| live.take_fact(key, value).is_some()).count();
+        (live, facts.len() - read)
     }
 
-    /// Reads the state; none is an empty one. What cannot be read is put aside, and told: a host without its timed changes is better off
-    /// than one without protection.
-    pub fn load(path: &Path) -> (Self, Option<String>) {
-        let read = || match state_file::read(path)? {
-            Some(bytes) => Ok::<_, io::Error>(serde_json::from_slice(&bytes)?),
-            None => Ok(Self::default()),
-        };
-        match read() {
-            Ok(live) => (live, None),
-            Err(error) => {
-                let warning = format!(
-                    "cannot read {}: {error}; {}, and the trusted prefixes, limits and modes that it had for a time do not hold",
-                    path.display(),
-                    state_file::moved(state_file::put_aside(path, &[]))
-                );
-                (Self::default(), Some(warning))
+    fn take_fact(&mut self, key: &str, value: &str) -> Option<()> {
+        let (kind, rest) = key.split_once(' ').unwrap_or((key, ""));
+        match kind {
+            MODE => self.mode = Some(serde_json::from_str(value).ok()?),
+            LIMIT => {
+                let limit: LiveLimit = serde_json::from_str(value).ok()?;
+                if let Some((rate, burst)) = &limit.quota {
+                    Quota::parse(limit.dimension, rate, Some(burst)).ok()?;
+                }
+                self.limits.push(limit);
             }
+            ALLOW => drop(self.allow.insert(rest.parse().ok()?, serde_json::from_str(value).ok()?)),
+            ROW => {
+                let row = value.parse().ok().filter(|row| (1..SERVICES).contains(&usize::from(*row)))?;
+                self.rows.insert(rest.to_owned(), row);
+            }
+            SYSCTL => drop(self.sysctls.insert(rest.to_owned(), value.to_owned())),
+            _ => return None,
         }
+        Some(())
     }
 
-    /// What is to be written: what outlives a restart.
-    ///
-    /// # Errors
-    /// Where it cannot be said in JSON.
-    pub fn lasting(&self) -> io::Result<Vec<u8>> {
-        let mut lasting = self.clone();
+    /// What outlives a restart, by its keys, but for trusted prefixes.
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        let mut lasting = Self { allow: BTreeMap::new(), touched: BTreeSet::new(), ..self.clone() };
         lasting.renew();
-        Ok(serde_json::to_vec_pretty(&lasting)?)
+        let mode = lasting.mode.iter().map(|mode| (MODE.to_owned(), json(mode)));
+        let limits = lasting.limits.iter();
+        let limits =
+            limits.map(|limit| (format!("{LIMIT} {} {}", limit.place, limit.dimension), json(limit)));
+        let rows = lasting.rows.iter().map(|(name, row)| (format!("{ROW} {name}"), row.to_string()));
+        let sysctls = lasting.sysctls.iter().map(|(name, value)| (format!("{SYSCTL} {name}"), value.clone()));
+        mode.chain(limits).chain(rows).chain(sysctls).collect()
     }
 
-    /// Writes [`Self::lasting`], whole or not at all.
-    ///
-    /// # Errors
-    /// When the directory cannot be made or the file not written.
-    pub fn save(path: &Path, lasting: &[u8]) -> io::Result<()> {
-        state_file::write(path, lasting)
+    /// The trusted prefixes that were changed since this was last asked, as [`Self::facts`]; nothing: no longer trusted.
+    pub fn touched(&mut self) -> BTreeMap<String, Option<String>> {
+        let touched = std::mem::take(&mut self.touched).into_iter();
+        touched.map(|prefix| (format!("{ALLOW} {prefix}"), self.allow.get(&prefix).map(json))).collect()
+    }
+
+    /// Limits as the policy takes them.
+    pub fn overrides(&self) -> Overrides {
+        let quota = |limit: &LiveLimit| {
+            let quota =
+                limit.quota.as_ref().map(|(rate, burst)| Quota::parse(limit.dimension, rate, Some(burst)));
+            // Each was checked when it was set, or read.
+            quota.transpose().ok().map(|quota| ((limit.place.clone(), limit.dimension), quota))
+        };
+        self.limits.iter().filter_map(quota).collect()
+    }
+
+    /// Trusted prefixes.
+    pub const fn allow(&self) -> &BTreeMap<Prefix, Entry> {
+        &self.allow
+    }
+
+    /// Trusts a prefix, or no longer; gives what was said of it before.
+    pub fn trust(&mut self, prefix: Prefix, entry: Option<Entry>) -> Option<Entry> {
+        self.touched.insert(prefix);
+        match entry {
+            Some(entry) => self.allow.insert(prefix, entry),
+            None => self.allow.remove(&prefix),
+        }
     }
 
     /// Drops what does not outlive a reload or restart: limits and modes without a time.
@@ -159,23 +197,33 @@ impl Live {
         let shift = |at: &mut u64| *at = at.saturating_add_signed(step);
         let ends = self.limits.iter_mut().filter_map(|limit| limit.until_at.as_mut());
         ends.chain(self.mode.iter_mut().filter_map(|(_, until)| until.as_mut())).for_each(shift);
-        for entry in self.block.values_mut().chain(self.allow.values_mut()) {
+        self.touched.extend(self.allow.keys());
+        for entry in self.allow.values_mut() {
             shift(&mut entry.added_at);
             entry.until_at.iter_mut().for_each(shift);
         }
     }
 
-    /// Drops what is over; says whether policy and prefixes changed.
-    pub fn expire(&mut self, now: u64) -> (bool, bool) {
-        let over = |until: Option<u64>| until.is_some_and(|until| until <= now);
-        let limits = self.limits.len();
-        let prefixes = self.allow.len();
-        let mode = self.mode;
-        self.limits.retain(|limit| !over(limit.until_at));
-        self.mode = self.mode.filter(|&(_, until)| !over(until));
-        self.allow.retain(|_, entry| !over(entry.until_at));
-        let policy = limits != self.limits.len() || mode != self.mode;
-        (policy, prefixes != self.allow.len())
+    /// The same without the limits and the mode that are over.
+    #[must_use]
+    pub fn without_over(&self, now: u64) -> Self {
+        let holds = |until: Option<u64>| until.is_none_or(|until| until > now);
+        let mut live = self.clone();
+        live.limits.retain(|limit| holds(limit.until_at));
+        live.mode = live.mode.filter(|(_, until)| holds(*until));
+        live
+    }
+
+    /// Whether the time of a limit or of the mode is over.
+    pub fn ends_by(&self, now: u64) -> bool {
+        let limits = self.limits.iter().map(|limit| limit.until_at);
+        limits.chain([self.mode.and_then(|(_, until)| until)]).flatten().any(|until| until <= now)
+    }
+
+    /// Trusted prefixes whose time is over.
+    pub fn trust_over(&self, now: u64) -> impl Iterator<Item = Prefix> {
+        let is_over = move |entry: &Entry| entry.until_at.is_some_and(|until| until <= now);
+        self.allow.iter().filter(move |(_, entry)| is_over(entry)).map(|(prefix, _)| *prefix)
     }
 
     /// When the next thing is over.
@@ -235,16 +283,26 @@ impl Clock {
     }
 }
 
+/// Whether it is the key of a trusted prefix.
+pub fn is_of_trust(key: &str) -> bool {
+    key.split_once(' ').is_some_and(|(kind, _)| kind == ALLOW)
+}
+
+/// A value that has a text in JSON.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// The longest time ahead that is written into the kernel, in seconds.
 pub const AHEAD_MAX: u64 = 100 * 86_400;
 
 #[cfg(test)]
 mod tests {
-    use super::{Live, LiveLimit};
-    use crate::control::words::{Dimension, Mode, Place};
+    use super::{Entry, Live, LiveLimit};
+    use crate::model::{Dimension, LimitScope, Mode};
 
     fn limit(until_at: Option<u64>) -> LiveLimit {
-        LiveLimit { place: Place::Default, dimension: Dimension::Packets, quota: None, until_at }
+        LiveLimit { place: LimitScope::Default, dimension: Dimension::Packets, quota: None, until_at }
     }
 
     #[test]
@@ -264,17 +322,42 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_outlive_a_restart_is_not_written() {
-        let written = |live: &Live| live.lasting().unwrap();
-        let nothing = written(&Live::default());
+    fn what_does_not_outlive_a_restart_is_not_kept() {
         let mut live = Live { limits: vec![limit(None)], mode: Some((Mode::Off, None)), ..Live::default() };
-        assert_eq!(written(&live), nothing);
+        assert!(live.facts().is_empty());
         live.limits.push(limit(Some(7)));
-        let read: Live = serde_json::from_slice(&written(&live)).unwrap();
-        assert_eq!(read.limits.iter().map(|limit| limit.until_at).collect::<Vec<_>>(), [Some(7)]);
-        assert_eq!(read.mode, None);
         live.mode = Some((Mode::Off, Some(7)));
-        let read: Live = serde_json::from_slice(&written(&live)).unwrap();
-        assert_eq!(read.mode, live.mode);
+        live.rows.insert("api".to_owned(), 3);
+        let prefix = "192.0.2.0/24".parse().unwrap();
+        live.trust(prefix, Some(Entry { reason: None, added_at: 1, until_at: None }));
+        let touched = live.touched();
+        assert!(live.touched().is_empty(), "said once");
+        let mut facts = live.facts();
+        facts.extend(touched.into_iter().map(|(key, value)| (key, value.unwrap())));
+        let (read, left_out) = Live::from_facts(&facts);
+        assert_eq!((read.mode, left_out, read.rows), (live.mode, 0, live.rows.clone()));
+        assert_eq!(read.limits.iter().map(|limit| limit.until_at).collect::<Vec<_>>(), [Some(7)]);
+        assert_eq!(read.allow.keys().collect::<Vec<_>>(), [&prefix]);
+        live.trust(prefix, None);
+        assert_eq!(live.touched(), [("allow 192.0.2.0/24".to_owned(), None)].into());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_left_out() {
+        let facts = [
+            ("row api", "200"),
+            ("row api", "0"),
+            ("mode", "7"),
+            ("allow 192.0.2.300", "{}"),
+            (
+                "limit default syn",
+                "{\"place\":\"default\",\"dimension\":\"syn\",\"quota\":[\"fast\",\"1\"],\"until_at\":7}",
+            ),
+            ("else", ""),
+        ];
+        for (key, value) in facts {
+            let (live, left_out) = Live::from_facts(&[(key.to_owned(), value.to_owned())].into());
+            assert_eq!((left_out, live.facts().len()), (1, 0), "{key} {value}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! From configuration and live changes to what the kernel takes.
 
 mod listings;
+mod set;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,14 +25,15 @@ use zerocopy::FromZeros;
 
 use crate::{
     config::{
-        Config, Connections, DropUnasked, Mode, Protocol, Quotas, Reflection, Refuse, Require,
-        ReservedSources, Sanity, Service, SynCookies, TlsVersion,
+        Config, Connections, DropUnasked, Protocol, Reflection, Refuse, Require, ReservedSources, Sanity,
+        Service, SynCookies, TlsVersion,
     },
-    control::words::Place,
     host::zeroed_settings,
+    model::{LimitScope, Mode, Quota, Quotas},
 };
 
 pub use listings::prefixes;
+pub use set::PolicySet;
 
 /// Why a valid configuration cannot be a policy.
 #[derive(Debug, Error)]
@@ -50,7 +52,7 @@ pub enum PolicyError {
 }
 
 /// Limits that take the place of the configuration's; nothing: the limit is lifted.
-pub type Overrides = BTreeMap<(Place, Dimension), Option<crate::config::Quota>>;
+pub type Overrides = BTreeMap<(LimitScope, Dimension), Option<Quota>>;
 
 /// Which counter row each service has: the same for as long as the counters live.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,17 +72,17 @@ impl Rows {
 }
 
 /// All places of a configuration where limits can be, with the limits there.
-pub fn places(config: &Config) -> Vec<(Place, &Quotas)> {
+pub fn places(config: &Config) -> Vec<(LimitScope, &Quotas)> {
     let Config { limits, neighbours, classes, services, .. } = config;
     let mut places = vec![
-        (Place::Default, &limits.quotas),
-        (Place::Neighbours, &neighbours.quotas),
-        (Place::Rest, &limits.rest),
+        (LimitScope::Default, &limits.quotas),
+        (LimitScope::Neighbours, &neighbours.quotas),
+        (LimitScope::Rest, &limits.rest),
     ];
-    places.extend(classes.iter().map(|class| (Place::Class(class.name.clone()), &class.quotas)));
+    places.extend(classes.iter().map(|class| (LimitScope::Class(class.name.clone()), &class.quotas)));
     for service in services {
-        places.push((Place::Service(service.name.clone()), &service.quotas));
-        places.push((Place::Total(service.name.clone()), &service.total));
+        places.push((LimitScope::Service(service.name.clone()), &service.quotas));
+        places.push((LimitScope::Total(service.name.clone()), &service.total));
     }
     places
 }
@@ -100,9 +102,9 @@ pub fn compile(
     let mut settings = zeroed_settings();
     settings.generation = generation;
     settings.mode = mode_value(mode);
-    let quotas = |place: Place, quotas: &Quotas| overridden(&place, quotas, overrides);
-    let defaults = quotas(Place::Default, &config.limits.quotas);
-    let neighbours = quotas(Place::Neighbours, &config.neighbours.quotas);
+    let quotas = |place: LimitScope, quotas: &Quotas| overridden(&place, quotas, overrides);
+    let defaults = quotas(LimitScope::Default, &config.limits.quotas);
+    let neighbours = quotas(LimitScope::Neighbours, &config.neighbours.quotas);
     settings.source_mask_v4 = u64::from(mask32(config.limits.ipv4_prefix));
     settings.source_mask_v6 = mask64(config.limits.ipv6_prefix);
     settings.neighbour_mask_v4 = u64::from(mask32(config.neighbours.ipv4_prefix));
@@ -110,12 +112,12 @@ pub fn compile(
     (settings.neighbours, settings.neighbours_own) = limits(&neighbours);
     settings.classes = [ClassValue::new(limits(&defaults).0, 0); CLASSES];
     for (value, class) in settings.classes.iter_mut().skip(1).zip(&config.classes) {
-        let own = quotas(Place::Class(class.name.clone()), &class.quotas);
+        let own = quotas(LimitScope::Class(class.name.clone()), &class.quotas);
         *value = ClassValue { mode: mode_value(class.mode).into(), ..class_value(&defaults, &own) };
     }
     // The first service stands for none.
     settings.services[0] = service_of_none(
-        &quotas(Place::Rest, &config.limits.rest),
+        &quotas(LimitScope::Rest, &config.limits.rest),
         config.reflection.drop != DropUnasked::Off,
     );
     let meets = config.gated().next().is_some();
@@ -123,8 +125,8 @@ pub fn compile(
     let mut placed = Vec::new();
     for service in &config.services {
         let row = rows.of(&service.name)?;
-        let own = limits(&quotas(Place::Service(service.name.clone()), &service.quotas));
-        let total = quotas(Place::Total(service.name.clone()), &service.total);
+        let own = limits(&quotas(LimitScope::Service(service.name.clone()), &service.quotas));
+        let total = quotas(LimitScope::Total(service.name.clone()), &service.total);
         settings.services[row] = ServiceValue {
             limits: own.0,
             own: own.1 as u32,
@@ -216,7 +218,7 @@ pub fn set_segments(settings: &mut Settings, segments: &[[u16; 2]]) {
 }
 
 /// The quotas of a place, live changes in the place of what they change. A lifted quota stands as lifted.
-pub fn overridden(place: &Place, quotas: &Quotas, overrides: &Overrides) -> Quotas {
+pub fn overridden(place: &LimitScope, quotas: &Quotas, overrides: &Overrides) -> Quotas {
     let mut result = *quotas;
     for dimension in Dimension::ALL {
         match overrides.get(&(place.clone(), dimension)) {

@@ -3,9 +3,51 @@
 
 pub mod flat;
 
-use ipnet::IpNet;
+use std::net::IpAddr;
 
-use crate::kernel::Prefixes;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+/// Prefixes with what is said of each, covering ones included: address bytes in network order, length in bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefixes<V> {
+    /// IPv4.
+    pub v4: Vec<([u8; 4], u8, V)>,
+    /// IPv6.
+    pub v6: Vec<([u8; 16], u8, V)>,
+}
+
+impl<V> Default for Prefixes<V> {
+    fn default() -> Self {
+        Self { v4: Vec::new(), v6: Vec::new() }
+    }
+}
+
+impl<V> Prefixes<V> {
+    /// What is said of the longest prefix that holds an address.
+    pub fn longest(&self, address: IpAddr) -> Option<&V> {
+        match address {
+            IpAddr::V4(address) => {
+                longest(&self.v4, 32, |length| Ipv4Net::new_assert(address, length).network().octets())
+            }
+            IpAddr::V6(address) => {
+                longest(&self.v6, 128, |length| Ipv6Net::new_assert(address, length).network().octets())
+            }
+        }
+    }
+}
+
+/// Entries are in order, so each length is a search.
+fn longest<A: Ord, V>(entries: &[(A, u8, V)], bits: u8, network: impl Fn(u8) -> A) -> Option<&V> {
+    if entries.is_empty() {
+        return None;
+    }
+    (0..=bits).rev().find_map(|length| {
+        let wanted = (network(length), length);
+        let place =
+            entries.binary_search_by(|(address, length, _)| (address, length).cmp(&(&wanted.0, &wanted.1)));
+        place.ok().map(|place| &entries[place].2)
+    })
+}
 
 /// Compiles prefixes with what is said of each; they come in order. `combine` joins what a covering prefix (or the same one,
 /// named twice before) says with what the prefix itself says.

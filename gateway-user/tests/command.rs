@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use gateway_user::control::protocol::{FailureKind, Reply, Request, Row};
 use gateway_user::control::server::Server;
-use gateway_user::control::{document::PrefixRow, words::Mode};
+use gateway_user::model::{Mode, document::PrefixRow};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
@@ -112,7 +112,10 @@ fn a_change_prints_one_line_or_one_document() {
     let output = gateway(&socket, &["mode", "monitor", "--json"]);
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let expected = serde_json::json!(
-        {"message": "mode is monitor", "generation": 7, "until_at": null, "warnings": []}
+        {
+            "message": "mode is monitor", "generation": 7, "until_at": null, "warnings": [], "facts": [],
+            "durable": true
+        }
     );
     assert_eq!(document, expected);
     let output = gateway(&socket, &["block", "list", "--json"]);

@@ -17,7 +17,8 @@ use gateway_common::{
     verdict::{Action, Reason, Verdict},
 };
 use gateway_user::host::{self, Sets, Stand};
-use gateway_user::kernel::{Holders, Kernel, LoadOptions, PolicySet, Prefixes, cpus};
+use gateway_user::kernel::{Holders, Kernel, LoadOptions, cpus};
+use gateway_user::{policy::PolicySet, prefixes::Prefixes};
 use ipnet::IpNet;
 
 pub use runner::Runner;

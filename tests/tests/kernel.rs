@@ -16,7 +16,8 @@ use gateway_tests::kernel::{Judge, Runner, policy};
 use gateway_tests::lab::require_lab;
 use gateway_tests::twins::LATE;
 use gateway_user::host::Stand;
-use gateway_user::kernel::{Kernel, LoadOptions, PolicySet, Program};
+use gateway_user::kernel::{Kernel, LoadOptions, Program};
+use gateway_user::policy::PolicySet;
 use nix::sys::utsname::uname;
 
 /// A build by its constants, and the most instructions that it may have: what the verifier goes through, of the million

@@ -98,16 +98,16 @@ again(ask); stay()",
 
 /// Ways that have to fail.
 const FAILING: [Way; 6] = [
-    ("a lock on the bans", "
+    ("a lock on the state", "
 def lock(name): fcntl.lockf(os.open(name, os.O_RDONLY), fcntl.LOCK_SH)
-for end in '', '-wal', '-shm': refused(lock, AT + '/bans.db' + end)"),
+for end in '.db', '.db-wal', '.db-shm', '.lock': refused(lock, AT + '/state' + end)"),
     ("a lock on the control socket's lock", "
 def lock(name): fcntl.flock(os.open(name, os.O_RDONLY), fcntl.LOCK_SH)
 refused(lock, AT + '/run/control.sock.lock')"),
     ("a pipe in a file's place", "
-for name in 'live.json', 'live.new', 'bans.db-journal', 'run/control.sock': refused(os.mkfifo, AT + '/' + name)"),
+for name in 'state.lock', 'state.db-journal', 'run/control.sock': refused(os.mkfifo, AT + '/' + name)"),
     ("a link in a file's place", "
-for name in 'live.new', 'run/.control.sock.' + PID: refused(os.symlink, '/etc/hostname', AT + '/' + name)"),
+for name in 'state.db-journal', 'run/.control.sock.' + PID: refused(os.symlink, '/etc/hostname', AT + '/' + name)"),
     ("to take the socket away", "
 refused(os.unlink, AT + '/run/control.sock'); refused(os.rename, AT + '/run', AT + '/runs')"),
     ("to take pins away, and to end it", "
@@ -260,7 +260,7 @@ fn what_a_user_has_laid_before_the_start_is_of_no_use() -> Result<()> {
     let mut gateway = open_to_all(&lab)?;
     // A database as an earlier version left it.
     gateway.kill()?;
-    let bans = gateway.state("bans.db");
+    let bans = gateway.state("state.db");
     fs::set_permissions(&bans, Permissions::from_mode(0o644))?;
     let pins = gateway.pins().to_owned();
     let place = pins.parent().context("a parent")?.join(format!("gwlab-{}-open", std::process::id()));
@@ -276,7 +276,7 @@ fn what_a_user_has_laid_before_the_start_is_of_no_use() -> Result<()> {
 fn laid(lab: &Lab, gateway: &mut Gateway<'_>, place: &Path, bans: &Path) -> Result<()> {
     const LAY: &str = "
 os.makedirs(PINS + '/links')
-lock = os.open(AT + '/bans.db', os.O_RDONLY); fcntl.lockf(lock, fcntl.LOCK_SH)
+lock = os.open(AT + '/state.db', os.O_RDONLY); fcntl.lockf(lock, fcntl.LOCK_SH)
 stay()";
     gateway.pin_at(&place.join("gateway"));
     let user = User::holding(lab, gateway, 1, LAY)?;
@@ -285,7 +285,7 @@ stay()";
     let answers = answers(gateway)?;
     drop(user);
     println!("local users: locked and laid before: answers take {answers:?}");
-    ensure!(mode == 0o600, "bans.db has the mode {mode:o}");
+    ensure!(mode == 0o600, "state.db has the mode {mode:o}");
     let status = gateway.done(&["status"])?;
     ensure!(status.contains(&format!("was user {NOBODY}'s")), "{status}");
     let done = User::begin(lab, gateway, gateway.pid()?.as_raw(), FAILING[5].1)?.done()?;

@@ -7,9 +7,10 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use gateway_tests::lab::{Gateway, Lab, alone, require_lab};
+use gateway_tests::lab::{Gateway, Lab, alone, await_that, require_lab};
 use nix::mount::{MsFlags, umount};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -83,7 +84,7 @@ fn sparse(path: &Path, length: u64) -> Result<Kept> {
 }
 
 fn database(at: &Path, sql: &str) -> Result<Connection> {
-    let database = Connection::open(at.join("bans.db"))?;
+    let database = Connection::open(at.join("state.db"))?;
     database.execute_batch(sql)?;
     Ok(database)
 }
@@ -94,76 +95,67 @@ fn instead_of_list(at: &Path, lay: fn(&Path) -> Result<Kept>) -> Result<Kept> {
     lay(&at.join("list"))
 }
 
+/// How long the daemon may take to see that there is room again.
+const PATIENCE: Duration = Duration::from_secs(30);
 const MIB: u64 = 1 << 20;
 const LIMITED: &str = "if [ -e /sys/fs/cgroup/memory/tasks ]; then C=/sys/fs/cgroup/memory/gwlab-$$; mkdir $C; \
     echo 70M > $C/memory.limit_in_bytes; else C=/sys/fs/cgroup/gwlab-$$; mkdir $C; echo 70M > $C/memory.max; fi; \
     echo $$ > $C/cgroup.procs";
 
-const OBSTACLES: [Obstacle; 42] = [
-    Obstacle::on_disk("an empty live.json", |at| write(at, "live.json", ""), "live.json.bad"),
-    Obstacle::on_disk("a cut live.json", |at| write(at, "live.json", "{\"allow\":{"), "live.json.bad"),
+const OBSTACLES: [Obstacle; 36] = [
+    Obstacle::on_disk("state.db is empty", |at| write(at, "state.db", ""), ""),
     Obstacle::on_disk(
-        "a bad prefix in live.json",
-        |at| write(at, "live.json", "{\"allow\":{\"192.0.2.300\":{}}}"),
-        "live.json.bad",
-    ),
-    Obstacle::on_disk("live.json is no text", |at| write(at, "live.json", [0xff; 64]), "live.json.bad"),
-    Obstacle::on_disk("live.json is too long", |at| sparse(&at.join("live.json"), 65 * MIB), "live.json.bad"),
-    Obstacle::on_disk("live.json is a pipe", |at| fifo(&at.join("live.json")), "live.json.bad"),
-    Obstacle::on_disk(
-        "live.json is a link to a device",
-        |at| kept(symlink("/dev/zero", at.join("live.json"))),
-        "live.json.bad",
+        "state.db is no database",
+        |at| write(at, "state.db", "state ".repeat(2_000)),
+        "state.db.bad",
     ),
     Obstacle::on_disk(
-        "live.json is a directory",
-        |at| kept(fs::create_dir(at.join("live.json"))),
-        "live.json.bad",
-    ),
-    Obstacle::on_disk("bans.db is empty", |at| write(at, "bans.db", ""), ""),
-    Obstacle::on_disk(
-        "bans.db is no database",
-        |at| write(at, "bans.db", "bans ".repeat(2_000)),
-        "bans.db.bad",
-    ),
-    Obstacle::on_disk(
-        "bans.db is cut",
+        "state.db is cut",
         |at| {
             drop(database(at, "CREATE TABLE filler (x); INSERT INTO filler VALUES (zeroblob(60000))")?);
-            kept(File::options().write(true).open(at.join("bans.db")).and_then(|file| file.set_len(9_000)))
+            kept(File::options().write(true).open(at.join("state.db")).and_then(|file| file.set_len(9_000)))
         },
-        "bans.db.bad",
+        "state.db.bad",
     ),
-    Obstacle::on_disk("bans.db is a pipe", |at| fifo(&at.join("bans.db")), "bans.db.bad"),
+    Obstacle::on_disk("state.db is a pipe", |at| fifo(&at.join("state.db")), "state.db.bad"),
     Obstacle::on_disk(
-        "bans.db is a link",
-        |at| kept(symlink("/dev/zero", at.join("bans.db"))),
-        "bans.db.bad",
+        "state.db is a link",
+        |at| kept(symlink("/dev/zero", at.join("state.db"))),
+        "state.db.bad",
     ),
-    Obstacle::on_disk("bans.db is a directory", |at| kept(fs::create_dir(at.join("bans.db"))), "bans.db"),
+    Obstacle::on_disk("state.db is a directory", |at| kept(fs::create_dir(at.join("state.db"))), "state.db"),
     Obstacle::on_disk(
         "a database of something else",
         |at| {
             let sql = "CREATE TABLE bans (x); INSERT INTO bans VALUES (1); PRAGMA user_version = 1";
             database(at, sql).map(|one| Box::new(one) as Kept)
         },
-        "bans.db.bad",
+        "state.db.bad",
     ),
     Obstacle::on_disk(
         "a database of a later version",
-        |at| database(at, "PRAGMA user_version = 99").map(|one| Box::new(one) as Kept),
+        |at| {
+            let sql = "PRAGMA application_id = 0x67777374; PRAGMA user_version = 99";
+            database(at, sql).map(|one| Box::new(one) as Kept)
+        },
         "later version",
     ),
     Obstacle::on_disk(
-        "another process has locked bans.db",
+        "another process has locked state.db",
         |at| database(at, "CREATE TABLE x (y); BEGIN EXCLUSIVE").map(|one| Box::new(one) as Kept),
-        "bans.db",
+        "state.db",
     ),
     Obstacle::on_disk(
-        "bans.db-wal is a directory",
-        |at| kept(fs::create_dir(at.join("bans.db-wal"))),
-        "bans",
+        "state.db-wal is a directory",
+        |at| kept(fs::create_dir(at.join("state.db-wal"))),
+        "state.db",
     ),
+    Obstacle::on_disk(
+        "the lock is a directory",
+        |at| kept(fs::create_dir(at.join("state.lock"))),
+        "state.lock",
+    ),
+    Obstacle::on_disk("the lock is a pipe", |at| fifo(&at.join("state.lock")), "state.lock"),
     Obstacle::on_disk(
         "others may write to the directory",
         |at| kept(fs::set_permissions(at, Permissions::from_mode(0o777))),
@@ -237,7 +229,7 @@ const OBSTACLES: [Obstacle; 42] = [
         "there is no group",
     )
     .without_verbs(),
-    Obstacle::in_shell("60 open files", "ulimit -n 60", ""),
+    Obstacle::in_shell("70 open files", "ulimit -n 70", ""),
     Obstacle::in_shell("no locked memory", "ulimit -l 0", ""),
     Obstacle::in_shell("files of no length", "ulimit -f 0", "will not outlive a restart"),
     Obstacle::in_shell("70 MiB of memory", LIMITED, "tables have 1/"),
@@ -319,24 +311,36 @@ fn a_full_disk_does_not_stop_it() -> Result<()> {
     gateway.kill()?;
     let small = gateway.state("small");
     fs::create_dir(&small)?;
-    nix::mount::mount(Some("tmpfs"), &small, Some("tmpfs"), MsFlags::empty(), Some("size=64k,mode=0700"))?;
+    nix::mount::mount(Some("tmpfs"), &small, Some("tmpfs"), MsFlags::empty(), Some("size=1m,mode=0700"))?;
     let outcome = (|| {
         for end in ["", "-wal"] {
-            let name = format!("bans.db{end}");
+            let name = format!("state.db{end}");
             fs::copy(gateway.state(&name), small.join(&name))?;
         }
         // What is left is taken.
-        let _ = fs::write(small.join("filler"), [0; 1 << 17]);
+        let _ = fs::write(small.join("filler"), vec![0; 1 << 20]);
         let text = fs::read_to_string(gateway.state("gateway.toml"))?;
         fs::write(gateway.state("gateway.toml"), text.replace("/audit.db", "/small/audit.db"))?;
         gateway.run()?;
         let told = warnings(&gateway)?;
-        ensure!(told.contains("will not outlive a restart"), "`status` does not tell it: {told}");
-        gateway.done(&["block", "add", "192.0.2.97"])?;
+        ensure!(told.contains("cannot write"), "`status` does not tell it: {told}");
+        let added = gateway.done(&["block", "add", "192.0.2.97"])?;
+        ensure!(added.contains("not yet on disk"), "the answer does not tell it: {added}");
         let blocked = gateway.done(&["block", "list", "--json"])?;
         ensure!(blocked.contains("192.0.2.99") && blocked.contains("192.0.2.97"), "{blocked}");
-        gateway.kill()
+        // There is room again: what waited is written, and nothing is wrong any more.
+        fs::remove_file(small.join("filler"))?;
+        await_that("nothing is wrong any more", PATIENCE, || {
+            Ok(!warnings(&gateway)?.contains("cannot write"))
+        })?;
+        gateway.kill()?;
+        gateway.run()?;
+        let blocked = gateway.done(&["block", "list", "--json"])?;
+        ensure!(blocked.contains("192.0.2.99") && blocked.contains("192.0.2.97"), "{blocked}");
+        Ok(())
     })();
+    // Whatever came of it: a daemon that runs is in the way.
+    let _ = gateway.kill();
     umount(&small)?;
     outcome
 }

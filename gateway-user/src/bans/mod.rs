@@ -1,10 +1,12 @@
-//! Bans: who is banned until when, how much longer the next time, and until when that is remembered.
+//! Bans: which prefix is banned until when, how much longer the next time, and until when that is remembered.
 //!
-//! Pure: time comes as an argument, in Unix seconds here and in milliseconds for [`strikes`]. [`store`] keeps bans over a
+//! A prefix can be claimed by several origins, each with an end and a reason of its own. A ban is in force while any claim
+//! holds, until the latest end; no origin lifts the claim of another.
+//!
+//! Pure: time comes as an argument, in Unix seconds here and in milliseconds for [`strikes`]. `store` keeps bans over a
 //! restart, `kernel` enforces them.
 
 mod rules;
-pub mod store;
 pub mod strikes;
 pub mod table;
 #[cfg(test)]
@@ -12,51 +14,23 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     ops::Bound,
     sync::Arc,
 };
 
-use crate::control::words::Prefix;
+use crate::model::{Origin, Prefix};
 
 pub use rules::{FADE, Rules};
 
-/// Who banned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// By hand.
-    Operator,
-    /// Strikes.
-    Strikes,
-}
+/// A prefix and the origin of a claim on it.
+pub type ClaimKey = (Prefix, Origin);
 
-impl Origin {
-    /// All, in the order of their numbers in the store.
-    pub const ALL: [Self; 2] = [Self::Operator, Self::Strikes];
-
-    /// The word for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-            Self::Strikes => "strikes",
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A ban, or after its end the memory of it.
+/// What one origin says of a prefix: a ban, or after its end the memory of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ban {
-    /// Who banned.
-    pub origin: Origin,
+pub struct Claim {
     /// Why.
     pub reason: Option<Arc<str>>,
-    /// How many bans before it are not forgotten, this one included; 0 for one by hand, which is no offence.
+    /// How many bans before it are not forgotten, this one included; 0 for one that is no offence.
     pub level: u32,
     /// Unix seconds since when.
     pub added_at: u64,
@@ -64,7 +38,7 @@ pub struct Ban {
     pub until_at: Option<u64>,
 }
 
-impl Ban {
+impl Claim {
     /// Whether it holds.
     pub fn is_active(&self, now: u64) -> bool {
         self.until_at.is_none_or(|until| until > now)
@@ -89,90 +63,114 @@ impl Ban {
     }
 }
 
-/// All bans and memories.
+/// All claims and memories.
 #[derive(Debug, Default)]
 pub struct Bans {
-    all: BTreeMap<Prefix, Ban>,
+    claims: BTreeMap<ClaimKey, Claim>,
     /// When each comes to its end, or is forgotten.
-    ends: BTreeSet<(u64, Prefix)>,
+    ends: BTreeSet<(u64, ClaimKey)>,
     /// How many hold, by origin.
-    active: [usize; Origin::ALL.len()],
+    active: BTreeMap<Origin, usize>,
 }
 
 /// What came to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expired {
-    /// Bans that hold no longer, some of which are remembered.
-    pub ended: Vec<Prefix>,
+    /// Claims that hold no longer, some of which are remembered.
+    pub ended: Vec<ClaimKey>,
     /// What nothing is remembered of any more.
-    pub forgotten: Vec<Prefix>,
+    pub forgotten: Vec<ClaimKey>,
 }
 
 impl Bans {
     /// Takes over what was kept. What is forgotten by now is left out.
-    pub fn restore(kept: impl IntoIterator<Item = (Prefix, Ban)>, now: u64) -> Self {
-        let remembered = |ban: &Ban| ban.forgotten_at().is_none_or(|at| at > now);
-        let all: BTreeMap<_, _> = kept.into_iter().filter(|(_, ban)| remembered(ban)).collect();
-        let mut active = [0; Origin::ALL.len()];
-        for ban in all.values().filter(|ban| ban.is_active(now)) {
-            active[ban.origin as usize] += 1;
+    pub fn restore(kept: impl IntoIterator<Item = (ClaimKey, Claim)>, now: u64) -> Self {
+        let mut bans = Self::default();
+        for (key, claim) in kept {
+            if claim.forgotten_at().is_none_or(|at| at > now) {
+                bans.set(key, Some(claim), now);
+            }
         }
-        let ends = all.iter().filter_map(|(prefix, ban)| next_of(ban, now).map(|at| (at, *prefix))).collect();
-        Self { all, ends, active }
+        bans
     }
 
-    /// Bans a prefix, in the place of what was known of it.
-    pub fn add(&mut self, prefix: Prefix, ban: Ban, now: u64) {
-        self.remove(prefix);
-        self.ends.extend(next_of(&ban, now).map(|at| (at, prefix)));
-        self.active[ban.origin as usize] += usize::from(ban.is_active(now));
-        self.all.insert(prefix, ban);
+    /// Puts a claim in the place of what was known of it, or takes that away; gives what was known.
+    pub fn set(&mut self, key: ClaimKey, claim: Option<Claim>, now: u64) -> Option<Claim> {
+        let before = self.remove(&key);
+        if let Some(claim) = claim {
+            self.ends.extend(next_of(&claim, now).map(|at| (at, key.clone())));
+            if claim.is_active(now) {
+                *self.active.entry(key.1.clone()).or_default() += 1;
+            }
+            self.claims.insert(key, claim);
+        }
+        before
     }
 
-    /// Bans a source for its strikes, longer than the last time. Nothing where it is banned.
-    pub fn strike_out(&mut self, source: Prefix, rules: &Rules, reason: &str, now: u64) -> Option<&Ban> {
-        let before = self.all.get(&source);
-        if before.is_some_and(|ban| ban.is_active(now)) {
+    fn remove(&mut self, key: &ClaimKey) -> Option<Claim> {
+        let claim = self.claims.remove(key)?;
+        let mut was_active = claim.until_at.is_none();
+        for at in [claim.until_at, claim.forgotten_at()].into_iter().flatten() {
+            // What has ended but was not yet said to have still counts.
+            was_active |= self.ends.remove(&(at, key.clone())) && Some(at) == claim.until_at;
+        }
+        if was_active {
+            self.count_out(&key.1);
+        }
+        Some(claim)
+    }
+
+    fn count_out(&mut self, origin: &Origin) {
+        if let Some(active) = self.active.get_mut(origin) {
+            *active -= 1;
+            if *active == 0 {
+                self.active.remove(origin);
+            }
+        }
+    }
+
+    /// The claim that a source earns by its strikes, longer than the last time. Nothing where it is banned.
+    pub fn strike_out(&self, source: Prefix, rules: &Rules, reason: &str, now: u64) -> Option<Claim> {
+        if self.in_force(source, now).is_some() {
             return None;
         }
-        let level = rules.next_level(before.map_or(0, |ban| ban.level_at(now)));
+        let before = self.claims.get(&(source, Origin::Strikes));
+        let level = rules.next_level(before.map_or(0, |claim| claim.level_at(now)));
         let until_at = Some(now + rules.length(level));
-        let ban =
-            Ban { origin: Origin::Strikes, reason: Some(reason.into()), level, added_at: now, until_at };
-        self.add(source, ban, now);
-        self.all.get(&source)
+        Some(Claim { reason: Some(reason.into()), level, added_at: now, until_at })
     }
 
-    /// Takes a ban back, and forgets it.
-    pub fn remove(&mut self, prefix: Prefix) -> Option<Ban> {
-        let ban = self.all.remove(&prefix)?;
-        let waiting = [ban.until_at, ban.forgotten_at()].into_iter().flatten();
-        let mut was_active = ban.until_at.is_none();
-        for at in waiting {
-            // What has ended but was not yet said to have still counts.
-            was_active |= self.ends.remove(&(at, prefix)) && Some(at) == ban.until_at;
-        }
-        self.active[ban.origin as usize] -= usize::from(was_active);
-        Some(ban)
+    /// The end of a prefix's ban, by all claims on it together; nothing: it is not banned.
+    pub fn in_force(&self, prefix: Prefix, now: u64) -> Option<Option<u64>> {
+        let ends = self.claims_on(prefix).filter(|(_, claim)| claim.is_active(now));
+        ends.map(|(_, claim)| claim.until_at).reduce(|one, other| Some(one?.max(other?)))
+    }
+
+    /// All that is known of a prefix.
+    pub fn claims_on(&self, prefix: Prefix) -> impl Iterator<Item = (&Origin, &Claim)> {
+        let from = self.claims.range((prefix, Origin::Operator)..);
+        from.take_while(move |((other, _), _)| *other == prefix).map(|((_, origin), claim)| (origin, claim))
     }
 
     /// What has come to its end, at most so many at a time.
     pub fn expire(&mut self, now: u64, most: usize) -> Expired {
         let mut expired = Expired::default();
         for _ in 0..most {
-            let Some(&(at, prefix)) = self.ends.first().filter(|(at, _)| *at <= now) else { break };
-            self.ends.pop_first();
-            let Some(ban) = self.all.get(&prefix) else { continue };
-            let forgotten_at = ban.forgotten_at().unwrap_or(u64::MAX);
-            if ban.until_at == Some(at) {
-                self.active[ban.origin as usize] -= 1;
-                expired.ended.push(prefix);
+            if self.ends.first().is_none_or(|(at, _)| *at > now) {
+                break;
+            }
+            let Some((at, key)) = self.ends.pop_first() else { break };
+            let Some(claim) = self.claims.get(&key) else { continue };
+            let forgotten_at = claim.forgotten_at().unwrap_or(u64::MAX);
+            if claim.until_at == Some(at) {
+                self.count_out(&key.1);
+                expired.ended.push(key.clone());
             }
             if forgotten_at <= now {
-                self.all.remove(&prefix);
-                expired.forgotten.push(prefix);
+                self.claims.remove(&key);
+                expired.forgotten.push(key);
             } else {
-                self.ends.insert((forgotten_at, prefix));
+                self.ends.insert((forgotten_at, key));
             }
         }
         expired
@@ -181,17 +179,17 @@ impl Bans {
     /// Moves all times by so many seconds, as the wall clock was moved.
     pub fn shift(&mut self, step: i64) {
         let shift = |at: &mut u64| *at = at.saturating_add_signed(step);
-        for ban in self.all.values_mut() {
-            shift(&mut ban.added_at);
-            ban.until_at.iter_mut().for_each(shift);
+        for claim in self.claims.values_mut() {
+            shift(&mut claim.added_at);
+            claim.until_at.iter_mut().for_each(shift);
         }
         let ends = std::mem::take(&mut self.ends);
-        self.ends = ends.into_iter().map(|(at, prefix)| (at.saturating_add_signed(step), prefix)).collect();
+        self.ends = ends.into_iter().map(|(at, key)| (at.saturating_add_signed(step), key)).collect();
     }
 
-    /// All prefixes that something is known of.
-    pub fn prefixes(&self) -> impl Iterator<Item = Prefix> {
-        self.all.keys().copied()
+    /// All that is known, ended claims included.
+    pub fn iter(&self) -> impl Iterator<Item = (&ClaimKey, &Claim)> {
+        self.claims.iter()
     }
 
     /// When the next one comes to its end.
@@ -199,25 +197,26 @@ impl Bans {
         self.ends.first().map(|&(at, _)| at)
     }
 
-    /// A prefix's ban or memory.
-    pub fn get(&self, prefix: Prefix) -> Option<&Ban> {
-        self.all.get(&prefix)
+    /// A claim or memory.
+    pub fn get(&self, key: &ClaimKey) -> Option<&Claim> {
+        self.claims.get(key)
     }
 
-    /// Bans that hold, in the order of their prefixes, from behind one on.
-    pub fn after(&self, prefix: Option<Prefix>, now: u64) -> impl Iterator<Item = (Prefix, &Ban)> {
-        let from = prefix.map_or(Bound::Unbounded, Bound::Excluded);
-        let rest = self.all.range((from, Bound::Unbounded)).map(|(prefix, ban)| (*prefix, ban));
-        rest.filter(move |(_, ban)| ban.is_active(now))
+    /// Claims that hold, in the order of their prefixes, from behind one on.
+    pub fn after(&self, key: Option<ClaimKey>, now: u64) -> impl Iterator<Item = (&ClaimKey, &Claim)> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.claims.range((from, Bound::Unbounded)).filter(move |(_, claim)| claim.is_active(now))
     }
 
-    /// How many hold, by origin.
+    /// How many hold, by origin; those of this host even where there are none.
     pub fn counts(&self) -> impl Iterator<Item = (Origin, usize)> {
-        Origin::ALL.into_iter().zip(self.active)
+        let mut counts = BTreeMap::from([(Origin::Operator, 0), (Origin::Strikes, 0)]);
+        counts.extend(self.active.clone());
+        counts.into_iter()
     }
 }
 
-/// When a ban is over, or if it is, when it is forgotten.
-fn next_of(ban: &Ban, now: u64) -> Option<u64> {
-    if ban.is_active(now) { ban.until_at } else { ban.forgotten_at() }
+/// When a claim is over, or if it is, when it is forgotten.
+fn next_of(claim: &Claim, now: u64) -> Option<u64> {
+    if claim.is_active(now) { claim.until_at } else { claim.forgotten_at() }
 }

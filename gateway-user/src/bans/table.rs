@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use gateway_common::source::{KEY_UNSPECIFIED, KEY_V4, finer::is_finer};
 use ipnet::IpNet;
 
-use crate::{config::Limits, control::words::Prefix, finer};
+use crate::{config::Limits, finer, model::Prefix};
 
 /// The key of a prefix that the table takes: an IPv4 address, or an IPv6 /64. All others are matched as prefixes.
 pub fn source_of(prefix: Prefix) -> Option<u64> {

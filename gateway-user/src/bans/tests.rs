@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    store::{Kept, Store},
-    strikes::Tracker,
-    *,
-};
+use super::{strikes::Tracker, *};
 
 const RULES: Rules = Rules { strikes: 100, within_ms: 10_000, first: 60, factor: 4, longest: 86_400 };
 
@@ -14,14 +10,28 @@ fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
 }
 
-fn by_hand(until_at: Option<u64>) -> Ban {
-    Ban { origin: Origin::Operator, reason: Some(Arc::from("why")), level: 0, added_at: 0, until_at }
+fn by_hand(until_at: Option<u64>) -> Claim {
+    Claim { reason: Some(Arc::from("why")), level: 0, added_at: 0, until_at }
+}
+
+fn by(text: &str, origin: Origin) -> ClaimKey {
+    (prefix(text), origin)
+}
+
+fn operators(text: &str) -> ClaimKey {
+    by(text, Origin::Operator)
+}
+
+fn struck(text: &str) -> ClaimKey {
+    by(text, Origin::Strikes)
 }
 
 /// Seconds of the ban that a source gets now.
 fn strike(bans: &mut Bans, now: u64) -> u64 {
-    let ban = bans.strike_out(prefix("192.0.2.9"), &RULES, "100 strikes", now).expect("is not banned");
-    ban.until_at.unwrap() - now
+    let claim = bans.strike_out(prefix("192.0.2.9"), &RULES, "100 strikes", now).expect("is not banned");
+    let end = claim.until_at.unwrap();
+    bans.set(struck("192.0.2.9"), Some(claim), now);
+    end - now
 }
 
 #[test]
@@ -32,10 +42,10 @@ fn each_ban_is_longer_up_to_the_longest() {
         assert!(bans.strike_out(prefix("192.0.2.9"), &RULES, "", now + length - 1).is_none(), "still banned");
         lengths.push(length);
         now += length;
-        assert_eq!(bans.expire(now, 10).ended, [prefix("192.0.2.9")]);
+        assert_eq!(bans.expire(now, 10).ended, [struck("192.0.2.9")]);
     }
     assert_eq!(lengths, [60, 240, 960, 3_840, 15_360, 61_440, 86_400, 86_400]);
-    assert_eq!(bans.get(prefix("192.0.2.9")).unwrap().level, 7, "no higher where bans grow no longer");
+    assert_eq!(bans.get(&struck("192.0.2.9")).unwrap().level, 7, "no higher where bans grow no longer");
 }
 
 #[test]
@@ -45,7 +55,7 @@ fn the_memory_fades() {
     assert_eq!(strike(&mut bans, 60), 240);
     let end = 300;
     bans.expire(end, 10);
-    let ban = bans.get(prefix("192.0.2.9")).unwrap().clone();
+    let ban = bans.get(&struck("192.0.2.9")).unwrap().clone();
     assert_eq!(ban.level_at(end + 240 * FADE - 1), 2);
     assert_eq!(ban.level_at(end + 240 * FADE), 1);
     assert_eq!(ban.level_at(end + 2 * 240 * FADE), 0);
@@ -56,38 +66,38 @@ fn the_memory_fades() {
     assert_eq!(bans.expire(end, 10).ended.len(), 1);
     let forgotten = bans.expire(end + 2 * 240 * FADE, 10);
     assert_eq!((forgotten.ended.len(), forgotten.forgotten.len()), (0, 1));
-    assert!(bans.get(prefix("192.0.2.9")).is_none());
+    assert!(bans.get(&struck("192.0.2.9")).is_none());
     assert_eq!(strike(&mut bans, end + 5_000), 60);
 }
 
 #[test]
 fn a_ban_by_hand_ends_and_leaves_no_memory() {
     let mut bans = Bans::default();
-    bans.add(prefix("198.51.100.0/24"), by_hand(Some(10)), 0);
-    bans.add(prefix("2001:db8::/64"), by_hand(None), 0);
+    bans.set(operators("198.51.100.0/24"), Some(by_hand(Some(10))), 0);
+    bans.set(operators("2001:db8::/64"), Some(by_hand(None)), 0);
     assert_eq!(bans.counts().collect::<Vec<_>>(), [(Origin::Operator, 2), (Origin::Strikes, 0)]);
     assert_eq!(bans.expire(9, 10), Expired::default());
     let expired = bans.expire(10, 10);
     assert_eq!((expired.ended.len(), expired.forgotten.len()), (1, 1));
     assert_eq!(bans.next_expiry(), None);
     assert!(bans.strike_out(prefix("2001:db8::/64"), &RULES, "", 20).is_none(), "a ban by hand holds on");
-    assert!(bans.remove(prefix("2001:db8::/64")).is_some());
+    assert!(bans.set(operators("2001:db8::/64"), None, 20).is_some());
     assert_eq!(bans.counts().map(|(_, count)| count).sum::<usize>(), 0);
 }
 
 #[test]
-fn a_ban_in_the_place_of_another_counts_once() {
+fn a_claim_in_the_place_of_another_counts_once() {
     let mut bans = Bans::default();
-    strike(&mut bans, 0);
-    bans.add(prefix("192.0.2.9"), by_hand(None), 10);
+    bans.set(operators("192.0.2.9"), Some(by_hand(Some(60))), 0);
+    bans.set(operators("192.0.2.9"), Some(by_hand(None)), 10);
     assert_eq!(bans.counts().collect::<Vec<_>>(), [(Origin::Operator, 1), (Origin::Strikes, 0)]);
-    assert_eq!(bans.next_expiry(), None, "the first ban's end is no more");
-    bans.remove(prefix("192.0.2.9"));
+    assert_eq!(bans.next_expiry(), None, "the first claim's end is no more");
+    bans.set(operators("192.0.2.9"), None, 10);
     strike(&mut bans, 20);
     bans.expire(80, 10);
-    bans.add(prefix("192.0.2.9"), by_hand(Some(100)), 90);
-    assert_eq!(bans.expire(100, 10).ended.len(), 1);
-    assert_eq!(bans.next_expiry(), None);
+    bans.set(operators("192.0.2.9"), Some(by_hand(Some(100))), 90);
+    assert_eq!(bans.expire(100, 10).ended, [operators("192.0.2.9")]);
+    assert_eq!(bans.next_expiry(), Some(80 + 60 * FADE), "the strikes are remembered nevertheless");
     assert_eq!(bans.counts().map(|(_, count)| count).sum::<usize>(), 0);
 }
 
@@ -95,16 +105,16 @@ fn a_ban_in_the_place_of_another_counts_once() {
 fn pages_go_on_where_the_last_one_ended() {
     let mut bans = Bans::default();
     for last in 0..100_u8 {
-        bans.add(prefix(&format!("192.0.2.{last}")), by_hand(Some(u64::from(last))), 0);
+        bans.set(operators(&format!("192.0.2.{last}")), Some(by_hand(Some(u64::from(last)))), 0);
     }
     let (mut all, mut last) = (Vec::new(), None);
     loop {
-        let page: Vec<_> = bans.after(last, 9).take(7).map(|(prefix, _)| prefix).collect();
-        let Some(&end) = page.last() else { break };
-        last = Some(end);
+        let page: Vec<_> = bans.after(last, 9).take(7).map(|(key, _)| key.clone()).collect();
+        let Some(end) = page.last().cloned() else { break };
+        last = Some(end.clone());
         all.extend(page);
         // What is taken away meanwhile disturbs nothing.
-        bans.remove(end);
+        bans.set(end, None, 9);
     }
     assert_eq!(all.len(), 90);
     assert!(all.is_sorted());
@@ -113,65 +123,58 @@ fn pages_go_on_where_the_last_one_ended() {
 #[test]
 fn times_go_with_the_wall_clock() {
     let mut bans = Bans::default();
-    bans.add(prefix("203.0.113.7"), by_hand(Some(150)), 100);
-    bans.add(prefix("203.0.113.8"), by_hand(None), 100);
+    bans.set(operators("203.0.113.7"), Some(by_hand(Some(150))), 100);
+    bans.set(operators("203.0.113.8"), Some(by_hand(None)), 100);
     for (step, end) in [(1_000, 1_150), (-1_140, 10)] {
         bans.shift(step);
         assert_eq!(
-            (bans.next_expiry(), bans.get(prefix("203.0.113.7")).unwrap().until_at),
+            (bans.next_expiry(), bans.get(&operators("203.0.113.7")).unwrap().until_at),
             (Some(end), Some(end))
         );
     }
-    assert_eq!(bans.expire(10, 9).ended, [prefix("203.0.113.7")]);
+    assert_eq!(bans.expire(10, 9).ended, [operators("203.0.113.7")]);
 }
 
 #[test]
-fn what_is_kept_is_there_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = Store::path(&directory.path().join("audit.db"));
-    let mut store = Store::open(&path).unwrap();
+fn no_origin_lifts_the_claim_of_another() {
     let mut bans = Bans::default();
-    strike(&mut bans, 100);
-    bans.add(prefix("2001:db8:7::/48"), by_hand(None), 100);
-    bans.add(prefix("203.0.113.7"), by_hand(Some(150)), 100);
-    let all = ["192.0.2.9", "2001:db8:7::/48", "203.0.113.7"].map(prefix);
-    store.keep(all.map(|prefix| (prefix, bans.get(prefix)))).unwrap();
-    store.keep([(all[1], None)]).unwrap();
-    drop(store);
-    let Kept { bans: kept, left_out } = Store::open(&path).unwrap().load().unwrap();
-    assert_eq!((kept.len(), left_out), (2, 0));
-    assert_eq!(Some(&kept[0].1), bans.get(all[0]));
-    // A minute later the one by hand is over, and the other ends when it would have.
-    let mut again = Bans::restore(kept, 155);
-    assert!(again.get(all[2]).is_none());
-    assert_eq!((again.next_expiry(), again.expire(160, 1).ended), (Some(160), vec![all[0]]));
-    assert_eq!(strike(&mut again, 160), 240);
-    std::fs::write(&path, "this is no database, whatever its name says; it is a text").unwrap();
-    let _ = std::fs::remove_file(path.with_extension("db-wal"));
-    let error = Store::open(&path).unwrap_err();
-    assert!(error.to_string().contains("bans.db") && error.is_damage(), "{error}");
+    let source = prefix("192.0.2.9");
+    let feed = Origin::from("drop");
+    assert_eq!(bans.in_force(source, 0), None);
+    bans.set((source, Origin::Operator), Some(by_hand(Some(50))), 0);
+    bans.set((source, feed.clone()), Some(by_hand(Some(90))), 0);
+    assert_eq!(bans.in_force(source, 0), Some(Some(90)), "the latest end holds");
+    bans.set((source, Origin::Strikes), Some(by_hand(None)), 0);
+    assert_eq!(bans.in_force(source, 0), Some(None), "no end is later than any");
+    assert!(bans.set((source, Origin::Strikes), None, 0).is_some());
+    assert!(bans.set((source, feed), None, 0).is_some());
+    assert_eq!(bans.in_force(source, 0), Some(Some(50)));
+    assert_eq!(bans.expire(50, 9).ended, [(source, Origin::Operator)]);
+    assert_eq!(bans.in_force(source, 50), None);
 }
 
-#[test]
-fn what_makes_no_sense_is_left_out_and_what_is_locked_is_read() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = Store::path(&directory.path().join("audit.db"));
-    let mut store = Store::open(&path).unwrap();
-    store.keep([(prefix("192.0.2.9"), Some(&by_hand(None)))]).unwrap();
-    drop(store);
-    let stranger = rusqlite::Connection::open(&path).unwrap();
-    stranger.execute("INSERT INTO bans VALUES (x'04c000020a20', 0, NULL, -5, 0, NULL)", ()).unwrap();
-    stranger.execute("INSERT INTO bans VALUES (x'09', 0, NULL, 0, 0, NULL)", ()).unwrap();
-    let mut store = Store::open(&path).unwrap();
-    let kept = store.load().unwrap();
-    assert_eq!((kept.bans.len(), kept.left_out), (1, 2));
-    // Nobody waits for whoever has the file.
-    stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let began = std::time::Instant::now();
-    let error = store.keep([(prefix("192.0.2.8"), Some(&by_hand(None)))]).unwrap_err();
-    assert!(!error.is_damage() && began.elapsed().as_secs() < 2, "{error}");
-    assert_eq!(Store::open(&path).unwrap().load().unwrap().bans.len(), 1);
-    assert_eq!(Store::look(&path).unwrap().bans.len(), 1);
+proptest::proptest! {
+    /// Whatever comes and goes: in force is what the claims that are there say.
+    #[test]
+    fn in_force_is_what_any_claim_says(steps in proptest::collection::vec((0..3_usize, 0..4_u64, 0..5_u64), 0..60)) {
+        let source = prefix("192.0.2.9");
+        let (mut bans, mut model) = (Bans::default(), [None::<Option<u64>>; 3]);
+        for (index, what, length) in steps {
+            let key = (source, ["operator", "strikes", "drop"].map(Origin::from)[index].clone());
+            // No end, an end, or taken back.
+            model[index] = match what {
+                0 => Some(None),
+                1 | 2 => Some(Some(10 + length)),
+                _ => None,
+            };
+            bans.set(key, model[index].map(by_hand), 10);
+            let active = model.iter().flatten().filter(|until| until.is_none_or(|at| at > 10));
+            let latest = active.clone().map(|until| until.unwrap_or(u64::MAX)).max();
+            let wanted = latest.map(|at| (at != u64::MAX).then_some(at));
+            proptest::prop_assert_eq!(bans.in_force(source, 10), wanted);
+            proptest::prop_assert_eq!(bans.counts().map(|(_, count)| count).sum::<usize>(), active.count());
+        }
+    }
 }
 
 /// Reads counts every quarter of a second, each a step higher; when the source was banned.

@@ -7,7 +7,7 @@ use std::fs;
 use std::net::IpAddr;
 
 use super::error::{CliError, Status};
-use crate::control::words::Prefix;
+use crate::model::Prefix;
 
 /// Processes between this one and sshd are few; a limit for a table that changes while it is read.
 const ANCESTORS: usize = 64;

@@ -8,7 +8,8 @@ use super::{
     print, print_json,
 };
 use crate::{
-    config::{Config, Connections, FinerNetwork, Report, duration_text},
+    config::{Config, Connections, FinerNetwork, Report},
+    model::{Quota, duration_text},
     policy::places,
 };
 
@@ -47,7 +48,7 @@ fn document(config: &Config) -> Value {
     let limits: Vec<_> = places(config)
         .into_iter()
         .flat_map(|(place, quotas)| {
-            let row = move |quota: crate::config::Quota| {
+            let row = move |quota: Quota| {
                 json!({ "place": place, "dimension": quota.dimension().name(),
                         "rate": quota.to_string(), "burst": quota.burst_text() })
             };

@@ -7,21 +7,27 @@
 //! * `caller`: keeps the user from locking themselves out
 //! * `generate`: shell completions and manual pages
 //!
-//! `run`, `check`, `replay` and `doctor` need no daemon: `main` hands them to their modules.
+//! * `run`, `check`, `replay`, `audit`: verbs that need no daemon; `doctor` is a module of its own
 
 pub mod args;
+mod audit;
 mod caller;
 mod check;
 pub mod error;
 mod generate;
 pub mod render;
+mod replay;
+mod run;
 #[cfg(test)]
 mod tests;
 mod verbs;
 
 pub use args::{Cli, Global, Verb};
+pub use audit::audit;
 pub use check::check;
 pub use error::CliError;
+pub use replay::replay;
+pub use run::run;
 pub use verbs::execute;
 
 use std::io::{self, Write};

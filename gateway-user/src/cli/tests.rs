@@ -8,7 +8,7 @@ use super::render;
 use super::{Cli, CliError, Verb, caller, verbs};
 use crate::control::client::ClientError;
 use crate::control::protocol::{Failure, FailureKind};
-use crate::control::words::{Dimension, Mode, Order, Place};
+use crate::model::{Dimension, LimitScope, Mode, Order};
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(line.split_whitespace())
@@ -48,7 +48,7 @@ fn verbs_parse() {
     assert_eq!(run.sources, 1_000_000);
     let set = verb("gateway limit set class/partners syn 200/s --burst 400 --for 10m");
     let Verb::Limit(LimitVerb::Set { place, dimension, for_seconds, .. }) = set else { panic!("{set:?}") };
-    assert_eq!(place, Place::Class("partners".into()));
+    assert_eq!(place, LimitScope::Class("partners".into()));
     assert_eq!((dimension, for_seconds), (Dimension::Syn, Some(Span(Some(600)))));
     for (text, seconds) in [
         ("90s", Some(90)),
@@ -70,12 +70,12 @@ fn verbs_parse() {
 fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
     for (line, word) in [
         ("gateway block add 192.0.2.77/24", "192.0.2.0/24"),
-        ("gateway block add example.com", "neither an address nor a prefix"),
+        ("gateway block add example.com", "no IP address or prefix"),
         ("gateway block add 192.0.2.7 --for 0", "less than a second"),
         ("gateway block add 192.0.2.7 --for -2", "-1 for no end"),
         ("gateway block add 192.0.2.7 --for soon", "10m"),
-        ("gateway block add 192.0.2.7 --for 500ms", "less than a second"),
-        ("gateway block add 192.0.2.7 --for 1000y", "century"),
+        ("gateway block add 192.0.2.7 --for 500ms", "no duration"),
+        ("gateway block add 192.0.2.7 --for 99999d", "century"),
         ("gateway limit set klass/x syn 1/s", "class/NAME"),
         ("gateway limit set default sin 1/s", "syn"),
         ("gateway mode on", "monitor"),

@@ -10,8 +10,8 @@ use super::error::CliError;
 use super::render::{self, Style, clean};
 use super::{caller, generate, print, print_json, print_lines, tell};
 use crate::control::client::{Client, ClientError};
-use crate::control::document::{Changed, PrefixRow};
 use crate::control::protocol::{Done, Request, Row};
+use crate::model::document::{Changed, PrefixRow};
 
 /// How long `stop` waits for the daemon to be gone.
 const STOP: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ const STOP: Duration = Duration::from_secs(30);
 /// Does a verb that needs nothing but the control socket.
 ///
 /// # Errors
-/// What was not done and why, with the exit status. `run`, `check`, `replay` and `doctor` are not done here.
+/// What was not done and why, with the exit status. `run`, `check`, `replay`, `audit` and `doctor` are not done here.
 pub fn execute(global: &Global, verb: Verb) -> Result<(), CliError> {
     let client = Client::new(socket(global));
     match verb {
@@ -42,7 +42,7 @@ pub fn execute(global: &Global, verb: Verb) -> Result<(), CliError> {
         Verb::Stop(args) => stop(&client, args),
         Verb::Completions { shell } => generate::completions(shell),
         Verb::Man { directory } => generate::man(directory.as_deref()),
-        Verb::Run(_) | Verb::Check(_) | Verb::Replay(_) | Verb::Doctor(_) => {
+        Verb::Run(_) | Verb::Check(_) | Verb::Replay(_) | Verb::Doctor(_) | Verb::Audit(_) => {
             Err(CliError::failed("this verb does not go through the control socket"))
         }
     }

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::policy::{Limits, Neighbours, Protocol, Service};
-use super::problem::{Wrong, quoted};
 use super::reader::Reader;
 use super::services::{ClassAt, ServiceAt};
+use crate::model::wrong::{Wrong, quoted};
 
 /// Classes of a configuration, and services as well: the packet path keeps their number in six bits, 0 for none.
 const GROUPS_MAX: usize = 63;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::policy::{Connections, Protocol, Service};
-use super::problem::quoted;
 use super::reader::{Item, Reader, Section};
 use super::requirements::only_tls;
-use super::units;
+use crate::model::units;
+use crate::model::wrong::quoted;
 
 /// Of one service, each key in the place of its default.
 pub(super) fn read<'t>(

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use ipnet::{IpNet, IpSubnets, Ipv4Net, Ipv4Subnets, Ipv6Subnets};
 use serde_json::Value;
 
-use super::lists::prefix;
-use super::problem::{Wrong, quoted};
+use super::value::prefix;
+use crate::model::wrong::{Wrong, quoted};
 
 /// The shortest prefix that is taken of IPv4, and of IPv6: whoever blocks more at once writes it into the configuration.
 const SHORTEST: [u8; 2] = [8, 16];

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::problem::Wrong;
+use crate::model::wrong::Wrong;
 
 /// The longest file that is read, in bytes: two million IPv6 prefixes with room for comments.
 const FILE_MAX: u64 = 256 << 20;

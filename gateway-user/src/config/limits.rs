@@ -1,4 +1,4 @@
-//! `[limits]`, and what limits are written with everywhere: quotas and prefixes.
+//! `[limits]`.
 
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
@@ -9,16 +9,13 @@ use gateway_common::{
     source::finer::{NUMBERS, WIDTH_MAX},
 };
 use ipnet::{IpNet, Ipv6Net};
-use toml::de::DeValue;
 
 use super::check::PrefixPlaces;
 use super::connections;
-use super::lists;
 use super::policy::{FinerNetwork, Limits, Neighbours};
-use super::problem::{Wrong, quoted};
-use super::quota::{Part, Quota, Quotas};
 use super::reader::{Item, Reader, Section};
-use super::sections::each;
+use super::value::{each, prefixes, quotas};
+use crate::model::wrong::{Wrong, quoted};
 
 /// Networks in which sources are finer: the packet path has numbers for so many.
 const NETWORKS_MAX: usize = NUMBERS as usize - 1;
@@ -134,70 +131,4 @@ fn prefix_length<'t>(
     if let Some(length) = reader.number(&item, range).and_then(|length| u8::try_from(length).ok()) {
         *value = length;
     }
-}
-
-/// The quotas of a section in some dimensions, each in the place of a default.
-pub(super) fn quotas<'t>(
-    reader: &mut Reader<'t>,
-    section: &mut Section<'t>,
-    dimensions: &[Dimension],
-    quotas: &mut Quotas,
-) {
-    for &dimension in dimensions {
-        if let Some(item) = section.get(dimension.name()) {
-            quota(reader, &item, dimension, quotas);
-        }
-    }
-}
-
-/// The quota of a dimension, or the word `none`, in the place of a default.
-pub(super) fn quota<'t>(reader: &mut Reader<'t>, item: &Item<'t>, dimension: Dimension, quotas: &mut Quotas) {
-    if item.value.as_str() == Some("none") {
-        quotas.lift(dimension);
-    } else if let Some(quota) = rate_and_burst(reader, item, dimension) {
-        quotas.set(quota);
-    }
-}
-
-fn rate_and_burst<'t>(reader: &mut Reader<'t>, item: &Item<'t>, dimension: Dimension) -> Option<Quota> {
-    let (rate_example, burst_example) = match dimension {
-        Dimension::Bytes => ("rate = \"1Gbit/s\"", "burst = \"64MiB\""),
-        _ => ("rate = \"20k/s\"", "burst = \"40k\""),
-    };
-    let name = item.word();
-    let example = format!("{name} = {{ {rate_example}, {burst_example} }}, or {name} = \"none\"");
-    let mut section = reader.section(item, &example)?;
-    let rate = section.need(reader, "rate", rate_example);
-    let burst = section.get("burst");
-    section.finish(reader);
-    let rate = rate?;
-    let rate_text = reader.text(&rate, rate_example)?;
-    let burst_text = match &burst {
-        // A number of packets needs no unit, and so no quotes.
-        Some(Item { value: DeValue::Integer(number), .. }) if dimension != Dimension::Bytes => {
-            Some(number.to_string())
-        }
-        Some(burst) => Some(reader.text(burst, burst_example)?.to_owned()),
-        None => None,
-    };
-    match Quota::from_texts(dimension, rate_text, burst_text.as_deref()) {
-        Ok(quota) => Some(quota),
-        Err((part, wrong)) => {
-            let item = burst.filter(|_| part == Part::Burst).unwrap_or(rate);
-            reader.error(item.at, wrong.message, wrong.help);
-            None
-        }
-    }
-}
-
-/// Prefixes in an array, with their places.
-pub(super) fn prefixes<'t>(reader: &mut Reader<'t>, item: &Item<'t>) -> Vec<(IpNet, Range<usize>)> {
-    let elements = reader.array(item, "an array of prefixes: [\"203.0.113.0/24\"]");
-    let mut prefixes = Vec::new();
-    for element in elements {
-        if let Some(prefix) = reader.parsed(&element, "\"203.0.113.0/24\"", lists::prefix) {
-            prefixes.push((prefix, element.at));
-        }
-    }
-    prefixes
 }

@@ -2,27 +2,27 @@
 
 use std::cell::LazyCell;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::ops::Range;
 
 use gateway_common::packet::Family;
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::FromOutside;
 use super::feed::{self, Line};
 use super::policy::Lists;
-use super::problem::{Place, Related, Severity, Wrong, quoted};
+use super::problem::{Location, Related, Severity};
 use super::reader::{Item, Reader, Section};
-use super::sections::list_text;
 use super::source::Source;
+use super::{
+    file,
+    value::{self, FILE, prefix},
+};
+use crate::model::wrong::{Wrong, quoted};
 
 /// Entries of both lists together; more would not fit into the kernel's tables.
 const ENTRIES_MAX: usize = 2_000_000;
 /// Lines of one prefix list that are skipped, and contradictions of two lists, that are shown one by one.
 const SHOWN: usize = 20;
-/// What an item that names a file starts with.
-const FILE: &str = "file:";
-
 /// A prefix, and where it was read.
 struct Entry {
     prefix: IpNet,
@@ -89,7 +89,7 @@ fn element_into<'t>(reader: &mut Reader<'t>, item: &Item<'t>, list: &mut Vec<Ent
         }
         return;
     };
-    match list_text(path) {
+    match file_text(path) {
         Ok(text) => {
             files.push(File { name: path.to_owned(), text });
             lines_into(reader, files, list);
@@ -134,7 +134,7 @@ fn lines_into(reader: &mut Reader<'_>, files: &[File], list: &mut Vec<Entry>) {
         }
     }
     let mut warn = |message, help: &str| {
-        reader.push(Place::file(name), Severity::Warning, Wrong::new(message, help), None);
+        reader.push(Location::file(name), Severity::Warning, Wrong::new(message, help), None);
     };
     if skipped != 0 {
         let message = format!("{skipped} lines of {name} are skipped, {taken} are taken");
@@ -205,75 +205,18 @@ fn contradictions(reader: &mut Reader<'_>, entries: &Entries) {
         && let Some((entry, _)) = twice.last()
     {
         let wrong = Wrong::new(format!("{more} more prefixes are both allowed and blocked"), "see above");
-        reader.push(Place::file(&place(reader, entries, entry).file), Severity::Warning, wrong, None);
+        reader.push(Location::file(&place(reader, entries, entry).file), Severity::Warning, wrong, None);
     }
 }
 
-fn place(reader: &Reader<'_>, entries: &Entries, entry: &Entry) -> Place {
+fn place(reader: &Reader<'_>, entries: &Entries, entry: &Entry) -> Location {
     match entry.file.and_then(|file| entries.files.get(file)) {
         Some(file) => Source::new(&file.name, &file.text).place(entry.at.clone()),
         None => reader.source.place(entry.at.clone()),
     }
 }
 
-/// A source prefix, `198.51.100.0/24`, or a bare address, which stands for itself alone.
-///
-/// # Errors
-/// What is wrong and what would be right.
-pub fn parse_prefix(text: &str) -> Result<IpNet, String> {
-    prefix(text).map_err(|wrong| wrong.to_string())
-}
-
-pub(super) fn prefix(text: &str) -> Result<IpNet, Wrong> {
-    const EXAMPLE: &str = "write an address or a prefix: 192.0.2.10, 198.51.100.0/24 or 2001:db8::/48";
-    let (address, length) =
-        text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-    let Ok(address) = address.parse::<IpAddr>() else {
-        let help =
-            if text.starts_with(FILE) { "files of prefixes can stand in [lists] alone" } else { EXAMPLE };
-        return Err(Wrong::new(format!("{} is no IP address or prefix", quoted(text)), help));
-    };
-    let bits: u8 = if address.is_ipv4() { 32 } else { 128 };
-    let length = match length {
-        None => bits,
-        Some(length) => {
-            // `+8` would be a number for the standard library.
-            let digits = length.bytes().all(|byte| byte.is_ascii_digit());
-            let number = length.parse::<u8>().ok().filter(|&length| digits && length <= bits);
-            number.ok_or_else(|| {
-                let message = format!("{} is no prefix length of {address}", quoted(length));
-                Wrong::new(message, format!("write a number from 0 to {bits} after the slash"))
-            })?
-        }
-    };
-    whole(address, length)
-}
-
-/// A prefix whose bits beyond its length are zero, and that a packet's source can be in.
-fn whole(address: IpAddr, length: u8) -> Result<IpNet, Wrong> {
-    let Ok(net) = IpNet::new(address, length) else {
-        return Err(Wrong::new(
-            format!("{length} is too long for {address}"),
-            "write a shorter prefix length",
-        ));
-    };
-    if let IpAddr::V6(v6) = address
-        && let Some(v4) = v6.to_ipv4_mapped()
-        && let Some(inner) = length.checked_sub(96)
-    {
-        let v4 = Ipv4Net::new(v4, inner).map_or_else(|_| v4.to_string(), |net| net.trunc().to_string());
-        let message = format!(
-            "{} is an IPv4 address mapped into IPv6, which packets do not carry",
-            quoted(&net.to_string())
-        );
-        return Err(Wrong::new(message, format!("write {v4}")));
-    }
-    if net != net.trunc() {
-        let message = format!("{} has bits set beyond its length", quoted(&net.to_string()));
-        return Err(Wrong::new(
-            message,
-            format!("write {} for the prefix, or {address} for the address", net.trunc()),
-        ));
-    }
-    Ok(net)
+/// The text of a prefix list.
+fn file_text(path: &str) -> Result<String, Wrong> {
+    file::read_lossy(&value::absolute_path(path)?)
 }

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 mod check;
 mod connections;
+mod difference;
 mod feed;
 mod file;
 mod limits;
 mod lists;
 mod policy;
 mod problem;
-mod quota;
 mod reader;
 mod reflection;
 mod requirements;
@@ -28,19 +28,18 @@ mod source;
 mod syntax;
 #[cfg(test)]
 mod tests;
-mod units;
-mod words;
+mod value;
 
-pub use lists::parse_prefix;
+pub use difference::differences;
 pub use policy::{
     Ban, Class, Connections, FinerNetwork, Limits, Lists, Neighbours, Protocol, Refuse, Require, Service,
     SynCookies, TlsVersion,
 };
-pub use problem::{Place, Problem, Related, Report, Severity};
-pub use quota::{Quota, Quotas};
+pub use problem::{Location, Problem, Related, Report, Severity};
 pub use reflection::{DropUnasked, Reflection};
 pub use sanity::{ReservedSources, Sanity};
-pub use units::{duration_text, parse_duration};
+
+use crate::model::{Mode, keyword::keywords, wrong::Wrong};
 
 /// Where the configuration is looked for unless another file is named.
 pub const DEFAULT_PATH: &str = "/etc/gateway/gateway.toml";
@@ -113,15 +112,11 @@ impl Config {
         Self::of_text(path, file::read_stream(path), FromOutside::Needed)
     }
 
-    fn of_text(
-        path: &Path,
-        text: Result<String, problem::Wrong>,
-        lists: FromOutside,
-    ) -> Result<Self, Report> {
+    fn of_text(path: &Path, text: Result<String, Wrong>, lists: FromOutside) -> Result<Self, Report> {
         let name = path.display().to_string();
         let text = text.map_err(|wrong| Report {
             problems: vec![Problem {
-                place: Place::file(&name),
+                place: Location::file(&name),
                 severity: Severity::Error,
                 message: wrong.message,
                 help: wrong.help,
@@ -146,21 +141,7 @@ pub enum FromOutside {
     LeftOut,
 }
 
-words::words! {
-    /// What verdicts do.
-    #[derive(Default)]
-    Mode {
-        /// Drops what the policy says.
-        Enforce = "enforce",
-        /// Decides, counts and reports as in enforce mode, but passes.
-        #[default]
-        Monitor = "monitor",
-        /// Only counts.
-        Off = "off",
-    }
-}
-
-words::words! {
+keywords! {
     /// Where in the receive path the program runs.
     #[derive(Default)]
     Driver {
@@ -174,7 +155,7 @@ words::words! {
     }
 }
 
-words::words! {
+keywords! {
     /// What becomes of the program on SIGINT or SIGTERM.
     #[derive(Default)]
     OnExit {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use gateway_common::limit::rate::{Dimension, Rate};
 use ipnet::{IpNet, Ipv6Net};
 
-use super::Mode;
-use super::quota::{Quota, Quotas};
-use super::words::words;
+use crate::model::Mode;
+use crate::model::keyword::keywords;
+use crate::model::{Quota, Quotas};
 
 /// One second in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
@@ -103,7 +103,7 @@ pub struct Class {
     pub mode: Mode,
 }
 
-words! {
+keywords! {
     /// Transport protocol of a service.
     #[derive(Default)]
     Protocol {
@@ -115,7 +115,7 @@ words! {
     }
 }
 
-words! {
+keywords! {
     /// What a connection to a service must speak.
     #[derive(Default)]
     Require {
@@ -129,7 +129,7 @@ words! {
     }
 }
 
-words! {
+keywords! {
     /// A version of TLS.
     TlsVersion {
         /// TLS 1.0, RFC 2246.
@@ -143,7 +143,7 @@ words! {
     }
 }
 
-words! {
+keywords! {
     /// When SYN cookies answer for a service.
     #[derive(Default)]
     SynCookies {
@@ -157,7 +157,7 @@ words! {
     }
 }
 
-words! {
+keywords! {
     /// What becomes of a connection whose opening was refused.
     #[derive(Default)]
     Refuse {

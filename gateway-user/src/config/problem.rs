@@ -17,7 +17,7 @@ pub enum Severity {
 
 /// A stretch of one line of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct Location {
     /// The file, as it was named to the parser.
     pub file: String,
     /// Line, from 1; 0 when the file as a whole is meant.
@@ -30,7 +30,7 @@ pub struct Place {
     pub text: String,
 }
 
-impl Place {
+impl Location {
     /// The file as a whole.
     pub(super) fn file(name: &str) -> Self {
         Self { file: name.to_owned(), line: 0, column: 0, width: 0, text: String::new() }
@@ -60,7 +60,7 @@ impl Place {
 pub struct Related {
     /// Where.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: Location,
     /// What is there.
     pub label: String,
 }
@@ -70,7 +70,7 @@ pub struct Related {
 pub struct Problem {
     /// Where.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: Location,
     /// Error or warning.
     pub severity: Severity,
     /// What is wrong.
@@ -104,7 +104,7 @@ impl Problem {
 /// In a line, as for a log.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { file, line, column, .. } = &self.place;
+        let Location { file, line, column, .. } = &self.place;
         match line {
             0 => write!(f, "{file}: {}; {}", self.message, self.help),
             _ => write!(f, "{file}:{line}:{column}: {}; {}", self.message, self.help),
@@ -158,51 +158,3 @@ impl fmt::Display for Report {
 }
 
 impl std::error::Error for Report {}
-
-/// What is wrong with a value, before it is known where the value stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
-    pub(super) message: String,
-    pub(super) help: String,
-}
-
-impl Wrong {
-    pub(super) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { message: message.into(), help: help.into() }
-    }
-}
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.message, self.help)
-    }
-}
-
-/// The longest text that [`quoted`] repeats, in characters.
-const QUOTED_MAX: usize = 60;
-
-/// The operator's text as it may stand in a message: control characters, which a terminal would obey, are escaped.
-pub(super) fn quoted(text: &str) -> String {
-    let short: String = text.chars().take(QUOTED_MAX).collect();
-    let dots = if short.len() < text.len() { "..." } else { "" };
-    format!("`{}{dots}`", short.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'"))
-}
-
-/// Which of `known` the author of `word` may have meant.
-pub(super) fn suggestion<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    /// From these similarities on (0 to 1) two words are likely the same with a slip. Jaro-Winkler sees what starts
-    /// alike, the edit distance a wrong letter in a short word.
-    const ALIKE: f64 = 0.8;
-    const FEW_EDITS: f64 = 0.6;
-    let word = word.to_lowercase();
-    let start = |candidate: &str| strsim::jaro_winkler(&word, candidate);
-    let edits = |candidate: &str| strsim::normalized_damerau_levenshtein(&word, candidate);
-    let likely = known.iter().copied().filter(|known| start(known) >= ALIKE || edits(known) >= FEW_EDITS);
-    likely.max_by(|one, other| start(one).total_cmp(&start(other)))
-}
-
-/// `` `a`, `b`, `c` ``.
-pub(super) fn listed(words: &[&str]) -> String {
-    let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
-    words.join(", ")
-}

@@ -5,9 +5,10 @@ use std::ops::{Range, RangeInclusive};
 use toml::de::{DeTable, DeValue};
 
 use super::FromOutside;
-use super::problem::{Place, Problem, Related, Severity, Wrong, listed, quoted, suggestion};
+use super::problem::{Location, Problem, Related, Severity};
 use super::source::Source;
-use super::words::{self, Word};
+use crate::model::keyword::{self, Keyword};
+use crate::model::wrong::{Wrong, listed, quoted, suggestion};
 
 /// The file under the reader, and what was found in it.
 pub(super) struct Reader<'t> {
@@ -121,7 +122,13 @@ impl<'t> Reader<'t> {
         self.push(self.source.place(at), Severity::Error, wrong, Some(related));
     }
 
-    pub(super) fn push(&mut self, place: Place, severity: Severity, wrong: Wrong, related: Option<Related>) {
+    pub(super) fn push(
+        &mut self,
+        place: Location,
+        severity: Severity,
+        wrong: Wrong,
+        related: Option<Related>,
+    ) {
         let Wrong { message, help } = wrong;
         self.problems.push(Problem { place, severity, message, help, related });
     }
@@ -155,9 +162,9 @@ impl<'t> Reader<'t> {
         parse(text).map_err(|wrong| self.error(item.at.clone(), wrong.message, wrong.help)).ok()
     }
 
-    pub(super) fn word<W: Word>(&mut self, item: &Item<'t>) -> Option<W> {
-        let first = W::WORDS.first().map_or("", |(word, _)| word);
-        self.parsed(item, &format!("\"{first}\""), words::parse)
+    pub(super) fn word<K: Keyword>(&mut self, item: &Item<'t>) -> Option<K> {
+        let first = K::KEYWORDS.first().map_or("", |(word, _)| word);
+        self.parsed(item, &format!("\"{first}\""), keyword::parse)
     }
 
     pub(super) fn flag(&mut self, item: &Item<'t>) -> Option<bool> {

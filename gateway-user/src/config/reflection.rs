@@ -2,12 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use super::problem::Wrong;
 use super::reader::{Reader, Section};
-use super::services::ports;
-use super::words::words;
+use super::value::ports;
+use crate::model::keyword::keywords;
+use crate::model::wrong::Wrong;
 
-words! {
+keywords! {
     /// When datagrams from ports of reflectors, and ICMP errors, are dropped for want of a socket.
     #[derive(Default)]
     DropUnasked {

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use gateway_common::{abi::NAMES, limit::rate::Dimension};
 
-use super::limits;
 use super::policy::{Protocol, Require, Service};
-use super::problem::{Wrong, quoted};
-use super::quota::Quotas;
 use super::reader::{Item, Reader, Section};
+use super::value::quota;
+use crate::model::Quotas;
+use crate::model::wrong::{Wrong, quoted};
 
 /// Reads into `service` what its connections must be like.
 pub(super) fn read<'t>(
@@ -52,7 +52,7 @@ pub(super) fn read<'t>(
     }
     if let Some(item) = section.get("syn_answers") {
         let mut answers = Quotas::NONE;
-        limits::quota(reader, &item, Dimension::Syn, &mut answers);
+        quota(reader, &item, Dimension::Syn, &mut answers);
         service.syn_answers = answers.get(Dimension::Syn);
         no_syn(reader, item);
     }

@@ -1,9 +1,9 @@
 //! `[sanity]`: which sources are impossible.
 
 use super::reader::{Reader, Section};
-use super::words::words;
+use crate::model::keyword::keywords;
 
-words! {
+keywords! {
     /// Whether sources in what IPv4 has reserved, 240.0.0.0/4 and 0.0.0.0/8, may come.
     #[derive(Default)]
     ReservedSources {

@@ -1,16 +1,18 @@
 //! The file's sections, but for classes and services.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::limits::{limits, prefixes};
-use super::problem::{Problem, Report, Wrong, quoted};
+use super::limits::limits;
+use super::problem::{Problem, Report};
 use super::reader::{Reader, Section};
+use super::value::{absolute_path, each, prefixes};
 use super::{Attach, Audit, Ban, Config, Control, FromOutside, Metrics, RETENTION_MIN};
-use super::{check, file, lists, reflection, sanity, services, syntax, units};
+use super::{check, lists, reflection, sanity, services, syntax};
+use crate::model::units;
+use crate::model::wrong::{Wrong, quoted};
 
 /// Longest name of a network interface in bytes: `IFNAMSIZ` of linux/if.h less the ending zero.
 const INTERFACE_MAX: usize = 15;
@@ -68,20 +70,6 @@ fn document<'t>(reader: &mut Reader<'t>, mut root: Section<'t>) -> Config {
     };
     root.finish(reader);
     config
-}
-
-/// Reads a section if it is there, and reports the keys that `read` did not ask for.
-pub(super) fn each<'t, T>(
-    reader: &mut Reader<'t>,
-    parent: &mut Section<'t>,
-    key: &'static str,
-    read: impl FnOnce(&mut Reader<'t>, &mut Section<'t>) -> T,
-) -> Option<T> {
-    let item = parent.get(key)?;
-    let mut section = reader.section(&item, &format!("[{}]", parent.name_of(key)))?;
-    let value = read(reader, &mut section);
-    section.finish(reader);
-    Some(value)
 }
 
 fn attach<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Attach {
@@ -222,19 +210,4 @@ fn audit<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Audit {
         audit.retention = reader.parsed(&item, "\"365d\"", long_enough).unwrap_or(audit.retention);
     }
     audit
-}
-
-fn absolute_path(text: &str) -> Result<PathBuf, Wrong> {
-    if !text.starts_with('/') || text.contains('\0') {
-        return Err(Wrong::new(
-            format!("{} is no absolute path", quoted(text)),
-            "write a path that starts with /",
-        ));
-    }
-    Ok(PathBuf::from(text))
-}
-
-/// The text of a prefix list.
-pub(super) fn list_text(path: &str) -> Result<String, Wrong> {
-    file::read_lossy(&absolute_path(path)?)
 }

@@ -4,15 +4,15 @@ use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
 
 use gateway_common::limit::rate::Dimension;
-use toml::de::DeValue;
 
-use super::limits::{prefixes, quotas};
+use super::connections;
 use super::policy::{Class, Connections, Protocol, Refuse, Require, Service, SynCookies};
-use super::problem::{Wrong, quoted};
-use super::quota::Quotas;
 use super::reader::{Item, Reader, Section};
 use super::requirements;
-use super::{Mode, connections};
+use super::value::{ports, prefixes, quotas};
+use crate::model::Mode;
+use crate::model::Quotas;
+use crate::model::wrong::{Wrong, quoted};
 
 /// Longest name of a class or service, in characters.
 const NAME_MAX: usize = 31;
@@ -201,45 +201,4 @@ fn some_ports<'t>(reader: &mut Reader<'t>, item: &Item<'t>) -> Vec<(RangeInclusi
         reader.error(item.at.clone(), "a service without ports", help);
     }
     ports(reader, item)
-}
-
-/// Ports and ranges of ports, and where they stand.
-pub(super) fn ports<'t>(
-    reader: &mut Reader<'t>,
-    item: &Item<'t>,
-) -> Vec<(RangeInclusive<u16>, Range<usize>)> {
-    let example = "ports = [443, \"8000-8099\"]";
-    let elements = reader.array(item, example);
-    let mut found = Vec::new();
-    for element in elements {
-        let range = match element.value {
-            DeValue::String(_) => reader.parsed(&element, "443", port_range),
-            _ => reader.number(&element, 1..=u32::from(u16::MAX)).and_then(|port| {
-                let port = u16::try_from(port).ok()?;
-                Some(port..=port)
-            }),
-        };
-        found.extend(range.map(|range| (range, element.at)));
-    }
-    found
-}
-
-/// `8000-8099`.
-fn port_range(text: &str) -> Result<RangeInclusive<u16>, Wrong> {
-    let port = |text: &str| {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<u16>().ok().filter(|&port| digits && port > 0)
-    };
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    match (port(first), port(last)) {
-        (Some(first), Some(last)) if first <= last => Ok(first..=last),
-        (Some(first), Some(last)) => Err(Wrong::new(
-            format!("{} is a range that ends before it starts", quoted(text)),
-            format!("write \"{last}-{first}\""),
-        )),
-        _ => Err(Wrong::new(
-            format!("{} is no range of ports", quoted(text)),
-            "write two ports from 1 to 65535 with a dash between: \"8000-8099\"",
-        )),
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::problem::Place;
+use super::problem::Location;
 
 /// A file's text and where its lines start.
 pub(super) struct Source<'t> {
@@ -25,7 +25,7 @@ impl<'t> Source<'t> {
     }
 
     /// A span's place; what goes beyond the end of its first line is not marked.
-    pub(super) fn place(&self, span: Range<usize>) -> Place {
+    pub(super) fn place(&self, span: Range<usize>) -> Location {
         let line = self.line_of(span.start);
         let start = self.starts[line];
         let end = self.starts.get(line + 1).map_or(self.text.len(), |&next| next - 1);
@@ -33,7 +33,7 @@ impl<'t> Source<'t> {
         let text = text.strip_suffix('\r').unwrap_or(text);
         let at = |byte: usize| text.floor_char_boundary(byte.saturating_sub(start).min(text.len()));
         let (from, to) = (at(span.start), at(span.end));
-        Place {
+        Location {
             file: self.name.to_owned(),
             line: line + 1,
             column: text[..from].chars().count() + 1,

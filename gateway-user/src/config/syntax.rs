@@ -2,8 +2,8 @@
 
 use toml::de::Error;
 
-use super::problem::quoted;
 use super::reader::Reader;
+use crate::model::wrong::quoted;
 
 /// Where the syntax is broken.
 pub(super) struct Broken {

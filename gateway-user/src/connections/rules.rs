@@ -13,9 +13,10 @@ use gateway_common::{
 use ipnet::IpNet;
 
 use crate::{
-    config::{Config, Connections, Mode, Protocol, Service},
-    kernel::Prefixes,
+    config::{Config, Connections, Protocol, Service},
+    model::Mode,
     policy::{Rows, mask32, mask64},
+    prefixes::Prefixes,
 };
 
 /// What connections to the host's services are held to.

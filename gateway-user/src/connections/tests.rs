@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    config::{Config, Mode},
+    config::Config,
+    model::Mode,
     policy::{self, Rows},
 };
 

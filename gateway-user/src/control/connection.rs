@@ -12,7 +12,8 @@ use super::REQUEST_MAX;
 use super::access::{Access, Peer, groups_of};
 use super::protocol::{Failure, FailureKind, Line, Reply, Request, Row};
 use super::server::{Call, Patience, STREAMS};
-use crate::places::Place;
+use super::user::user;
+use crate::{model::User, places::Place};
 
 /// A connection before its request is answered.
 pub(super) struct Connection {
@@ -38,29 +39,38 @@ impl Connection {
         }
     }
 
-    /// What is asked, and by whom.
-    async fn request(&self, stream: &mut UnixStream) -> Result<(Request, Peer), Failure> {
+    /// What is asked, and by which user.
+    async fn request(&self, stream: &mut UnixStream) -> Result<(Request, User), Failure> {
         let peer = self.admit(stream).await?;
-        Ok((self.read(stream).await?, peer))
+        let request = self.read(stream).await?;
+        let mut asks = User { uid: peer.uid, ..User::default() };
+        if request.changes() {
+            // The user database may have to be asked over a network.
+            let described = tokio::task::spawn_blocking(move || user(peer));
+            if let Ok(Ok(user)) = timeout(self.patience.read, described).await {
+                asks = user;
+            }
+        }
+        Ok((request, asks))
     }
 
     /// Answers a request, or returns the stream that answers it.
     async fn serve(
         self,
         stream: UnixStream,
-        request: Result<(Request, Peer), Failure>,
+        request: Result<(Request, User), Failure>,
     ) -> std::io::Result<Option<Following>> {
-        let (request, peer) = match request {
+        let (request, user) = match request {
             Ok(asked) => asked,
             Err(failure) => {
                 self.write(&mut BufWriter::new(stream), &[Line::Failed(failure)]).await?;
                 return Ok(None);
             }
         };
-        let reply = self.ask(request, peer).await;
+        let reply = self.ask(request, user.clone()).await;
         let mut writer = BufWriter::new(stream);
         match reply {
-            Reply::Page(rows, next) => self.pages(&mut writer, rows, next, peer).await?,
+            Reply::Page(rows, next) => self.pages(&mut writer, rows, next, user).await?,
             Reply::Done(done) => self.write(&mut writer, &[Line::Done(done)]).await?,
             Reply::Failed(failure) => self.write(&mut writer, &[Line::Failed(failure)]).await?,
             Reply::Rows(rows) => self.list(&mut writer, rows).await?,
@@ -92,7 +102,7 @@ impl Connection {
         writer: &mut Writer,
         mut rows: Vec<Row>,
         mut next: Option<Box<Request>>,
-        peer: Peer,
+        user: User,
     ) -> std::io::Result<()> {
         let mut count = 0;
         loop {
@@ -102,7 +112,7 @@ impl Connection {
                 self.write(writer, batch).await?;
             }
             let Some(request) = next else { break };
-            match self.ask(*request, peer).await {
+            match self.ask(*request, user.clone()).await {
                 Reply::Page(more, then) => (rows, next) = (more, then),
                 Reply::Failed(failure) => return self.write(writer, &[Line::Failed(failure)]).await,
                 _ => return Err(std::io::Error::other("a page that is none")),
@@ -151,10 +161,10 @@ impl Connection {
         })
     }
 
-    async fn ask(&self, request: Request, peer: Peer) -> Reply {
+    async fn ask(&self, request: Request, user: User) -> Reply {
         let (reply, answer) = oneshot::channel();
         let asked = async {
-            self.calls.send(Call { request, peer, reply }).await.ok()?;
+            self.calls.send(Call { request, user, reply }).await.ok()?;
             answer.await.ok()
         };
         match timeout(self.patience.answer, asked).await {

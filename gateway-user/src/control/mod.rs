@@ -6,9 +6,8 @@
 //! their count, so that an answer that was cut off is never taken for a short one. Times are whole seconds: fields
 //! that end in `_at` since the Unix epoch, `_seconds` a length.
 //!
-//! * [`words`]: places, prefixes, modes, dimensions as text
 //! * [`protocol`]: requests and replies
-//! * [`document`]: what a reply says; also what `--json` prints
+//!   (the documents of replies are in [`crate::model::document`])
 //! * [`access`]: who may ask
 //! * [`server`]: the daemon's end, on tokio
 //! * [`client`]: the other end, blocking
@@ -16,13 +15,12 @@
 pub mod access;
 pub mod client;
 mod connection;
-pub mod document;
 pub mod protocol;
 pub mod server;
 mod socket;
 #[cfg(test)]
 mod tests;
-pub mod words;
+mod user;
 
 /// The longest request in bytes, its newline included.
 pub const REQUEST_MAX: usize = 64 * 1024;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::document::{Changed, LimitRow, PrefixRow, SourceRow, Status};
-use super::words::{Dimension, Mode, Order, Place, Prefix, Remark};
+use crate::model::document::{Changed, LimitRow, PrefixRow, SourceRow, Status};
+use crate::model::{Dimension, LimitScope, Mode, Order, Prefix, Remark};
 
 /// The longest time that can be asked for in seconds: a century, which overflows no arithmetic on times.
 pub const SECONDS_MAX: u64 = 100 * 366 * 86_400;
@@ -21,7 +21,7 @@ pub enum Request {
     /// Set a limit live.
     LimitSet {
         /// Where.
-        place: Place,
+        place: LimitScope,
         /// What it counts.
         dimension: Dimension,
         /// Rate as text.
@@ -36,7 +36,7 @@ pub enum Request {
     /// Take a live limit back, or suspend one of the file.
     LimitUnset {
         /// Where.
-        place: Place,
+        place: LimitScope,
         /// What it counts.
         dimension: Dimension,
     },
@@ -71,6 +71,9 @@ pub enum Request {
         /// Bans behind this one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<Prefix>,
+        /// The origin of that one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<String>,
         /// Prefixes of the configuration that were told; 0: bans are not all told yet.
         listed: u64,
     },

@@ -11,11 +11,10 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::access::Peer;
 use super::connection::Connection;
 use super::protocol::{Reply, Request};
 use super::socket::{Bound, bind};
-use crate::places::Places;
+use crate::{model::User, places::Places};
 
 pub use super::socket::BindError;
 
@@ -32,8 +31,8 @@ pub const DRAIN: Duration = Duration::from_secs(2);
 pub struct Call {
     /// What is asked.
     pub request: Request,
-    /// Who asks.
-    pub peer: Peer,
+    /// The user that asks; of a request that changes nothing the number alone.
+    pub user: User,
     /// Where the answer goes; it may have gone away.
     pub reply: oneshot::Sender<Reply>,
 }

@@ -1,169 +1,174 @@
 //! Requests of the control socket, each answered by doing it.
 
+use tokio::sync::oneshot;
+
 use crate::{
-    config::{Quota, Quotas, Service},
-    control::{
-        document::{Changed, LimitOrigin, LimitRow},
-        protocol::{Done, FailureKind, Reply, Request, Row},
-        words::{Dimension, Mode, Place, Remark},
-    },
+    config::Service,
+    control::protocol::{Done, FailureKind, Reply, Request, Row},
     live::{self, LiveLimit},
+    model::{
+        Actor, Dimension, LimitScope, Mode, Origin, Quota, Quotas, Remark, User,
+        document::{Changed, LimitOrigin, LimitRow},
+    },
     policy::{overridden, places},
 };
 
-use super::state::{Gateway, ReloadError};
+use super::{
+    commit::{Change, Committed, limit_text},
+    state::{CommitError, Gateway},
+};
+
+/// What is answered to a request.
+pub(super) struct Answer {
+    /// The reply.
+    pub(super) reply: Reply,
+    /// Of a change: answers once it is on the disk. The reply waits for it, and says how it went.
+    pub(super) written: Option<oneshot::Receiver<bool>>,
+    /// The gateway is to end: whether the program stays.
+    pub(super) stop: Option<bool>,
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self { reply, written: None, stop: None }
+    }
+}
 
 impl Gateway {
-    /// Does what is asked. The second answer is whether the program stays, when the gateway is to end.
-    pub(super) fn answer(&mut self, request: &Request) -> (Reply, Option<bool>) {
-        if let Request::Stop { keep } = request {
-            if *keep == Some(true) && !self.can_keep() {
-                let why = "the program is not pinned, and would go with the gateway";
-                return (
-                    Reply::failed(FailureKind::Failed, why, "mount bpffs and start the gateway again"),
-                    None,
-                );
-            }
-            let keep = keep.unwrap_or(self.keeps());
-            let what = if keep {
-                "stopping; the attached program goes on protecting"
-            } else {
-                "stopping and detaching"
-            };
-            return (Reply::changed(what, self.generation), Some(keep));
-        }
-        (self.answer_running(request).unwrap_or_else(|failure| failure), None)
+    /// Does what is asked.
+    pub(super) fn answer(&mut self, request: &Request, user: User) -> Answer {
+        self.answer_to(request, &Actor::User(user)).unwrap_or_else(Answer::from)
     }
 
-    fn answer_running(&mut self, request: &Request) -> Result<Reply, Reply> {
+    fn answer_to(&mut self, request: &Request, actor: &Actor) -> Result<Answer, Reply> {
         match request {
             Request::Status {} => {
-                self.status().map(|status| Reply::Done(Done::Status(Box::new(status)))).map_err(failed)
+                let status = self.status().map_err(failed)?;
+                Ok(Reply::Done(Done::Status(Box::new(status))).into())
             }
-            Request::Reload {} => self.answer_reload(),
-            Request::LimitList {} => Ok(Reply::Rows(self.limit_rows().into_iter().map(Row::Limit).collect())),
+            Request::Reload {} => self.answer_reload(actor),
+            Request::LimitList {} => {
+                Ok(Reply::Rows(self.limit_rows().into_iter().map(Row::Limit).collect()).into())
+            }
             Request::LimitSet { place, dimension, rate, burst, for_seconds } => {
-                self.limit_set(place, *dimension, rate, burst.as_deref(), *for_seconds)
+                self.limit_set((place, *dimension), (rate, burst.as_deref()), *for_seconds, actor)
             }
-            Request::LimitUnset { place, dimension } => self.limit_unset(place, *dimension),
-            Request::Mode { mode, for_seconds } => self.set_mode(*mode, *for_seconds),
+            Request::LimitUnset { place, dimension } => self.limit_unset(place, *dimension, actor),
+            Request::Mode { mode, for_seconds } => self.set_mode(*mode, *for_seconds, actor),
             Request::BlockAdd { prefix, for_seconds, reason } => {
-                self.block(*prefix, *for_seconds, reason.as_ref().map(Remark::as_str))
+                self.block(*prefix, *for_seconds, reason.as_ref().map(Remark::as_str), actor)
             }
-            Request::AllowAdd { prefix, for_seconds } => self.allow(*prefix, *for_seconds),
-            Request::BlockDel { prefix } => self.unblock(*prefix),
-            Request::AllowDel { prefix } => self.disallow(*prefix),
-            Request::BlockList {} => Ok(self.block_page(None, 0)),
-            Request::BlockMore { after, listed } => Ok(self.block_page(*after, *listed)),
-            Request::AllowList {} => Ok(self.allow_list()),
+            Request::AllowAdd { prefix, for_seconds } => self.allow(*prefix, *for_seconds, actor),
+            Request::BlockDel { prefix } => self.unblock(*prefix, actor),
+            Request::AllowDel { prefix } => self.disallow(*prefix, actor),
+            Request::BlockList {} => Ok(self.block_page(None, 0).into()),
+            Request::BlockMore { after, origin, listed } => {
+                let origin = origin.as_deref().map_or(Origin::Operator, Origin::from);
+                Ok(self.block_page(after.map(|prefix| (prefix, origin)), *listed).into())
+            }
+            Request::AllowList {} => Ok(self.allow_list().into()),
             Request::Sources { top, by } => {
-                Ok(Reply::Rows(self.sources(*top as usize, *by).into_iter().map(Row::Source).collect()))
+                let sources = self.sources(*top as usize, *by);
+                Ok(Reply::Rows(sources.into_iter().map(Row::Source).collect()).into())
             }
-            Request::Stop { .. } => Ok(Reply::changed("stopping", self.generation)),
+            Request::Stop { keep } => self.stop(*keep, actor),
         }
     }
 
-    fn answer_reload(&mut self) -> Result<Reply, Reply> {
-        match self.reload() {
-            Ok(warnings) => Ok(Reply::Done(Done::Changed(Changed {
-                message: if self.has_defaults {
-                    format!("there is no {}: the defaults hold", self.config_path())
-                } else {
-                    format!("reloaded {}", self.config_path())
-                },
-                generation: self.generation,
-                until_at: None,
-                warnings,
-            }))),
-            Err(error @ ReloadError::Configuration(_)) => Err(Reply::failed(
+    fn stop(&mut self, keep: Option<bool>, actor: &Actor) -> Result<Answer, Reply> {
+        if keep == Some(true) && !self.can_keep() {
+            let why = "the program is not pinned, and would go with the gateway";
+            return Err(Reply::failed(FailureKind::Failed, why, "mount bpffs and start the gateway again"));
+        }
+        let keep = keep.unwrap_or(self.keeps());
+        let what =
+            if keep { "stopping; the attached program goes on protecting" } else { "stopping and detaching" };
+        self.stopped_by = Some(actor.clone());
+        Ok(Answer { stop: Some(keep), ..Reply::changed(what, self.generation).into() })
+    }
+
+    fn answer_reload(&mut self, actor: &Actor) -> Result<Answer, Reply> {
+        let committed = self.commit(Change::Reload, actor).map_err(|error| match error {
+            error @ CommitError::Configuration(_) => Reply::failed(
                 FailureKind::Usage,
                 error.to_string(),
                 "the old policy holds; mend the file, see `gateway check`",
-            )),
-            Err(error @ ReloadError::Policy(_)) => {
-                Err(Reply::failed(FailureKind::Failed, error.to_string(), "the old policy holds"))
-            }
-        }
+            ),
+            error => Reply::failed(FailureKind::Failed, error.to_string(), "the old policy holds"),
+        })?;
+        let message = if self.has_defaults {
+            format!("there is no {}: the defaults hold", self.config_path())
+        } else {
+            format!("reloaded {}", self.config_path())
+        };
+        Ok(self.done(message, None, committed))
     }
 
     fn limit_set(
         &mut self,
-        place: &Place,
-        what: Dimension,
-        rate: &str,
-        burst: Option<&str>,
+        (place, what): (&LimitScope, Dimension),
+        (rate, burst): (&str, Option<&str>),
         for_seconds: Option<u64>,
-    ) -> Result<Reply, Reply> {
+        actor: &Actor,
+    ) -> Result<Answer, Reply> {
         self.quotas_at(place)?;
         self.countable(place, what)?;
-        if rate == "none" {
-            if burst.is_some() {
+        let quota = match rate {
+            "none" if burst.is_some() => {
                 let help = "leave the burst out; nothing was changed";
                 return Err(Reply::failed(FailureKind::Usage, "what has no limit has no burst", help));
             }
-            let message = format!("{place} {what}: no limit");
-            return self.change_limit(place, what, Some(None), for_seconds, message);
-        }
-        let quota = Quota::parse(what, rate, burst)
-            .map_err(|error| Reply::failed(FailureKind::Usage, error, "nothing was changed"))?;
-        let text = Some((quota.to_string(), quota.burst_text()));
-        let message = format!("{place} {what}: {quota}, burst {}", quota.burst_text());
-        self.change_limit(place, what, Some(text), for_seconds, message)
+            "none" => None,
+            rate => {
+                let quota = Quota::parse(what, rate, burst)
+                    .map_err(|error| Reply::failed(FailureKind::Usage, error, "nothing was changed"))?;
+                Some((quota.to_string(), quota.burst_text()))
+            }
+        };
+        let until_at = for_seconds.map(|seconds| live::now() + seconds);
+        let limit = LiveLimit { place: place.clone(), dimension: what, quota, until_at };
+        self.change_limit(place, what, Some(limit), "", actor)
     }
 
-    fn limit_unset(&mut self, place: &Place, what: Dimension) -> Result<Reply, Reply> {
+    fn limit_unset(&mut self, place: &LimitScope, what: Dimension, actor: &Actor) -> Result<Answer, Reply> {
         let configured = self.quotas_at(place)?.get(what);
+        self.countable(place, what)?;
         let was_live = self.live.limits.iter().any(|limit| limit.place == *place && limit.dimension == what);
-        match (was_live, configured) {
-            (true, Some(quota)) => self.change_limit(
-                place,
-                what,
-                None,
-                None,
-                format!("{place} {what}: {quota} again, as configured"),
-            ),
-            (true, None) => self.change_limit(place, what, None, None, format!("{place} {what}: no limit")),
-            // As often as it is said: a script that says it twice takes no protection away.
-            (false, Some(quota)) => Ok(self.done(format!("{place} {what}: {quota}, as configured"), None)),
-            (false, None) => Err(Reply::failed(
-                FailureKind::Failed,
-                format!("{place} has no limit on {what}"),
-                "see `gateway limit list` for those there are",
-            )),
+        if was_live {
+            let again = if configured.is_some() { " again, as configured" } else { ", as configured" };
+            return self.change_limit(place, what, None, again, actor);
         }
+        // As often as it is said: a script that says it twice takes no protection away.
+        let in_force = limit_text(&self.config, &self.live.overrides(), place, what);
+        Ok(self.unchanged(format!("{place} {what}: {in_force}, as configured")))
     }
 
-    /// Replaces what is said live of a limit, and applies it, or leaves everything as it was.
+    /// Replaces what is said live of a limit.
     fn change_limit(
         &mut self,
-        place: &Place,
+        place: &LimitScope,
         what: Dimension,
-        quota: Option<Option<(String, String)>>,
-        for_seconds: Option<u64>,
-        message: String,
-    ) -> Result<Reply, Reply> {
-        let before = self.live.limits.clone();
-        let until_at = for_seconds.map(|seconds| live::now() + seconds);
-        self.live.limits.retain(|limit| limit.place != *place || limit.dimension != what);
-        if let Some(quota) = quota {
-            self.live.limits.push(LiveLimit { place: place.clone(), dimension: what, quota, until_at });
-        }
-        if let Err(error) = self.apply() {
-            self.live.limits = before;
-            return Err(failed(error));
-        }
-        self.save();
-        Ok(self.done(message, until_at))
+        limit: Option<LiveLimit>,
+        remark: &str,
+        actor: &Actor,
+    ) -> Result<Answer, Reply> {
+        let until_at = limit.as_ref().and_then(|limit| limit.until_at);
+        let change = Change::Limit { scope: place.clone(), dimension: what, limit };
+        let committed = self.commit(change, actor).map_err(failed)?;
+        let in_force = limit_text(&self.config, &self.live.overrides(), place, what);
+        Ok(self.done(format!("{place} {what}: {in_force}{remark}"), until_at, committed))
     }
 
     /// Refuses a dimension in which nothing is counted at this place.
-    fn countable(&self, place: &Place, what: Dimension) -> Result<(), Reply> {
+    fn countable(&self, place: &LimitScope, what: Dimension) -> Result<(), Reply> {
         let counted = match place {
-            Place::Service(name) | Place::Total(name) => {
+            LimitScope::Service(name) | LimitScope::Total(name) => {
                 let service = self.config.services.iter().find(|service| service.name == *name);
                 service.map_or(&[][..], |service| Service::dimensions(service.protocol, service.require))
             }
-            Place::Default | Place::Neighbours | Place::Rest | Place::Class(_) => &Dimension::OF_SOURCES,
+            LimitScope::Default | LimitScope::Neighbours | LimitScope::Rest | LimitScope::Class(_) => {
+                &Dimension::OF_SOURCES
+            }
         };
         if counted.contains(&what) {
             return Ok(());
@@ -174,7 +179,7 @@ impl Gateway {
     }
 
     /// The configured quotas of a place, which also says that there is such a place.
-    fn quotas_at(&self, place: &Place) -> Result<Quotas, Reply> {
+    fn quotas_at(&self, place: &LimitScope) -> Result<Quotas, Reply> {
         let places = places(&self.config);
         let found = places.iter().find(|(other, _)| other == place);
         found.map(|(_, quotas)| **quotas).ok_or_else(|| {
@@ -184,21 +189,28 @@ impl Gateway {
         })
     }
 
+    /// The limits in force, and those that were lifted live.
     fn limit_rows(&self) -> Vec<LimitRow> {
-        let overrides = self.overrides();
+        let overrides = self.live.overrides();
         let mut rows = Vec::new();
         for (place, quotas) in places(&self.config) {
-            for quota in overridden(&place, quotas, &overrides).iter() {
+            let quotas = overridden(&place, quotas, &overrides);
+            for dimension in Dimension::ALL {
                 let live = self
                     .live
                     .limits
                     .iter()
-                    .find(|limit| limit.place == place && limit.dimension == quota.dimension());
+                    .find(|limit| limit.place == place && limit.dimension == dimension);
+                let (rate, burst) = match (quotas.get(dimension), live) {
+                    (Some(quota), _) => (quota.to_string(), quota.burst_text()),
+                    (None, Some(_)) => ("none".to_owned(), "-".to_owned()),
+                    (None, None) => continue,
+                };
                 rows.push(LimitRow {
                     place: place.clone(),
-                    dimension: quota.dimension(),
-                    rate: quota.to_string(),
-                    burst: quota.burst_text(),
+                    dimension,
+                    rate,
+                    burst,
                     origin: if live.is_some() { LimitOrigin::Live } else { LimitOrigin::Configuration },
                     until_at: live.and_then(|limit| limit.until_at),
                 });
@@ -207,25 +219,30 @@ impl Gateway {
         rows
     }
 
-    fn set_mode(&mut self, mode: Mode, for_seconds: Option<u64>) -> Result<Reply, Reply> {
+    fn set_mode(&mut self, mode: Mode, for_seconds: Option<u64>, actor: &Actor) -> Result<Answer, Reply> {
         let until_at = for_seconds.map(|seconds| live::now() + seconds);
-        let before = self.live.mode.replace((mode, until_at));
-        if let Err(error) = self.apply() {
-            self.live.mode = before;
-            return Err(failed(error));
+        let mut committed = self.commit(Change::Mode { mode, until_at }, actor).map_err(failed)?;
+        if until_at.is_none() && mode != self.config.mode {
+            let path = self.config_path();
+            let hint = format!(
+                "it holds until the next reload or restart; mode = \"{mode}\" in {path} makes it last"
+            );
+            committed.warnings.push(hint);
         }
-        self.save();
-        Ok(self.done(format!("mode {mode}"), until_at))
+        Ok(self.done(format!("mode {mode}"), until_at, committed))
     }
 
-    pub(super) fn done(&self, message: String, until_at: Option<u64>) -> Reply {
-        self.done_with(message, until_at, Vec::new())
+    /// The answer to a change that was made.
+    pub(super) fn done(&self, message: String, until_at: Option<u64>, committed: Committed) -> Answer {
+        let Committed { facts, warnings, written } = committed;
+        let changed =
+            Changed { message, generation: self.generation, until_at, warnings, facts, ..Changed::default() };
+        Answer { reply: Reply::Done(Done::Changed(changed)), written: Some(written), stop: None }
     }
 
-    pub(super) fn done_with(&self, message: String, until_at: Option<u64>, warnings: Vec<String>) -> Reply {
-        log::info!("{message}");
-        let generation = self.generation;
-        Reply::Done(Done::Changed(Changed { message, generation, until_at, warnings }))
+    /// The answer where everything is as it was asked to be.
+    pub(super) fn unchanged(&self, message: String) -> Answer {
+        Reply::changed(message, self.generation).into()
     }
 }
 

@@ -1,8 +1,7 @@
-//! Bans of the running daemon: into the kernel, into the store, onto the record.
+//! Bans of the running daemon, in memory and in the kernel.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     time::Instant,
 };
 
@@ -11,19 +10,19 @@ use ipnet::IpNet;
 
 use crate::{
     bans::{
-        Ban, Bans, Origin, Rules,
-        store::{Kept, Store, StoreError},
+        Bans, Claim, ClaimKey, Rules,
         strikes::Tracker,
         table::{prefix_of, source_by_limits, source_of},
     },
-    config::Config,
-    control::words::Prefix,
     kernel::KernelError,
-    live::{self, Clock, Live},
-    state_file,
+    live::{self, Clock},
+    model::{Actor, Fact, Origin, Prefix},
 };
 
-use super::state::{Gateway, monotonic};
+use super::{
+    commit::{Change, claim_fact},
+    state::{Gateway, monotonic},
+};
 
 /// Ends and memories that are dealt with at once; requests come in between.
 const EXPIRED_AT_ONCE: usize = 4_096;
@@ -35,64 +34,42 @@ pub(super) struct BanState {
     pub(super) all: Bans,
     /// Those that the kernel matches as prefixes, with their ends.
     pub(super) wide: BTreeMap<Prefix, Option<u64>>,
-    /// Nothing where it cannot be written: bans do not outlive this process then.
-    store: Option<Store>,
-    /// What could not be written yet.
-    unkept: BTreeSet<Prefix>,
+    /// What the kernel is still to be told of, since it refused.
+    pub(super) unenforced: BTreeSet<Prefix>,
+    /// Claims that were changed since they were last given to the store.
+    touched: BTreeSet<ClaimKey>,
     tracker: Tracker,
     refreshed_at: u64,
 }
 
 impl BanState {
-    /// Reads what was kept, as far as it can be read. Bans of versions that kept them elsewhere are taken over.
-    pub(super) fn load(config: &Config, live: &mut Live, warnings: &mut Vec<String>) -> Self {
-        let (store, mut kept) = open(&Store::path(&config.audit.database), warnings);
+    /// From what was kept.
+    pub(super) fn new(kept: Vec<(ClaimKey, Claim)>) -> Self {
         let now = live::now();
-        // Where they cannot be written elsewhere they stay where they are.
-        let old = if store.is_some() { std::mem::take(&mut live.block) } else { live.block.clone() };
-        let unkept = old.keys().copied().collect();
-        kept.extend(old.into_iter().map(|(prefix, entry)| (prefix, entry.into())));
+        let keys: Vec<ClaimKey> = kept.iter().map(|(key, _)| key.clone()).collect();
+        let all = Bans::restore(kept, now);
+        // What is forgotten by now goes from the file too.
+        let touched = keys.into_iter().filter(|key| all.get(key).is_none()).collect();
         Self {
-            all: Bans::restore(kept, now),
+            all,
             wide: BTreeMap::new(),
-            store,
-            unkept,
+            unenforced: BTreeSet::new(),
+            touched,
             tracker: Tracker::default(),
             refreshed_at: now,
         }
     }
-}
 
-/// The store, and what is in it. A damaged one is put aside, and another takes its place.
-fn open(path: &Path, warnings: &mut Vec<String>) -> (Option<Store>, Vec<(Prefix, Ban)>) {
-    let whole = || {
-        let store = Store::open(path)?;
-        let kept = store.load()?;
-        Ok::<_, StoreError>((store, kept))
-    };
-    let mut opened = whole();
-    if let Err(error) = &opened
-        && error.is_damage()
-    {
-        let moved = state_file::moved(state_file::put_aside(path, &["-wal", "-shm"]));
-        warnings.push(format!("cannot read {error}; {moved}, and the bans that it had do not hold"));
-        opened = whole();
+    /// Claims have changed.
+    pub(super) fn touch(&mut self, keys: impl IntoIterator<Item = ClaimKey>) {
+        self.touched.extend(keys);
     }
-    let (store, Kept { bans, left_out }) = match opened {
-        Ok((store, kept)) => (Some(store), kept),
-        Err(error) => {
-            warnings.push(format!("cannot write {error}; bans will not outlive a restart"));
-            let kept = Store::look(path).unwrap_or_else(|error| {
-                warnings.push(format!("cannot read {error}; the bans that it has do not hold"));
-                Kept::default()
-            });
-            (None, kept)
-        }
-    };
-    if left_out != 0 {
-        warnings.push(format!("{left_out} rows of {} make no sense, and are left out", path.display()));
+
+    /// The claims that have changed since this was last asked, as they are now.
+    pub(super) fn touched(&mut self) -> BTreeMap<ClaimKey, Option<Claim>> {
+        let touched = std::mem::take(&mut self.touched).into_iter();
+        touched.map(|key| (key.clone(), self.all.get(&key).cloned())).collect()
     }
-    (store, bans)
 }
 
 impl Gateway {
@@ -101,7 +78,7 @@ impl Gateway {
         let began = Instant::now();
         let (mut sources, mut full) = self.enforce_all()?;
         if self.kernel.bans() > sources || full != 0 {
-            self.drop_strangers()?;
+            self.remove_stale()?;
             (sources, full) = self.enforce_all()?;
         }
         let count = sources + full + self.bans.wide.len();
@@ -114,14 +91,20 @@ impl Gateway {
         Ok(())
     }
 
-    /// Bans in the kernel whoever is banned; how many sources are, and how many found no room.
+    /// Bans in the kernel all that is banned; how many sources are, and how many found no room.
     fn enforce_all(&mut self) -> Result<(usize, usize)> {
         let (now, clock) = (live::now(), self.fresh_clock());
         let (mut sources, mut full) = (0, 0);
-        for (prefix, ban) in self.bans.all.after(None, now) {
-            match source_of(prefix) {
-                None => drop(self.bans.wide.insert(prefix, ban.until_at)),
-                Some(source) => match self.kernel.ban(source, clock.until(ban.until_at)) {
+        let mut last = None;
+        for ((prefix, _), _) in self.bans.all.after(None, now) {
+            // One look for all claims on a prefix, which are neighbours.
+            if last.replace(*prefix) == Some(*prefix) {
+                continue;
+            }
+            let Some(until_at) = self.bans.all.in_force(*prefix, now) else { continue };
+            match source_of(*prefix) {
+                None => drop(self.bans.wide.insert(*prefix, until_at)),
+                Some(source) => match self.kernel.ban(source, clock.until(until_at)) {
                     Err(KernelError::BansFull) => full += 1,
                     other => {
                         other?;
@@ -133,35 +116,45 @@ impl Gateway {
         Ok((sources, full))
     }
 
-    /// Takes out of the kernel who is not banned.
-    fn drop_strangers(&mut self) -> Result<()> {
+    /// Takes out of the kernel what is not banned.
+    fn remove_stale(&mut self) -> Result<()> {
         let now = live::now();
         for source in self.kernel.banned() {
-            let kept = prefix_of(source, 32, 64).and_then(|prefix| self.bans.all.get(prefix));
-            if kept.is_none_or(|ban| !ban.is_active(now)) {
+            let prefix = prefix_of(source, 32, 64);
+            if prefix.is_none_or(|prefix| self.bans.all.in_force(prefix, now).is_none()) {
                 self.kernel.unban(source)?;
             }
         }
         Ok(())
     }
 
-    /// Bans a prefix by hand.
-    pub(super) fn ban(&mut self, prefix: Prefix, ban: Ban) -> Result<()> {
-        self.enforce(prefix, ban.until_at)?;
-        self.bans.all.add(prefix, ban, live::now());
-        self.keep_bans(&[prefix]);
-        Ok(())
-    }
-
-    /// Takes a ban back, and forgets it; whether there was one.
-    pub(super) fn unban(&mut self, prefix: Prefix) -> Result<bool> {
-        if self.bans.all.get(prefix).is_none_or(|ban| !ban.is_active(live::now())) {
-            return Ok(false);
+    /// Has the kernel hold what is in force for prefixes now.
+    pub(super) fn enforce(&mut self, prefixes: &BTreeSet<Prefix>) -> Result<()> {
+        let (now, clock) = (live::now(), self.fresh_clock());
+        // Of those that are matched as prefixes: what the kernel had of them.
+        let mut before = Vec::new();
+        for &prefix in prefixes {
+            let in_force = self.bans.all.in_force(prefix, now);
+            match (source_of(prefix), in_force) {
+                (Some(source), Some(until_at)) => self.kernel.ban(source, clock.until(until_at))?,
+                (Some(source), None) => self.kernel.unban(source)?,
+                (None, Some(until_at)) => before.push((prefix, self.bans.wide.insert(prefix, until_at))),
+                (None, None) => before.push((prefix, self.bans.wide.remove(&prefix))),
+            }
         }
-        self.relent(&[prefix])?;
-        self.bans.all.remove(prefix);
-        self.keep_bans(&[prefix]);
-        Ok(true)
+        let is_changed =
+            before.iter().any(|(prefix, until_at)| self.bans.wide.get(prefix) != until_at.as_ref());
+        if !is_changed {
+            return Ok(());
+        }
+        self.apply_live().inspect_err(|_| {
+            for (prefix, until_at) in before {
+                match until_at {
+                    Some(until_at) => drop(self.bans.wide.insert(prefix, until_at)),
+                    None => drop(self.bans.wide.remove(&prefix)),
+                }
+            }
+        })
     }
 
     /// Packets that a ban has dropped.
@@ -177,31 +170,23 @@ impl Gateway {
         self.config.ban.is_some()
     }
 
-    /// Bans who has too many strikes.
+    /// Bans sources that have too many strikes.
     pub(super) fn judge_strikes(&mut self) {
         let Some(config) = self.config.ban.clone() else { return };
         let (rules, now) = (Rules::from(&config), live::now());
         let out = self.bans.tracker.read(self.kernel.strikes(), &rules, monotonic() / 1_000_000);
-        let mut banned = Vec::new();
         for (source, strikes) in out {
             let Some(prefix) = source_by_limits(source, &self.config.limits) else { continue };
             if holds(&config.never, prefix) || holds(&self.config.lists.allow, prefix) {
                 continue;
             }
             let reason = format!("{strikes} strikes within {}", humantime::format_duration(config.within));
-            let Some(ban) = self.bans.all.strike_out(prefix, &rules, &reason, now) else { continue };
-            let (until_at, level) = (ban.until_at, ban.level);
-            if let Err(error) = self.enforce(prefix, until_at) {
+            let Some(claim) = self.bans.all.strike_out(prefix, &rules, &reason, now) else { continue };
+            let claims = vec![((prefix, Origin::Strikes), Some(claim))];
+            // One by one: what the kernel refuses keeps no other from being banned.
+            if let Err(error) = self.commit(Change::Claims(claims), &Actor::Strikes) {
                 log::error!("{prefix} is not banned: {error:#}");
-                self.bans.all.remove(prefix);
-                continue;
             }
-            let length = std::time::Duration::from_secs(rules.length(level));
-            log::info!("{prefix} banned for {}: {reason}, level {level}", humantime::format_duration(length));
-            banned.push(prefix);
-        }
-        if !banned.is_empty() {
-            self.keep_bans(&banned);
         }
     }
 
@@ -209,12 +194,18 @@ impl Gateway {
     pub(super) fn expire_bans(&mut self) -> Result<()> {
         let now = live::now();
         let expired = self.bans.all.expire(now, EXPIRED_AT_ONCE);
-        self.relent(&expired.ended)?;
-        for prefix in &expired.ended {
-            log::info!("{prefix}: the ban is over");
+        let mut prefixes: BTreeSet<Prefix> = expired.ended.iter().map(|(prefix, _)| *prefix).collect();
+        prefixes.append(&mut self.bans.unenforced);
+        let outcome = self.enforce(&prefixes);
+        let facts: Vec<Fact> = expired.ended.iter().map(|key| self.ended_fact(key)).collect();
+        let is_quiet = facts.is_empty() && expired.forgotten.is_empty();
+        self.bans.touch(expired.forgotten);
+        if !is_quiet {
+            drop(self.put_down(&facts, &Actor::Timer));
         }
-        if !expired.forgotten.is_empty() {
-            self.keep_bans(&expired.forgotten);
+        if let Err(error) = outcome {
+            self.bans.unenforced = prefixes;
+            return Err(error);
         }
         if now >= self.bans.refreshed_at + REFRESH {
             self.bans.refreshed_at = now;
@@ -223,81 +214,47 @@ impl Gateway {
         Ok(())
     }
 
+    /// The end of a claim.
+    fn ended_fact(&self, key: &ClaimKey) -> Fact {
+        let (claim, now) = (self.bans.all.get(key), live::now());
+        let before = claim.cloned().map(|claim| Claim { until_at: None, ..claim });
+        let fact = claim_fact(key, before.as_ref(), claim, now);
+        Fact { from: Some("banned".to_owned()), until_at: None, reason: None, ..fact }
+    }
+
     /// When that is to be done next.
     pub(super) fn next_ban_expiry(&self) -> Option<u64> {
         self.bans.all.next_expiry()
     }
 
     /// Takes back bans of sources that the configuration says are never banned; the kernel lets them through already.
-    pub(super) fn lift_never(&mut self) -> Result<()> {
-        let Some(ban) = self.config.ban.as_ref().filter(|ban| !ban.never.is_empty()) else { return Ok(()) };
-        let all = self.bans.all.after(None, live::now()).map(|(prefix, _)| prefix);
-        let lifted: Vec<Prefix> = all.filter(|prefix| holds(&ban.never, *prefix)).collect();
-        self.relent(&lifted)?;
-        for &prefix in &lifted {
-            self.bans.all.remove(prefix);
-            log::info!("{prefix} no longer blocked: ban.never holds it");
-        }
-        self.keep_bans(&lifted);
-        Ok(())
-    }
-
-    /// Bans in the kernel.
-    fn enforce(&mut self, prefix: Prefix, until_at: Option<u64>) -> Result<()> {
-        let Some(source) = source_of(prefix) else {
-            let before = self.bans.wide.insert(prefix, until_at);
-            return self.apply_live().inspect_err(|_| match before {
-                Some(until_at) => drop(self.bans.wide.insert(prefix, until_at)),
-                None => drop(self.bans.wide.remove(&prefix)),
-            });
+    pub(super) fn lift_never(&mut self) -> Result<Vec<Fact>> {
+        let Some(ban) = self.config.ban.as_ref().filter(|ban| !ban.never.is_empty()) else {
+            return Ok(Vec::new());
         };
-        let until = self.fresh_clock().until(until_at);
-        Ok(self.kernel.ban(source, until)?)
-    }
-
-    /// Takes bans out of the kernel.
-    fn relent(&mut self, prefixes: &[Prefix]) -> Result<()> {
-        let wide = self.bans.wide.len();
-        for &prefix in prefixes {
-            match source_of(prefix) {
-                Some(source) => self.kernel.unban(source)?,
-                None => drop(self.bans.wide.remove(&prefix)),
-            }
+        let all = self.bans.all.after(None, live::now()).map(|(key, _)| key);
+        let lifted = all.filter(|(prefix, _)| holds(&ban.never, *prefix)).map(|key| (key.clone(), None));
+        let lifted: Vec<_> = lifted.collect();
+        if lifted.is_empty() {
+            return Ok(Vec::new());
         }
-        if wide == self.bans.wide.len() { Ok(()) } else { self.apply_live() }
+        let facts = self.change_claims(lifted)?;
+        let why = |fact| Fact { reason: Some("ban.never holds it".to_owned()), ..fact };
+        Ok(facts.into_iter().map(why).collect())
     }
 
     /// Writes times anew that lie too far ahead for the kernel, and those of live entries.
     fn refresh(&mut self, now: u64) -> Result<()> {
         let clock = self.fresh_clock();
         self.clock = clock;
-        for (prefix, ban) in self.bans.all.after(None, now) {
-            let is_far = ban.until_at.is_some_and(|at| at > now + live::AHEAD_MAX - 2 * REFRESH);
-            if let Some(source) = source_of(prefix).filter(|_| is_far) {
-                self.kernel.ban(source, clock.until(ban.until_at))?;
+        for ((prefix, _), _) in self.bans.all.after(None, now) {
+            let until_at = self.bans.all.in_force(*prefix, now).flatten();
+            let is_far = until_at.is_some_and(|at| at > now + live::AHEAD_MAX - 2 * REFRESH);
+            if let Some(source) = source_of(*prefix).filter(|_| is_far) {
+                self.kernel.ban(source, clock.until(until_at))?;
             }
         }
         self.apply_live()
-    }
-
-    /// Writes bans to the store as they are now.
-    fn keep_bans(&mut self, prefixes: &[Prefix]) {
-        self.bans.unkept.extend(prefixes);
-        self.keep_rest();
-    }
-
-    /// Writes what could not be written before.
-    pub(super) fn keep_rest(&mut self) {
-        let BanState { all, store: Some(store), unkept, .. } = &mut self.bans else {
-            return self.bans.unkept.clear();
-        };
-        if unkept.is_empty() {
-            return;
-        }
-        match store.keep(unkept.iter().map(|prefix| (*prefix, all.get(*prefix)))) {
-            Ok(()) => unkept.clear(),
-            Err(error) => self.warn(format!("cannot keep bans: {error}; it is tried again and again")),
-        }
     }
 
     /// Moves all times by so many seconds, as the wall clock was moved.
@@ -307,19 +264,13 @@ impl Gateway {
         for at in wide.values_mut().flatten().chain([refreshed_at]) {
             *at = at.saturating_add_signed(step);
         }
-        let prefixes: Vec<Prefix> = all.prefixes().collect();
-        self.keep_bans(&prefixes);
+        let keys: Vec<ClaimKey> = all.iter().map(|(key, _)| key.clone()).collect();
+        self.bans.touch(keys);
     }
 
     /// Which instant is which second.
     pub(super) fn fresh_clock(&self) -> Clock {
         Clock::new(monotonic(), self.kernel.identity().epoch)
-    }
-}
-
-impl From<live::Entry> for Ban {
-    fn from(live::Entry { reason, added_at, until_at }: live::Entry) -> Self {
-        Self { origin: Origin::Operator, reason: reason.map(Into::into), level: 0, added_at, until_at }
     }
 }
 

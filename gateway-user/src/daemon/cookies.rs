@@ -12,7 +12,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, OpenOptions};
+use std::{
+    fs::{self, OpenOptions},
+    time::Duration,
+};
 
 use gateway_common::{
     abi::{HANDSHAKE_ANSWERED, HANDSHAKE_UNTIL, Live, Settings, cookies, policy},
@@ -198,7 +201,8 @@ impl Gateway {
             // Where they may not be written, status says what is lacking.
             let Some(old) = read(path).filter(|value| value != BEST && is_writable(path)) else { continue };
             self.live.sysctls.entry(name(path)).or_insert(old);
-            self.save();
+            drop(self.keep(Vec::new()));
+            self.store.flush(WRITTEN_WITHIN);
             match fs::write(path, BEST) {
                 Ok(()) => log::info!("{} set to {BEST} while SYN cookies are needed", name(path)),
                 Err(error) => log::warn!("cannot write {path}: {error}"),
@@ -221,9 +225,12 @@ impl Gateway {
                 Err(error) => log::warn!("cannot write {path}: {error}"),
             }
         }
-        self.save();
+        drop(self.keep(Vec::new()));
     }
 }
+
+/// How long it is waited until what was there before is on the disk.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(100);
 
 /// Why cookies do not answer, or not as well as they could, and what to do about it.
 pub(super) fn warnings(config: &Config, host: &Host, attached: &[Attached]) -> Vec<String> {

@@ -1,10 +1,12 @@
 //! Whether the program is still on its interfaces: one can be made again, renamed or moved away, and a program taken off.
 
 use anyhow::{Result, bail};
+use serde_json::json;
 
 use crate::{
     metrics::Readiness,
     net::{self, Interface, NetError},
+    record::Kind,
 };
 
 use super::{
@@ -16,6 +18,7 @@ impl Gateway {
     /// Looks at every interface, and puts the program on again where it is gone. What becomes of it is in the log once, and in status,
     /// metrics and readiness for as long as it lasts.
     pub(super) fn follow_interfaces(&mut self) {
+        let mut events = Vec::new();
         for place in 0..self.attached.len() {
             let outcome = self.look_at(place);
             let attached = &mut self.attached[place];
@@ -25,11 +28,18 @@ impl Gateway {
                 (_, None) if was.is_none() => {}
                 (_, None) => {
                     log::warn!("{name} is protected again ({})", attached.driver.name());
+                    events.push(json!({ "interface": name, "protected": true, "was": was }));
                     self.follow_host();
                 }
-                (_, Some(why)) if was.as_ref() != Some(why) => log::error!("{name} is not protected: {why}"),
+                (_, Some(why)) if was.as_ref() != Some(why) => {
+                    log::error!("{name} is not protected: {why}");
+                    events.push(json!({ "interface": name, "protected": false, "why": why }));
+                }
                 (_, Some(_)) => {}
             }
+        }
+        for event in events {
+            self.put_down_event(Kind::Fault, None, event);
         }
     }
 

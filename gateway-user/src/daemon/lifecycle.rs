@@ -1,20 +1,28 @@
 //! How a gateway begins and ends.
 
-use std::{panic::resume_unwind, path::PathBuf, thread, time::Instant};
+use std::{
+    collections::BTreeMap,
+    panic::resume_unwind,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use gateway_common::{
     abi::{ABI_VERSION, INTERFACE_PLACES, INTERFACES, Identity},
     tables::TableSizes,
 };
+use serde_json::json;
 
 use crate::{
-    cli::args::{Global, RunArgs},
     config::{Config, OnExit},
     kernel::{Groundwork, Kernel, LoadOptions, memory, pins::Pins},
-    live::{self, Clock, Live},
+    live::{Clock, Live, is_of_trust},
+    model::Actor,
     net::{self, Covered, Interface},
     policy::{self, Rows},
+    record::Kind,
+    store::{self, Lock, LockError, Store},
 };
 
 use super::{
@@ -22,62 +30,85 @@ use super::{
     bans::BanState,
     cookies,
     escalation::Pressure,
+    options::Options,
     own::Told,
     sockets,
     state::{Gateway, addresses, monotonic, segments},
 };
 
+/// How long the end waits for the disk.
+const CLOSED_WITHIN: Duration = Duration::from_secs(2);
+
 /// What is there before the program is: read while the kernel is asked for its types.
 struct Kept {
     pins: Option<Pins>,
-    state: PathBuf,
+    lock: Option<Lock>,
+    store: Store,
     live: Live,
+    /// What the store has of it, but for trusted prefixes.
+    facts: BTreeMap<String, String>,
     bans: BanState,
     interfaces: Vec<Interface>,
     warnings: Vec<String>,
 }
 
 impl Kept {
-    fn read(config: &Config, arguments: &RunArgs) -> Result<Self> {
-        let (pins, pinless) = match Pins::open(&arguments.pins) {
+    fn read(config: &Config, options: &Options) -> Result<Self> {
+        let (pins, pinless) = match Pins::open(&options.pins) {
             Ok((pins, warning)) => (Some(pins), warning),
             Err(error) => (None, Some(format!("protection ends with this process: {error}"))),
         };
-        let state = Live::path(&config.audit.database);
-        let (mut live, warning) = Live::load(&state);
-        let mut warnings = Vec::from_iter(pinless.into_iter().chain(warning));
+        let mut warnings = Vec::from_iter(pinless);
+        let path = store::path(&config.audit.database);
+        let lock = match Lock::take(&path) {
+            Ok(lock) => Some(lock),
+            Err(error @ LockError::Taken(_)) => return Err(error.into()),
+            Err(error @ LockError::File { .. }) => {
+                warnings.push(format!(
+                    "cannot lock {error}; another gateway might keep its state in the same folder"
+                ));
+                None
+            }
+        };
+        let (store, kept, told) = Store::start(&path);
+        warnings.extend(told);
+        let (mut live, left_out) = Live::from_facts(&kept.facts);
+        if left_out != 0 {
+            warnings
+                .push(format!("{left_out} entries of {} make no sense, and are left out", path.display()));
+        }
         live.renew();
-        live.expire(live::now());
-        let bans = BanState::load(config, &mut live, &mut warnings);
+        let bans = BanState::new(kept.claims);
         let interfaces = interfaces(config, &mut warnings)?;
         if let Some(pins) = &pins {
             find_again(pins, &interfaces, &mut warnings);
         }
-        Ok(Self { pins, state, live, bans, interfaces, warnings })
+        let facts = kept.facts.into_iter().filter(|(key, _)| !is_of_trust(key)).collect();
+        Ok(Self { pins, lock, store, live, facts, bans, interfaces, warnings })
     }
 }
 
 impl Gateway {
     /// Loads, applies the policy, and only then attaches: no packet meets a program without one.
-    pub(super) fn start(config: Config, arguments: (RunArgs, Global)) -> Result<Self> {
+    pub(super) fn start(config: Config, options: Options) -> Result<Self> {
         let (groundwork, kept) = thread::scope(|scope| {
-            let kept = scope.spawn(|| Kept::read(&config, &arguments.0));
+            let kept = scope.spawn(|| Kept::read(&config, &options));
             (
                 Groundwork::lay(config.attach.btf.as_deref()),
                 kept.join().unwrap_or_else(|panic| resume_unwind(panic)),
             )
         });
-        let Kept { pins, state, live, bans, interfaces, mut warnings } = kept?;
-        let whole = TableSizes { sources: arguments.0.sources, ..TableSizes::default() };
+        let Kept { pins, lock, store, live, facts, bans, interfaces, mut warnings } = kept?;
+        let whole = TableSizes { sources: options.sources, ..TableSizes::default() };
         let (tables, smaller) = memory::tables(whole);
         warnings.extend(smaller);
-        let options = LoadOptions {
-            debug_log: arguments.0.debug_log,
+        let load = LoadOptions {
+            debug_log: options.debug_log,
             pins: pins.clone(),
             first: interfaces.first().map(attach::program),
             ..load_options(&interfaces, tables)
         };
-        let kernel = Kernel::load_on(groundwork, &options)?;
+        let kernel = Kernel::load_on(groundwork, &load)?;
         let rows = if kernel.resumed() { Rows(live.rows.clone()) } else { Rows::default() };
         let mut gateway = Self {
             prefixes: policy::prefixes(&config),
@@ -90,6 +121,7 @@ impl Gateway {
             attached: Vec::new(),
             generation: 0,
             warnings,
+            alarms: BTreeMap::new(),
             closed: Vec::new(),
             started: Instant::now(),
             reloads_ok: 0,
@@ -99,11 +131,14 @@ impl Gateway {
             segments: segments(&interfaces),
             host: cookies::Host::default(),
             surge: false,
-            has_defaults: super::is_missing(&arguments.1),
-            arguments,
+            has_defaults: options.lack_file(),
+            options,
             rows,
-            state,
-            saved: None,
+            store,
+            kept: facts,
+            expire_again: None,
+            stopped_by: None,
+            _lock: lock,
             pins,
             ender: None,
             watcher: None,
@@ -113,8 +148,8 @@ impl Gateway {
         gateway.surge = gateway.has_surge()?;
         gateway.apply()?;
         gateway.apply_live()?;
-        gateway.lift_never()?;
-        gateway.save();
+        let lifted = gateway.lift_never()?;
+        drop(gateway.put_down(&lifted, &Actor::Start));
         gateway.follow_own();
         gateway.attach(&interfaces)?;
         for warning in &gateway.all_warnings() {
@@ -124,12 +159,18 @@ impl Gateway {
         for off in sockets::row(&gateway.kernel).off {
             log::warn!("off: {}: {}", off.feature, off.instead);
         }
+        let interfaces: Vec<&String> = gateway.attached.iter().map(|attached| &attached.name).collect();
+        let started = json!({
+            "version": env!("CARGO_PKG_VERSION"), "mode": gateway.mode(), "interfaces": interfaces,
+            "resumed": gateway.kernel.resumed(),
+        });
+        gateway.put_down_event(Kind::Start, Some(&Actor::Start), started);
         Ok(gateway)
     }
 
     fn attach(&mut self, interfaces: &[Interface]) -> Result<()> {
         for interface in interfaces {
-            let replace = self.arguments.0.replace;
+            let replace = self.options.replace;
             let driver = self.config.attach.driver;
             match attach(&mut self.kernel, self.pins.as_ref(), interface, driver, replace, &mut self.warnings)
             {
@@ -158,6 +199,16 @@ impl Gateway {
 
     /// Ends: the program goes, or stays and goes on protecting.
     pub(super) fn end(&mut self, keep: bool) -> Result<()> {
+        let ended = self.take_off(keep);
+        let actor = self.stopped_by.take().unwrap_or(Actor::Signal { name: "SIGTERM".to_owned() });
+        self.put_down_event(Kind::Stop, Some(&actor), json!({ "actor": actor, "keeps": keep }));
+        if !self.store.close(CLOSED_WITHIN) {
+            log::warn!("not all of the last changes are on the disk");
+        }
+        ended
+    }
+
+    fn take_off(&mut self, keep: bool) -> Result<()> {
         if keep {
             log::info!("ended; the attached program goes on protecting");
             return Ok(());

@@ -3,16 +3,18 @@
 use ipnet::IpNet;
 
 use crate::{
-    bans::{Ban, Origin},
-    control::{
-        document::PrefixRow,
-        protocol::{FailureKind, Reply, Request, Row},
-        words::Prefix,
-    },
+    bans::{Claim, ClaimKey},
+    control::protocol::{FailureKind, Reply, Request, Row},
     live::{self, Entry},
+    model::{Actor, Origin, Prefix, document::PrefixRow},
 };
 
-use super::{answer::failed, bans::holds, state::Gateway};
+use super::{
+    answer::{Answer, failed},
+    bans::holds,
+    commit::Change,
+    state::Gateway,
+};
 
 /// Rows of a page of `block list`: what is answered at once, before others have their turn.
 const PAGE: usize = 2_048;
@@ -30,7 +32,8 @@ impl Gateway {
         prefix: Prefix,
         for_seconds: Option<u64>,
         reason: Option<&str>,
-    ) -> Result<Reply, Reply> {
+        actor: &Actor,
+    ) -> Result<Answer, Reply> {
         let never = self.config.ban.as_ref().map_or(&[][..], |ban| &ban.never);
         if holds(never, prefix) {
             let help = format!(
@@ -41,65 +44,107 @@ impl Gateway {
         }
         let (added_at, until_at) = (live::now(), for_seconds.map(|seconds| live::now() + seconds));
         let inside = never.iter().filter(|network| prefix.network().contains(*network));
-        let warnings =
+        let mut warnings: Vec<String> =
             inside.map(|network| format!("{network} in it is in ban.never, and is not blocked")).collect();
-        let reason = reason.map(Into::into);
-        self.ban(prefix, Ban { origin: Origin::Operator, reason, level: 0, added_at, until_at })
-            .map_err(failed)?;
-        Ok(self.done_with(format!("{prefix} blocked"), until_at, warnings))
+        warnings.extend(self.trusted_in(prefix));
+        let claim = Claim { reason: reason.map(Into::into), level: 0, added_at, until_at };
+        let change = Change::Claims(vec![((prefix, Origin::Operator), Some(claim))]);
+        let mut committed = self.commit(change, actor).map_err(failed)?;
+        committed.warnings.extend(warnings);
+        Ok(self.done(format!("{prefix} blocked"), until_at, committed))
     }
 
-    pub(super) fn unblock(&mut self, prefix: Prefix) -> Result<Reply, Reply> {
-        if !self.unban(prefix).map_err(failed)? {
+    /// What is trusted all the same, of a prefix that is blocked.
+    fn trusted_in(&self, prefix: Prefix) -> Option<String> {
+        let network = prefix.network();
+        let live = self.live.allow().keys().map(|trusted| trusted.network());
+        let mut all = live.chain(self.config.lists.allow.iter().copied());
+        let trusted = all.find(|trusted| trusted.contains(&network) || network.contains(trusted))?;
+        Some(if trusted.contains(&network) {
+            format!("{trusted} is trusted, so nothing of {prefix} is dropped; see `gateway allow list`")
+        } else {
+            format!("{trusted} in it is trusted, and is not blocked; see `gateway allow list`")
+        })
+    }
+
+    /// Takes away the operator's claim and that of strikes: a user's word goes before the gateway's own. What feeds claim
+    /// stays.
+    pub(super) fn unblock(&mut self, prefix: Prefix, actor: &Actor) -> Result<Answer, Reply> {
+        let now = live::now();
+        let own = |origin: &Origin| matches!(origin, Origin::Operator | Origin::Strikes);
+        let active = self.bans.all.claims_on(prefix).filter(|(_, claim)| claim.is_active(now));
+        let (own, others): (Vec<_>, Vec<_>) = active.map(|(origin, _)| origin.clone()).partition(own);
+        if own.is_empty() && others.is_empty() {
             return self.not_there(Set::Block, prefix);
         }
-        Ok(self.done(format!("{prefix} no longer blocked"), None))
+        let taken = own.iter().map(|origin| ((prefix, origin.clone()), None)).collect();
+        let mut committed = self.commit(Change::Claims(taken), actor).map_err(failed)?;
+        committed.warnings.extend(self.still_blocked(prefix, &others));
+        let message = if own.is_empty() {
+            format!("nothing was changed: {prefix} is not blocked by hand")
+        } else {
+            format!("{prefix} no longer blocked")
+        };
+        Ok(self.done(message, None, committed))
     }
 
-    pub(super) fn allow(&mut self, prefix: Prefix, for_seconds: Option<u64>) -> Result<Reply, Reply> {
+    /// What blocks a prefix, or some of it, all the same.
+    fn still_blocked(&self, prefix: Prefix, feeds: &[Origin]) -> Vec<String> {
+        let network = prefix.network();
+        let feeds = feeds.iter().map(|origin| format!("{prefix} is still blocked: {origin} claims it"));
+        let wider =
+            self.wider(Set::Block, prefix).map(|wider| format!("{prefix} is still blocked: {wider} is"));
+        let listed = self.config.lists.block.iter().find(|listed| listed.contains(&network));
+        let listed = listed.map(|listed| {
+            format!("{prefix} is still blocked: lists.block of {} has {listed}", self.config_path())
+        });
+        feeds.chain(wider).chain(listed).collect()
+    }
+
+    pub(super) fn allow(
+        &mut self,
+        prefix: Prefix,
+        for_seconds: Option<u64>,
+        actor: &Actor,
+    ) -> Result<Answer, Reply> {
         let until_at = for_seconds.map(|seconds| live::now() + seconds);
         let entry = Entry { reason: None, added_at: live::now(), until_at };
-        let before = self.live.allow.insert(prefix, entry);
-        if let Err(error) = self.apply_live() {
-            match before {
-                Some(entry) => self.live.allow.insert(prefix, entry),
-                None => self.live.allow.remove(&prefix),
-            };
-            return Err(failed(error));
-        }
-        self.save();
-        Ok(self.done(format!("{prefix} trusted"), until_at))
+        let change = Change::Trust(vec![(prefix, Some(entry))]);
+        let committed = self.commit(change, actor).map_err(failed)?;
+        Ok(self.done(format!("{prefix} trusted"), until_at, committed))
     }
 
-    pub(super) fn disallow(&mut self, prefix: Prefix) -> Result<Reply, Reply> {
-        let Some(entry) = self.live.allow.remove(&prefix) else {
+    pub(super) fn disallow(&mut self, prefix: Prefix, actor: &Actor) -> Result<Answer, Reply> {
+        if !self.live.allow().contains_key(&prefix) {
             return self.not_there(Set::Allow, prefix);
-        };
-        if let Err(error) = self.apply_live() {
-            self.live.allow.insert(prefix, entry);
-            return Err(failed(error));
         }
-        self.save();
-        Ok(self.done(format!("{prefix} no longer trusted"), None))
+        let committed = self.commit(Change::Trust(vec![(prefix, None)]), actor).map_err(failed)?;
+        Ok(self.done(format!("{prefix} no longer trusted"), None, committed))
+    }
+
+    /// The prefix around one that was added by hand, or banned.
+    fn wider(&self, set: Set, prefix: Prefix) -> Option<IpNet> {
+        let (network, now) = (prefix.network(), live::now());
+        let by_hand = |wider: &IpNet| {
+            let Ok(wider) = Prefix::try_from(*wider) else { return false };
+            match set {
+                Set::Block => self.bans.all.in_force(wider, now).is_some(),
+                Set::Allow => self.live.allow().contains_key(&wider),
+            }
+        };
+        let wider = |length| IpNet::new(network.addr(), length).ok().map(|wider| wider.trunc());
+        (0..network.prefix_len()).rev().filter_map(wider).find(by_hand)
     }
 
     /// The answer where a prefix was not added by hand: that it is as wished, unless something else has it in the set.
-    fn not_there(&self, set: Set, prefix: Prefix) -> Result<Reply, Reply> {
+    fn not_there(&self, set: Set, prefix: Prefix) -> Result<Answer, Reply> {
         let (verb, done, configured) = match set {
             Set::Block => ("block", "blocked", &self.config.lists.block),
             Set::Allow => ("allow", "trusted", &self.config.lists.allow),
         };
         let network = prefix.network();
         let fail = |message: String, help: String| Err(Reply::failed(FailureKind::Failed, message, help));
-        let by_hand = |wider: IpNet| {
-            let Ok(wider) = Prefix::try_from(wider) else { return false };
-            match set {
-                Set::Block => self.bans.all.get(wider).is_some_and(|ban| ban.is_active(live::now())),
-                Set::Allow => self.live.allow.contains_key(&wider),
-            }
-        };
-        let wider = |length| IpNet::new(network.addr(), length).ok().map(|wider| wider.trunc());
-        if let Some(wider) = (0..network.prefix_len()).rev().filter_map(wider).find(|wider| by_hand(*wider)) {
+        if let Some(wider) = self.wider(set, prefix) {
             return fail(
                 format!("{prefix} is still {done}: {wider} is"),
                 format!("`gateway {verb} del {wider}` takes all of that away"),
@@ -111,40 +156,47 @@ impl Gateway {
                 "take it out there, and reload".to_owned(),
             );
         }
-        Ok(self.done(format!("{prefix} was not {done}"), None))
+        Ok(self.unchanged(format!("{prefix} was not {done}")))
     }
 
     /// Bans, then what the configuration blocks: a page of both together.
-    pub(super) fn block_page(&self, after: Option<Prefix>, listed: u64) -> Reply {
+    pub(super) fn block_page(&self, after: Option<ClaimKey>, listed: u64) -> Reply {
         let mut rows = Vec::new();
-        let mut last = after;
+        let mut last = None;
         if listed == 0 {
-            for (prefix, ban) in self.bans.all.after(after, live::now()).take(PAGE) {
-                last = Some(prefix);
+            for (key, claim) in self.bans.all.after(after, live::now()).take(PAGE) {
+                last = Some(key);
                 rows.push(Row::Prefix(PrefixRow {
-                    prefix,
-                    origin: ban.origin.to_string(),
-                    reason: ban.reason.as_deref().map(str::to_owned),
-                    added_at: ban.added_at,
-                    until_at: ban.until_at,
-                    packets: self.ban_drops(prefix),
-                    level: (ban.level != 0).then_some(ban.level),
+                    prefix: key.0,
+                    origin: key.1.to_string(),
+                    reason: claim.reason.as_deref().map(str::to_owned),
+                    added_at: claim.added_at,
+                    until_at: claim.until_at,
+                    packets: self.ban_drops(key.0),
+                    level: (claim.level != 0).then_some(claim.level),
                 }));
             }
         }
-        if rows.len() == PAGE {
-            return Reply::Page(rows, Some(Box::new(Request::BlockMore { after: last, listed: 0 })));
+        if rows.len() == PAGE
+            && let Some((prefix, origin)) = last
+        {
+            let more =
+                Request::BlockMore { after: Some(*prefix), origin: Some(origin.to_string()), listed: 0 };
+            return Reply::Page(rows, Some(Box::new(more)));
         }
         let (from, room) = (usize::try_from(listed).unwrap_or(usize::MAX), PAGE - rows.len());
         let configured = self.config.lists.block.get(from..).unwrap_or_default();
         rows.extend(configured.iter().take(room).filter_map(|&net| self.listed(net)));
         let next = listed + configured.len().min(room) as u64;
         let more = configured.len() > room;
-        Reply::Page(rows, more.then(|| Box::new(Request::BlockMore { after: None, listed: next })))
+        Reply::Page(
+            rows,
+            more.then(|| Box::new(Request::BlockMore { after: None, origin: None, listed: next })),
+        )
     }
 
     pub(super) fn allow_list(&self) -> Reply {
-        let by_hand = self.live.allow.iter().map(|(&prefix, entry)| {
+        let by_hand = self.live.allow().iter().map(|(&prefix, entry)| {
             Row::Prefix(PrefixRow {
                 prefix,
                 origin: Origin::Operator.to_string(),

@@ -6,6 +6,7 @@
 mod answer;
 mod attach;
 mod bans;
+mod commit;
 mod connections;
 mod cookies;
 mod endpoints;
@@ -14,6 +15,7 @@ mod interfaces;
 mod lifecycle;
 mod lists;
 mod open_files;
+mod options;
 mod own;
 mod refusals;
 mod report;
@@ -27,37 +29,43 @@ use anyhow::{Context as _, Result};
 use nix::libc::SIGXFSZ;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use crate::{
     bans::strikes::POLL,
-    cli::{
-        CliError,
-        args::{Global, RunArgs},
-        error::Status,
-        tell,
-    },
     config::{Config, FromOutside, Report},
-    control::server::Call,
+    control::{
+        protocol::{Done, Reply},
+        server::Call,
+    },
     escalation::LOOK,
     live,
     metrics::Scrape,
 };
 
+pub use options::Options;
+
+use answer::Answer;
 use endpoints::Endpoints;
 use state::Gateway;
+
+/// Why a run did not begin, or ended.
+#[derive(Debug)]
+pub enum RunError {
+    /// The configuration is wrong.
+    Configuration(Report),
+    /// Something else.
+    Failed(anyhow::Error),
+}
 
 /// Runs until it is told to end.
 ///
 /// # Errors
-/// With exit status 2 when the configuration is wrong, 1 when something else is.
-pub fn run(args: &RunArgs, global: &Global) -> Result<(), CliError> {
+/// When the configuration is wrong, or something fails without which nothing is protected.
+pub fn run(options: Options) -> Result<(), RunError> {
     env_logger::Builder::new().filter_level(log::LevelFilter::Info).parse_default_env().init();
-    let config = load(args, global, FromOutside::LeftOut).map_err(|report| {
-        tell(&format!("{report}\n"));
-        CliError::reported(Status::Usage)
-    })?;
+    let config = options.load(FromOutside::LeftOut).map_err(RunError::Configuration)?;
     for problem in &config.warnings.problems {
         log::warn!("{problem}");
     }
@@ -65,55 +73,24 @@ pub fn run(args: &RunArgs, global: &Global) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::failed(format!("cannot start: {error}")))?;
-    runtime.block_on(serve(config, args, global)).map_err(|error| CliError::failed(format!("{error:#}")))
+        .map_err(|error| RunError::Failed(anyhow::anyhow!("cannot start: {error}")))?;
+    runtime.block_on(serve(config, options)).map_err(RunError::Failed)
 }
 
-/// The configuration as the file and the command line have it. Without a file at the default place, the defaults hold.
-fn load(args: &RunArgs, global: &Global, lists: FromOutside) -> Result<Config, Report> {
-    let mut config =
-        if is_missing(global) { Config::default() } else { Config::load_with(&global.config, lists)? };
-    if !args.interfaces.is_empty() {
-        config.attach.interfaces.clone_from(&args.interfaces);
-    }
-    if let Some(mode) = args.mode {
-        config.mode = mode;
-    }
-    if let Some(socket) = &global.socket {
-        config.control.socket.clone_from(socket);
-    }
-    if let Some(btf) = &args.btf {
-        config.attach.btf = Some(btf.clone());
-    }
-    if let Some(driver) = args.driver {
-        config.attach.driver = driver;
-    }
-    if let Some(on_exit) = args.on_exit {
-        config.attach.on_exit = on_exit;
-    }
-    Ok(config)
-}
-
-/// Whether there is no file at the default place.
-fn is_missing(global: &Global) -> bool {
-    global.config == std::path::Path::new(crate::config::DEFAULT_PATH) && !global.config.exists()
-}
-
-async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
+async fn serve(config: Config, options: Options) -> Result<()> {
     // Held, so that a file that may not grow is an error like a full disk, and does not end the process (setrlimit(2), RLIMIT_FSIZE).
     let _too_long = signal(SignalKind::from_raw(SIGXFSZ))?;
     anyhow::ensure!(
         !config.attach.interfaces.is_empty(),
         "no interface to protect; name one with --interface, or in attach.interfaces of {}",
-        global.config.display()
+        options.config.display()
     );
     let (mut endpoints, mut asked) = Endpoints::new(&config);
     let closed = endpoints.open().await?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let arguments = (args.clone(), global.clone());
-    let mut gateway = Gateway::start(config, arguments)?;
+    let mut gateway = Gateway::start(config, options)?;
     gateway.tell_closed(closed);
     let follow = tokio::spawn(follow_log(gateway.log()?));
 
@@ -150,7 +127,6 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
             () = sleep_until(wake) => gateway.expire(),
             _ = look.tick() => {
                 gateway.follow_host();
-                gateway.keep_rest();
             }
             _ = surge.tick(), if gateway.follows_surges() => gateway.follow_surge(),
             () = sleep_until(settle.unwrap_or(wake)), if settle.is_some() => gateway.settle(),
@@ -174,11 +150,22 @@ async fn serve(config: Config, args: &RunArgs, global: &Global) -> Result<()> {
     endpoints.close().await
 }
 
-/// Answers a request; whether the program stays, if the gateway is to end.
+/// Answers a request; whether the program stays, if the gateway is to end. A change is answered once it is on the disk, or
+/// it is clear that it is not yet: other requests go on meanwhile.
 fn answer(gateway: &mut Gateway, call: Call) -> Option<bool> {
-    let (reply, stop) = gateway.answer(&call.request);
-    // Whoever asked may have gone.
-    let _ = call.reply.send(reply);
+    let Answer { mut reply, written, stop } = gateway.answer(&call.request, call.user);
+    let Some(written) = written else {
+        // The one who asked may have gone.
+        let _ = call.reply.send(reply);
+        return stop;
+    };
+    tokio::spawn(async move {
+        let is_written = matches!(timeout(WRITTEN_WITHIN, written).await, Ok(Ok(true)));
+        if let Reply::Done(Done::Changed(changed)) = &mut reply {
+            changed.durable = is_written;
+        }
+        let _ = call.reply.send(reply);
+    });
     stop
 }
 
@@ -200,6 +187,8 @@ fn answer_scrape(gateway: &Gateway, scrape: Scrape) {
 const HOST_EVERY: Duration = Duration::from_secs(30);
 /// How often it is looked whether a SYN flood begins: until then the service's SYN budget holds it.
 const SURGE_EVERY: Duration = Duration::from_millis(250);
+/// How long the answer to a change waits for the disk.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 /// After a change the answer to it goes first.
 const SETTLE_AFTER: Duration = Duration::from_millis(1);
 /// How often the program's log is looked at: it is for people who wait for a line.

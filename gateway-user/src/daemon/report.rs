@@ -13,16 +13,16 @@ use ipnet::IpNet;
 use crate::{
     bans::table::source_by_limits,
     connections::{Cause, watched},
-    control::{
+    escalation::Neighbourhood,
+    kernel::{KernelError, tables::Slot},
+    metrics::Snapshot,
+    model::{
+        Mode, Order, Prefix,
         document::{
             Budget, ConnectionRow, EndedRow, Escalated, InterfaceRow, ModeRow, ResetRow, ServiceRow,
             SourceRow, Status, TableRow, TlsGate, TrafficRow,
         },
-        words::{Mode, Order, Prefix},
     },
-    escalation::Neighbourhood,
-    kernel::{KernelError, tables::Slot},
-    metrics::Snapshot,
 };
 
 use super::{sockets, state::Gateway};

@@ -1,11 +1,11 @@
 //! What there is to tell where the program cannot ask this host's sockets.
 
 use crate::{
-    control::document::{Off, Sockets},
     kernel::{
         Kernel,
         btf::{NEEDS_SOCKETS, REMEDY},
     },
+    model::document::{Off, Sockets},
 };
 
 /// For status: whether sockets are asked, and what is off where they are not.

@@ -1,6 +1,6 @@
 //! All state of a running gateway, and every change of it.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant};
 
 use anyhow::Result;
 use gateway_common::{
@@ -12,21 +12,25 @@ use gateway_common::{
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
-    cli::args::{Global, RunArgs},
-    config::{Config, FromOutside, Mode, Problem, Quota, Report},
+    config::{Config, FromOutside, Problem, Report, differences},
     exposure,
-    kernel::{Kernel, PolicySet, Prefixes, VerdictLog, pins::Pins},
+    kernel::{Kernel, VerdictLog, pins::Pins},
     live::{self, Clock, Live},
+    model::{Actor, Fact, Mode},
     net::{self, Interface},
-    policy::{self, Overrides, Rows},
+    policy::{self, PolicySet, Rows},
+    prefixes::Prefixes,
+    store::{Lock, Store},
 };
 
 use super::{
     attach::Attached,
     bans::BanState,
+    commit::{Change, live_facts},
     connections::Watcher,
     cookies,
     escalation::Pressure,
+    options::Options,
     own,
     refusals::{Ender, are_ended},
     sockets,
@@ -44,7 +48,10 @@ pub(super) struct Gateway {
     pub(super) kernel: Kernel,
     pub(super) attached: Vec<Attached>,
     pub(super) generation: u64,
+    /// What was found at the start.
     pub(super) warnings: Vec<String>,
+    /// What is wrong now, by what it is about.
+    pub(super) alarms: BTreeMap<&'static str, String>,
     /// Why one of the endpoints is not there.
     pub(super) closed: Vec<String>,
     pub(super) started: Instant,
@@ -59,13 +66,20 @@ pub(super) struct Gateway {
     pub(super) host: cookies::Host,
     /// A SYN flood is under way, or was a moment ago.
     pub(super) surge: bool,
-    pub(super) arguments: (RunArgs, Global),
+    pub(super) options: Options,
     /// There was no file at the default place.
     pub(super) has_defaults: bool,
     pub(super) rows: Rows,
-    pub(super) state: PathBuf,
-    /// What was written to it last.
-    pub(super) saved: Option<Vec<u8>>,
+    /// What outlives this process.
+    pub(super) store: Store,
+    /// What of the live changes was given to it last.
+    pub(super) kept: BTreeMap<String, String>,
+    /// When it is tried again to take back what is over.
+    pub(super) expire_again: Option<u64>,
+    /// The user that has asked for the end.
+    pub(super) stopped_by: Option<Actor>,
+    /// The folder of state is this daemon's alone.
+    pub(super) _lock: Option<Lock>,
     /// Where program and tables are pinned; nothing: they go with this process.
     pub(super) pins: Option<Pins>,
     /// Ends connections that were refused; nothing: they stay open.
@@ -84,7 +98,7 @@ impl Gateway {
 
     /// Compiles and switches to the policy of now; [`Self::settle`] is to follow.
     pub(super) fn apply(&mut self) -> Result<()> {
-        let overrides = self.overrides();
+        let overrides = self.live.overrides();
         let generation = self.generation + 1;
         let key = Key(self.kernel.identity().key);
         let mut settings =
@@ -101,7 +115,7 @@ impl Gateway {
         self.follow_connections();
         if self.live.rows != self.rows.0 {
             self.live.rows.clone_from(&self.rows.0);
-            self.save();
+            drop(self.keep(Vec::new()));
         }
         Ok(())
     }
@@ -125,18 +139,9 @@ impl Gateway {
         Ok(())
     }
 
-    /// Live limits as the policy takes them. What no longer parses, or names nothing any more, was checked when it was set.
-    pub(super) fn overrides(&self) -> Overrides {
-        let quota = |limit: &live::LiveLimit| {
-            let quota =
-                limit.quota.as_ref().map(|(rate, burst)| Quota::parse(limit.dimension, rate, Some(burst)));
-            quota.transpose().ok().map(|quota| ((limit.place.clone(), limit.dimension), quota))
-        };
-        self.live.limits.iter().filter_map(quota).collect()
-    }
-
-    /// Reads the file again and applies it as one change; on any error everything stays as it is.
-    pub(super) fn reload(&mut self) -> Result<Vec<String>, ReloadError> {
+    /// Reads the file again and applies it as one change: what is other, and what the operator should know. On any error
+    /// everything stays as it is.
+    pub(super) fn reload(&mut self) -> Result<(Vec<Fact>, Vec<String>), CommitError> {
         let outcome = self.try_reload();
         match &outcome {
             Ok(_) => self.reloads_ok += 1,
@@ -145,10 +150,12 @@ impl Gateway {
         outcome
     }
 
-    fn try_reload(&mut self) -> Result<Vec<String>, ReloadError> {
-        let (args, global) = &self.arguments;
-        let config = super::load(args, global, FromOutside::Needed).map_err(ReloadError::Configuration)?;
-        let (warnings, has_defaults) = (self.unchangeable(&config), super::is_missing(global));
+    fn try_reload(&mut self) -> Result<(Vec<Fact>, Vec<String>), CommitError> {
+        if self.options.lack_file() && !self.has_defaults {
+            return Err(CommitError::Gone(self.config_path()));
+        }
+        let config = self.options.load(FromOutside::Needed).map_err(CommitError::Configuration)?;
+        let warnings = self.unchangeable(&config);
         let prefixes = std::mem::replace(&mut self.prefixes, policy::prefixes(&config));
         let old = (std::mem::replace(&mut self.config, config), prefixes, self.live.clone());
         self.live.renew();
@@ -157,15 +164,17 @@ impl Gateway {
             let sysctls = std::mem::take(&mut self.live.sysctls);
             (self.config, self.prefixes, self.live) = old;
             self.live.sysctls = sysctls;
-            return Err(ReloadError::Policy(error));
+            return Err(CommitError::Policy(error));
         }
-        self.has_defaults = has_defaults;
+        self.has_defaults = self.options.lack_file();
         self.follow_refusals();
-        self.save();
-        if let Err(error) = self.lift_never() {
-            log::error!("cannot take bans back: {error:#}");
+        let mut facts = differences(&old.0, &self.config);
+        facts.extend(live_facts((&old.0, &old.2), (&self.config, &self.live)));
+        match self.lift_never() {
+            Ok(lifted) => facts.extend(lifted),
+            Err(error) => log::error!("cannot take bans back: {error:#}"),
         }
-        Ok(warnings)
+        Ok((facts, warnings))
     }
 
     /// What a reload cannot change, and what to do about it.
@@ -186,9 +195,9 @@ impl Gateway {
 
     /// SIGHUP.
     pub(super) fn reload_on_signal(&mut self) {
-        match self.reload() {
-            Ok(warnings) => {
-                warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        match self.commit(Change::Reload, &Actor::Signal { name: "SIGHUP".to_owned() }) {
+            Ok(committed) => {
+                committed.warnings.iter().for_each(|warning| log::warn!("{warning}"));
                 log::info!("reloaded, generation {}", self.generation);
             }
             Err(error) => log::error!("not reloaded, the old policy holds: {error}"),
@@ -197,7 +206,12 @@ impl Gateway {
 
     /// When the next live change is over.
     pub(super) fn next_expiry(&self) -> Option<u64> {
-        self.live.next_expiry().into_iter().chain(self.next_ban_expiry()).min()
+        let next = self.live.next_expiry().into_iter().chain(self.next_ban_expiry()).min();
+        // Not at once what has just failed.
+        match self.expire_again {
+            Some(again) => next.map(|next| next.max(again)),
+            None => next,
+        }
     }
 
     /// Looks whether this host has other addresses or settings now.
@@ -220,17 +234,25 @@ impl Gateway {
         interfaces.collect::<Result<Vec<_>, _>>().map_or_else(|_| self.segments.clone(), |now| segments(&now))
     }
 
-    /// Takes back what is over.
+    /// Takes back what is over. What the kernel refuses is tried again, until it is done.
     pub(super) fn expire(&mut self) {
-        let (policy, prefixes) = self.live.expire(live::now());
-        let outcome = if policy { self.apply() } else { Ok(()) };
-        let outcome = if prefixes { outcome.and_then(|()| self.apply_live()) } else { outcome };
-        if let Err(error) = outcome.and_then(|()| self.expire_bans()) {
-            log::error!("cannot take back what is over: {error:#}");
+        self.expire_again = None;
+        if let Err(error) = self.try_expire() {
+            log::error!("cannot take back what is over: {error:#}; it is tried again");
+            self.expire_again = Some(live::now() + EXPIRE_AGAIN);
         }
-        if policy || prefixes {
-            self.save();
+    }
+
+    fn try_expire(&mut self) -> Result<()> {
+        let now = live::now();
+        if self.live.ends_by(now) {
+            self.commit(Change::Ends, &Actor::Timer)?;
         }
+        let over: Vec<_> = self.live.trust_over(now).map(|prefix| (prefix, None)).collect();
+        if !over.is_empty() {
+            self.commit(Change::Trust(over), &Actor::Timer)?;
+        }
+        self.expire_bans()
     }
 
     /// Goes on with the wall clock where somebody has set it: what ends after a time ends when it would have, and is told, and written
@@ -244,25 +266,8 @@ impl Gateway {
         self.live.shift(step);
         self.applied_at = self.applied_at.saturating_add_signed(step);
         self.clock = self.fresh_clock();
-        self.save();
         self.shift_bans(step);
-    }
-
-    /// Writes the state file if what outlives a restart has changed; without it live changes do not outlive this process.
-    pub(super) fn save(&mut self) {
-        let saved = self.live.lasting().and_then(|lasting| {
-            if self.saved.as_ref() != Some(&lasting) {
-                Live::save(&self.state, &lasting)?;
-            }
-            Ok(lasting)
-        });
-        match saved {
-            Ok(lasting) => self.saved = Some(lasting),
-            Err(error) => {
-                let state = self.state.display();
-                self.warn(format!("cannot write {state}: {error}; timed changes will not outlive a restart"));
-            }
-        }
+        drop(self.keep(Vec::new()));
     }
 
     /// Writes down why one of the endpoints is not there; the log has it once.
@@ -281,32 +286,70 @@ impl Gateway {
         }
     }
 
+    /// Tells what is wrong with something, in the log once and in status for as long as it lasts; nothing: it is well.
+    pub(super) fn alarm(&mut self, about: &'static str, warning: Option<String>) {
+        let before = self.alarms.get(about);
+        match warning {
+            Some(warning) if before != Some(&warning) => {
+                log::warn!("{warning}");
+                self.alarms.insert(about, warning);
+            }
+            None if before.is_some() => {
+                log::info!("{about}: well again");
+                self.alarms.remove(about);
+            }
+            _ => {}
+        }
+    }
+
+    /// What is wrong with the store now.
+    fn store_warnings(&self) -> impl Iterator<Item = String> {
+        let trouble = self.store.trouble().map(|trouble| {
+            format!(
+                "cannot write {trouble}; changes are in force and will not outlive a restart until that is mended; it is tried \
+                 again and again"
+            )
+        });
+        let record = self.store.record_trouble();
+        let record =
+            record.map(|trouble| format!("record: {trouble}; rows wait, and go there as soon as they can"));
+        let lost = self.store.lost();
+        let lost = (lost != 0)
+            .then(|| format!("{lost} rows of the record were lost: the disk took none for too long"));
+        trouble.into_iter().chain(record).chain(lost)
+    }
+
     /// Begins to end connections that are refused, unless no service asks for it yet.
     pub(super) fn follow_refusals(&mut self) {
         if self.ender.is_some() || !are_ended(&self.config) || self.kernel.sockets_missing().is_some() {
             return;
         }
         match Ender::start(&mut self.kernel) {
-            Ok(ender) => self.ender = Some(ender),
-            Err(error) => self.warn(format!(
+            Ok(ender) => {
+                self.ender = Some(ender);
+                self.alarm("refused connections", None);
+            }
+            Err(error) => self.alarm("refused connections", Some(format!(
                 "refuse = \"reset\" counts as \"drop\": {error:#}; connections that are refused stay open until the server gives them up"
-            )),
+            ))),
         }
     }
 
     /// What the program logs, if it was told to.
     pub(super) fn log(&mut self) -> Result<Option<aya_log::EbpfLogger<VerdictLog>>> {
-        if self.arguments.0.debug_log { Ok(Some(self.kernel.log()?)) } else { Ok(None) }
+        if self.options.debug_log { Ok(Some(self.kernel.log()?)) } else { Ok(None) }
     }
 
     /// The file, for status.
     pub(super) fn config_path(&self) -> String {
-        self.arguments.1.config.display().to_string()
+        self.options.config.display().to_string()
     }
 
     /// What the operator should know: what was found at the start, and what the host's settings keep the policy from.
     pub(super) fn all_warnings(&self) -> Vec<String> {
         let mut warnings = [&self.warnings[..], &self.closed].concat();
+        warnings.extend(self.alarms.values().cloned());
+        warnings.extend(self.store_warnings());
         warnings.extend(self.config.warnings.in_short(&self.config_path()).map(Problem::to_string));
         warnings.extend(sockets::warning(&self.kernel));
         let left_out = self.addresses.len().saturating_sub(LOCALS);
@@ -352,9 +395,15 @@ impl Gateway {
     }
 }
 
-/// Why a reload was refused.
+/// After how many seconds it is tried again to take back what is over.
+const EXPIRE_AGAIN: u64 = 5;
+
+/// Why a change was refused.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReloadError {
+pub(super) enum CommitError {
+    /// The file is not there any more.
+    #[error("there is no {0} any more; the policy that was read from it holds")]
+    Gone(String),
     /// The file is wrong.
     #[error("the configuration is wrong\n{0}")]
     Configuration(Report),

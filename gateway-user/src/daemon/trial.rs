@@ -10,9 +10,11 @@ use gateway_common::{
 
 use crate::{
     config::Config,
-    kernel::{Groundwork, Kernel, KernelError, PolicySet, Prefixes, Program, memory},
+    kernel::{Groundwork, Kernel, KernelError, Program, memory},
     net::Interface,
+    policy::PolicySet,
     policy::{self, Overrides, Rows},
+    prefixes::Prefixes,
 };
 
 use super::{attach::program, lifecycle::load_options, open_files, state::addresses};

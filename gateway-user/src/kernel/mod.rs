@@ -34,5 +34,4 @@ pub use holders::Holders;
 pub use load::{Groundwork, Kernel, LoadOptions, Program};
 pub use log::VerdictLog;
 pub use object::embedded;
-pub use policy::{PolicySet, Prefixes};
 pub use refusals::Refusals;

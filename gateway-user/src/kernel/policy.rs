@@ -10,14 +10,14 @@
 //!
 //! Between changes both places have the same prefix sets, so that a policy whose prefixes did not change waits once.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use aya::{
     Ebpf,
     maps::{Array, ArrayOfMaps, LpmTrie, MapData, lpm_trie::Key},
 };
-use gateway_common::abi::{Active, Listing, Live, Settings, policy};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use gateway_common::abi::{Active, Listing, Live, Settings};
+use ipnet::IpNet;
 use zerocopy::FromZeros as _;
 
 use super::{
@@ -28,70 +28,10 @@ use super::{
     load::take,
     value::Value,
 };
+use crate::{policy::PolicySet, prefixes::Prefixes};
 
 /// BPF_F_NO_PREALLOC, without which the kernel makes no trie.
 const NO_PREALLOC: u32 = 1;
-
-/// Prefixes with what is said of each, covering ones included: address bytes in network order, length in bits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prefixes<V> {
-    /// IPv4.
-    pub v4: Vec<([u8; 4], u8, V)>,
-    /// IPv6.
-    pub v6: Vec<([u8; 16], u8, V)>,
-}
-
-impl<V> Default for Prefixes<V> {
-    fn default() -> Self {
-        Self { v4: Vec::new(), v6: Vec::new() }
-    }
-}
-
-impl<V> Prefixes<V> {
-    /// What is said of the longest prefix that holds an address.
-    pub fn longest(&self, address: IpAddr) -> Option<&V> {
-        match address {
-            IpAddr::V4(address) => {
-                longest(&self.v4, 32, |length| Ipv4Net::new_assert(address, length).network().octets())
-            }
-            IpAddr::V6(address) => {
-                longest(&self.v6, 128, |length| Ipv6Net::new_assert(address, length).network().octets())
-            }
-        }
-    }
-}
-
-/// Entries are in order, so each length is a search.
-fn longest<A: Ord, V>(entries: &[(A, u8, V)], bits: u8, network: impl Fn(u8) -> A) -> Option<&V> {
-    if entries.is_empty() {
-        return None;
-    }
-    (0..=bits).rev().find_map(|length| {
-        let wanted = (network(length), length);
-        let place =
-            entries.binary_search_by(|(address, length, _)| (address, length).cmp(&(&wanted.0, &wanted.1)));
-        place.ok().map(|place| &entries[place].2)
-    })
-}
-
-/// A policy as the kernel takes it.
-pub struct PolicySet {
-    /// Everything but prefixes.
-    pub settings: Box<Settings>,
-    /// Lists and classes.
-    pub prefixes: Arc<Prefixes<Listing>>,
-}
-
-impl PolicySet {
-    /// Joins both: the settings say which prefixes there are to look up.
-    pub fn new(mut settings: Box<Settings>, prefixes: Arc<Prefixes<Listing>>) -> Self {
-        let flag = |empty: bool, flag: u32| if empty { 0 } else { flag };
-        settings.flags &= !(policy::LISTS_V4 | policy::LISTS_V6);
-        settings.flags |=
-            flag(prefixes.v4.is_empty(), policy::LISTS_V4) | flag(prefixes.v6.is_empty(), policy::LISTS_V6);
-        Self { settings, prefixes }
-    }
-}
 
 type Trie = LpmTrie<MapData, [u8; 16], Value<Listing>>;
 

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::control::document::{
+use crate::model::document::{
     ConnectionRow, Escalated, InterfaceRow, ResetRow, ServiceRow, TableRow, TrafficRow,
 };
 

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::{Readiness, Scrape, Snapshot, bind, render, serve};
-use crate::control::document::{
+use crate::model::Outcome;
+use crate::model::document::{
     ConnectionRow, EndedRow, Escalated, InterfaceRow, ResetRow, ServiceRow, TableRow, TrafficRow,
 };
-use crate::control::words::Outcome;
 
 fn snapshot() -> Snapshot {
     let traffic = |interface: &str, verdict, reason: &str, packets| TrafficRow {

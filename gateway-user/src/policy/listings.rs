@@ -11,8 +11,7 @@ use ipnet::IpNet;
 use crate::{
     config::{Class, Config},
     finer,
-    kernel::Prefixes,
-    prefixes::compile,
+    prefixes::{Prefixes, compile},
 };
 
 /// Compiles the prefixes of a configuration, of which there may be a million: once for all policies.

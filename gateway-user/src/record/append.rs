@@ -76,14 +76,14 @@ impl Record {
         let (file, grown) = begin(&self.directory, &self.signer, name, &start, at)?;
         let old = std::mem::replace(&mut self.file, file);
         self.grown = grown;
-        close(old);
+        close(&old);
         Ok(())
     }
 }
 
 /// Makes one file of a month that is over, so that it can be read where nothing can be written. Where somebody reads it just now it
 /// stays as it is, which is as good but there.
-pub(super) fn close(file: MonthFile) {
+pub(super) fn close(file: &MonthFile) {
     let _ = file.connection.pragma_update(None, "journal_mode", "delete");
 }
 

@@ -190,7 +190,7 @@ fn close_later(directory: &Path, file: MonthFile) -> Result<(), RecordError> {
     // A reader would be in the way.
     drop(file);
     if mode == "wal" {
-        append::close(MonthFile::open(directory, &name)?);
+        append::close(&MonthFile::open(directory, &name)?);
     }
     Ok(())
 }

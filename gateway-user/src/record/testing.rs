@@ -37,7 +37,7 @@ pub(super) fn entry(number: u32, at: u64) -> Entry {
         source: Ipv4Net::new(address, 32).ok().map(IpNet::V4),
         reason: pick(&REASONS),
         service: pick(&["tls:443", "quic:443", "tls:8443"]),
-        actor: (number % 100 == 0).then(|| "cli root".to_owned()),
+        actor: number.is_multiple_of(100).then(|| "cli root".to_owned()),
         body: json!({"number": number, "packets": 17}).as_object().cloned().unwrap_or_default(),
     };
     let kind = if number.is_multiple_of(1000) { Kind::Change } else { Kind::Drops };

@@ -7,12 +7,10 @@
 //! * `link`: their link layers as Ethernet, the only one that the stages know
 //! * `flow`: who is the server, and what became of each connection
 //! * `policy`: what is asked for on the command line
-//! * `output`: for people and for programs
 
 pub mod capture;
 mod flow;
 mod link;
-mod output;
 mod policy;
 
 use std::borrow::Cow;
@@ -27,7 +25,6 @@ use ipnet::IpNet;
 use self::{capture::Captured, flow::Side};
 pub use self::{
     flow::{Connection, Flows},
-    output::replay,
     policy::{AllPorts, PolicyChoice, stand},
 };
 use crate::host::{Cpu, HostEnv, Stand};
@@ -149,15 +146,6 @@ impl Replay {
     pub fn reason(&self, reason: Reason) -> u64 {
         self.env.counters().tally(reason.action(), reason).packets
     }
-}
-
-/// A prefix, or an address, as `--server` takes it.
-///
-/// # Errors
-/// Where it is neither.
-pub fn server(text: &str) -> Result<IpNet, String> {
-    let prefix = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
-    prefix.map_err(|_| "write an address or a prefix: 192.0.2.10 or 2001:db8::/64".to_owned())
 }
 
 /// The capture's clock: starts with its first packet and never goes back.

@@ -6,10 +6,10 @@ use gateway_common::hash::Key;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
-    config::{Config, Connections, Mode, Protocol, Quotas, Refuse, Require, Service, SynCookies},
+    config::{Config, Connections, Protocol, Refuse, Require, Service, SynCookies},
     host::{Sets, Stand},
-    kernel::PolicySet,
-    policy::{self, PolicyError, Rows},
+    model::{Mode, Quotas},
+    policy::{self, PolicyError, PolicySet, Rows},
 };
 
 /// `tls:443,8443`, `quic:443`, `any:tcp:22`: what a service requires, and on which ports.

@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
-use gateway_user::bans::store::Store;
-use gateway_user::bans::{Ban, Origin};
-use gateway_user::control::words::Prefix;
+use gateway_user::bans::Claim;
+use gateway_user::model::{Origin, Prefix};
+use gateway_user::store::{Batch, State};
 use ipnet::IpNet;
 use serde_json::Value;
 use socket2::SockRef;
@@ -253,7 +253,8 @@ pub fn million(scale: &Scale) -> Result<()> {
     gateway.kill()?;
     // What is not kept any more goes out of the table that the daemon left.
     let (last, rest) = bans.split_last().context("no bans")?;
-    Store::open(&gateway.state("bans.db"))?.keep([(last.0, None)])?;
+    let gone = Batch { claims: [((last.0, Origin::Strikes), None)].into(), ..Batch::default() };
+    State::open(&gateway.state("state.db"))?.write(&gone)?;
     gateway.run()?;
     let held = gateway.metrics()?.sum("gateway_table_entries", &[("table", "bans")]);
     ensure!(held == rest.len() as u64, "{held} bans are in the kernel, not {}", rest.len());
@@ -282,15 +283,17 @@ fn fill(gateway: &Gateway<'_>, count: u32) -> Result<Vec<(Prefix, u64)>> {
     let reason: Arc<str> = "100 strikes within 10s".into();
     let first = u32::from(Ipv4Addr::new(10, 0, 0, 0));
     let mut bans = Vec::new();
+    let mut batch = Batch::default();
     for index in 0..count {
         let prefix = Prefix::try_from(IpNet::from(IpAddr::from(Ipv4Addr::from(first + index))))?;
         let until_at = now + 3_600 + u64::from(index % 86_400);
-        let (reason, origin) = (Some(Arc::clone(&reason)), Origin::Strikes);
-        bans.push((prefix, Ban { origin, reason, level: 1, added_at: now - 60, until_at: Some(until_at) }));
+        let reason = Some(Arc::clone(&reason));
+        let claim = Claim { reason, level: 1, added_at: now - 60, until_at: Some(until_at) };
+        batch.claims.insert((prefix, Origin::Strikes), Some(claim));
+        bans.push((prefix, until_at));
     }
-    let mut store = Store::open(&gateway.state("bans.db"))?;
-    store.keep(bans.iter().map(|(prefix, ban)| (*prefix, Some(ban))))?;
-    Ok(bans.into_iter().filter_map(|(prefix, ban)| Some((prefix, ban.until_at?))).collect())
+    State::open(&gateway.state("state.db"))?.write(&batch)?;
+    Ok(bans)
 }
 
 /// Reads the list as it comes: all bans are there, each with its end. How long that took, and its first line.

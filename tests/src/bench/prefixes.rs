@@ -19,7 +19,7 @@ use gateway_tests::lab::{
     Template,
 };
 use gateway_user::host::Stand;
-use gateway_user::kernel::{Kernel, PolicySet, Prefixes};
+use gateway_user::{kernel::Kernel, policy::PolicySet, prefixes::Prefixes};
 use serde_json::{Value, json};
 
 use crate::{

@@ -8,7 +8,7 @@ use super::Output;
 use crate::control::protocol::SECONDS_MAX;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::control::words::{Dimension, Mode, Place, Prefix, Remark};
+use crate::model::{Dimension, LimitScope, Mode, Prefix, Remark, parse_duration};
 
 /// Verbs of `limit`.
 #[derive(Clone, Debug, Subcommand)]
@@ -21,7 +21,7 @@ pub enum LimitVerb {
     Set {
         /// default, neighbours, class/NAME, service/NAME, or all sources together: total/NAME at a service, rest at none
         #[arg(value_name = "WHERE")]
-        place: Place,
+        place: LimitScope,
         /// What it counts
         #[arg(value_name = "DIM")]
         #[arg(value_parser = dimension())]
@@ -43,7 +43,7 @@ pub enum LimitVerb {
     Unset {
         /// default, neighbours, rest, class/NAME, service/NAME or total/NAME
         #[arg(value_name = "WHERE")]
-        place: Place,
+        place: LimitScope,
         /// What it counts
         #[arg(value_name = "DIM")]
         #[arg(value_parser = dimension())]
@@ -144,12 +144,11 @@ fn span(text: &str) -> Result<Span, String> {
         Ok(-1) => return Ok(Span(None)),
         Ok(seconds) if seconds >= 0 => Duration::from_secs(seconds.unsigned_abs()),
         Ok(_) => return Err(format!("below 0; {example}, or -1 for no end")),
-        Err(_) => humantime::parse_duration(text).map_err(|error| format!("{error}; {example}"))?,
+        Err(_) => parse_duration(text)?,
     };
-    match (time.as_secs(), time.subsec_nanos()) {
-        (1..=SECONDS_MAX, 0) => Ok(Span(Some(time.as_secs()))),
-        (0, _) => Err(format!("less than a second; {example}")),
-        (_, 1..) => Err(format!("not whole seconds; {example}")),
+    match time.as_secs() {
+        seconds @ 1..=SECONDS_MAX => Ok(Span(Some(seconds))),
+        0 => Err(format!("less than a second; {example}")),
         _ => Err("longer than a century; leave --for out to set no end".into()),
     }
 }

@@ -1,22 +1,22 @@
 //! Verbs and their arguments.
 
+mod audit;
 mod live;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use audit::{AuditVerb, ExportFormat, Rows};
 pub use live::{AllowVerb, BlockVerb, LimitVerb, ModeArgs, Span};
 
 use crate::{
-    config::{Driver, Mode, OnExit},
-    control::words::Order,
+    config::{self, Driver, OnExit},
+    model::{Mode, Order, Prefix},
     replay::{AllPorts, PolicyChoice},
 };
 use gateway_common::tables::TableSizes;
 
-/// Where the configuration is unless said otherwise.
-pub const CONFIG: &str = "/etc/gateway/gateway.toml";
 /// Where the control socket is unless said otherwise.
 pub const SOCKET: &str = "/run/gateway/control.sock";
 
@@ -43,7 +43,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// Configuration file
-    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE", default_value = config::DEFAULT_PATH)]
     pub config: PathBuf,
     /// Control socket [default: control.socket of the configuration, else /run/gateway/control.sock]
     #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
@@ -88,6 +88,9 @@ pub enum Verb {
     /// List the sources seen, busiest first, with what is left of their budgets
     #[command(after_help = "Example:\n  gateway sources --top 10 --by drops")]
     Sources(SourcesArgs),
+    /// Ask, verify and export the record of what has happened
+    #[command(subcommand, after_help = "Example:\n  gateway audit query --since 1d")]
+    Audit(AuditVerb),
     /// Show what the gateway would do with the packets of a capture; needs no privilege and no interface
     #[command(after_help = "Example:\n  gateway replay --service tls:443,8443 capture.pcap\n  \
                       gateway replay --all-ports tls --json capture.pcapng | tail -1")]
@@ -188,8 +191,8 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "WHAT")]
     pub all_ports: Option<AllPorts>,
     /// The protected side, where the first packets of connections do not show it
-    #[arg(long, value_name = "PREFIX", value_parser = crate::replay::server)]
-    pub server: Option<ipnet::IpNet>,
+    #[arg(long, value_name = "PREFIX")]
+    pub server: Option<Prefix>,
     /// Output.
     #[command(flatten)]
     pub output: Output,

@@ -3,18 +3,29 @@
 use comfy_table::{Cell, Color};
 
 use super::{Style, bytes, clean, duration, moment, number, table, thousands, word};
-use crate::control::document::{Changed, LimitOrigin, LimitRow, PrefixRow, SourceRow};
+use crate::model::{
+    What,
+    document::{Changed, LimitOrigin, LimitRow, PrefixRow, SourceRow},
+};
 
 /// A change that was made; `now` in seconds since the Unix epoch.
 pub fn changed(changed: &Changed, now: u64) -> String {
-    let message = clean(&changed.message);
-    match changed.until_at {
-        Some(until) => {
-            let left = duration(until.saturating_sub(now));
-            format!("{message}; reverts in {left}, at {}\n", moment(until))
-        }
-        None => format!("{message}\n"),
+    let mut text = clean(&changed.message);
+    if let Some(until) = changed.until_at {
+        let left = duration(until.saturating_sub(now));
+        text += &format!("; reverts in {left}, at {}", moment(until));
     }
+    text.push('\n');
+    // Of a reload: what it has changed. Of any other change the message says it.
+    for fact in
+        changed.facts.iter().filter(|fact| fact.what == What::Configuration || changed.facts.len() > 1)
+    {
+        text += &format!("  {}\n", clean(&fact.to_string()));
+    }
+    if !changed.durable {
+        text += "in force, not yet on disk: it is written as soon as it can be, see `gateway status`\n";
+    }
+    text
 }
 
 /// `gateway limit list`.

@@ -2,6 +2,7 @@
 
 mod lists;
 mod number;
+mod record;
 mod replay;
 mod status;
 #[cfg(test)]
@@ -13,10 +14,11 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, Table, presets};
 
 pub use lists::{changed, limits, prefixes, sources};
 pub use number::{bytes, duration, moment, percent, thousands};
+pub use record::{record, record_status, verified};
 pub use replay::{connections, reasons};
 pub use status::status;
 
-use crate::control::words::{Outcome, is_invisible};
+use crate::model::{Outcome, is_invisible};
 
 /// How to print.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

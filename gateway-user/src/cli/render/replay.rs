@@ -4,7 +4,7 @@ use comfy_table::{Cell, Color};
 use gateway_common::verdict::{Action, Reason};
 
 use super::{Style, bytes, number, outcome, table, thousands, word};
-use crate::control::words::Outcome;
+use crate::model::Outcome;
 use crate::replay::Connection;
 
 /// What became of connections.

@@ -8,8 +8,8 @@ use comfy_table::{Attribute, Cell, Color};
 
 use super::{Style, bytes, clean, duration, moment, number, outcome, percent, table, thousands, word};
 use crate::connections::Cause;
-use crate::control::document::{ConnectionRow, Escalated, Status, TlsGate};
-use crate::control::words::{Mode, Outcome};
+use crate::model::document::{ConnectionRow, Escalated, Status, TlsGate};
+use crate::model::{Mode, Outcome};
 
 /// The whole page; `now` in seconds since the Unix epoch.
 pub fn status(status: &Status, style: Style, now: u64) -> String {

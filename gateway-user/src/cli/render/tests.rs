@@ -1,8 +1,8 @@
 //! Pages as they look.
 
 use super::{Style, changed, limits, prefixes, sources, status};
-use crate::control::document::*;
-use crate::control::words::{Dimension, Mode, Outcome, Place};
+use crate::model::document::*;
+use crate::model::{Dimension, LimitScope, Mode, Outcome};
 
 const NOW: u64 = 1_700_000_000;
 const PLAIN: Style = Style { colour: false };
@@ -120,7 +120,7 @@ Off      sockets of this host are not asked: no types
 #[test]
 fn lists() {
     let limit = LimitRow {
-        place: Place::Class("partners".into()),
+        place: LimitScope::Class("partners".into()),
         dimension: Dimension::Packets,
         rate: "200k/s".into(),
         burst: "400k".into(),
@@ -128,7 +128,7 @@ fn lists() {
         until_at: Some(NOW + 90),
     };
     let own = LimitRow {
-        place: Place::Default,
+        place: LimitScope::Default,
         dimension: Dimension::Syn,
         rate: "200/s".into(),
         burst: "400".into(),

@@ -202,7 +202,7 @@ pub(super) const BAD: &[Bad] = &[
     bad("[ban]\nwithin = \"10\"", (2, 10), "no unit", "90s"),
     bad("[ban]\nwithin = 10", (2, 10), "must be a string", "\"10m\""),
     bad("[ban]\nwithin = \"0s\"", (2, 10), "no time at all", "1s"),
-    bad("[ban]\nfirst = \"1min\"", (2, 9), "no duration", "10m"),
+    bad("[ban]\nfirst = \"1mon\"", (2, 9), "no duration", "10m"),
     bad("[ban]\nfirst = \"25h\"", (2, 9), "shorter than the first", "longest = \"25h\""),
     bad("[ban]\nnever = [\"192.0.2.1/24\"]", (2, 10), "bits set", "192.0.2.0/24"),
     bad("[metrics]\nlisten = \"9464\"", (2, 10), "no address", "127.0.0.1:9464"),

@@ -7,6 +7,7 @@ use gateway_common::limit::rate::Dimension;
 
 use super::super::*;
 use super::accepted;
+use crate::model::{Quota, Quotas};
 
 /// The example of the documentation, with the paths of two prefix lists to be put in.
 const EXAMPLE: &str = include_str!("example.toml");

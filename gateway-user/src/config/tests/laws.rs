@@ -3,8 +3,9 @@
 use gateway_common::limit::rate::{Dimension, Rate};
 use proptest::prelude::*;
 
-use super::super::{Config, Quota, duration_text, parse_duration, parse_prefix};
+use super::super::Config;
 use super::cases::BAD;
+use crate::model::{Prefix, Quota, duration_text, parse_duration};
 
 /// Parses, and looks at every place of the report.
 fn survives(text: &str) -> Result<(), TestCaseError> {
@@ -102,7 +103,7 @@ proptest! {
                 let _ = Quota::parse(dimension, &text, Some(&text));
                 let _ = Quota::parse(dimension, "1k/s", Some(&text));
             }
-            let _ = (parse_duration(&text), parse_prefix(&text));
+            let _ = (parse_duration(&text), text.parse::<Prefix>());
         }
     }
 

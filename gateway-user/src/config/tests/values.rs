@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gateway_common::limit::rate::{Dimension, Limit, Rate};
 
-use super::super::{Mode, Quota, duration_text, parse_duration, parse_prefix};
+use crate::model::{Mode, Prefix, Quota, duration_text, parse_duration};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -74,9 +74,22 @@ fn durations() {
         assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         assert_eq!(duration_text(Duration::from_secs(seconds)), text);
     }
-    for text in
-        ["", "s", "10", "10 s", "1h30m", "-1s", "1.5h", "99999999999999999999s", "9999999999999999999d", "1S"]
-    {
+    for (text, seconds) in [("1h30m", 5_400), ("1h 30m", 5_400), ("5min", 300), ("1d 1s", 86_401)] {
+        assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+    }
+    for text in [
+        "",
+        "s",
+        "10",
+        "10 s",
+        "1h 30",
+        "1h  30m",
+        "-1s",
+        "1.5h",
+        "99999999999999999999s",
+        "9999999999999999999d",
+        "1S",
+    ] {
         assert!(parse_duration(text).is_err(), "{text}");
     }
 }
@@ -91,12 +104,12 @@ fn prefixes() {
         ("2001:DB8::/32", "2001:db8::/32"),
         ("::/0", "::/0"),
     ] {
-        assert_eq!(parse_prefix(text).map(|prefix| prefix.to_string()), Ok(net.to_owned()));
+        assert_eq!(text.parse::<Prefix>().map(|prefix| prefix.network().to_string()), Ok(net.to_owned()));
     }
     for text in
         ["", "/", "1.2.3", "010.0.0.1", "1.2.3.4/+8", "1.2.3.4/ 8", "1.2.3.4/24", "::/129", "::ffff:1.2.3.4"]
     {
-        assert!(parse_prefix(text).is_err(), "{text}");
+        assert!(text.parse::<Prefix>().is_err(), "{text}");
     }
 }
 

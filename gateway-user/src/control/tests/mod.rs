@@ -2,7 +2,6 @@
 
 mod samples;
 mod server;
-mod words;
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;

@@ -1,15 +1,15 @@
 //! One of every request, document, row and line.
 
-use crate::control::document::*;
 use crate::control::protocol::{Done, Failure, FailureKind, Line, Request, Row};
-use crate::control::words::{Dimension, Mode, Order, Outcome, Place, Prefix};
+use crate::model::document::*;
+use crate::model::{Dimension, Fact, LimitScope, Mode, Order, Outcome, Prefix, What};
 
 pub(super) fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
 }
 
 pub(super) fn requests() -> Vec<Request> {
-    let place = Place::Class("partners".into());
+    let place = LimitScope::Class("partners".into());
     let (net, host) = (prefix("198.51.100.0/24"), prefix("2001:db8::7"));
     vec![
         Request::Status {},
@@ -27,7 +27,7 @@ pub(super) fn requests() -> Vec<Request> {
         Request::BlockAdd { prefix: net, for_seconds: Some(1), reason: Some("scan".parse().unwrap()) },
         Request::BlockDel { prefix: net },
         Request::BlockList {},
-        Request::BlockMore { after: Some(prefix("192.0.2.7")), listed: 0 },
+        Request::BlockMore { after: Some(prefix("192.0.2.7")), origin: Some("strikes".into()), listed: 0 },
         Request::AllowAdd { prefix: host, for_seconds: None },
         Request::AllowDel { prefix: host },
         Request::AllowList {},
@@ -39,7 +39,7 @@ pub(super) fn requests() -> Vec<Request> {
 pub(super) fn rows() -> Vec<Row> {
     vec![
         Row::Limit(LimitRow {
-            place: Place::Neighbours,
+            place: LimitScope::Neighbours,
             dimension: Dimension::Packets,
             rate: "200k/s".into(),
             burst: "400k".into(),
@@ -119,6 +119,8 @@ pub(super) fn lines() -> Vec<Line> {
         generation: 4,
         until_at: Some(1_700_000_600),
         warnings: vec!["it is low".into()],
+        facts: vec![Fact::new(What::Mode, "", Some("monitor".into()), Some("enforce".into()))],
+        durable: false,
     };
     let failure =
         Failure { kind: FailureKind::Usage, message: "bad rate".into(), help: Some("write 20k/s".into()) };

@@ -47,7 +47,7 @@ fn a_document_a_list_a_stream_and_a_failure() {
 fn paged(fails: bool) -> Daemon {
     Daemon::replying(move |request| {
         let page = |next| Reply::Page(vec![samples::rows().remove(1); 3_000], next);
-        let more = |listed| Some(Box::new(Request::BlockMore { after: None, listed }));
+        let more = |listed| Some(Box::new(Request::BlockMore { after: None, origin: None, listed }));
         match request {
             Request::BlockList {} => page(more(1)),
             Request::BlockMore { listed: 1, .. } if fails => {

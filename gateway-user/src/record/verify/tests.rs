@@ -289,14 +289,14 @@ fn rows_that_are_gone_or_too_many_are_found() {
         (
             "the end of the record with its checkpoints",
             |copy| {
-                copy.sql(JAN, "DELETE FROM rows WHERE id >= 1650; DELETE FROM checkpoints WHERE size > 1650")
+                copy.sql(JAN, "DELETE FROM rows WHERE id >= 1650; DELETE FROM checkpoints WHERE size > 1650");
             },
             vec![("", 1650..1700, What::RolledBack(1700))],
         ),
         (
             "the end of the record with its checkpoints, but not its hashes",
             |copy| {
-                copy.sql(JAN, "DELETE FROM rows WHERE id >= 1500; DELETE FROM checkpoints WHERE size > 1500")
+                copy.sql(JAN, "DELETE FROM rows WHERE id >= 1500; DELETE FROM checkpoints WHERE size > 1500");
             },
             vec![(JAN, 1500..1536, What::Cut), ("", 1500..1700, What::RolledBack(1700))],
         ),

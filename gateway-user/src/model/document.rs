@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::words::{Dimension, Mode, Outcome, Place, Prefix};
+use super::{Dimension, Fact, LimitScope, Mode, Outcome, Prefix};
 
 /// An interface of the policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,7 +186,7 @@ pub struct Escalated {
 }
 
 /// A change was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// What was done, a sentence without full stop.
     pub message: String,
@@ -196,6 +196,29 @@ pub struct Changed {
     pub until_at: Option<u64>,
     /// What the operator should know, a sentence each.
     pub warnings: Vec<String>,
+    /// What is other than before, thing by thing.
+    #[serde(default)]
+    pub facts: Vec<Fact>,
+    /// Whether the change is on the disk; else it is in force, and is written as soon as it can be.
+    #[serde(default = "yes")]
+    pub durable: bool,
+}
+
+impl Default for Changed {
+    fn default() -> Self {
+        Self {
+            message: String::new(),
+            generation: 0,
+            until_at: None,
+            warnings: Vec::new(),
+            facts: Vec::new(),
+            durable: true,
+        }
+    }
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Where a limit comes from.
@@ -212,7 +235,7 @@ pub enum LimitOrigin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitRow {
     /// Where it holds.
-    pub place: Place,
+    pub place: LimitScope,
     /// What it counts.
     pub dimension: Dimension,
     /// Rate as text, such as `20k/s`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gateway_common::limit::rate::{Dimension, Rate};
 
-use super::problem::{Wrong, quoted};
+use super::wrong::{Wrong, quoted};
 
 /// Multipliers by their letters; the longer ones first, for `Mi` starts like `M`.
 const PREFIXES: [(&str, u64); 6] =
@@ -16,14 +16,14 @@ const PREFIXES: [(&str, u64); 6] =
 const PERIODS: [(&str, u64); 4] =
     [("s", 1_000_000_000), ("min", 60_000_000_000), ("h", 3_600_000_000_000), ("d", 86_400_000_000_000)];
 
-/// Units of a duration, in seconds.
-const DURATIONS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+/// Units of a duration, in seconds; the last spelling of a minute is that of rates.
+const DURATIONS: [(&str, u64); 5] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400), ("min", 60)];
 
 /// Bits of a byte.
 const BITS: u64 = 8;
 
 /// Examples of a rate in a dimension.
-pub(super) const fn rate_example(dimension: Dimension) -> &'static str {
+pub(crate) const fn rate_example(dimension: Dimension) -> &'static str {
     match dimension {
         Dimension::Bytes => "1Gbit/s, 100MiB/s or 500kB/s",
         _ => "200/s, 20k/s or 30/min",
@@ -31,7 +31,7 @@ pub(super) const fn rate_example(dimension: Dimension) -> &'static str {
 }
 
 /// Examples of a burst in a dimension.
-pub(super) const fn burst_example(dimension: Dimension) -> &'static str {
+pub(crate) const fn burst_example(dimension: Dimension) -> &'static str {
     match dimension {
         Dimension::Bytes => "64MiB or 500kB",
         _ => "400 or 40k",
@@ -39,7 +39,7 @@ pub(super) const fn burst_example(dimension: Dimension) -> &'static str {
 }
 
 /// A rate: `20k/s` for packets, `1Gbit/s` for bytes.
-pub(super) fn rate(dimension: Dimension, text: &str) -> Result<Rate, Wrong> {
+pub(crate) fn rate(dimension: Dimension, text: &str) -> Result<Rate, Wrong> {
     let example = format!("write a rate such as {}", rate_example(dimension));
     let Some((amount, period)) = text.split_once('/') else {
         return Err(Wrong::new(format!("{} has no unit of time", quoted(text)), example));
@@ -70,7 +70,7 @@ pub(super) fn rate(dimension: Dimension, text: &str) -> Result<Rate, Wrong> {
 }
 
 /// A burst: `40k` packets or `64MiB`.
-pub(super) fn burst(dimension: Dimension, text: &str) -> Result<u64, Wrong> {
+pub(crate) fn burst(dimension: Dimension, text: &str) -> Result<u64, Wrong> {
     let example = format!("write a burst such as {}", burst_example(dimension));
     let (count, unit) = number(text).map_err(|why| why.about(text, &example))?;
     match (dimension, unit) {
@@ -85,7 +85,7 @@ pub(super) fn burst(dimension: Dimension, text: &str) -> Result<u64, Wrong> {
     }
 }
 
-/// A duration: `90s`, `10m`, `36h`, `400d`.
+/// A duration: `90s`, `10m`, `36h`, `400d`, and several of them one behind the other: `1h 30m`.
 ///
 /// # Errors
 /// What is wrong and what would be right.
@@ -93,27 +93,35 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     duration(text).map_err(|wrong| wrong.to_string())
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
-    let example = "write a duration such as 90s, 10m, 36h or 400d";
-    let (digits, unit) = split_digits(text);
-    let wrong = |what: &str| Err(Wrong::new(format!("{} {what}", quoted(text)), example));
-    if unit.is_empty() && !digits.is_empty() {
-        return wrong("has no unit");
-    }
-    let Some(&(_, seconds)) = DURATIONS.iter().find(|(name, _)| *name == unit) else {
-        return wrong("is no duration");
+pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
+    let wrong = |what: &str| {
+        let example = "write a duration such as 90s, 10m, 36h or 400d";
+        Wrong::new(format!("{} {what}", quoted(text)), example)
     };
-    if digits.is_empty() {
-        return wrong("is no duration");
+    let (mut rest, mut total) = (text, 0_u64);
+    while !rest.is_empty() || total == 0 {
+        let (digits, behind) = split_digits(rest);
+        let end = behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(end);
+        if unit.is_empty() && behind.is_empty() && !digits.is_empty() {
+            return Err(wrong("has no unit"));
+        }
+        let seconds = DURATIONS.iter().find(|(name, _)| *name == unit).map(|(_, seconds)| seconds);
+        let Some(seconds) = seconds.filter(|_| !digits.is_empty()) else {
+            return Err(wrong("is no duration"));
+        };
+        let part = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(*seconds));
+        total = part.and_then(|part| total.checked_add(part)).ok_or_else(|| wrong("is too long"))?;
+        if behind.is_empty() {
+            break;
+        }
+        rest = behind.strip_prefix(' ').unwrap_or(behind);
     }
-    match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)) {
-        Some(seconds) => Ok(Duration::from_secs(seconds)),
-        None => wrong("is too long"),
-    }
+    Ok(Duration::from_secs(total))
 }
 
 /// A duration above zero.
-pub(super) fn time(text: &str) -> Result<Duration, Wrong> {
+pub(crate) fn time(text: &str) -> Result<Duration, Wrong> {
     match duration(text)? {
         Duration::ZERO => Err(Wrong::new(format!("{} is no time at all", quoted(text)), "write at least 1s")),
         duration => Ok(duration),
@@ -123,7 +131,7 @@ pub(super) fn time(text: &str) -> Result<Duration, Wrong> {
 /// A duration in the largest unit that holds it exactly; what is below a second is left out.
 pub fn duration_text(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    let unit = DURATIONS.iter().rev().find(|(_, unit)| seconds > 0 && seconds.is_multiple_of(*unit));
+    let unit = DURATIONS[..4].iter().rev().find(|(_, unit)| seconds > 0 && seconds.is_multiple_of(*unit));
     let (name, unit) = unit.unwrap_or(&DURATIONS[0]);
     format!("{}{name}", seconds / unit)
 }
@@ -182,7 +190,7 @@ fn shorter(one: String, other: String) -> String {
 }
 
 /// A burst as [`burst`] reads it.
-pub(super) fn burst_text(dimension: Dimension, burst: u64) -> String {
+pub(crate) fn burst_text(dimension: Dimension, burst: u64) -> String {
     let unit = if dimension == Dimension::Bytes { "B" } else { "" };
     format!("{}{unit}", short(burst, &PREFIXES))
 }
@@ -190,7 +198,7 @@ pub(super) fn burst_text(dimension: Dimension, burst: u64) -> String {
 /// A rate as [`rate`] reads it.
 ///
 /// Exact for every rate that came from text; of another, the nearest one below in whole units a second, minute, hour or day.
-pub(super) fn rate_text(dimension: Dimension, rate: Rate) -> String {
+pub(crate) fn rate_text(dimension: Dimension, rate: Rate) -> String {
     let bits = if dimension == Dimension::Bytes { BITS } else { 1 };
     let per = u128::from(rate.per.max(1));
     let scaled = |period: u64| u128::from(rate.amount) * u128::from(bits) * u128::from(period);

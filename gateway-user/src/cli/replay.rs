@@ -1,4 +1,4 @@
-//! What `gateway replay` prints.
+//! `gateway replay`: for people and for programs.
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
@@ -6,21 +6,22 @@ use gateway_common::{tables::TableSizes, verdict::Reason};
 use serde_json::{Value, json};
 
 use super::{
-    Connection, Judged, PolicyChoice, Replay,
-    capture::{self, CaptureError},
-    stand,
+    CliError, Global,
+    args::ReplayArgs,
+    error::Status,
+    print,
+    render::{self, Style},
+    tell,
 };
 use crate::{
-    cli::{
-        CliError, Global,
-        args::ReplayArgs,
-        error::Status,
-        print,
-        render::{self, Style},
-        tell,
-    },
     config::Config,
     host::Sets,
+    model::Prefix,
+    replay::{
+        Connection, Judged, PolicyChoice, Replay,
+        capture::{self, CaptureError},
+        stand,
+    },
 };
 
 /// What to give it.
@@ -37,7 +38,7 @@ pub fn replay(args: &ReplayArgs, global: &Global) -> Result<(), CliError> {
     let config = configuration(args, global)?;
     let sets = Sets::from(TableSizes::default());
     let (stand, services) = stand(&config, sets).map_err(|error| CliError::usage(error.to_string()))?;
-    let mut replay = Replay::new(stand, services, args.server);
+    let mut replay = Replay::new(stand, services, args.server.map(Prefix::network));
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
     let read = capture::read(&args.file, &mut |captured| {

@@ -1,14 +1,14 @@
 //! Text forms.
 
-use crate::control::words::{Place, Prefix, PrefixError};
+use crate::model::{LimitScope, Prefix};
 
 #[test]
 fn places_read_as_they_print() {
     for text in ["default", "neighbours", "rest", "class/partners", "service/api", "total/api"] {
-        assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
+        assert_eq!(text.parse::<LimitScope>().unwrap().to_string(), text);
     }
     for text in ["", "Default", "class", "class/", "zone/x", "service/a b", "class/\u{1b}[31m"] {
-        let error = text.parse::<Place>().unwrap_err().to_string();
+        let error = text.parse::<LimitScope>().unwrap_err().to_string();
         assert!(error.contains("class/NAME"), "{error}");
     }
 }
@@ -38,8 +38,8 @@ fn host_bits_are_refused_with_what_would_be_right() {
 #[test]
 fn what_is_no_prefix_is_refused() {
     for text in ["", "192.0.2", "192.0.2.0/33", "192.0.2.0/", "example.com", "2001:db8::/129", " 192.0.2.1"] {
-        assert!(matches!(text.parse::<Prefix>(), Err(PrefixError::Syntax(_))), "{text}");
+        assert!(text.parse::<Prefix>().is_err(), "{text}");
     }
     let error = "::ffff:192.0.2.0/120".parse::<Prefix>().unwrap_err().to_string();
-    assert!(error.ends_with("write the IPv4 prefix 192.0.2.0/24"), "{error}");
+    assert!(error.ends_with("write 192.0.2.0/24"), "{error}");
 }

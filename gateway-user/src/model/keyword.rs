@@ -1,19 +1,19 @@
-//! Settings that are one word out of a few.
+//! Values that are one word out of a few: the same words in the configuration, on the command line and in output.
 
-use super::problem::{Wrong, listed, quoted, suggestion};
+use super::wrong::{Wrong, listed, quoted, suggestion};
 
-/// A setting whose values are words.
-pub(super) trait Word: Copy + 'static {
+/// A type whose values are words.
+pub(crate) trait Keyword: Copy + 'static {
     /// All values with their words.
-    const WORDS: &'static [(&'static str, Self)];
+    const KEYWORDS: &'static [(&'static str, Self)];
 }
 
 /// The value that a word stands for.
-pub(super) fn parse<W: Word>(text: &str) -> Result<W, Wrong> {
-    if let Some((_, value)) = W::WORDS.iter().find(|(word, _)| *word == text) {
+pub(crate) fn parse<K: Keyword>(text: &str) -> Result<K, Wrong> {
+    if let Some((_, value)) = K::KEYWORDS.iter().find(|(word, _)| *word == text) {
         return Ok(*value);
     }
-    let words: Vec<_> = W::WORDS.iter().map(|(word, _)| *word).collect();
+    let words: Vec<_> = K::KEYWORDS.iter().map(|(word, _)| *word).collect();
     // Nobody means another version than the one written.
     let guess = suggestion(text, &words).filter(|_| !text.starts_with(|c: char| c.is_ascii_digit()));
     let meant = guess.map(|word| format!("did you mean `{word}`? ")).unwrap_or_default();
@@ -24,7 +24,7 @@ pub(super) fn parse<W: Word>(text: &str) -> Result<W, Wrong> {
 }
 
 /// Defines an enum with its words, and the conversions from and to them.
-macro_rules! words {
+macro_rules! keywords {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -41,8 +41,8 @@ macro_rules! words {
             }
         }
 
-        impl $crate::config::words::Word for $name {
-            const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant),)+];
+        impl $crate::model::keyword::Keyword for $name {
+            const KEYWORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant),)+];
         }
 
         impl clap::ValueEnum for $name {
@@ -66,9 +66,9 @@ macro_rules! words {
             type Err = String;
 
             fn from_str(text: &str) -> Result<Self, String> {
-                $crate::config::words::parse(text).map_err(|wrong| wrong.to_string())
+                $crate::model::keyword::parse(text).map_err(|wrong| wrong.to_string())
             }
         }
     };
 }
-pub(super) use words;
+pub(crate) use keywords;

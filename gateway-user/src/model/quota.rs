@@ -4,8 +4,7 @@ use std::fmt;
 
 use gateway_common::limit::rate::{BURST_MAX, Dimension, Limit, LimitError, Rate, SECOND};
 
-use super::problem::Wrong;
-use super::units;
+use super::{units, wrong::Wrong};
 
 /// The burst in bytes that a limit has at least where none is written: the largest frame that is charged for,
 /// an aggregate of the kernel's generic mode.
@@ -24,7 +23,7 @@ pub struct Quota {
 
 /// Which text of a quota is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Rate,
     Burst,
 }
@@ -48,7 +47,7 @@ impl Quota {
         Self::from_texts(dimension, rate, burst).map_err(|(_, wrong)| wrong.to_string())
     }
 
-    pub(super) fn from_texts(
+    pub(crate) fn from_texts(
         dimension: Dimension,
         rate: &str,
         burst: Option<&str>,

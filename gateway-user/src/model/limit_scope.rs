@@ -1,36 +1,13 @@
-//! The words that requests, replies and the command line share, each with its text form.
+//! Where a limit holds.
 
-mod prefix;
-mod remark;
-
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-
-pub use crate::config::Mode;
-pub use gateway_common::{limit::rate::Dimension, verdict::Action as Outcome};
-
-pub use prefix::{Prefix, PrefixError};
-pub use remark::{REMARK_MAX, Remark, RemarkError, is_invisible};
-
-/// What `sources` are ordered by, highest first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Order {
-    /// Packets seen.
-    #[default]
-    Packets,
-    /// Bytes seen.
-    Bytes,
-    /// Packets dropped, or in monitor mode that would have been.
-    Drops,
-}
 
 /// Where a limit holds: `default`, `neighbours`, `rest`, `class/NAME`, `service/NAME` or `total/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Place {
+pub enum LimitScope {
     /// Each source that no class names.
     Default,
     /// Each neighbourhood of sources.
@@ -45,18 +22,18 @@ pub enum Place {
     Total(String),
 }
 
-/// A text that is not a [`Place`].
+/// A text that is not a [`LimitScope`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no place for a limit; write default, neighbours, rest, class/NAME, service/NAME or total/NAME"
 )]
-pub struct PlaceError(String);
+pub struct LimitScopeError(String);
 
-impl FromStr for Place {
-    type Err = PlaceError;
+impl FromStr for LimitScope {
+    type Err = LimitScopeError;
 
-    fn from_str(text: &str) -> Result<Self, PlaceError> {
-        let unknown = || PlaceError(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, LimitScopeError> {
+        let unknown = || LimitScopeError(text.to_owned());
         match text {
             "default" => return Ok(Self::Default),
             "neighbours" => return Ok(Self::Neighbours),
@@ -76,7 +53,7 @@ impl FromStr for Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for LimitScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -89,16 +66,16 @@ impl fmt::Display for Place {
     }
 }
 
-impl TryFrom<String> for Place {
-    type Error = PlaceError;
+impl TryFrom<String> for LimitScope {
+    type Error = LimitScopeError;
 
-    fn try_from(text: String) -> Result<Self, PlaceError> {
+    fn try_from(text: String) -> Result<Self, LimitScopeError> {
         text.parse()
     }
 }
 
-impl From<Place> for String {
-    fn from(place: Place) -> Self {
-        place.to_string()
+impl From<LimitScope> for String {
+    fn from(scope: LimitScope) -> Self {
+        scope.to_string()
     }
 }

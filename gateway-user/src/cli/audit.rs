@@ -1,0 +1,169 @@
+//! `gateway audit`: reads the record's own files, whether the daemon runs or not.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    CliError,
+    args::{AuditVerb, ExportFormat, Global, Output, Rows},
+    error::Status,
+    print, print_json,
+    render::{self, Style},
+    tell,
+};
+use crate::{
+    config::Audit,
+    model::Prefix,
+    record::{self, Filter, Format, Order, RecordError, Report},
+};
+
+/// Where its key is, beside the record.
+const KEY: &str = "record.vkey";
+
+/// Does a verb of `audit`.
+///
+/// # Errors
+/// What was not done and why; of `verify` also where the record is not as it was written.
+pub fn audit(verb: &AuditVerb, global: &Global) -> Result<(), CliError> {
+    let directory = directory(global);
+    match verb {
+        AuditVerb::Query { rows, limit, output } => query(&directory, rows, *limit, *output),
+        AuditVerb::Verify { checkpoints, key, output } => {
+            verify(&directory, checkpoints, key.as_deref(), *output)
+        }
+        AuditVerb::Export { rows, format } => export(&directory, rows, *format),
+        AuditVerb::Status(output) => status(&directory, *output),
+    }
+}
+
+/// The record's folder as the configuration says, where it can be read; else the usual one.
+fn directory(global: &Global) -> PathBuf {
+    let configured = || {
+        let text = fs::read_to_string(&global.config).ok()?;
+        let table: toml::Table = text.parse().ok()?;
+        table.get("audit")?.get("database")?.as_str().map(PathBuf::from)
+    };
+    let database = configured().unwrap_or_else(|| Audit::default().database);
+    database.parent().unwrap_or(Path::new("/")).to_owned()
+}
+
+fn filter(rows: &Rows, order: Order) -> Filter {
+    let Rows { since, until, source, reason, service, actor, kind } = rows.clone();
+    Filter { since, until, source: source.map(Prefix::network), reason, service, actor, kind, order }
+}
+
+fn query(directory: &Path, rows: &Rows, limit: usize, output: Output) -> Result<(), CliError> {
+    let mut found =
+        record::query(directory, &filter(rows, Order::NewestFirst), limit).map_err(|error| failed(&error))?;
+    tell_unread(&found.unread);
+    found.rows.reverse();
+    if output.json {
+        let lines: String =
+            found.rows.iter().map(|row| String::from_utf8_lossy(&row.line()).into_owned() + "\n").collect();
+        return print(&lines);
+    }
+    print(&render::record(&found.rows, Style::detect()))
+}
+
+fn export(directory: &Path, rows: &Rows, format: ExportFormat) -> Result<(), CliError> {
+    let format = match format {
+        ExportFormat::Json => Format::JsonLines,
+        ExportFormat::Csv => Format::Csv,
+        ExportFormat::Cef => Format::Cef,
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = record::export(directory, &filter(rows, Order::OldestFirst), format, &mut out);
+    match written.and_then(|done| out.flush().map(|()| done).map_err(RecordError::Export)) {
+        Ok((_, unread)) => {
+            tell_unread(&unread);
+            Ok(())
+        }
+        // The reader has enough, as with `| head`.
+        Err(RecordError::Export(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn verify(directory: &Path, kept: &[PathBuf], key: Option<&Path>, output: Output) -> Result<(), CliError> {
+    let read = |path: &Path| {
+        fs::read_to_string(path)
+            .map_err(|error| CliError::failed(format!("cannot read {}: {error}", path.display())))
+    };
+    let beside = directory.join(KEY);
+    let vkey = read(key.unwrap_or(&beside)).map_err(|error| {
+        error
+            .help("run it with sudo; without a record there is nothing to verify, see `gateway audit status`")
+    })?;
+    let kept = kept.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let report = record::verify(directory, &vkey, &kept, now).map_err(|error| failed(&error))?;
+    if output.json {
+        print_json(&document(&report))?;
+    } else {
+        print(&render::verified(&report))?;
+    }
+    if report.is_intact() { Ok(()) } else { Err(CliError::reported(Status::Failed)) }
+}
+
+fn document(report: &Report) -> Value {
+    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    json!({
+        "intact": report.is_intact(),
+        "files": report.files,
+        "rows": report.rows,
+        "first": report.first,
+        "end": report.end,
+        "checkpoints": report.checkpoints,
+        "signed": report.signed,
+        "kept": report.kept,
+        "unchecked": report.unchecked,
+        "aside": report.aside,
+        "findings": findings,
+        "more_findings": report.more,
+        "limits": report.limits(),
+    })
+}
+
+fn status(directory: &Path, output: Output) -> Result<(), CliError> {
+    let status = record::status(directory).map_err(|error| failed(&error))?;
+    tell_unread(&status.unread);
+    if !output.json {
+        return print(&render::record_status(&status, directory));
+    }
+    let months: Vec<Value> = status
+        .months
+        .iter()
+        .map(|month| {
+            json!({ "file": month.file, "rows": month.rows, "bytes": month.bytes, "oldest": month.oldest, "newest": month.newest })
+        })
+        .collect();
+    print_json(&json!({
+        "directory": directory,
+        "rows": status.rows,
+        "bytes": status.bytes,
+        "oldest": status.oldest,
+        "newest": status.newest,
+        "bytes_a_day": status.bytes_a_day,
+        "bytes_a_year": status.bytes_a_year,
+        "checkpoint": status.checkpoint.map(|last| json!({ "at": last.at, "size": last.size })),
+        "months": months,
+    }))
+}
+
+fn tell_unread(unread: &[String]) {
+    for why in unread {
+        tell(&format!("warning: {}\n", render::clean(why)));
+    }
+}
+
+fn failed(error: &RecordError) -> CliError {
+    CliError::failed(error.to_string())
+        .help("run it with sudo; `audit.database` of the configuration says where the record is")
+}

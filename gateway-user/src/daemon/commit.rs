@@ -1,0 +1,274 @@
+//! The one way for a change: put into the kernel, written down with its actor, told, and answered with what is in force
+//! afterwards. If the kernel refuses, nothing has changed anywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+
+use crate::{
+    bans::{Claim, ClaimKey},
+    config::Config,
+    live,
+    live::{Entry, Live, LiveLimit},
+    model::{Actor, Dimension, Fact, LimitScope, Mode, Prefix, What},
+    policy::{Overrides, overridden, places},
+    record::Kind,
+    store::{Batch, Outgoing, Row},
+};
+
+use super::state::{CommitError, Gateway};
+
+/// A change, checked.
+pub(super) enum Change {
+    /// A live limit in the place of what was said live before; nothing: as configured again.
+    Limit {
+        /// Where.
+        scope: LimitScope,
+        /// What it counts.
+        dimension: Dimension,
+        /// The limit.
+        limit: Option<LiveLimit>,
+    },
+    /// The mode, until then or until the next reload.
+    Mode {
+        /// The mode.
+        mode: Mode,
+        /// Unix seconds.
+        until_at: Option<u64>,
+    },
+    /// Claims; nothing: taken away. All of them or none.
+    Claims(Vec<(ClaimKey, Option<Claim>)>),
+    /// Trusted prefixes, likewise.
+    Trust(Vec<(Prefix, Option<Entry>)>),
+    /// The configuration file, read again.
+    Reload,
+    /// The end of live limits and of the mode whose time is over.
+    Ends,
+}
+
+/// A change that was made.
+pub(super) struct Committed {
+    /// What is other than before.
+    pub(super) facts: Vec<Fact>,
+    /// What the operator should know, a sentence each.
+    pub(super) warnings: Vec<String>,
+    /// Answers once it is on the disk (true), or could not be written yet (false).
+    pub(super) written: oneshot::Receiver<bool>,
+}
+
+impl Gateway {
+    /// Makes a change.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, or the kernel refuses: everything is as it was.
+    pub(super) fn commit(&mut self, change: Change, actor: &Actor) -> Result<Committed, CommitError> {
+        let mut warnings = Vec::new();
+        let facts = match change {
+            Change::Limit { scope, dimension, limit } => {
+                let mut live = self.live.clone();
+                live.limits.retain(|limit| limit.place != scope || limit.dimension != dimension);
+                live.limits.extend(limit);
+                self.change_live(live)?
+            }
+            Change::Mode { mode, until_at } => {
+                let mut live = self.live.clone();
+                live.mode = Some((mode, until_at));
+                self.change_live(live)?
+            }
+            Change::Ends => self.change_live(self.live.without_over(live::now()))?,
+            Change::Claims(claims) => self.change_claims(claims)?,
+            Change::Trust(entries) => self.change_trust(entries)?,
+            Change::Reload => {
+                let (facts, told) = self.reload()?;
+                warnings = told;
+                facts
+            }
+        };
+        Ok(Committed { written: self.put_down(&facts, actor), facts, warnings })
+    }
+
+    /// Tells the log what was changed, and writes it down together with all that has changed in memory: one transaction.
+    pub(super) fn put_down(&mut self, facts: &[Fact], actor: &Actor) -> oneshot::Receiver<bool> {
+        for fact in facts.iter().take(LINES) {
+            log::info!("{fact}, by {actor}");
+        }
+        if let Some(more) = facts.len().checked_sub(LINES).filter(|more| *more != 0) {
+            log::info!("{more} more of these, by {actor}");
+        }
+        self.keep(facts.iter().map(|fact| row(&change_row(fact, actor))).collect())
+    }
+
+    /// Writes down that something has happened that is no change.
+    pub(super) fn put_down_event(&mut self, kind: Kind, actor: Option<&Actor>, body: Value) {
+        let actor = actor.map(Actor::to_string);
+        let row = row(&Outgoing {
+            kind: kind.name().to_owned(),
+            actor,
+            body: members(body),
+            ..Outgoing::default()
+        });
+        drop(self.keep(vec![row]));
+    }
+
+    /// Writes all that has changed in memory, with rows for the record.
+    pub(super) fn keep(&mut self, rows: Vec<Row>) -> oneshot::Receiver<bool> {
+        let kept = self.live.facts();
+        let mut facts: BTreeMap<String, Option<String>> = BTreeMap::new();
+        let gone = self.kept.keys().filter(|key| !kept.contains_key(*key));
+        facts.extend(gone.map(|key| (key.clone(), None)));
+        let new = kept.iter().filter(|(key, value)| self.kept.get(*key) != Some(value));
+        facts.extend(new.map(|(key, value)| (key.clone(), Some(value.clone()))));
+        facts.extend(self.live.touched());
+        self.kept = kept;
+        self.store.write(Batch { claims: self.bans.touched(), facts, rows })
+    }
+
+    fn change_live(&mut self, live: Live) -> Result<Vec<Fact>, CommitError> {
+        let before = std::mem::replace(&mut self.live, live);
+        if let Err(error) = self.apply() {
+            // What was done to this host is done.
+            let sysctls = std::mem::take(&mut self.live.sysctls);
+            self.live = before;
+            self.live.sysctls = sysctls;
+            return Err(CommitError::Policy(error));
+        }
+        Ok(live_facts((&self.config, &before), (&self.config, &self.live)))
+    }
+
+    pub(super) fn change_claims(
+        &mut self,
+        claims: Vec<(ClaimKey, Option<Claim>)>,
+    ) -> Result<Vec<Fact>, CommitError> {
+        let now = live::now();
+        let prefixes: BTreeSet<Prefix> = claims.iter().map(|((prefix, _), _)| *prefix).collect();
+        let mut before = Vec::with_capacity(claims.len());
+        for (key, claim) in claims {
+            before.push((key.clone(), self.bans.all.set(key, claim, now)));
+        }
+        if let Err(error) = self.enforce(&prefixes) {
+            for (key, claim) in before.into_iter().rev() {
+                self.bans.all.set(key, claim, now);
+            }
+            // Of those that the kernel has taken; what it refuses now too is tried again.
+            if self.enforce(&prefixes).is_err() {
+                self.bans.unenforced.extend(prefixes);
+            }
+            return Err(CommitError::Policy(error));
+        }
+        let facts =
+            before.iter().map(|(key, before)| claim_fact(key, before.as_ref(), self.bans.all.get(key), now));
+        let facts = facts.collect();
+        self.bans.touch(before.into_iter().map(|(key, _)| key));
+        Ok(facts)
+    }
+
+    fn change_trust(&mut self, entries: Vec<(Prefix, Option<Entry>)>) -> Result<Vec<Fact>, CommitError> {
+        let mut before = Vec::with_capacity(entries.len());
+        for (prefix, entry) in entries {
+            before.push((prefix, self.live.trust(prefix, entry)));
+        }
+        if let Err(error) = self.apply_live() {
+            for (prefix, entry) in before.into_iter().rev() {
+                self.live.trust(prefix, entry);
+            }
+            return Err(CommitError::Policy(error));
+        }
+        let word =
+            |entry: Option<&Entry>| Some(if entry.is_some() { "trusted" } else { "not trusted" }.to_owned());
+        let fact = |(prefix, before): (Prefix, Option<Entry>)| {
+            let entry = self.live.allow().get(&prefix);
+            let fact = Fact::new(What::Allow, prefix.to_string(), word(before.as_ref()), word(entry));
+            Fact { until_at: entry.and_then(|entry| entry.until_at), ..fact }
+        };
+        Ok(before.into_iter().map(fact).collect())
+    }
+}
+
+/// Lines of the log about one change.
+const LINES: usize = 8;
+
+/// A row for the record, of now.
+fn row(outgoing: &Outgoing) -> Row {
+    Row { at: live::now_ms(), body: serde_json::to_string(outgoing).unwrap_or_default() }
+}
+
+/// What a change did, for the record.
+fn change_row(fact: &Fact, actor: &Actor) -> Outgoing {
+    let kind = if fact.what == What::Block { Kind::Ban } else { Kind::Change };
+    let service = ["service/", "total/"].iter().find_map(|start| fact.target.strip_prefix(start));
+    let service = service.and_then(|rest| rest.split_whitespace().next());
+    Outgoing {
+        kind: kind.name().to_owned(),
+        source: fact.target.parse().ok(),
+        reason: fact.reason.clone(),
+        service: service.map(str::to_owned),
+        actor: Some(actor.to_string()),
+        body: members(json!({ "actor": actor, "change": fact })),
+    }
+}
+
+fn members(body: Value) -> Map<String, Value> {
+    match body {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+/// What a claim was and is.
+pub(super) fn claim_fact(key: &ClaimKey, before: Option<&Claim>, after: Option<&Claim>, now: u64) -> Fact {
+    let word = |claim: Option<&Claim>| match claim.filter(|claim| claim.is_active(now)) {
+        None => Some("not banned".to_owned()),
+        Some(Claim { level: 0, .. }) => Some("banned".to_owned()),
+        Some(Claim { level, .. }) => Some(format!("banned, level {level}")),
+    };
+    let said = after.or(before);
+    Fact {
+        until_at: after.and_then(|claim| claim.until_at),
+        origin: Some(key.1.to_string()),
+        reason: said.and_then(|claim| claim.reason.as_deref().map(str::to_owned)),
+        ..Fact::new(What::Block, key.0.to_string(), word(before), word(after))
+    }
+}
+
+/// What is other in limits and mode than before, as far as it was said live.
+pub(super) fn live_facts(old: (&Config, &Live), new: (&Config, &Live)) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mode = |(config, live): (&Config, &Live)| live.mode.map_or(config.mode, |(mode, _)| mode);
+    if old.1.mode != new.1.mode {
+        let names = (mode(old).name().to_owned(), mode(new).name().to_owned());
+        let fact = Fact::new(What::Mode, "", Some(names.0), Some(names.1));
+        facts.push(Fact { until_at: new.1.mode.and_then(|(_, until)| until), ..fact });
+    }
+    let keys = [old.1, new.1].into_iter().flat_map(|live| &live.limits);
+    let keys: BTreeSet<_> = keys.map(|limit| (limit.place.clone(), limit.dimension as usize)).collect();
+    let (before, after) = (old.1.overrides(), new.1.overrides());
+    for (scope, index) in keys {
+        let dimension = Dimension::ALL[index];
+        let said = |live: &'_ Live| {
+            live.limits.iter().find(|limit| limit.place == scope && limit.dimension == dimension).cloned()
+        };
+        let limit = said(new.1);
+        if limit == said(old.1) {
+            continue;
+        }
+        let from = limit_text(old.0, &before, &scope, dimension);
+        let to = limit_text(new.0, &after, &scope, dimension);
+        let fact = Fact::new(What::Limit, format!("{scope} {dimension}"), Some(from), Some(to));
+        facts.push(Fact { until_at: limit.and_then(|limit| limit.until_at), ..fact });
+    }
+    facts
+}
+
+/// The limit in force: `20k/s, burst 40k`, or `no limit`.
+pub(super) fn limit_text(
+    config: &Config,
+    overrides: &Overrides,
+    scope: &LimitScope,
+    dimension: Dimension,
+) -> String {
+    let places = places(config);
+    let quotas = places.iter().find(|(other, _)| other == scope).map(|(_, quotas)| *quotas);
+    let quota = quotas.and_then(|quotas| overridden(scope, quotas, overrides).get(dimension));
+    quota.map_or_else(|| "no limit".to_owned(), |quota| format!("{quota}, burst {}", quota.burst_text()))
+}

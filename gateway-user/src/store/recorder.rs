@@ -1,0 +1,151 @@
+//! From the outbox to the record.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::state::{State, StateError};
+use crate::{
+    model::Prefix,
+    record::{self, Entry, Facts, Filter, Kind, Options, Record, RecordError, Sources},
+};
+
+/// The record's name in its checkpoints.
+const ORIGIN: &str = "gateway/record";
+/// Rows that go over at once.
+const AT_ONCE: usize = 1_000;
+/// The member of a row's body with its number in the outbox: after a crash in between it shows that the record has it.
+const NUMBER: &str = "n";
+/// Rows that are looked through for that number.
+const LAST_ROWS: usize = 64;
+/// How often a checkpoint is signed while rows come, in milliseconds.
+const CHECKPOINT_EVERY: u64 = 3_600_000;
+/// How soon after a change one is signed.
+const CHECKPOINT_AFTER: u64 = 60_000;
+
+/// A row in the outbox, as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outgoing {
+    /// The name of a [`Kind`].
+    pub kind: String,
+    /// The source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Prefix>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// At which service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// By whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// All else.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub body: Map<String, Value>,
+}
+
+/// Why rows do not get into the record.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    /// The outbox.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Takes rows from the outbox into the record.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    directory: PathBuf,
+    /// Nothing while it cannot be opened.
+    record: Option<Record>,
+    /// The last number of the outbox that the record has.
+    last: u64,
+    /// When a checkpoint was signed last; Unix milliseconds.
+    signed_at: u64,
+    /// Rows have come since.
+    is_unsigned: bool,
+}
+
+impl Recorder {
+    pub(super) fn new(directory: &Path) -> Self {
+        let directory = directory.to_owned();
+        Self { directory, record: None, last: 0, signed_at: 0, is_unsigned: false }
+    }
+
+    /// Takes all rows that wait; what was found wrong with the record's files is told.
+    pub(super) fn take(&mut self, state: &mut State, now: u64) -> Result<Vec<String>, Trouble> {
+        let mut warnings = Vec::new();
+        if self.record.is_none() {
+            let options = Options { origin: ORIGIN.to_owned(), sources: Sources::Full };
+            let (opened, told) = Record::open(&self.directory, &options, now)?;
+            warnings = told;
+            self.last = last_number(&self.directory)?;
+            self.record = Some(opened);
+        }
+        let Some(open) = &mut self.record else { return Ok(warnings) };
+        loop {
+            let waiting = state.waiting(AT_ONCE)?;
+            let Some(last) = waiting.last().map(|(number, _)| *number) else { break };
+            let new = waiting.iter().filter(|(number, _)| *number > self.last);
+            let entries: Vec<Entry> = new.map(|(number, row)| entry(*number, row.at, &row.body)).collect();
+            if !entries.is_empty() {
+                open.append(&entries)?;
+                self.is_unsigned = true;
+            }
+            self.last = self.last.max(last);
+            state.handed_over(last)?;
+        }
+        Ok(warnings)
+    }
+
+    /// Signs a checkpoint if one is due, or at once; gives it.
+    pub(super) fn sign(&mut self, now: u64, at_once: bool) -> Result<Option<String>, RecordError> {
+        let Some(open) = &mut self.record else { return Ok(None) };
+        let since = now.saturating_sub(self.signed_at);
+        let is_due = since >= if self.is_unsigned { CHECKPOINT_AFTER } else { CHECKPOINT_EVERY };
+        if !at_once && !is_due {
+            return Ok(None);
+        }
+        let note = open.checkpoint(now)?;
+        self.signed_at = now;
+        let is_new = std::mem::take(&mut self.is_unsigned);
+        Ok(Some(note).filter(|_| is_new || at_once))
+    }
+
+    /// When the next checkpoint is due, in milliseconds from now.
+    pub(super) fn due_in(&self, now: u64) -> u64 {
+        let every = if self.is_unsigned { CHECKPOINT_AFTER } else { CHECKPOINT_EVERY };
+        (self.signed_at + every).saturating_sub(now)
+    }
+}
+
+/// The last number of the outbox in the record.
+fn last_number(directory: &Path) -> Result<u64, RecordError> {
+    let found = record::query(directory, &Filter::default(), LAST_ROWS)?;
+    let numbers = found.rows.iter().filter_map(|row| row.body().get(NUMBER)?.as_u64());
+    Ok(numbers.max().unwrap_or(0))
+}
+
+/// A row as the record has it. What is no row of this daemon's stays readable as it is.
+fn entry(number: u64, at: u64, text: &str) -> Entry {
+    let row: Outgoing = serde_json::from_str(text).unwrap_or_else(|_| Outgoing {
+        kind: Kind::Fault.name().to_owned(),
+        body: [("unreadable".to_owned(), text.into())].into_iter().collect(),
+        ..Outgoing::default()
+    });
+    let mut body = row.body;
+    body.insert(NUMBER.to_owned(), number.into());
+    let facts = Facts {
+        source: row.source.map(Prefix::network),
+        reason: row.reason,
+        service: row.service,
+        actor: row.actor,
+        body,
+    };
+    Entry { at, kind: Kind::from_name(&row.kind).unwrap_or(Kind::Fault), facts }
+}

@@ -16,7 +16,7 @@ pub use values::{cookies, gate, listing, mode, policy, refuse};
 use crate::limit::rate::{Dimension, Instant, Limit, bit};
 
 /// Version of everything in this module, and of the pinned maps.
-pub const ABI_VERSION: u32 = 17;
+pub const ABI_VERSION: u32 = 18;
 
 /// Classes. The first holds every source that is in no other.
 pub const CLASSES: usize = 64;
@@ -40,6 +40,9 @@ pub const LOCALS: usize = 256;
 pub const INTERFACES: usize = 16;
 /// Length of the table from interface index to counter row; protected interfaces differ in their index modulo this.
 pub const INTERFACE_PLACES: u32 = 1_024;
+
+/// The most bytes of a frame in a sample; a power of two.
+pub const SAMPLE_HEAD: usize = 128;
 
 /// The word that switches policies: which of the two settings holds, and what else must be looked up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -245,6 +248,30 @@ map_values! {
         pub service: u32,
         /// Index of the interface that it comes in by.
         pub interface: u32,
+    }
+
+    /// A packet that was dropped, or would have been: one of some ([`crate::state::samples`]).
+    pub struct Sample (152) {
+        /// When it came.
+        pub at: Instant,
+        /// Bytes of the whole frame.
+        pub length: u32,
+        /// Bytes of it in `head`.
+        pub captured: u32,
+        /// Index of the service; 0: none, or it was not known yet.
+        pub service: u16,
+        /// The counter row of the interface that it came in by.
+        pub interface: u16,
+        /// The [`Action`](crate::verdict::Action).
+        pub action: u8,
+        /// The [`Reason`](crate::verdict::Reason).
+        pub reason: u8,
+        /// 1: it has no Ethernet header; else 0.
+        pub bare: u8,
+        /// Nothing.
+        pub unused: u8,
+        /// How the frame begins; behind what was captured there is anything.
+        pub head: [u8; SAMPLE_HEAD],
     }
 
     /// A source that may have no more connections to a service, or a neighbourhood that may have no more to any. It is

@@ -197,6 +197,8 @@ pub trait Env {
     fn would_take(&self, packet: &Packet, acknowledgment: u32, options: &Options) -> bool;
     /// Tells user space of a connection that is to be ended. Without room the message is lost.
     fn tell(&self, refusal: &Refusal);
+    /// Shows user space a drop. Without room it is counted as lost.
+    fn sample(&self, sampled: &Sampled);
     /// Whether the host's TCP has completed the handshake of a packet's connection.
     fn is_established(&self, packet: &Packet) -> bool;
     /// The receiver of a TCP or UDP packet on this host; `forwarding`: also while the host forwards. Without sockets:
@@ -225,6 +227,19 @@ pub trait Env {
     }
     /// Counts what happens to a table.
     fn note(&self, table: Table, note: Note);
+}
+
+/// A drop that user space is shown. Numbers, for the verifier follows each name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sampled {
+    /// When the packet came.
+    pub at: Instant,
+    /// The number of the [`Action`].
+    pub action: u32,
+    /// The number of the [`Reason`].
+    pub reason: u32,
+    /// Index of the service, as far as it is known.
+    pub service: u32,
 }
 
 /// What all stages share for one packet: one policy, one reading of time.

@@ -22,7 +22,7 @@
 //!
 //! [`handle`] looks the frame up in the drop cache, then reads policy and clock. `recognise` runs the stages from
 //! parse to quic, `walk` adds the budgets, `admit` all that follows, and `gate` the part of it that is for TLS.
-//! `judge` turns a drop into a pass in monitor mode, and may put it into the drop cache.
+//! `judge` turns a drop into a pass in monitor mode, shows user space some drops, and may put one into the drop cache.
 //!
 //! What a stage finds out goes through [`PacketState`]. The kernel keeps that in map memory, whose contents the
 //! verifier does not track: so it checks each stage once, and not once for every path through the stages before. Code
@@ -35,7 +35,7 @@ use core::ops::ControlFlow;
 
 use crate::{
     abi::{mode, policy},
-    env::{Clock, Context},
+    env::{Clock, Context, Sampled},
     frame::Frame,
     stage::{
         budgets, connection_reset, essential, handshake, lists, mptcp_fallback,
@@ -91,13 +91,36 @@ fn judge<F: Frame, E: Program>(frame: &F, context: &Context<'_, E>, state: &mut 
         ControlFlow::Break(reason) => reason.into(),
         ControlFlow::Continue(()) => Reason::Ok.into(),
     };
-    match verdict.action {
-        Action::Drop if state.role.mode == mode::MONITOR => Verdict { action: Action::WouldDrop, ..verdict },
-        Action::Drop if state.clock.late != 0 && state.budgets.is_refused() && state.cpu.drops.has_room() => {
-            let _ = context.env.call(Subprog::CacheDrop, frame, context, state);
-            verdict
-        }
-        _ => verdict,
+    if !matches!(verdict.action, Action::Drop) {
+        return verdict;
+    }
+    let is_monitored = state.role.mode == mode::MONITOR;
+    let verdict = if is_monitored { Verdict { action: Action::WouldDrop, ..verdict } } else { verdict };
+    sample(frame, context, state, verdict);
+    if !is_monitored && state.clock.late != 0 && state.budgets.is_refused() && state.cpu.drops.has_room() {
+        let _ = context.env.call(Subprog::CacheDrop, frame, context, state);
+    }
+    verdict
+}
+
+/// Shows user space a drop, if its reason may be shown again.
+#[inline(always)]
+fn sample<F: Frame, E: Program>(
+    frame: &F,
+    context: &Context<'_, E>,
+    state: &mut PacketState,
+    verdict: Verdict,
+) {
+    // One path for the verifier whatever the reason.
+    let reason = E::barrier_var(verdict.reason as u64);
+    if state.cpu.samples.takes(reason as usize, context.now) {
+        state.sampled = Sampled {
+            at: context.now,
+            action: verdict.action as u32,
+            reason: reason as u32,
+            service: state.role.service,
+        };
+        let _ = context.env.call(Subprog::SampleDrop, frame, context, state);
     }
 }
 

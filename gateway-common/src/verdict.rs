@@ -144,10 +144,8 @@ impl Stage {
 /// Facts about a reason: bits of the list's optional column.
 mod fact {
     pub(super) const NONE: u8 = 0;
-    /// A drop that is neither a flood's nor a list's, so worth a line in a debugging log.
-    pub(super) const RARE: u8 = 1;
     /// It says that the start of a stream is not what its service asks for, so it may be a strike.
-    pub(super) const STRIKE: u8 = 2;
+    pub(super) const STRIKE: u8 = 1;
 }
 
 /// A reason a line: its name, word, verdict and stage; for limits `{scope and dimension}`; `[facts]`; and its meaning.
@@ -214,23 +212,23 @@ reasons! {
     Off "off" Pass Pipeline "The mode is `off`, the gateway's or that of the service or class: counted, not judged."
     Unconfigured "unconfigured" Pass Pipeline "The program runs without settings; only in the moment of start."
     NonIp "non_ip" Pass Parse "Not IP: ARP, LLDP, LACP and other EtherTypes."
-    FrameTruncated "frame_truncated" Drop Parse [RARE] "The frame ends inside its Ethernet or VLAN header."
-    VlanDepth "vlan_depth" Drop Parse [RARE] "More than two VLAN tags."
-    Ipv4Malformed "ipv4_malformed" Drop Parse [RARE] "IPv4 header cut short, of a wrong version, or with lengths that contradict the frame."
-    Ipv6Malformed "ipv6_malformed" Drop Parse [RARE] "IPv6 header or extension header cut short, of a wrong version, or longer than the frame."
-    Ipv6Chain "ipv6_chain" Drop Parse [RARE] "More IPv6 extension headers, or longer ones, than the gateway walks."
-    Ipv6RoutingType0 "ipv6_routing_type0" Drop Parse [RARE] "IPv6 routing header of type 0, deprecated by RFC 5095."
-    TinyFragment "tiny_fragment" Drop Parse [RARE] "First fragment without its whole transport header (RFC 1858, RFC 7112)."
-    FragmentOverlay "fragment_overlay" Drop Parse [RARE] "Later fragment that would overwrite the transport header (RFC 3128), or ends beyond 65,535 bytes."
-    TcpMalformed "tcp_malformed" Drop Parse [RARE] "TCP header cut short or of an impossible length."
-    UdpMalformed "udp_malformed" Drop Parse [RARE] "UDP header cut short or with a length that contradicts the IP header."
-    IcmpMalformed "icmp_malformed" Drop Parse [RARE] "ICMP or ICMPv6 header cut short."
+    FrameTruncated "frame_truncated" Drop Parse "The frame ends inside its Ethernet or VLAN header."
+    VlanDepth "vlan_depth" Drop Parse "More than two VLAN tags."
+    Ipv4Malformed "ipv4_malformed" Drop Parse "IPv4 header cut short, of a wrong version, or with lengths that contradict the frame."
+    Ipv6Malformed "ipv6_malformed" Drop Parse "IPv6 header or extension header cut short, of a wrong version, or longer than the frame."
+    Ipv6Chain "ipv6_chain" Drop Parse "More IPv6 extension headers, or longer ones, than the gateway walks."
+    Ipv6RoutingType0 "ipv6_routing_type0" Drop Parse "IPv6 routing header of type 0, deprecated by RFC 5095."
+    TinyFragment "tiny_fragment" Drop Parse "First fragment without its whole transport header (RFC 1858, RFC 7112)."
+    FragmentOverlay "fragment_overlay" Drop Parse "Later fragment that would overwrite the transport header (RFC 3128), or ends beyond 65,535 bytes."
+    TcpMalformed "tcp_malformed" Drop Parse "TCP header cut short or of an impossible length."
+    UdpMalformed "udp_malformed" Drop Parse "UDP header cut short or with a length that contradicts the IP header."
+    IcmpMalformed "icmp_malformed" Drop Parse "ICMP or ICMPv6 header cut short."
     Encapsulated "encapsulated" Pass Parse "PPPoE or MPLS: what is inside is not judged here; protect the device on which it comes out (`ppp0`)."
     BlockListed "block_listed" Drop Lists "The source is on the configured block list."
     Banned "banned" Drop Lists "The source is banned."
-    MartianSource "martian_source" Drop Sanity [RARE] "A source address that nobody sends from: loopback, multicast, broadcast or reserved (RFC 6890)."
-    Land "land" Drop Sanity [RARE] "Source and destination are the same address."
-    TcpFlags "tcp_flags" Drop Sanity [RARE] "TCP flags that no TCP sends: none, SYN with FIN or RST, FIN with RST, FIN or data without ACK."
+    MartianSource "martian_source" Drop Sanity "A source address that nobody sends from: loopback, multicast, broadcast or reserved (RFC 6890)."
+    Land "land" Drop Sanity "Source and destination are the same address."
+    TcpFlags "tcp_flags" Drop Sanity "TCP flags that no TCP sends: none, SYN with FIN or RST, FIN with RST, FIN or data without ACK."
     NeighbourDiscovery "neighbour_discovery" Pass Essential "IPv6 neighbour discovery from the link itself (RFC 4861), within the room that `link_control` describes."
     LinkControl "link_control" Pass Essential "A message without which a host falls off its link: MLD, IGMP, DHCP's answers, VRRP, BFD, OSPF. Each kind has room for 1,000 messages of strangers in a second, and each peer that was seen before has as much for itself."
     LinkFlood "link_flood" Drop Essential "A message of those kinds, or of neighbour discovery, for which there is no room any more."
@@ -254,7 +252,7 @@ reasons! {
     TotalMigration "total_migration" Drop Budgets {Service Migration} "The service's total of QUIC packets of unknown connections is used up."
     LimitInitial "limit_initial" Drop Budgets {Source Initial} "The source is over its limit of QUIC packets that open connections."
     LimitMigration "limit_migration" Drop Budgets {Source Migration} "The source is over its limit of QUIC packets of unknown connections."
-    Contended "contended" Drop Budgets [RARE] "Other CPUs changed the same bucket at every try; dropped so that no limit is passed."
+    Contended "contended" Drop Budgets "Other CPUs changed the same bucket at every try; dropped so that no limit is passed."
     SynCookie "syn_cookie" Tx Handshake "A SYN that was answered with a SYN cookie (RFC 4987); nothing is kept of it."
     SynUnanswered "syn_unanswered" Drop Handshake "A stranger's SYN above what SYN cookies answer in a second (`syn_answers`); when it comes again, as TCP sends it after a second, it comes before others."
     TotalConnections "total_connections" Drop Handshake "A SYN to a service that has all the connections open that it may have (`total.connections`)."
@@ -267,21 +265,21 @@ reasons! {
     OutOfStateRst "out_of_state_rst" Drop Handshake "A reset of no connection of this host."
     OutOfStateSynAck "out_of_state_syn_ack" Drop Handshake "The answer to a SYN that this host has not sent."
     OwnTraffic "own_traffic" Pass Own "Above a limit, and nevertheless let through: of a TCP connection that this host opened itself, for a UDP socket that waits for this very peer, or from a tunnel's peer; up to 1,000,000 packets in a second."
-    GatedFragment "gated_fragment" Drop Tls [RARE] "A fragment to a service that requires TLS or QUIC: its bytes cannot be judged."
-    PlaintextHttp "plaintext_http" Drop Tls [RARE STRIKE] "HTTP without TLS to a service that requires TLS."
-    NotTls "not_tls" Drop Tls [RARE STRIKE] "The connection's first bytes are not a TLS handshake record with a ClientHello."
-    Ssl2Hello "ssl2_hello" Drop Tls [RARE STRIKE] "A ClientHello of SSL 2.0."
-    TlsVersion "tls_version" Drop Tls [RARE STRIKE] "The ClientHello offers no version of TLS that the service takes: SSL 3.0, as HAProxy's `option ssl-hello-chk` sends it, or below `min_tls`."
-    TcpUrgent "tcp_urgent" Drop Tls [RARE] "TCP urgent data to a service that requires TLS: it would take bytes out of what the server reads (RFC 6093)."
-    TcpSequence "tcp_sequence" Drop Tls [RARE] "A segment of a connection that is only opening, with a sequence number that does not fit what is known of it yet; TCP sends it again. Or a SYN into the window of a live connection. Or, of a connection through this host, a SYN for which the table of connections has no room, or data of one that it does not hold."
-    ServerName "server_name" Drop Hello [RARE STRIKE] "The ClientHello names no server of the service's `server_names`."
-    ProxyHeader "proxy_header" Drop Hello [RARE STRIKE] "The connection does not start with a PROXY protocol header, or with a malformed one."
-    HelloMalformed "hello_malformed" Drop Hello [RARE STRIKE] "The ClientHello contradicts itself, or is longer than the gateway reads."
-    HelloGap "hello_gap" Drop Hello [RARE] "Bytes of a first message whose earlier bytes the gateway has not read; TCP sends them again."
-    QuicMalformed "quic_malformed" Drop Quic [RARE] "No QUIC packet that a client sends: its header is cut short or contradicts the datagram (RFC 9000 section 17)."
-    QuicVersion "quic_version" Drop Quic [RARE] "A version of QUIC that only the server could know, in a datagram that it would not answer (RFC 9000 section 5.2.2)."
-    QuicInitialSize "quic_initial_size" Drop Quic [RARE] "An Initial in a datagram below 1,200 bytes (RFC 9000 section 14.1)."
-    QuicNoInitial "quic_no_initial" Drop Quic [RARE] "A Handshake or 0-RTT packet from an address and port that has sent no Initial."
+    GatedFragment "gated_fragment" Drop Tls "A fragment to a service that requires TLS or QUIC: its bytes cannot be judged."
+    PlaintextHttp "plaintext_http" Drop Tls [STRIKE] "HTTP without TLS to a service that requires TLS."
+    NotTls "not_tls" Drop Tls [STRIKE] "The connection's first bytes are not a TLS handshake record with a ClientHello."
+    Ssl2Hello "ssl2_hello" Drop Tls [STRIKE] "A ClientHello of SSL 2.0."
+    TlsVersion "tls_version" Drop Tls [STRIKE] "The ClientHello offers no version of TLS that the service takes: SSL 3.0, as HAProxy's `option ssl-hello-chk` sends it, or below `min_tls`."
+    TcpUrgent "tcp_urgent" Drop Tls "TCP urgent data to a service that requires TLS: it would take bytes out of what the server reads (RFC 6093)."
+    TcpSequence "tcp_sequence" Drop Tls "A segment of a connection that is only opening, with a sequence number that does not fit what is known of it yet; TCP sends it again. Or a SYN into the window of a live connection. Or, of a connection through this host, a SYN for which the table of connections has no room, or data of one that it does not hold."
+    ServerName "server_name" Drop Hello [STRIKE] "The ClientHello names no server of the service's `server_names`."
+    ProxyHeader "proxy_header" Drop Hello [STRIKE] "The connection does not start with a PROXY protocol header, or with a malformed one."
+    HelloMalformed "hello_malformed" Drop Hello [STRIKE] "The ClientHello contradicts itself, or is longer than the gateway reads."
+    HelloGap "hello_gap" Drop Hello "Bytes of a first message whose earlier bytes the gateway has not read; TCP sends them again."
+    QuicMalformed "quic_malformed" Drop Quic "No QUIC packet that a client sends: its header is cut short or contradicts the datagram (RFC 9000 section 17)."
+    QuicVersion "quic_version" Drop Quic "A version of QUIC that only the server could know, in a datagram that it would not answer (RFC 9000 section 5.2.2)."
+    QuicInitialSize "quic_initial_size" Drop Quic "An Initial in a datagram below 1,200 bytes (RFC 9000 section 14.1)."
+    QuicNoInitial "quic_no_initial" Drop Quic "A Handshake or 0-RTT packet from an address and port that has sent no Initial."
     Reflection "reflection" Drop Reflection "UDP from a port that amplifiers answer from, to a port of this host that has no socket and is no service's: nobody here asked."
     IcmpError "icmp_error" Drop Reflection "An ICMP error that quotes no packet of the host that it is sent to (RFC 792, RFC 4443), or of no connection that this host has (RFC 5927): traceroutes of raw sockets have none."
 }
@@ -301,12 +299,6 @@ impl Reason {
     #[inline(always)]
     pub const fn refuses_opening(self) -> bool {
         self.facts() & fact::STRIKE != 0
-    }
-
-    /// A drop that is neither a flood's nor a list's, so worth a line in a debugging log.
-    #[inline(always)]
-    pub const fn is_rare(self) -> bool {
-        self.facts() & fact::RARE != 0
     }
 
     const _FITS: () = assert!(Self::COUNT <= Self::SLOTS && COLUMNS.is_power_of_two());

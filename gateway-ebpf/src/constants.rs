@@ -50,7 +50,7 @@ constants! {
     DROP_SETS: u32 = 1;
     /// 64 less the number of bits in the number of a set.
     DROP_SHIFT: u32 = 63;
-    /// 1: rare verdicts go to the log.
+    /// 1: what the program cannot do goes to the log.
     DEBUG_LOG: u32 = 0;
     /// 1: the clock is a map value, and the verdict is written beside it.
     TESTING: u32 = 0;

@@ -1,14 +1,19 @@
 //! [`Env`] by the kernel's helpers and maps.
 
-use core::arch::asm;
+use core::{arch::asm, hint};
 
-use aya_ebpf::{bindings::xdp_md, maps::lpm_trie::Key as Prefix, programs::XdpContext};
+use aya_ebpf::{
+    bindings::{BPF_RB_NO_WAKEUP, xdp_md},
+    helpers::bpf_xdp_load_bytes,
+    maps::lpm_trie::Key as Prefix,
+    programs::XdpContext,
+};
 use gateway_common::{
     abi::{
-        Active, Holder, INTERFACE_PLACES, Listing, OwnPorts, PAIR_SET_WORDS, Refusal, SET_WORDS, Settings,
-        Tunnel,
+        Active, Holder, INTERFACE_PLACES, Listing, OwnPorts, PAIR_SET_WORDS, Refusal, SAMPLE_HEAD, SET_WORDS,
+        Sample, Settings, Tunnel,
     },
-    env::{Asked, Env, Receiver, Socket},
+    env::{Asked, Env, Receiver, Sampled, Socket},
     frame::Frame,
     hash::Key,
     limit::rate::{INSTANT_SHIFT, Instant},
@@ -24,7 +29,7 @@ use crate::{
     atomics::MapWords,
     barrier, constants,
     drop_cache::CpuDrops,
-    frame::{XdpFrame, put8},
+    frame::{BARE, XdpFrame, put8},
     live_entry::MapEntry,
     maps, receiver, reply, socket,
 };
@@ -157,7 +162,31 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
     fn tell(&self, refusal: &Refusal) {
         // One that finds no room is one that is not ended.
         let interface = self.context.ingress_ifindex() as u32;
-        let _ = maps::REFUSALS.output::<Refusal>(Refusal { interface, ..*refusal }, 0);
+        let told = maps::REFUSALS.output::<Refusal>(Refusal { interface, ..*refusal }, 0);
+        if constants::DEBUG_LOG.load() != 0 && told.is_err() {
+            aya_log_ebpf::warn!(self.context, "a refused connection stays open: the ring buffer is full");
+        }
+    }
+
+    #[inline(always)]
+    fn sample(&self, sampled: &Sampled) {
+        let Some(sample) = at(&maps::SAMPLE, 0) else { return };
+        // SAFETY: this CPU's own value, and XDP programs of one CPU do not interrupt each other.
+        let sample = unsafe { &mut *sample };
+        let length = XdpFrame::<BUILD>(self.context).length();
+        sample.at = sampled.at;
+        sample.length = length;
+        sample.service = sampled.service as u16;
+        sample.interface = self.interface() as u16;
+        sample.action = sampled.action as u8;
+        sample.reason = sampled.reason as u8;
+        sample.bare = (BUILD == BARE) as u8;
+        sample.captured = self.begin_of(length, &mut sample.head);
+        // Read in intervals: a wake-up would cost more than the sample.
+        let told = maps::SAMPLES.output::<Sample>(&*sample, BPF_RB_NO_WAKEUP.into());
+        if told.is_err() {
+            increment(&maps::SAMPLES_LOST, 0);
+        }
     }
 
     #[inline(always)]
@@ -260,6 +289,20 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
 }
 
 impl<const BUILD: u8> KernelEnv<'_, BUILD> {
+    /// Copies the first bytes of the frame; how many.
+    #[inline(always)]
+    fn begin_of(&self, length: u32, head: &mut [u8; SAMPLE_HEAD]) -> u32 {
+        if length == 0 {
+            return 0;
+        }
+        let last = if length > SAMPLE_HEAD as u32 { SAMPLE_HEAD as u32 - 1 } else { length - 1 };
+        // Bounded where it is used, by a mask that the compiler cannot remove.
+        let captured = (hint::black_box(last) & (SAMPLE_HEAD as u32 - 1)) + 1;
+        // SAFETY: there is room for so many bytes.
+        let read = unsafe { bpf_xdp_load_bytes(self.context.ctx, 0, head.as_mut_ptr().cast(), captured) };
+        if read == 0 { captured } else { 0 }
+    }
+
     /// Counts a frame in a column of its interface, and of its service.
     #[inline(always)]
     fn tally(&self, column: usize, service: u32, bytes: u32) {

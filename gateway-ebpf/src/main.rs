@@ -26,10 +26,7 @@ mod socket;
 mod subprog;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
-use gateway_common::{
-    pipeline,
-    verdict::{Action, Verdict},
-};
+use gateway_common::{pipeline, verdict::Action};
 
 use crate::{
     drop_cache::CpuDrops,
@@ -69,20 +66,10 @@ fn judge<const BUILD: u8>(context: &XdpContext, frame: &XdpFrame<'_, BUILD>) -> 
     let env = KernelEnv::<BUILD>::new(context);
     let verdict = pipeline::handle(frame, &env, clock, CpuDrops, state);
     env.record_verdict(verdict);
-    log(context, verdict);
     match verdict.action {
         Action::Pass | Action::WouldDrop => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
         Action::Tx => xdp_action::XDP_TX,
-    }
-}
-
-/// Writes rare verdicts to the debugging log; floods and lists are not rare. Off unless the loader says otherwise.
-#[inline(always)]
-fn log(context: &XdpContext, verdict: Verdict) {
-    if constants::DEBUG_LOG.load() != 0 && verdict.reason.is_rare() {
-        // Numbers, which user space puts into words: the verifier would follow every string.
-        aya_log_ebpf::info!(context, "{} {}", verdict.action as u32, verdict.reason as u32);
     }
 }
 

@@ -14,8 +14,8 @@ use aya_ebpf::{
 use gateway_common::{
     abi::{
         BAN_FILTER_WORDS, DROP_REST_WORDS, DROP_SET_WORDS, HOLDERS_MAX, Holder, INTERFACE_PLACES, INTERFACES,
-        Identity, Listing, Live, OwnPorts, PAIR_SET_WORDS, SERVICES, SET_WORDS, Settings, TUNNELS_MAX, Tally,
-        Tunnel,
+        Identity, Listing, Live, OwnPorts, PAIR_SET_WORDS, SERVICES, SET_WORDS, Sample, Settings,
+        TUNNELS_MAX, Tally, Tunnel,
     },
     for_each_table,
     limit::rate::Instant,
@@ -219,6 +219,19 @@ const REFUSALS_BYTES: u32 = 1 << 18;
 /// them, and ends the connections.
 #[map(name = "refusals")]
 pub(crate) static REFUSALS: RingBuf = RingBuf::with_byte_size(REFUSALS_BYTES, 0);
+
+/// Bytes of [`SAMPLES`]: room for some 3,000.
+const SAMPLES_BYTES: u32 = 1 << 19;
+
+/// Some drops ([`gateway_common::abi::Sample`]). Writer: this program; user space reads them.
+#[map(name = "samples")]
+pub(crate) static SAMPLES: RingBuf = RingBuf::with_byte_size(SAMPLES_BYTES, 0);
+/// Samples that found no room. Writer: this program.
+#[map(name = "samples_lost")]
+pub(crate) static SAMPLES_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+/// Where a CPU puts a sample together. Writer: this program.
+#[map(name = "sample")]
+pub(crate) static SAMPLE: PerCpuArray<Sample> = PerCpuArray::with_max_entries(1, 0);
 
 /// For tests: the clock, and how late readings of it are where they may be; then action and reason of the last frame.
 #[map(name = "test_hook")]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::{
     abi::{Active, Holder, Listing, OwnPorts, Refusal, Settings, Tunnel},
-    env::{Asked, Clock, Context, Env, Found, Receiver},
+    env::{Asked, Clock, Context, Env, Found, Receiver, Sampled},
     frame::Frame,
     hash::Key,
     limit::rate::{Instant, Reading, SECOND},
@@ -23,6 +23,9 @@ use super::{Drops, HostEnv, LiveEntry, Words};
 
 /// By how many bits the host scales its windows.
 const SCALE: u8 = 7;
+
+/// Samples that are kept until they are taken.
+const SAMPLES: usize = 4_096;
 
 impl<'a> Env for &'a HostEnv {
     type Buckets = Words<'a>;
@@ -111,6 +114,13 @@ impl<'a> Env for &'a HostEnv {
 
     fn tell(&self, refusal: &Refusal) {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(*refusal);
+    }
+
+    fn sample(&self, sampled: &Sampled) {
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        if samples.len() < SAMPLES {
+            samples.push(*sampled);
+        }
     }
 
     fn full_until(&self, holder: &Holder) -> Instant {

@@ -63,6 +63,10 @@ impl Subprog {
             Self::ResetConnection => connection_reset::tell(frame, context, state),
             Self::MarkStruck => strike::write_down(frame, context, state),
             Self::CountStrike => strike::count(frame, context, state),
+            Self::SampleDrop => {
+                context.env.sample(&state.sampled);
+                Step::Continue(())
+            }
         }
     }
 }

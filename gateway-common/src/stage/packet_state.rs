@@ -4,11 +4,11 @@
 
 use crate::{
     abi::STRANGERS,
-    env::{Asked, Found},
+    env::{Asked, Found, Sampled},
     limit::rate::Reading,
     packet::Packet,
     stage::{budgets::state::Budgets, handshake::state::Handshake, tls::state::Gate},
-    state::{assoc::Victim, buckets::Place, conntrack::Conn, drop_cache, quic_flows::Datagram},
+    state::{assoc::Victim, buckets::Place, conntrack::Conn, drop_cache, quic_flows::Datagram, samples},
     tables::BucketTable,
     wire::{Network, options::Options},
 };
@@ -49,6 +49,8 @@ pub struct PacketState {
     pub entry: drop_cache::Entry,
     /// Drops of the drop cache that are to be told.
     pub telling: drop_cache::Telling,
+    /// Its drop, if user space is shown that.
+    pub sampled: Sampled,
     /// What outlives it.
     pub cpu: CpuState,
 }
@@ -58,6 +60,8 @@ pub struct PacketState {
 pub struct CpuState {
     /// What is known of its drop cache.
     pub drops: drop_cache::State,
+    /// What it may show of drops.
+    pub samples: samples::State,
     /// Where the buckets of the last packet are: the next may be of the same source.
     pub places: Places,
 }

@@ -80,6 +80,8 @@ macro_rules! for_each_subprog {
             CountStrike count_strike
             /// Marks a connection as struck: `strike::write_down`.
             MarkStruck mark_struck
+            /// Shows user space a drop: `Env::sample`.
+            SampleDrop sample_drop
         }
     };
 }

@@ -77,6 +77,15 @@ impl<M: AsRef<[AtomicU64]>> BanTable<M> {
         self.find(source).map(|place| State(self.word(place + 1).load(Ordering::Relaxed)).drops())
     }
 
+    /// Packets that each ban has dropped, by its source.
+    pub fn all_drops(&self) -> impl Iterator<Item = (u64, u64)> {
+        let (entries, _) = self.sets.as_ref().as_chunks::<PAIR_WORDS>();
+        let read = |[key, state]: &[AtomicU64; PAIR_WORDS]| {
+            (key.load(Ordering::Relaxed), State(state.load(Ordering::Relaxed)).drops())
+        };
+        entries.iter().map(read).filter(|(key, _)| *key != 0)
+    }
+
     /// The sources in the table.
     pub fn sources(&self) -> impl Iterator<Item = u64> {
         let keys = self.sets.as_ref().iter().step_by(PAIR_WORDS);

@@ -13,5 +13,6 @@ pub mod link_peers;
 pub mod local_endpoints;
 pub mod partial_hellos;
 pub mod quic_flows;
+pub mod samples;
 pub mod services;
 pub mod strikes;

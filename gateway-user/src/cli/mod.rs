@@ -14,6 +14,7 @@ mod audit;
 mod caller;
 mod check;
 pub mod error;
+mod events;
 mod generate;
 pub mod render;
 mod replay;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::args::{AllowVerb, BlockVerb, Global, LimitVerb, Output, SOCKET, Span, StopArgs, Verb};
 use super::error::CliError;
+use super::events::events;
 use super::render::{self, Style, clean};
 use super::{caller, generate, print, print_json, print_lines, tell};
 use crate::control::client::{Client, ClientError};
@@ -39,6 +40,7 @@ pub fn execute(global: &Global, verb: Verb) -> Result<(), CliError> {
             })?;
             show("sources", &rows, args.output, render::sources)
         }
+        Verb::Events(args) => events(&client, &args),
         Verb::Stop(args) => stop(&client, args),
         Verb::Completions { shell } => generate::completions(shell),
         Verb::Man { directory } => generate::man(directory.as_deref()),

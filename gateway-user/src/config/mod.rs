@@ -39,7 +39,14 @@ pub use problem::{Location, Problem, Related, Report, Severity};
 pub use reflection::{DropUnasked, Reflection};
 pub use sanity::{ReservedSources, Sanity};
 
-use crate::model::{Mode, keyword::keywords, wrong::Wrong};
+use crate::{
+    model::{
+        CheckpointTo, Mode,
+        keyword::{Keyword, keywords},
+        wrong::Wrong,
+    },
+    record::Sources,
+};
 
 /// Where the configuration is looked for unless another file is named.
 pub const DEFAULT_PATH: &str = "/etc/gateway/gateway.toml";
@@ -217,6 +224,16 @@ pub struct Audit {
     pub database: PathBuf,
     /// How long entries are kept, at least 365 days.
     pub retention: Duration,
+    /// How exactly sources are kept.
+    pub sources: Sources,
+    /// Where checkpoints go besides the log.
+    pub checkpoint: Option<CheckpointTo>,
+    /// Bytes above which the record tells less of what is still to come.
+    pub max_size: u64,
+}
+
+impl Keyword for Sources {
+    const KEYWORDS: &'static [(&'static str, Self)] = &[("full", Self::Full), ("subnet", Self::Subnet)];
 }
 
 /// The shortest time that the audit record must be kept.
@@ -224,6 +241,12 @@ pub(crate) const RETENTION_MIN: Duration = Duration::from_secs(365 * 86_400);
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { database: PathBuf::from("/var/lib/gateway/audit.db"), retention: RETENTION_MIN }
+        Self {
+            database: PathBuf::from("/var/lib/gateway/audit.db"),
+            retention: RETENTION_MIN,
+            sources: Sources::Full,
+            checkpoint: None,
+            max_size: 8 << 30,
+        }
     }
 }

@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::limits::limits;
 use super::problem::{Problem, Report};
-use super::reader::{Reader, Section};
+use super::reader::{Item, Reader, Section};
 use super::value::{absolute_path, each, prefixes};
 use super::{Attach, Audit, Ban, Config, Control, FromOutside, Metrics, RETENTION_MIN};
 use super::{check, lists, reflection, sanity, services, syntax};
-use crate::model::units;
 use crate::model::wrong::{Wrong, quoted};
+use crate::model::{CheckpointTo, Dimension, units};
 
 /// Longest name of a network interface in bytes: `IFNAMSIZ` of linux/if.h less the ending zero.
 const INTERFACE_MAX: usize = 15;
@@ -209,5 +209,34 @@ fn audit<'t>(reader: &mut Reader<'t>, section: &mut Section<'t>) -> Audit {
         };
         audit.retention = reader.parsed(&item, "\"365d\"", long_enough).unwrap_or(audit.retention);
     }
+    if let Some(item) = section.get("sources") {
+        audit.sources = reader.word(&item).unwrap_or_default();
+    }
+    if let Some(item) = section.get("checkpoint") {
+        audit.checkpoint = checkpoint(reader, &item);
+    }
+    if let Some(item) = section.get("max_size") {
+        let size = reader.parsed(&item, "\"8GiB\"", |text| units::burst(Dimension::Bytes, text));
+        audit.max_size = size.unwrap_or(audit.max_size);
+    }
     audit
+}
+
+/// A file, or a command with its arguments.
+fn checkpoint<'t>(reader: &mut Reader<'t>, item: &Item<'t>) -> Option<CheckpointTo> {
+    const EXAMPLE: &str = "\"/mnt/other/gateway.checkpoints\", or [\"/usr/bin/logger\", \"-t\", \"gateway\"]";
+    if matches!(item.value, DeValue::String(_)) {
+        return reader.parsed(item, EXAMPLE, absolute_path).map(CheckpointTo::File);
+    }
+    let words = reader.array(item, EXAMPLE);
+    let Some((program, arguments)) = words.split_first() else {
+        reader.error(item.at.clone(), "no command stands here", format!("write: {EXAMPLE}"));
+        return None;
+    };
+    let program = reader.parsed(program, EXAMPLE, absolute_path)?.display().to_string();
+    let mut command = vec![program];
+    for argument in arguments {
+        command.push(reader.text(argument, EXAMPLE)?.to_owned());
+    }
+    Some(CheckpointTo::Command(command))
 }

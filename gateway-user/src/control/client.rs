@@ -1,6 +1,7 @@
 //! The command line's end of the control socket: blocking, with a deadline on every step.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -82,6 +83,32 @@ impl Client {
                 Line::End(end) if end == count => return Ok(()),
                 Line::End(end) => return Err(ClientError::Answer(format!("{count} rows of {end}"))),
                 _ => return Err(ClientError::Answer("one document where a list was due".into())),
+            }
+        }
+    }
+
+    /// Asks for a list that goes on, and gives each row to `each` as it comes, until that breaks off.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; also when the daemon ends the list: it ends itself, or the rows came faster than they were taken.
+    pub fn follow(
+        &self,
+        request: &Request,
+        mut each: impl FnMut(Row) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let mut lines = self.lines(request, ANSWER)?;
+        lines.0.get_ref().set_read_timeout(None).map_err(ClientError::Io)?;
+        loop {
+            match lines.next_line()? {
+                Line::Row(row) => {
+                    if each(row).is_break() {
+                        return Ok(());
+                    }
+                }
+                Line::End(_) => return Err(ClientError::Answer("the gateway ended it".into())),
+                Line::Done(_) | Line::Failed(_) => {
+                    return Err(ClientError::Answer("one document where a list was due".into()));
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::model::document::{Changed, LimitRow, PrefixRow, SourceRow, Status};
-use crate::model::{Dimension, LimitScope, Mode, Order, Prefix, Remark};
+use crate::model::{Dimension, Event, EventFilter, LimitScope, Mode, Order, Prefix, Remark};
 
 /// The longest time that can be asked for in seconds: a century, which overflows no arithmetic on times.
 pub const SECONDS_MAX: u64 = 100 * 366 * 86_400;
@@ -99,6 +99,18 @@ pub enum Request {
         /// Busiest by what.
         by: Order,
     },
+    /// What has happened of late, or happens from now on: rows of [`Row::Event`].
+    Events {
+        /// Which events.
+        #[serde(default)]
+        filter: EventFilter,
+        /// Those that come too, until the client goes; without a time in the filter those alone.
+        #[serde(default)]
+        follow: bool,
+        /// With the first bytes of dropped frames.
+        #[serde(default)]
+        frames: bool,
+    },
     /// End the daemon.
     Stop {
         /// Whether the attached program stays; none: as the configuration says.
@@ -118,6 +130,7 @@ impl Request {
                 | Self::BlockMore { .. }
                 | Self::AllowList {}
                 | Self::Sources { .. }
+                | Self::Events { .. }
         )
     }
 }
@@ -179,6 +192,8 @@ pub enum Row {
     Prefix(PrefixRow),
     /// A source.
     Source(SourceRow),
+    /// An event.
+    Event(Box<Event>),
 }
 
 /// Why a request was not done.

@@ -71,6 +71,9 @@ impl Gateway {
                 let sources = self.sources(*top as usize, *by);
                 Ok(Reply::Rows(sources.into_iter().map(Row::Source).collect()).into())
             }
+            Request::Events { filter, follow, frames } => {
+                Ok(self.hub.answer(filter, *follow, *frames).into())
+            }
             Request::Stop { keep } => self.stop(*keep, actor),
         }
     }

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -11,9 +10,8 @@ use crate::{
     config::Config,
     live,
     live::{Entry, Live, LiveLimit},
-    model::{Actor, Dimension, Fact, LimitScope, Mode, Prefix, What},
+    model::{Actor, Dimension, Fact, Happened, LimitScope, Mode, Prefix, What},
     policy::{Overrides, overridden, places},
-    record::Kind,
     store::{Batch, Outgoing, Row},
 };
 
@@ -96,23 +94,16 @@ impl Gateway {
         if let Some(more) = facts.len().checked_sub(LINES).filter(|more| *more != 0) {
             log::info!("{more} more of these, by {actor}");
         }
-        self.keep(facts.iter().map(|fact| row(&change_row(fact, actor))).collect())
+        let events = facts.iter().map(|fact| Happened::Change { change: fact.clone(), actor: actor.clone() });
+        let rows = events.map(|event| self.tell(event)).collect();
+        self.keep(rows)
     }
 
-    /// Writes down that something has happened that is no change.
-    pub(super) fn put_down_event(&mut self, kind: Kind, actor: Option<&Actor>, body: Value) {
-        let actor = actor.map(Actor::to_string);
-        let row = row(&Outgoing {
-            kind: kind.name().to_owned(),
-            actor,
-            body: members(body),
-            ..Outgoing::default()
-        });
-        drop(self.keep(vec![row]));
-    }
-
-    /// Writes all that has changed in memory, with rows for the record.
-    pub(super) fn keep(&mut self, rows: Vec<Row>) -> oneshot::Receiver<bool> {
+    /// Writes all that has changed in memory, with rows of now for the record.
+    pub(super) fn keep(&mut self, rows: Vec<Outgoing>) -> oneshot::Receiver<bool> {
+        let at = live::now_ms();
+        let row = |row: Outgoing| Row { at, body: serde_json::to_string(&row).unwrap_or_default() };
+        let rows = rows.into_iter().map(row).collect();
         let kept = self.live.facts();
         let mut facts: BTreeMap<String, Option<String>> = BTreeMap::new();
         let gone = self.kept.keys().filter(|key| !kept.contains_key(*key));
@@ -120,6 +111,11 @@ impl Gateway {
         let new = kept.iter().filter(|(key, value)| self.kept.get(*key) != Some(value));
         facts.extend(new.map(|(key, value)| (key.clone(), Some(value.clone()))));
         facts.extend(self.live.touched());
+        if self.drops.told.at != self.drops_kept_at {
+            self.drops_kept_at = self.drops.told.at;
+            let told = self.drops.told.to_text(self.kernel.identity().epoch);
+            facts.insert(DROPS.to_owned(), Some(told));
+        }
         self.kept = kept;
         self.store.write(Batch { claims: self.bans.touched(), facts, rows })
     }
@@ -188,32 +184,8 @@ impl Gateway {
 /// Lines of the log about one change.
 const LINES: usize = 8;
 
-/// A row for the record, of now.
-fn row(outgoing: &Outgoing) -> Row {
-    Row { at: live::now_ms(), body: serde_json::to_string(outgoing).unwrap_or_default() }
-}
-
-/// What a change did, for the record.
-fn change_row(fact: &Fact, actor: &Actor) -> Outgoing {
-    let kind = if fact.what == What::Block { Kind::Ban } else { Kind::Change };
-    let service = ["service/", "total/"].iter().find_map(|start| fact.target.strip_prefix(start));
-    let service = service.and_then(|rest| rest.split_whitespace().next());
-    Outgoing {
-        kind: kind.name().to_owned(),
-        source: fact.target.parse().ok(),
-        reason: fact.reason.clone(),
-        service: service.map(str::to_owned),
-        actor: Some(actor.to_string()),
-        body: members(json!({ "actor": actor, "change": fact })),
-    }
-}
-
-fn members(body: Value) -> Map<String, Value> {
-    match body {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    }
-}
+/// The key under which the store has how far drops were told.
+pub(super) const DROPS: &str = "drops";
 
 /// What a claim was and is.
 pub(super) fn claim_fact(key: &ClaimKey, before: Option<&Claim>, after: Option<&Claim>, now: u64) -> Fact {

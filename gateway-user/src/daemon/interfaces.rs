@@ -1,12 +1,11 @@
 //! Whether the program is still on its interfaces: one can be made again, renamed or moved away, and a program taken off.
 
 use anyhow::{Result, bail};
-use serde_json::json;
 
 use crate::{
     metrics::Readiness,
+    model::Happened,
     net::{self, Interface, NetError},
-    record::Kind,
 };
 
 use super::{
@@ -28,18 +27,18 @@ impl Gateway {
                 (_, None) if was.is_none() => {}
                 (_, None) => {
                     log::warn!("{name} is protected again ({})", attached.driver.name());
-                    events.push(json!({ "interface": name, "protected": true, "was": was }));
+                    events.push((name.clone(), true, was.unwrap_or_default()));
                     self.follow_host();
                 }
                 (_, Some(why)) if was.as_ref() != Some(why) => {
                     log::error!("{name} is not protected: {why}");
-                    events.push(json!({ "interface": name, "protected": false, "why": why }));
+                    events.push((name.clone(), false, why.clone()));
                 }
                 (_, Some(_)) => {}
             }
         }
-        for event in events {
-            self.put_down_event(Kind::Fault, None, event);
+        for (interface, protected, why) in events {
+            self.put_down_event(Happened::Interface { interface, protected, why });
         }
     }
 

@@ -12,24 +12,25 @@ use gateway_common::{
     abi::{ABI_VERSION, INTERFACE_PLACES, INTERFACES, Identity},
     tables::TableSizes,
 };
-use serde_json::json;
 
 use crate::{
-    config::{Config, OnExit},
+    config::{Audit, Config, OnExit},
     kernel::{Groundwork, Kernel, LoadOptions, memory, pins::Pins},
     live::{Clock, Live, is_of_trust},
-    model::Actor,
+    model::{Actor, Happened},
     net::{self, Covered, Interface},
     policy::{self, Rows},
-    record::Kind,
-    store::{self, Lock, LockError, Store},
+    store::{self, Lock, LockError, Store, StoreOptions},
 };
 
 use super::{
     attach::{self, Attached, attach},
     bans::BanState,
+    commit::DROPS,
     cookies,
+    drops::DropState,
     escalation::Pressure,
+    events::Hub,
     options::Options,
     own::Told,
     sockets,
@@ -47,6 +48,8 @@ struct Kept {
     live: Live,
     /// What the store has of it, but for trusted prefixes.
     facts: BTreeMap<String, String>,
+    /// How far drops were told.
+    drops: Option<String>,
     bans: BanState,
     interfaces: Vec<Interface>,
     warnings: Vec<String>,
@@ -70,8 +73,9 @@ impl Kept {
                 None
             }
         };
-        let (store, kept, told) = Store::start(&path);
+        let (store, mut kept, told) = Store::start(&path, store_options(config));
         warnings.extend(told);
+        let drops = kept.facts.remove(DROPS);
         let (mut live, left_out) = Live::from_facts(&kept.facts);
         if left_out != 0 {
             warnings
@@ -84,7 +88,7 @@ impl Kept {
             find_again(pins, &interfaces, &mut warnings);
         }
         let facts = kept.facts.into_iter().filter(|(key, _)| !is_of_trust(key)).collect();
-        Ok(Self { pins, lock, store, live, facts, bans, interfaces, warnings })
+        Ok(Self { pins, lock, store, live, facts, drops, bans, interfaces, warnings })
     }
 }
 
@@ -98,7 +102,7 @@ impl Gateway {
                 kept.join().unwrap_or_else(|panic| resume_unwind(panic)),
             )
         });
-        let Kept { pins, lock, store, live, facts, bans, interfaces, mut warnings } = kept?;
+        let Kept { pins, lock, store, live, facts, drops, bans, interfaces, mut warnings } = kept?;
         let whole = TableSizes { sources: options.sources, ..TableSizes::default() };
         let (tables, smaller) = memory::tables(whole);
         warnings.extend(smaller);
@@ -115,6 +119,9 @@ impl Gateway {
             config,
             live,
             bans,
+            hub: Hub::default(),
+            drops: DropState::resume(drops.as_deref().filter(|_| kernel.resumed()), kernel.identity().epoch),
+            drops_kept_at: 0,
             pressure: Pressure::default(),
             clock: Clock::new(monotonic(), kernel.identity().epoch),
             kernel,
@@ -151,6 +158,7 @@ impl Gateway {
         let lifted = gateway.lift_never()?;
         drop(gateway.put_down(&lifted, &Actor::Start));
         gateway.follow_own();
+        drop(gateway.grown(true));
         gateway.attach(&interfaces)?;
         for warning in &gateway.all_warnings() {
             log::warn!("{warning}");
@@ -159,12 +167,12 @@ impl Gateway {
         for off in sockets::row(&gateway.kernel).off {
             log::warn!("off: {}: {}", off.feature, off.instead);
         }
-        let interfaces: Vec<&String> = gateway.attached.iter().map(|attached| &attached.name).collect();
-        let started = json!({
-            "version": env!("CARGO_PKG_VERSION"), "mode": gateway.mode(), "interfaces": interfaces,
-            "resumed": gateway.kernel.resumed(),
+        gateway.put_down_event(Happened::Start {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: gateway.mode().to_string(),
+            interfaces: gateway.attached.iter().map(|attached| attached.name.clone()).collect(),
+            resumed: gateway.kernel.resumed(),
         });
-        gateway.put_down_event(Kind::Start, Some(&Actor::Start), started);
         Ok(gateway)
     }
 
@@ -201,7 +209,8 @@ impl Gateway {
     pub(super) fn end(&mut self, keep: bool) -> Result<()> {
         let ended = self.take_off(keep);
         let actor = self.stopped_by.take().unwrap_or(Actor::Signal { name: "SIGTERM".to_owned() });
-        self.put_down_event(Kind::Stop, Some(&actor), json!({ "actor": actor, "keeps": keep }));
+        self.sum_up_rest();
+        self.put_down_event(Happened::Stop { actor, keeps: keep });
         if !self.store.close(CLOSED_WITHIN) {
             log::warn!("not all of the last changes are on the disk");
         }
@@ -234,6 +243,12 @@ impl Gateway {
             self.generation
         )
     }
+}
+
+/// What the configuration says of state and record.
+pub(super) fn store_options(config: &Config) -> StoreOptions {
+    let Audit { retention, sources, checkpoint, max_size, .. } = config.audit.clone();
+    StoreOptions { retention, sources, checkpoint, max_size }
 }
 
 /// The interfaces of the configuration, each with what the kernel says of it.

@@ -9,8 +9,10 @@ mod bans;
 mod commit;
 mod connections;
 mod cookies;
+mod drops;
 mod endpoints;
 mod escalation;
+mod events;
 mod interfaces;
 mod lifecycle;
 mod lists;
@@ -99,6 +101,8 @@ async fn serve(config: Config, options: Options) -> Result<()> {
     strikes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pressure = interval(LOOK);
     pressure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut samples = interval(SAMPLES_EVERY);
+    samples.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look = interval(HOST_EVERY);
     let mut surge = interval(SURGE_EVERY);
     surge.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -119,6 +123,7 @@ async fn serve(config: Config, options: Options) -> Result<()> {
                 gateway.follow_interfaces();
                 gateway.follow_own();
                 gateway.look_for_pressure();
+                gateway.follow_drops();
                 if !gateway.closed.is_empty() {
                     // Another gateway took the socket meanwhile: its word holds.
                     gateway.tell_closed(endpoints.open().await.unwrap_or_else(|error| vec![error.to_string()]));
@@ -128,6 +133,7 @@ async fn serve(config: Config, options: Options) -> Result<()> {
             _ = look.tick() => {
                 gateway.follow_host();
             }
+            _ = samples.tick() => gateway.take_samples(),
             _ = surge.tick(), if gateway.follows_surges() => gateway.follow_surge(),
             () = sleep_until(settle.unwrap_or(wake)), if settle.is_some() => gateway.settle(),
             Some(call) = asked.of_root.recv() => {
@@ -187,6 +193,8 @@ fn answer_scrape(gateway: &Gateway, scrape: Scrape) {
 const HOST_EVERY: Duration = Duration::from_secs(30);
 /// How often it is looked whether a SYN flood begins: until then the service's SYN budget holds it.
 const SURGE_EVERY: Duration = Duration::from_millis(250);
+/// How often samples of drops are read: for a person who looks it is at once.
+const SAMPLES_EVERY: Duration = Duration::from_millis(250);
 /// How long the answer to a change waits for the disk.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 /// After a change the answer to it goes first.
@@ -195,7 +203,7 @@ const SETTLE_AFTER: Duration = Duration::from_millis(1);
 const LOG_EVERY: Duration = Duration::from_millis(200);
 
 /// Prints what the program logs.
-async fn follow_log(log: Option<aya_log::EbpfLogger<crate::kernel::VerdictLog>>) {
+async fn follow_log(log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>) {
     let Some(mut log) = log else { return };
     let mut tick = interval(LOG_EVERY);
     loop {

@@ -70,7 +70,7 @@ impl Gateway {
             refused_reset: self.reset_rows(),
             connections: self.connection_rows(),
             asks_sockets: self.kernel.sockets_missing().is_none(),
-            events_lost: 0,
+            events_lost: self.hub.lost,
             reloads_ok: self.reloads_ok,
             reloads_failed: self.reloads_failed,
             last_reload_at: self.applied_at,

@@ -14,9 +14,9 @@ use nix::time::{ClockId, clock_gettime};
 use crate::{
     config::{Config, FromOutside, Problem, Report, differences},
     exposure,
-    kernel::{Kernel, VerdictLog, pins::Pins},
+    kernel::{Kernel, pins::Pins},
     live::{self, Clock, Live},
-    model::{Actor, Fact, Mode},
+    model::{Actor, Fact, Happened, Mode},
     net::{self, Interface},
     policy::{self, PolicySet, Rows},
     prefixes::Prefixes,
@@ -29,7 +29,10 @@ use super::{
     commit::{Change, live_facts},
     connections::Watcher,
     cookies,
+    drops::DropState,
     escalation::Pressure,
+    events::Hub,
+    lifecycle::store_options,
     options::Options,
     own,
     refusals::{Ender, are_ended},
@@ -43,6 +46,10 @@ pub(super) struct Gateway {
     pub(super) prefixes: Arc<Prefixes<Listing>>,
     pub(super) live: Live,
     pub(super) bans: BanState,
+    pub(super) hub: Hub,
+    pub(super) drops: DropState,
+    /// The time of what the store has of them.
+    pub(super) drops_kept_at: u64,
     pub(super) pressure: Pressure,
     pub(super) clock: Clock,
     pub(super) kernel: Kernel,
@@ -167,6 +174,7 @@ impl Gateway {
             return Err(CommitError::Policy(error));
         }
         self.has_defaults = self.options.lack_file();
+        self.store.set_options(store_options(&self.config));
         self.follow_refusals();
         let mut facts = differences(&old.0, &self.config);
         facts.extend(live_facts((&old.0, &old.2), (&self.config, &self.live)));
@@ -186,6 +194,7 @@ impl Gateway {
             ("attach.btf", old.attach.btf != new.attach.btf),
             ("metrics.listen", old.metrics != new.metrics),
             ("control", old.control != new.control),
+            ("audit.database", old.audit.database != new.audit.database),
         ]
         .into_iter()
         .filter(|&(_, changed)| changed)
@@ -292,11 +301,13 @@ impl Gateway {
         match warning {
             Some(warning) if before != Some(&warning) => {
                 log::warn!("{warning}");
-                self.alarms.insert(about, warning);
+                self.alarms.insert(about, warning.clone());
+                self.put_down_event(Happened::Alarm { about: about.to_owned(), warning: Some(warning) });
             }
             None if before.is_some() => {
                 log::info!("{about}: well again");
                 self.alarms.remove(about);
+                self.put_down_event(Happened::Alarm { about: about.to_owned(), warning: None });
             }
             _ => {}
         }
@@ -316,7 +327,7 @@ impl Gateway {
         let lost = self.store.lost();
         let lost = (lost != 0)
             .then(|| format!("{lost} rows of the record were lost: the disk took none for too long"));
-        trouble.into_iter().chain(record).chain(lost)
+        trouble.into_iter().chain(record).chain(lost).chain(self.store.troubles())
     }
 
     /// Begins to end connections that are refused, unless no service asks for it yet.
@@ -336,7 +347,7 @@ impl Gateway {
     }
 
     /// What the program logs, if it was told to.
-    pub(super) fn log(&mut self) -> Result<Option<aya_log::EbpfLogger<VerdictLog>>> {
+    pub(super) fn log(&mut self) -> Result<Option<aya_log::EbpfLogger<&'static dyn log::Log>>> {
         if self.options.debug_log { Ok(Some(self.kernel.log()?)) } else { Ok(None) }
     }
 

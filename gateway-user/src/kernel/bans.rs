@@ -88,6 +88,11 @@ impl Kernel {
         self.bans.drops(source)
     }
 
+    /// Packets that each ban has dropped, by its source.
+    pub fn dropped_by_bans(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.bans.all_drops()
+    }
+
     /// The sources in the table.
     pub fn banned(&self) -> Vec<u64> {
         self.bans.sources().collect()

@@ -27,6 +27,7 @@ pub(super) fn pinned(tables: &TableSizes) -> Vec<(&'static str, Shape)> {
         ("ban_filter", array(size_of::<u64>(), BAN_FILTER_WORDS)),
         ("counters", array(size_of::<Tally>() * COLUMNS, INTERFACES as u32)),
         ("service_counts", array(size_of::<u64>() * COLUMNS, SERVICES as u32)),
+        ("samples_lost", array(size_of::<u64>(), 1)),
         ("notes", array(size_of::<u64>(), (Table::COUNT * Note::COUNT) as u32)),
     ];
     Table::ALL.iter().map(of_table).chain(others).collect()

@@ -26,12 +26,12 @@ use super::{
     error::on,
     given::Given,
     holders::Holders,
-    log::VerdictLog,
     object,
     own::HostMaps,
     pins::Pins,
     policy::PolicyMaps,
     refusals::Refusals,
+    samples::Samples,
     tables::Tables,
     value::Value,
 };
@@ -70,7 +70,7 @@ pub struct LoadOptions {
     pub tables: TableSizes,
     /// Indices of the interfaces, in the order of their counter rows.
     pub interfaces: Vec<u32>,
-    /// Rare verdicts go to the log.
+    /// What the program cannot do goes to the log.
     pub debug_log: bool,
     /// The clock is [`Kernel::set_clock`]'s, and [`Kernel::test_hook`] tells the last verdict.
     pub testing: bool,
@@ -145,6 +145,8 @@ pub struct Kernel {
     pub(super) service_counters: PerCpuArray<MapData, [u64; COLUMNS]>,
     pub(super) notes: PerCpuArray<MapData, u64>,
     refusals: Option<Refusals>,
+    pub(super) samples: Samples,
+    pub(super) samples_lost: PerCpuArray<MapData, u64>,
     holders: Option<Holders>,
     /// Why sockets are not asked, if they should have been.
     sockets_missing: Option<String>,
@@ -197,6 +199,8 @@ impl Kernel {
             service_counters: take(&mut ebpf, "service_counts")?,
             notes: take(&mut ebpf, "notes")?,
             refusals: Some(Refusals::take(&mut ebpf)?),
+            samples: Samples::take(&mut ebpf)?,
+            samples_lost: take(&mut ebpf, "samples_lost")?,
             holders: Some(Holders::take(&mut ebpf)?),
             sockets_missing,
             given,
@@ -277,8 +281,8 @@ impl Kernel {
     ///
     /// # Errors
     /// When the program's ring buffer is not there.
-    pub fn log(&mut self) -> Result<EbpfLogger<VerdictLog>, KernelError> {
-        EbpfLogger::init_with_logger(self.object.here()?, VerdictLog)
+    pub fn log(&mut self) -> Result<EbpfLogger<&'static dyn log::Log>, KernelError> {
+        EbpfLogger::init_with_logger(self.object.here()?, log::logger())
             .map_err(|error| KernelError::Log(error.to_string()))
     }
 

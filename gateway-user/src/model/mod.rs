@@ -3,7 +3,9 @@
 //! Pure: every other module may use it, and it uses gateway-common alone.
 
 mod actor;
+mod checkpoint_to;
 pub mod document;
+mod event;
 mod fact;
 pub(crate) mod keyword;
 mod limit_scope;
@@ -21,6 +23,8 @@ pub(crate) mod wrong;
 pub use gateway_common::{limit::rate::Dimension, verdict::Action as Outcome};
 
 pub use actor::{Actor, User};
+pub use checkpoint_to::CheckpointTo;
+pub use event::{Dropped, Event, EventFilter, EventKind, Flood, Happened, Phase, Share};
 pub use fact::{Fact, What};
 pub use limit_scope::{LimitScope, LimitScopeError};
 pub use mode::Mode;

@@ -133,6 +133,20 @@ impl Record {
         Ok(note)
     }
 
+    /// Keeps sources as exactly as this from now on. What is written stays.
+    pub const fn set_sources(&mut self, sources: Sources) {
+        self.sources = sources;
+    }
+
+    /// Bytes of all files on the disk.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn bytes(&self) -> Result<u64, RecordError> {
+        let names = names::list(&self.directory).map_err(RecordError::file(&self.directory))?;
+        Ok(names.iter().map(|name| names::bytes(&self.directory.join(name.to_string()))).sum())
+    }
+
     /// The directory.
     pub fn directory(&self) -> &Path {
         &self.directory

@@ -145,7 +145,7 @@ pub enum Sources {
 
 impl Sources {
     /// A source as it is kept.
-    pub(super) fn kept(self, source: IpNet) -> IpNet {
+    pub fn kept(self, source: IpNet) -> IpNet {
         let length = match (self, source) {
             (Self::Full, _) => source.prefix_len(),
             (Self::Subnet, IpNet::V4(_)) => source.prefix_len().min(24),

@@ -4,13 +4,11 @@
 //! capture's own clock. No privilege, interface or running gateway is needed.
 //!
 //! * [`capture`]: packets out of pcap and pcapng files
-//! * `link`: their link layers as Ethernet, the only one that the stages know
 //! * `flow`: who is the server, and what became of each connection
 //! * `policy`: what is asked for on the command line
 
 pub mod capture;
 mod flow;
-mod link;
 mod policy;
 
 use std::borrow::Cow;
@@ -27,7 +25,10 @@ pub use self::{
     flow::{Connection, Flows},
     policy::{AllPorts, PolicyChoice, stand},
 };
-use crate::host::{Cpu, HostEnv, Stand};
+use crate::{
+    host::{Cpu, HostEnv, Stand},
+    link_layer,
+};
 
 /// A pause in a capture that counts as no longer: all budgets are full again long before, and the clock does not wrap.
 const PAUSE_MAX: Instant = 30 * 86_400 * SECOND;
@@ -97,7 +98,7 @@ impl Replay {
     /// Shows the next packet to the gateway. Nothing where it is not on its way to a server.
     pub fn judge<'a>(&mut self, captured: &Captured<'a>) -> Option<Judged<'a>> {
         self.totals.packets += 1;
-        let Some(ethernet) = link::ethernet(captured.link, captured.bytes, captured.length) else {
+        let Some(ethernet) = link_layer::ethernet(captured.link, captured.bytes, captured.length) else {
             self.totals.unknown_link += 1;
             return None;
         };

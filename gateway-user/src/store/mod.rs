@@ -7,6 +7,7 @@
 
 mod lock;
 mod recorder;
+mod sink;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,25 @@ pub use recorder::Outgoing;
 pub use state::{Batch, Kept, Row, State, StateError};
 pub use writer::{ROWS_MAX, Store};
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{model::CheckpointTo, record::Sources};
+
+/// What the configuration says of the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// How long rows are kept.
+    pub retention: Duration,
+    /// How exactly sources are kept.
+    pub sources: Sources,
+    /// Where checkpoints go besides the log.
+    pub checkpoint: Option<CheckpointTo>,
+    /// Bytes above which the record is [too large](Store::is_large).
+    pub max_size: u64,
+}
 
 /// The state database beside the record: both are in the folder of `audit.database`.
 pub fn path(database: &Path) -> PathBuf {

@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::state::{State, StateError};
+use super::{
+    StoreOptions,
+    sink::Sink,
+    state::{State, StateError},
+};
 use crate::{
     model::Prefix,
-    record::{self, Entry, Facts, Filter, Kind, Options, Record, RecordError, Sources},
+    record::{self, Entry, Facts, Filter, Kind, Options, Record, RecordError},
 };
 
 /// The record's name in its checkpoints.
@@ -21,6 +25,8 @@ const NUMBER: &str = "n";
 const LAST_ROWS: usize = 64;
 /// How often a checkpoint is signed while rows come, in milliseconds.
 const CHECKPOINT_EVERY: u64 = 3_600_000;
+/// How often months that are over age are looked for.
+const AGE_EVERY: u64 = 86_400_000;
 /// How soon after a change one is signed.
 const CHECKPOINT_AFTER: u64 = 60_000;
 
@@ -69,19 +75,78 @@ pub(super) struct Recorder {
     signed_at: u64,
     /// Rows have come since.
     is_unsigned: bool,
+    options: StoreOptions,
+    sink: Sink,
+    /// When it was looked last which months are over age; Unix milliseconds.
+    aged_at: u64,
+    /// Bytes of the record when that was last looked at.
+    bytes: u64,
+    /// Rows that there ever were.
+    pub(super) rows: u64,
 }
 
 impl Recorder {
-    pub(super) fn new(directory: &Path) -> Self {
-        let directory = directory.to_owned();
-        Self { directory, record: None, last: 0, signed_at: 0, is_unsigned: false }
+    pub(super) fn new(directory: &Path, options: StoreOptions) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            record: None,
+            last: 0,
+            signed_at: 0,
+            is_unsigned: false,
+            options,
+            sink: Sink::default(),
+            aged_at: 0,
+            bytes: 0,
+            rows: 0,
+        }
+    }
+
+    /// Goes on as the configuration says now.
+    pub(super) fn set_options(&mut self, options: StoreOptions) {
+        if let Some(open) = &mut self.record {
+            open.set_sources(options.sources);
+        }
+        self.options = options;
+    }
+
+    /// Whether the record has more bytes than it should.
+    pub(super) const fn is_large(&self) -> bool {
+        self.bytes > self.options.max_size
+    }
+
+    /// What is not as it should be with it, a sentence each.
+    pub(super) fn troubles(&self) -> Vec<String> {
+        let large = self.is_large().then(|| {
+            format!(
+                "the record has {} MiB, more than audit.max_size: of drops it gets one sum an hour, without sources; what is written stays",
+                self.bytes >> 20
+            )
+        });
+        let checkpoint = self.sink.trouble().map(|why| format!("the last checkpoint did not reach {why}"));
+        large.into_iter().chain(checkpoint).collect()
+    }
+
+    /// Lets months go that are over age: a day after the start, and each day.
+    pub(super) fn age(&mut self, now: u64) -> Result<(), RecordError> {
+        let Some(open) = &mut self.record else { return Ok(()) };
+        if now.saturating_sub(self.aged_at) < AGE_EVERY {
+            return Ok(());
+        }
+        // A start is no time for it: the clock of a machine without a battery is set a moment later.
+        if std::mem::replace(&mut self.aged_at, now) == 0 {
+            return Ok(());
+        }
+        for month in open.age(now, self.options.retention)? {
+            log::info!("record: {month} is older than audit.retention, and was removed");
+        }
+        Ok(())
     }
 
     /// Takes all rows that wait; what was found wrong with the record's files is told.
     pub(super) fn take(&mut self, state: &mut State, now: u64) -> Result<Vec<String>, Trouble> {
         let mut warnings = Vec::new();
         if self.record.is_none() {
-            let options = Options { origin: ORIGIN.to_owned(), sources: Sources::Full };
+            let options = Options { origin: ORIGIN.to_owned(), sources: self.options.sources };
             let (opened, told) = Record::open(&self.directory, &options, now)?;
             warnings = told;
             self.last = last_number(&self.directory)?;
@@ -100,6 +165,7 @@ impl Recorder {
             self.last = self.last.max(last);
             state.handed_over(last)?;
         }
+        self.rows = open.size();
         Ok(warnings)
     }
 
@@ -113,8 +179,13 @@ impl Recorder {
         }
         let note = open.checkpoint(now)?;
         self.signed_at = now;
+        self.bytes = open.bytes()?;
         let is_new = std::mem::take(&mut self.is_unsigned);
-        Ok(Some(note).filter(|_| is_new || at_once))
+        let note = Some(note).filter(|_| is_new || at_once);
+        if let (Some(note), Some(to)) = (&note, &self.options.checkpoint) {
+            self.sink.send(to, note);
+        }
+        Ok(note)
     }
 
     /// When the next checkpoint is due, in milliseconds from now.

@@ -11,6 +11,15 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+fn options() -> StoreOptions {
+    StoreOptions {
+        retention: record::RETENTION_MIN,
+        sources: record::Sources::Full,
+        checkpoint: None,
+        max_size: 1 << 30,
+    }
+}
+
 fn key(text: &str, origin: &str) -> ClaimKey {
     (text.parse().unwrap(), Origin::from(origin))
 }
@@ -85,12 +94,12 @@ fn a_foreign_file_is_put_aside_and_a_later_one_is_left_alone() {
     let path = directory.path().join("state.db");
     database(&path).execute_batch("CREATE TABLE claims (x); PRAGMA user_version = 1").unwrap();
     assert!(matches!(State::open(&path), Err(StateError::Foreign(_))));
-    let (mut store, kept, warnings) = Store::start(&path);
+    let (mut store, kept, warnings) = Store::start(&path, options());
     assert!(kept.claims.is_empty() && warnings[0].contains("state.db.bad"), "{warnings:?}");
     drop(store.write(batch(1)));
     assert!(store.close(PATIENCE));
     database(&path).execute_batch("PRAGMA user_version = 99").unwrap();
-    let (store, kept, _) = Store::start(&path);
+    let (store, kept, _) = Store::start(&path, options());
     assert!(kept.claims.is_empty() && store.trouble().unwrap().contains("later version"));
     let written = store.write(batch(2));
     assert_eq!(written.blocking_recv(), Ok(false));
@@ -103,7 +112,7 @@ fn a_foreign_file_is_put_aside_and_a_later_one_is_left_alone() {
 fn what_could_not_be_written_is_written_once_it_can_be() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");
-    let (mut store, _, warnings) = Store::start(&path);
+    let (mut store, _, warnings) = Store::start(&path, options());
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(store.write(batch(1)).blocking_recv(), Ok(true));
     // Another process has the file for a while.
@@ -140,7 +149,7 @@ fn rows_beyond_the_bound_are_counted() {
     // Nothing can be made below a file.
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    let (store, _, _) = Store::start(&file.join("state.db"));
+    let (store, _, _) = Store::start(&file.join("state.db"), options());
     assert!(store.trouble().is_some());
     let rows = (0..ROWS_MAX as u64 + 7).map(|at| Row { at, body: "{}".to_owned() }).collect();
     assert_eq!(store.write(Batch { rows, ..Batch::default() }).blocking_recv(), Ok(false));

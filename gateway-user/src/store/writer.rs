@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
+    StoreOptions,
     recorder::{Outgoing, Recorder},
     state::{Batch, Kept, Row, State, StateError},
 };
@@ -64,6 +65,15 @@ struct Pending {
     trouble: Option<String>,
     /// Why rows do not get into the record.
     record_trouble: Option<String>,
+    /// What else is not as it should be with the record.
+    troubles: Vec<String>,
+    is_large: bool,
+    /// Rows of the record.
+    recorded: u64,
+    /// When the first of the rows that wait for the record came; Unix milliseconds.
+    waiting_since: Option<u64>,
+    /// What the configuration says now.
+    options: Option<StoreOptions>,
     ends: bool,
     /// The thread has ended.
     is_over: bool,
@@ -78,6 +88,7 @@ impl Pending {
         self.claims.extend(batch.claims);
         self.facts.extend(batch.facts);
         for row in batch.rows {
+            self.waiting_since.get_or_insert(row.at);
             if self.rows.len() < ROWS_MAX {
                 self.rows.push_back(row);
             } else {
@@ -106,7 +117,7 @@ impl Pending {
 impl Store {
     /// Reads what was kept, as far as it can be read, and begins to write. A damaged file is put aside. Whatever is wrong
     /// is told, and nothing of it keeps the daemon from starting.
-    pub fn start(path: &Path) -> (Self, Kept, Vec<String>) {
+    pub fn start(path: &Path, options: StoreOptions) -> (Self, Kept, Vec<String>) {
         let mut warnings = Vec::new();
         let (opened, kept) = open(path, &mut warnings);
         let shared = Arc::new(Shared::default());
@@ -117,7 +128,7 @@ impl Store {
                 None
             }
         };
-        let recorder = Recorder::new(path.parent().unwrap_or(Path::new(".")));
+        let recorder = Recorder::new(path.parent().unwrap_or(Path::new(".")), options);
         let writer = Writer { shared: Arc::clone(&shared), path: path.to_owned(), state, recorder };
         let begun = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
         if let Err(error) = begun {
@@ -146,6 +157,28 @@ impl Store {
     /// Why rows wait for the record.
     pub fn record_trouble(&self) -> Option<String> {
         self.shared.pending().record_trouble.clone()
+    }
+
+    /// What else is not as it should be with the record, a sentence each.
+    pub fn troubles(&self) -> Vec<String> {
+        self.shared.pending().troubles.clone()
+    }
+
+    /// Whether the record has more bytes than it should: it is to get less of what is still to come.
+    pub fn is_large(&self) -> bool {
+        self.shared.pending().is_large
+    }
+
+    /// Rows of the record, and since when the oldest waits that it has not yet, in Unix milliseconds.
+    pub fn progress(&self) -> (u64, Option<u64>) {
+        let pending = self.shared.pending();
+        (pending.recorded, pending.waiting_since)
+    }
+
+    /// Goes on as the configuration says now.
+    pub fn set_options(&self, options: StoreOptions) {
+        self.shared.pending().options = Some(options);
+        self.shared.called.notify_one();
     }
 
     /// Rows for the record that were lost: a disk took none for too long.
@@ -234,9 +267,13 @@ impl Writer {
         self.record(false);
         loop {
             let mut pending = self.shared.pending();
+            if let Some(options) = pending.options.take() {
+                self.recorder.set_options(options);
+            }
             let due = Duration::from_millis(self.recorder.due_in(now_ms())).max(AGAIN);
-            let is_idle =
-                |pending: &mut Pending| pending.is_empty() && pending.waiting.is_empty() && !pending.ends;
+            let is_idle = |pending: &mut Pending| {
+                pending.is_empty() && pending.waiting.is_empty() && pending.options.is_none() && !pending.ends
+            };
             let waited = self.shared.called.wait_timeout_while(pending, due, is_idle);
             pending = waited.unwrap_or_else(PoisonError::into_inner).0;
             if pending.is_empty() && pending.waiting.is_empty() {
@@ -284,7 +321,9 @@ impl Writer {
         let now = now_ms();
         let taken = self.recorder.take(state, now).and_then(|warnings| {
             warnings.iter().for_each(|warning| log::error!("record: {warning}"));
-            Ok(self.recorder.sign(now, ends)?)
+            let note = self.recorder.sign(now, ends)?;
+            self.recorder.age(now)?;
+            Ok(note)
         });
         let trouble = match taken {
             Ok(note) => {
@@ -294,7 +333,14 @@ impl Writer {
             }
             Err(error) => Some(error.to_string()),
         };
-        self.shared.pending().record_trouble = trouble;
+        let mut pending = self.shared.pending();
+        if trouble.is_none() && pending.rows.is_empty() {
+            pending.waiting_since = None;
+        }
+        pending.record_trouble = trouble;
+        pending.troubles = self.recorder.troubles();
+        pending.is_large = self.recorder.is_large();
+        pending.recorded = self.recorder.rows;
     }
 
     /// Answers; after a failure waits for the next try. Whether there is one.

@@ -104,7 +104,7 @@ fn kind(name: &str) -> Result<Kind, String> {
 }
 
 /// A time in Unix milliseconds.
-fn moment(text: &str) -> Result<u64, String> {
+pub(super) fn moment(text: &str) -> Result<u64, String> {
     let now = SystemTime::now();
     let at = match parse_duration(text) {
         Ok(ago) => now.checked_sub(ago).unwrap_or(UNIX_EPOCH),

@@ -1,6 +1,7 @@
 //! Verbs and their arguments.
 
 mod audit;
+mod events;
 mod live;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use audit::{AuditVerb, ExportFormat, Rows};
+pub use events::EventsArgs;
 pub use live::{AllowVerb, BlockVerb, LimitVerb, ModeArgs, Span};
 
 use crate::{
@@ -88,6 +90,12 @@ pub enum Verb {
     /// List the sources seen, busiest first, with what is left of their budgets
     #[command(after_help = "Example:\n  gateway sources --top 10 --by drops")]
     Sources(SourcesArgs),
+    /// Show what happens: floods, bans, changes, faults, and some of the packets that are dropped
+    #[command(
+        after_help = "Example:\n  gateway events --follow\n  gateway events --since 1h --kind flood\n  \
+                            gateway events --follow --reason not_tls --pcap drops.pcapng"
+    )]
+    Events(EventsArgs),
     /// Ask, verify and export the record of what has happened
     #[command(subcommand, after_help = "Example:\n  gateway audit query --since 1d")]
     Audit(AuditVerb),

@@ -1,5 +1,6 @@
 //! Documents as text for people. Pure functions of the document, the style and the time, so that they can be tested.
 
+mod event;
 mod lists;
 mod number;
 mod record;
@@ -12,6 +13,7 @@ use std::io::IsTerminal;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table, presets};
 
+pub use event::event;
 pub use lists::{changed, limits, prefixes, sources};
 pub use number::{bytes, duration, moment, percent, thousands};
 pub use record::{record, record_status, verified};

@@ -1,4 +1,4 @@
-//! Link layers of captures, as the Ethernet frames that a network card would have shown.
+//! Link layers of captures and samples, as the Ethernet frames that a network card would have shown: the stages know no other.
 
 use std::borrow::Cow;
 
@@ -30,7 +30,7 @@ const LENGTH_MAX: usize = 1 << 17;
 
 /// A packet as an Ethernet frame of its full length: bytes that were not captured are zeros. Nothing for link layers that are
 /// not known.
-pub(super) fn ethernet(link: i32, bytes: &[u8], length: u32) -> Option<Cow<'_, [u8]>> {
+pub(crate) fn ethernet(link: i32, bytes: &[u8], length: u32) -> Option<Cow<'_, [u8]>> {
     framed(link, bytes, length).map(with_length)
 }
 

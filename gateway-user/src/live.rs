@@ -55,6 +55,8 @@ pub struct Entry {
 pub struct Live {
     /// The mode, and until when.
     pub mode: Option<(Mode, Option<u64>)>,
+    /// The modes of services and classes, and until when.
+    pub modes: BTreeMap<LimitScope, (Mode, Option<u64>)>,
     /// Limits.
     pub limits: Vec<LiveLimit>,
     /// Trusted prefixes.
@@ -123,7 +125,8 @@ impl Live {
     fn take_fact(&mut self, key: &str, value: &str) -> Option<()> {
         let (kind, rest) = key.split_once(' ').unwrap_or((key, ""));
         match kind {
-            MODE => self.mode = Some(serde_json::from_str(value).ok()?),
+            MODE if rest.is_empty() => self.mode = Some(serde_json::from_str(value).ok()?),
+            MODE => drop(self.modes.insert(rest.parse().ok()?, serde_json::from_str(value).ok()?)),
             LIMIT => {
                 let limit: LiveLimit = serde_json::from_str(value).ok()?;
                 if let Some((rate, burst)) = &limit.quota {
@@ -147,12 +150,13 @@ impl Live {
         let mut lasting = Self { allow: BTreeMap::new(), touched: BTreeSet::new(), ..self.clone() };
         lasting.renew();
         let mode = lasting.mode.iter().map(|mode| (MODE.to_owned(), json(mode)));
+        let modes = lasting.modes.iter().map(|(scope, mode)| (format!("{MODE} {scope}"), json(mode)));
         let limits = lasting.limits.iter();
         let limits =
             limits.map(|limit| (format!("{LIMIT} {} {}", limit.place, limit.dimension), json(limit)));
         let rows = lasting.rows.iter().map(|(name, row)| (format!("{ROW} {name}"), row.to_string()));
         let sysctls = lasting.sysctls.iter().map(|(name, value)| (format!("{SYSCTL} {name}"), value.clone()));
-        mode.chain(limits).chain(rows).chain(sysctls).collect()
+        mode.chain(modes).chain(limits).chain(rows).chain(sysctls).collect()
     }
 
     /// The trusted prefixes that were changed since this was last asked, as [`Self::facts`]; nothing: no longer trusted.
@@ -190,13 +194,15 @@ impl Live {
     pub fn renew(&mut self) {
         self.limits.retain(|limit| limit.until_at.is_some());
         self.mode = self.mode.filter(|(_, until)| until.is_some());
+        self.modes.retain(|_, (_, until)| until.is_some());
     }
 
     /// Moves all times, as the wall clock was.
     pub fn shift(&mut self, step: i64) {
         let shift = |at: &mut u64| *at = at.saturating_add_signed(step);
         let ends = self.limits.iter_mut().filter_map(|limit| limit.until_at.as_mut());
-        ends.chain(self.mode.iter_mut().filter_map(|(_, until)| until.as_mut())).for_each(shift);
+        let modes = self.mode.iter_mut().chain(self.modes.values_mut());
+        ends.chain(modes.filter_map(|(_, until)| until.as_mut())).for_each(shift);
         self.touched.extend(self.allow.keys());
         for entry in self.allow.values_mut() {
             shift(&mut entry.added_at);
@@ -211,13 +217,15 @@ impl Live {
         let mut live = self.clone();
         live.limits.retain(|limit| holds(limit.until_at));
         live.mode = live.mode.filter(|(_, until)| holds(*until));
+        live.modes.retain(|_, (_, until)| holds(*until));
         live
     }
 
     /// Whether the time of a limit or of the mode is over.
     pub fn ends_by(&self, now: u64) -> bool {
         let limits = self.limits.iter().map(|limit| limit.until_at);
-        limits.chain([self.mode.and_then(|(_, until)| until)]).flatten().any(|until| until <= now)
+        let modes = self.mode.iter().chain(self.modes.values()).map(|(_, until)| *until);
+        limits.chain(modes).flatten().any(|until| until <= now)
     }
 
     /// Trusted prefixes whose time is over.
@@ -230,7 +238,8 @@ impl Live {
     pub fn next_expiry(&self) -> Option<u64> {
         let limits = self.limits.iter().filter_map(|limit| limit.until_at);
         let entries = self.allow.values().filter_map(|entry| entry.until_at);
-        limits.chain(entries).chain(self.mode.and_then(|(_, until)| until)).min()
+        let modes = self.mode.iter().chain(self.modes.values()).filter_map(|(_, until)| *until);
+        limits.chain(entries).chain(modes).min()
     }
 
     /// What the kernel takes: bans of `wide` prefixes, trust, and `shared` buckets of neighbourhoods.
@@ -327,6 +336,9 @@ mod tests {
         assert!(live.facts().is_empty());
         live.limits.push(limit(Some(7)));
         live.mode = Some((Mode::Off, Some(7)));
+        let scope = LimitScope::Service("api".to_owned());
+        live.modes.insert(scope.clone(), (Mode::Monitor, Some(9)));
+        live.modes.insert(LimitScope::Class("partners".to_owned()), (Mode::Monitor, None));
         live.rows.insert("api".to_owned(), 3);
         let prefix = "192.0.2.0/24".parse().unwrap();
         live.trust(prefix, Some(Entry { reason: None, added_at: 1, until_at: None }));
@@ -336,6 +348,8 @@ mod tests {
         facts.extend(touched.into_iter().map(|(key, value)| (key, value.unwrap())));
         let (read, left_out) = Live::from_facts(&facts);
         assert_eq!((read.mode, left_out, read.rows), (live.mode, 0, live.rows.clone()));
+        assert_eq!(read.modes, [(scope, (Mode::Monitor, Some(9)))].into());
+        assert_eq!(live.next_expiry(), Some(7));
         assert_eq!(read.limits.iter().map(|limit| limit.until_at).collect::<Vec<_>>(), [Some(7)]);
         assert_eq!(read.allow.keys().collect::<Vec<_>>(), [&prefix]);
         live.trust(prefix, None);

@@ -332,6 +332,29 @@ fn service_value(service: &Service, total: &Quotas, key: Key, meets: bool) -> Se
     }
 }
 
+/// Puts the modes of services and classes that were said live in the place of those of the configuration.
+pub fn set_modes<'a>(
+    settings: &mut Settings,
+    config: &Config,
+    rows: &Rows,
+    modes: impl Iterator<Item = (&'a LimitScope, Mode)>,
+) {
+    for (scope, mode) in modes {
+        match scope {
+            LimitScope::Service(name) => {
+                let value = rows.0.get(name).and_then(|row| settings.services.get_mut(usize::from(*row)));
+                value.into_iter().for_each(|value| value.mode = mode_value(mode));
+            }
+            LimitScope::Class(name) => {
+                let place = config.classes.iter().position(|class| class.name == *name);
+                let value = place.and_then(|place| settings.classes.get_mut(place + 1));
+                value.into_iter().for_each(|value| value.mode = mode_value(mode).into());
+            }
+            _ => {}
+        }
+    }
+}
+
 const fn mode_value(mode: Mode) -> u32 {
     match mode {
         Mode::Enforce => mode::ENFORCE,

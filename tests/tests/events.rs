@@ -99,6 +99,8 @@ fn a_flood_and_plaintext_are_seen_and_on_record_to_the_packet() -> Result<()> {
     let sent = flood(&lab)?.sent;
 
     let source = ATTACKER_V4.to_string();
+    // As the record has it.
+    let prefix = format!("{source}/32");
     await_that("the flood is over", PATIENCE, || {
         Ok(events(&gateway, &["--kind", "flood"])?.iter().any(|event| event["phase"] == "over"))
     })?;
@@ -138,12 +140,12 @@ fn a_flood_and_plaintext_are_seen_and_on_record_to_the_packet() -> Result<()> {
         Ok(recorded(&gateway)? == counted(&gateway)?)
     })?;
     let by_source = record(&gateway, "drops")?;
-    let of_source = |row: &&Value| row["source"] == source.as_str() && row["body"]["of"] == "source";
+    let of_source = |row: &&Value| row["source"] == prefix.as_str() && row["body"]["of"] == "source";
     ensure!(by_source.iter().any(|row| of_source(&row)), "its source is not named: {by_source:#?}");
     plaintext(&lab)?;
     gateway.done(&["stop", "--keep"])?;
     let flood = record(&gateway, "flood")?;
-    ensure!(flood.iter().any(|row| row["source"] == source.as_str()), "no flood on record: {flood:#?}");
+    ensure!(flood.iter().any(|row| row["source"] == prefix.as_str()), "no flood on record: {flood:#?}");
     let plain = recorded(&gateway)?.get("plaintext_http").copied();
     ensure!(plain.is_some_and(|packets| packets >= 2), "the end does not sum up: {plain:?}");
     ensure!(gateway.done(&["audit", "verify"])?.contains("are as they were written"));

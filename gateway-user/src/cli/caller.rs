@@ -12,9 +12,10 @@ use crate::model::Prefix;
 /// Processes between this one and sshd are few; a limit for a table that changes while it is read.
 const ANCESTORS: usize = 64;
 
-/// Refuses to block a prefix that holds the user's own address.
-pub(super) fn refuse_lockout(prefix: Prefix) -> Result<(), CliError> {
-    refuse(prefix, connected_from())
+/// Refuses to block prefixes of which one holds the user's own address.
+pub(super) fn refuse_lockout(prefixes: &[Prefix]) -> Result<(), CliError> {
+    let caller = connected_from();
+    prefixes.iter().try_for_each(|prefix| refuse(*prefix, caller))
 }
 
 pub(super) fn refuse(prefix: Prefix, caller: Option<IpAddr>) -> Result<(), CliError> {

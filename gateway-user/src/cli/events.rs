@@ -164,14 +164,14 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{capture as begun, *};
     use crate::{model::Outcome, replay::capture};
 
     #[test]
     fn a_capture_has_frames_of_one_kind_with_their_times_and_lengths() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("drops.pcapng");
-        let mut output = Output::Capture(Box::new(super::capture(File::create(&path).unwrap()).unwrap()));
+        let mut output = Output::Capture(Box::new(begun(File::create(&path).unwrap()).unwrap()));
         let dropped = |ethernet| Dropped {
             verdict: Outcome::Drop,
             reason: "not_tls".to_owned(),

@@ -16,6 +16,8 @@ mod check;
 pub mod error;
 mod events;
 mod generate;
+mod input;
+mod orphan;
 pub mod render;
 mod replay;
 mod run;

@@ -27,7 +27,8 @@ fn the_command_is_sound_and_every_verb_has_an_example() {
             let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.starts_with("Example:\n  gateway "), "{path}: {help:?}");
             for example in help.lines().skip(1).map(str::trim) {
-                let own = example.split(['|', '>', '&']).next().unwrap().replace("'login flood'", "flood");
+                let own =
+                    example.split(['|', '<', '>', '&']).next().unwrap().replace("'login flood'", "flood");
                 parse(&own).unwrap_or_else(|error| panic!("{example}: {error}"));
             }
             walk(verb, &path);

@@ -5,14 +5,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::args::{AllowVerb, BlockVerb, Global, LimitVerb, Output, SOCKET, Span, StopArgs, Verb};
-use super::error::CliError;
+use super::args::{AllowVerb, BlockVerb, Global, LimitVerb, Output, SOCKET, Span, StopArgs, Verb, Which};
+use super::error::{CliError, Status};
 use super::events::events;
 use super::render::{self, Style, clean};
-use super::{caller, generate, print, print_json, print_lines, tell};
+use super::{caller, generate, input, orphan, print, print_json, print_lines, tell};
 use crate::control::client::{Client, ClientError};
-use crate::control::protocol::{Done, Request, Row};
+use crate::control::protocol::{Done, Request, Row, Set};
 use crate::model::document::{Changed, PrefixRow};
+use crate::model::{Prefix, Remark};
 
 /// How long `stop` waits for the daemon to be gone.
 const STOP: Duration = Duration::from_secs(30);
@@ -28,7 +29,8 @@ pub fn execute(global: &Global, verb: Verb) -> Result<(), CliError> {
         Verb::Reload(output) => change(&client, &Request::Reload {}, output),
         Verb::Limit(verb) => limit(&client, verb),
         Verb::Mode(args) => {
-            let request = Request::Mode { mode: args.mode, for_seconds: seconds(args.for_seconds) };
+            let (mode, scope) = (args.mode, args.scope);
+            let request = Request::Mode { mode, scope, for_seconds: seconds(args.for_seconds) };
             change(&client, &request, args.output)
         }
         Verb::Block(verb) => block(&client, verb),
@@ -42,6 +44,8 @@ pub fn execute(global: &Global, verb: Verb) -> Result<(), CliError> {
         }
         Verb::Events(args) => events(&client, &args),
         Verb::Stop(args) => stop(&client, args),
+        Verb::Unblock { prefix, output } => del(&client, Set::Block, prefix, output),
+        Verb::Elsewhere { rest } => Err(elsewhere(&rest)),
         Verb::Completions { shell } => generate::completions(shell),
         Verb::Man { directory } => generate::man(directory.as_deref()),
         Verb::Run(_) | Verb::Check(_) | Verb::Replay(_) | Verb::Doctor(_) | Verb::Audit(_) => {
@@ -61,7 +65,11 @@ pub(super) fn socket(global: &Global) -> PathBuf {
 }
 
 fn status(client: &Client, output: Output) -> Result<(), CliError> {
-    match client.document(&Request::Status {})? {
+    let answer = match client.document(&Request::Status {}) {
+        Err(error @ ClientError::NotRunning(_)) => return orphan::status(error, output),
+        answer => answer?,
+    };
+    match answer {
         Done::Status(status) if output.json => print_json(&status),
         Done::Status(status) => print(&render::status(&status, Style::detect(), now())),
         Done::Changed(_) => Err(unexpected()),
@@ -95,13 +103,20 @@ fn seconds(span: Option<Span>) -> Option<u64> {
 fn block(client: &Client, verb: BlockVerb) -> Result<(), CliError> {
     match verb {
         BlockVerb::Add { prefix, for_seconds, reason, force, output } => {
-            if !force {
-                caller::refuse_lockout(prefix)?;
-            }
             let for_seconds = seconds(for_seconds);
-            change(client, &Request::BlockAdd { prefix, for_seconds, reason }, output)
+            let (prefixes, request) = match prefix {
+                Which::One(prefix) => (vec![prefix], Request::BlockAdd { prefix, for_seconds, reason }),
+                Which::Input => {
+                    let prefixes = input::prefixes()?;
+                    (prefixes.clone(), many(Set::Block, true, for_seconds, reason, prefixes))
+                }
+            };
+            if !force {
+                caller::refuse_lockout(&prefixes)?;
+            }
+            change(client, &request, output)
         }
-        BlockVerb::Del { prefix, output } => change(client, &Request::BlockDel { prefix }, output),
+        BlockVerb::Del { prefix, output } => del(client, Set::Block, prefix, output),
         BlockVerb::List(output) => blocked(client, output),
     }
 }
@@ -110,11 +125,59 @@ fn allow(client: &Client, verb: AllowVerb) -> Result<(), CliError> {
     match verb {
         AllowVerb::Add { prefix, for_seconds, output } => {
             let for_seconds = seconds(for_seconds);
-            change(client, &Request::AllowAdd { prefix, for_seconds }, output)
+            let request = match prefix {
+                Which::One(prefix) => Request::AllowAdd { prefix, for_seconds },
+                Which::Input => many(Set::Allow, true, for_seconds, None, input::prefixes()?),
+            };
+            change(client, &request, output)
         }
-        AllowVerb::Del { prefix, output } => change(client, &Request::AllowDel { prefix }, output),
+        AllowVerb::Del { prefix, output } => del(client, Set::Allow, prefix, output),
         AllowVerb::List(output) => trusted(client, output),
     }
+}
+
+fn del(client: &Client, set: Set, prefix: Which, output: Output) -> Result<(), CliError> {
+    let request = match (set, prefix) {
+        (Set::Block, Which::One(prefix)) => Request::BlockDel { prefix },
+        (Set::Allow, Which::One(prefix)) => Request::AllowDel { prefix },
+        (set, Which::Input) => many(set, false, None, None, input::prefixes()?),
+    };
+    change(client, &request, output)
+}
+
+fn many(
+    set: Set,
+    adds: bool,
+    for_seconds: Option<u64>,
+    reason: Option<Remark>,
+    prefixes: Vec<Prefix>,
+) -> Request {
+    // No more were read than can be asked for.
+    let count = u32::try_from(prefixes.len()).unwrap_or(u32::MAX);
+    Request::Many { set, adds, for_seconds, reason, count, prefixes }
+}
+
+/// What somebody means who knows another program's word.
+fn elsewhere(rest: &[String]) -> CliError {
+    let word = std::env::args().nth(1).unwrap_or_else(|| "ban".to_owned());
+    let target = rest.first().map_or("ADDRESS", String::as_str);
+    let help = match word.as_str() {
+        "unban" => format!("write `gateway block del {target}`"),
+        "banned" | "list" => {
+            "write `gateway block list`, `gateway limit list` or `gateway allow list`".to_owned()
+        }
+        "logs" | "log" => {
+            "write `gateway events --follow`; the daemon's own log is `journalctl -u gateway`".to_owned()
+        }
+        "history" => "write `gateway audit query --since 1d`".to_owned(),
+        "stats" => "write `gateway status` or `gateway sources`".to_owned(),
+        "top" => "write `watch gateway sources`, or `gateway events --follow`".to_owned(),
+        "why" => {
+            format!("write `gateway events --source {target}`, or `gateway audit query --source {target}`")
+        }
+        _ => format!("write `gateway block add {target}`"),
+    };
+    CliError::usage(format!("there is no verb `{word}`")).help(help)
 }
 
 fn trusted(client: &Client, output: Output) -> Result<(), CliError> {
@@ -163,7 +226,10 @@ fn stop(client: &Client, args: StopArgs) -> Result<(), CliError> {
         (_, true) => Some(false),
         _ => None,
     };
-    let changed = ask(client, &Request::Stop { keep })?;
+    let changed = match ask(client, &Request::Stop { keep }) {
+        Err(error) if error.status == Status::NotRunning => return orphan::stop(error, keep, args.output),
+        other => other?,
+    };
     if !client.wait_gone(STOP) {
         let message = format!("the gateway is still there after {} s", STOP.as_secs());
         return Err(CliError::failed(message).help("look at its log: `journalctl -u gateway`"));

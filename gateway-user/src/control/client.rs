@@ -144,6 +144,9 @@ impl Client {
         let mut stream = self.connect()?;
         stream.set_read_timeout(Some(patience)).map_err(ClientError::Io)?;
         stream.set_write_timeout(Some(WRITE)).map_err(ClientError::Io)?;
+        if let Request::Many { prefixes, .. } = request {
+            bytes.extend(prefixes.iter().flat_map(|prefix| format!("{prefix}\n").into_bytes()));
+        }
         match stream.write_all(&bytes) {
             // It has answered without reading: the answer says why.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}

@@ -10,10 +10,18 @@ use tokio::time::timeout;
 
 use super::REQUEST_MAX;
 use super::access::{Access, Peer, groups_of};
-use super::protocol::{Failure, FailureKind, Line, Reply, Request, Row};
+use super::protocol::{Failure, FailureKind, Line, MANY_MAX, Reply, Request, Row};
 use super::server::{Call, Patience, STREAMS};
 use super::user::user;
-use crate::{model::User, places::Place};
+use crate::{
+    model::{Prefix, User},
+    places::Place,
+};
+
+/// The longest line of a prefix in bytes, its newline included.
+const PREFIX_MAX: u64 = 64;
+/// Prefixes that come under one deadline.
+const LINES_AT_ONCE: usize = 4_096;
 
 /// A connection before its request is answered.
 pub(super) struct Connection {
@@ -145,6 +153,7 @@ impl Connection {
     async fn read(&self, stream: &mut UnixStream) -> Result<Request, Failure> {
         let usage = |message: String, help| Err(failure(FailureKind::Usage, message, help));
         let mut line = Vec::new();
+        // A client says one request alone, so nothing is lost with the buffer.
         let mut limited = BufReader::new(stream).take(REQUEST_MAX as u64);
         match timeout(self.patience.read, limited.read_until(b'\n', &mut line)).await {
             Err(_) => return usage("the request took too long".into(), "send one line at once"),
@@ -156,9 +165,51 @@ impl Connection {
                 if line.len() == REQUEST_MAX { "the request is too long" } else { "the request broke off" };
             return usage(message.into(), "send one line of JSON of at most 64 KiB, and a newline");
         }
-        serde_json::from_slice(&line).or_else(|error| {
+        let mut request = serde_json::from_slice(&line).or_else(|error| {
             usage(format!("the request is not understood: {error}"), "is the client of the same version?")
-        })
+        })?;
+        if let Request::Many { count, prefixes, .. } = &mut request {
+            if *count > MANY_MAX {
+                return usage(format!("{count} prefixes are too many"), "say at most a million at once");
+            }
+            limited.set_limit(u64::from(*count) * PREFIX_MAX);
+            *prefixes = self.prefixes(&mut limited, *count).await?;
+        }
+        Ok(request)
+    }
+
+    /// The lines behind a request for many prefixes.
+    async fn prefixes(
+        &self,
+        lines: &mut (impl AsyncBufReadExt + Unpin),
+        count: u32,
+    ) -> Result<Vec<Prefix>, Failure> {
+        let usage = |message: String| Err(failure(FailureKind::Usage, message, "nothing was changed"));
+        let mut prefixes = Vec::new();
+        let mut line = String::new();
+        while prefixes.len() < count as usize {
+            let before = prefixes.len();
+            // All that is at hand is read under one deadline.
+            let chunk = async {
+                for _ in 0..LINES_AT_ONCE {
+                    line.clear();
+                    if prefixes.len() == count as usize || lines.read_line(&mut line).await? == 0 {
+                        break;
+                    }
+                    prefixes.push(line.trim().parse::<Prefix>().map_err(std::io::Error::other)?);
+                }
+                std::io::Result::Ok(())
+            };
+            match timeout(self.patience.read, chunk).await {
+                Err(_) => return usage("the prefixes took too long".into()),
+                Ok(Err(error)) => return usage(format!("prefix {}: {error}", prefixes.len() + 1)),
+                Ok(Ok(())) if prefixes.len() == before => {
+                    return usage(format!("{before} prefixes came of {count}"));
+                }
+                Ok(Ok(())) => {}
+            }
+        }
+        Ok(prefixes)
     }
 
     async fn ask(&self, request: Request, user: User) -> Reply {

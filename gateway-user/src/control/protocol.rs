@@ -44,6 +44,9 @@ pub enum Request {
     Mode {
         /// The mode.
         mode: Mode,
+        /// Of which service or class; none: the gateway's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<LimitScope>,
         /// Reverts after this.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lasting")]
         for_seconds: Option<u64>,
@@ -90,6 +93,24 @@ pub enum Request {
         /// The prefix, exactly as it was added.
         prefix: Prefix,
     },
+    /// Block or trust many prefixes, or no longer, as one change. They follow the request, one a line, and are no part of it.
+    Many {
+        /// Which set.
+        set: Set,
+        /// They come into it; else they go.
+        adds: bool,
+        /// For this long; none: until taken away.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lasting")]
+        for_seconds: Option<u64>,
+        /// Why, for the record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Remark>,
+        /// How many lines follow, at most [`MANY_MAX`].
+        count: u32,
+        /// What they say.
+        #[serde(skip)]
+        prefixes: Vec<Prefix>,
+    },
     /// What is trusted: rows of [`Row::Prefix`].
     AllowList {},
     /// The busiest sources: rows of [`Row::Source`].
@@ -117,6 +138,19 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keep: Option<bool>,
     },
+}
+
+/// The most prefixes of one request.
+pub const MANY_MAX: u32 = 1_000_000;
+
+/// One of the two sets of prefixes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Set {
+    /// What is blocked.
+    Block,
+    /// What is trusted.
+    Allow,
 }
 
 impl Request {

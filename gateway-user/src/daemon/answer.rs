@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    commit::{Change, Committed, limit_text},
+    commit::{Change, Committed, configured_mode, limit_text},
     state::{CommitError, Gateway},
 };
 
@@ -54,7 +54,17 @@ impl Gateway {
                 self.limit_set((place, *dimension), (rate, burst.as_deref()), *for_seconds, actor)
             }
             Request::LimitUnset { place, dimension } => self.limit_unset(place, *dimension, actor),
-            Request::Mode { mode, for_seconds } => self.set_mode(*mode, *for_seconds, actor),
+            Request::Mode { mode, scope, for_seconds } => {
+                self.set_mode(*mode, scope.as_ref(), *for_seconds, actor)
+            }
+            Request::Many { set, adds, for_seconds, reason, prefixes, .. } => {
+                let reason = reason.as_ref().map(Remark::as_str);
+                if *adds {
+                    self.add_many(*set, prefixes, *for_seconds, reason, actor)
+                } else {
+                    self.del_many(*set, prefixes, actor)
+                }
+            }
             Request::BlockAdd { prefix, for_seconds, reason } => {
                 self.block(*prefix, *for_seconds, reason.as_ref().map(Remark::as_str), actor)
             }
@@ -222,17 +232,49 @@ impl Gateway {
         rows
     }
 
-    fn set_mode(&mut self, mode: Mode, for_seconds: Option<u64>, actor: &Actor) -> Result<Answer, Reply> {
+    fn set_mode(
+        &mut self,
+        mode: Mode,
+        scope: Option<&LimitScope>,
+        for_seconds: Option<u64>,
+        actor: &Actor,
+    ) -> Result<Answer, Reply> {
+        let configured = match scope {
+            None => self.config.mode,
+            Some(scope) => configured_mode(&self.config, scope).ok_or_else(|| self.no_mode(scope))?,
+        };
         let until_at = for_seconds.map(|seconds| live::now() + seconds);
-        let mut committed = self.commit(Change::Mode { mode, until_at }, actor).map_err(failed)?;
-        if until_at.is_none() && mode != self.config.mode {
-            let path = self.config_path();
+        let change = Change::Mode { scope: scope.cloned(), mode, until_at };
+        let mut committed = self.commit(change, actor).map_err(failed)?;
+        if until_at.is_none() && mode != configured {
+            let (path, whose) =
+                (self.config_path(), scope.map_or(String::new(), |scope| format!(" of {scope}")));
             let hint = format!(
-                "it holds until the next reload or restart; mode = \"{mode}\" in {path} makes it last"
+                "it holds until the next reload or restart; mode = \"{mode}\"{whose} in {path} makes it last"
             );
             committed.warnings.push(hint);
         }
-        Ok(self.done(format!("mode {mode}"), until_at, committed))
+        let whole = self.mode();
+        if let Some(scope) = scope.filter(|_| whole > mode) {
+            committed.warnings.push(format!(
+                "the gateway's mode is {whole}, which goes before: it holds for {scope} too; see `gateway mode`"
+            ));
+        }
+        let whose = scope.map_or(String::new(), |scope| format!("{scope}: "));
+        Ok(self.done(format!("{whose}mode {mode}"), until_at, committed))
+    }
+
+    /// The answer where a mode is asked for of what has none.
+    fn no_mode(&self, scope: &LimitScope) -> Reply {
+        let services = self.config.services.iter().map(|one| format!("service/{}", one.name));
+        let there: Vec<_> =
+            services.chain(self.config.classes.iter().map(|one| format!("class/{}", one.name))).collect();
+        let help = if there.is_empty() {
+            "there are no services and no classes; leave it out for the gateway's mode".to_owned()
+        } else {
+            format!("there are {}", there.join(", "))
+        };
+        Reply::failed(FailureKind::Usage, format!("{scope} has no mode of its own"), help)
     }
 
     /// The answer to a change that was made.

@@ -40,7 +40,12 @@ pub(super) struct BanState {
     touched: BTreeSet<ClaimKey>,
     tracker: Tracker,
     refreshed_at: u64,
+    /// What became of bans, by origin.
+    changes: BTreeMap<(String, &'static str), u64>,
 }
+
+/// What can become of a ban.
+const BECOMES: [&str; 4] = ["made", "lengthened", "ended", "taken_back"];
 
 impl BanState {
     /// From what was kept.
@@ -57,7 +62,33 @@ impl BanState {
             touched,
             tracker: Tracker::default(),
             refreshed_at: now,
+            changes: BTreeMap::new(),
         }
+    }
+
+    /// Counts what a change has made of a ban.
+    pub(super) fn count(&mut self, fact: &Fact, actor: &Actor) {
+        let was = |state: &Option<String>| state.as_deref().is_some_and(|state| state.starts_with("banned"));
+        let becomes = match (was(&fact.from), was(&fact.to)) {
+            (false, true) => BECOMES[0],
+            (true, true) => BECOMES[1],
+            (true, false) if *actor == Actor::Timer => BECOMES[2],
+            (true, false) => BECOMES[3],
+            (false, false) => return,
+        };
+        let origin = fact.origin.clone().unwrap_or_default();
+        *self.changes.entry((origin, becomes)).or_default() += 1;
+    }
+
+    /// What became of bans, by origin and what.
+    pub(super) fn changes(&self) -> Vec<(String, &'static str, u64)> {
+        let mut all = self.changes.clone();
+        for (origin, _) in self.all.counts() {
+            for becomes in BECOMES {
+                all.entry((origin.to_string(), becomes)).or_default();
+            }
+        }
+        all.into_iter().map(|((origin, becomes), count)| (origin, becomes, count)).collect()
     }
 
     /// Claims have changed.

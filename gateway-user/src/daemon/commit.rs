@@ -30,6 +30,8 @@ pub(super) enum Change {
     },
     /// The mode, until then or until the next reload.
     Mode {
+        /// Of which service or class; nothing: the gateway's.
+        scope: Option<LimitScope>,
         /// The mode.
         mode: Mode,
         /// Unix seconds.
@@ -69,9 +71,12 @@ impl Gateway {
                 live.limits.extend(limit);
                 self.change_live(live)?
             }
-            Change::Mode { mode, until_at } => {
+            Change::Mode { scope, mode, until_at } => {
                 let mut live = self.live.clone();
-                live.mode = Some((mode, until_at));
+                match scope {
+                    None => live.mode = Some((mode, until_at)),
+                    Some(scope) => drop(live.modes.insert(scope, (mode, until_at))),
+                }
                 self.change_live(live)?
             }
             Change::Ends => self.change_live(self.live.without_over(live::now()))?,
@@ -93,6 +98,9 @@ impl Gateway {
         }
         if let Some(more) = facts.len().checked_sub(LINES).filter(|more| *more != 0) {
             log::info!("{more} more of these, by {actor}");
+        }
+        for fact in facts.iter().filter(|fact| fact.what == What::Block) {
+            self.bans.count(fact, actor);
         }
         let events = facts.iter().map(|fact| Happened::Change { change: fact.clone(), actor: actor.clone() });
         let rows = events.map(|event| self.tell(event)).collect();
@@ -212,6 +220,15 @@ pub(super) fn live_facts(old: (&Config, &Live), new: (&Config, &Live)) -> Vec<Fa
         let fact = Fact::new(What::Mode, "", Some(names.0), Some(names.1));
         facts.push(Fact { until_at: new.1.mode.and_then(|(_, until)| until), ..fact });
     }
+    let scopes: BTreeSet<_> = old.1.modes.keys().chain(new.1.modes.keys()).collect();
+    for scope in scopes.into_iter().filter(|scope| old.1.modes.get(scope) != new.1.modes.get(scope)) {
+        let name = |(config, live): (&Config, &Live)| {
+            let said = live.modes.get(scope).map(|(mode, _)| *mode);
+            said.or_else(|| configured_mode(config, scope)).map(|mode| mode.name().to_owned())
+        };
+        let until_at = new.1.modes.get(scope).and_then(|(_, until)| *until);
+        facts.push(Fact { until_at, ..Fact::new(What::Mode, scope.to_string(), name(old), name(new)) });
+    }
     let keys = [old.1, new.1].into_iter().flat_map(|live| &live.limits);
     let keys: BTreeSet<_> = keys.map(|limit| (limit.place.clone(), limit.dimension as usize)).collect();
     let (before, after) = (old.1.overrides(), new.1.overrides());
@@ -230,6 +247,15 @@ pub(super) fn live_facts(old: (&Config, &Live), new: (&Config, &Live)) -> Vec<Fa
         facts.push(Fact { until_at: limit.and_then(|limit| limit.until_at), ..fact });
     }
     facts
+}
+
+/// The mode of a service or class by the configuration; nothing: there is no such.
+pub(super) fn configured_mode(config: &Config, scope: &LimitScope) -> Option<Mode> {
+    match scope {
+        LimitScope::Service(name) => config.services.iter().find(|one| one.name == *name).map(|one| one.mode),
+        LimitScope::Class(name) => config.classes.iter().find(|one| one.name == *name).map(|one| one.mode),
+        _ => None,
+    }
 }
 
 /// The limit in force: `20k/s, burst 40k`, or `no limit`.

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use crate::{
     bans::{Claim, ClaimKey},
-    control::protocol::{FailureKind, Reply, Request, Row},
+    control::protocol::{FailureKind, Reply, Request, Row, Set},
     live::{self, Entry},
     model::{Actor, Origin, Prefix, document::PrefixRow},
 };
@@ -16,15 +16,10 @@ use super::{
     state::Gateway,
 };
 
+/// Prefixes of many that an answer names.
+const TOLD: usize = 10;
 /// Rows of a page of `block list`: what is answered at once, before others have their turn.
 const PAGE: usize = 2_048;
-
-/// Which of the two sets of prefixes a request is about.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Set {
-    Block,
-    Allow,
-}
 
 impl Gateway {
     pub(super) fn block(
@@ -120,6 +115,76 @@ impl Gateway {
         }
         let committed = self.commit(Change::Trust(vec![(prefix, None)]), actor).map_err(failed)?;
         Ok(self.done(format!("{prefix} no longer trusted"), None, committed))
+    }
+
+    /// Blocks or trusts many, as one change.
+    pub(super) fn add_many(
+        &mut self,
+        set: Set,
+        prefixes: &[Prefix],
+        for_seconds: Option<u64>,
+        reason: Option<&str>,
+        actor: &Actor,
+    ) -> Result<Answer, Reply> {
+        let (added_at, until_at) = (live::now(), for_seconds.map(|seconds| live::now() + seconds));
+        let never = self.config.ban.as_ref().filter(|_| set == Set::Block);
+        let never = never.map_or(&[][..], |ban| &ban.never);
+        let (left_out, taken): (Vec<Prefix>, Vec<Prefix>) =
+            prefixes.iter().partition(|prefix| !never.is_empty() && holds(never, **prefix));
+        let count = taken.len();
+        let (change, done) = match set {
+            Set::Block => {
+                let claim = Claim { reason: reason.map(Into::into), level: 0, added_at, until_at };
+                let claims =
+                    taken.into_iter().map(|prefix| ((prefix, Origin::Operator), Some(claim.clone())));
+                (Change::Claims(claims.collect()), "blocked")
+            }
+            Set::Allow => {
+                let entry = Entry { reason: reason.map(str::to_owned), added_at, until_at };
+                let entries = taken.into_iter().map(|prefix| (prefix, Some(entry.clone())));
+                (Change::Trust(entries.collect()), "trusted")
+            }
+        };
+        let mut committed = self.commit(change, actor).map_err(failed)?;
+        let told =
+            left_out.iter().take(TOLD).map(|prefix| format!("{prefix} is in ban.never, and is not blocked"));
+        committed.warnings.extend(told);
+        if let Some(more) = left_out.len().checked_sub(TOLD).filter(|more| *more != 0) {
+            committed.warnings.push(format!("{more} more are in ban.never, and are not blocked"));
+        }
+        committed.facts.truncate(TOLD);
+        Ok(self.done(format!("{count} prefixes {done}"), until_at, committed))
+    }
+
+    /// Blocks or trusts many no longer, as one change. What is not there is as it is wished.
+    pub(super) fn del_many(&mut self, set: Set, prefixes: &[Prefix], actor: &Actor) -> Result<Answer, Reply> {
+        let now = live::now();
+        let (change, count, done) = match set {
+            Set::Block => {
+                let mut taken = Vec::new();
+                let mut count = 0;
+                for prefix in prefixes {
+                    let active = self.bans.all.claims_on(*prefix).filter(|(_, claim)| claim.is_active(now));
+                    let own =
+                        active.filter(|(origin, _)| matches!(origin, Origin::Operator | Origin::Strikes));
+                    let before = taken.len();
+                    taken.extend(own.map(|(origin, _)| ((*prefix, origin.clone()), None)));
+                    count += usize::from(taken.len() != before);
+                }
+                (Change::Claims(taken), count, "blocked")
+            }
+            Set::Allow => {
+                let there = prefixes.iter().filter(|prefix| self.live.allow().contains_key(prefix));
+                let taken: Vec<_> = there.map(|prefix| (*prefix, None)).collect();
+                let count = taken.len();
+                (Change::Trust(taken), count, "trusted")
+            }
+        };
+        let mut committed = self.commit(change, actor).map_err(failed)?;
+        committed.facts.truncate(TOLD);
+        let rest = prefixes.len() - count;
+        let rest = if rest == 0 { String::new() } else { format!("; {rest} were not, or not by hand") };
+        Ok(self.done(format!("{count} prefixes no longer {done}{rest}"), None, committed))
     }
 
     /// The prefix around one that was added by hand, or banned.

@@ -1,6 +1,9 @@
 //! What the gateway tells of itself: status, metrics and sources.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
 
 use gateway_common::{
     abi::{ABI_VERSION, BANS_MAX, Class, Limits, SLOT_BYTES, SLOT_COUNTS, SLOT_KEY, SLOT_TATS},
@@ -15,9 +18,10 @@ use crate::{
     connections::{Cause, watched},
     escalation::Neighbourhood,
     kernel::{KernelError, tables::Slot},
+    live,
     metrics::Snapshot,
     model::{
-        Mode, Order, Prefix,
+        LimitScope, Mode, Order, Prefix,
         document::{
             Budget, ConnectionRow, EndedRow, Escalated, InterfaceRow, ModeRow, ResetRow, ServiceRow,
             SourceRow, Status, TableRow, TlsGate, TrafficRow,
@@ -58,6 +62,7 @@ impl Gateway {
 
     /// Everything that the metrics page tells.
     pub(super) fn snapshot(&self) -> Result<Snapshot, KernelError> {
+        let (record_rows, waiting_since) = self.store.progress();
         Ok(Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             abi: ABI_VERSION,
@@ -66,6 +71,14 @@ impl Gateway {
             services: self.service_rows()?,
             tables: self.table_rows()?,
             bans: self.bans.all.counts().map(|(origin, bans)| (origin.to_string(), bans as u64)).collect(),
+            ban_changes: self.bans.changes(),
+            modes: [Mode::Enforce, Mode::Monitor, Mode::Off]
+                .map(|mode| (mode.to_string(), mode == self.mode()))
+                .into(),
+            floods: self.flood_rows(),
+            record_rows,
+            record_lag: waiting_since.map_or(0, |since| live::now_ms().saturating_sub(since) / 1_000),
+            record_lost: self.store.lost(),
             escalated: self.escalated(),
             refused_reset: self.reset_rows(),
             connections: self.connection_rows(),
@@ -75,6 +88,17 @@ impl Gateway {
             reloads_failed: self.reloads_failed,
             last_reload_at: self.applied_at,
         })
+    }
+
+    /// Floods by service and reason, those that are monitored with those that are dropped.
+    fn flood_rows(&self) -> Vec<(String, String, u64, bool)> {
+        let mut rows: BTreeMap<(String, String), (u64, bool)> = BTreeMap::new();
+        for (key, begun, is_active) in self.drops.floods.counts() {
+            let name = (key.service.clone().unwrap_or_default(), key.reason.to_owned());
+            let row = rows.entry(name).or_default();
+            *row = (row.0 + begun, row.1 | is_active);
+        }
+        rows.into_iter().map(|((service, reason), (begun, on))| (service, reason, begun, on)).collect()
     }
 
     fn escalated(&self) -> Escalated {
@@ -141,10 +165,20 @@ impl Gateway {
     }
 
     fn mode_rows(&self) -> Vec<ModeRow> {
-        let services = self.config.services.iter().map(|one| ("service", &one.name, one.mode));
-        let classes = self.config.classes.iter().map(|one| ("class", &one.name, one.mode));
-        let lenient = services.chain(classes).filter(|(.., mode)| *mode != Mode::Enforce);
-        lenient.map(|(kind, name, mode)| ModeRow { of: format!("{kind} {name}"), mode }).collect()
+        let services =
+            self.config.services.iter().map(|one| (LimitScope::Service(one.name.clone()), one.mode));
+        let classes = self.config.classes.iter().map(|one| (LimitScope::Class(one.name.clone()), one.mode));
+        let row = |(scope, configured): (LimitScope, Mode)| {
+            let said = self.live.modes.get(&scope);
+            let (mode, until_at) = said.copied().unwrap_or((configured, None));
+            let of = match &scope {
+                LimitScope::Service(name) => format!("service {name}"),
+                LimitScope::Class(name) => format!("class {name}"),
+                other => other.to_string(),
+            };
+            (said.is_some() || mode != Mode::Enforce).then_some(ModeRow { of, mode, until_at })
+        };
+        services.chain(classes).filter_map(row).collect()
     }
 
     fn service_rows(&self) -> Result<Vec<ServiceRow>, KernelError> {

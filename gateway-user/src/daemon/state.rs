@@ -110,6 +110,8 @@ impl Gateway {
         let key = Key(self.kernel.identity().key);
         let mut settings =
             policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
+        let modes = self.live.modes.iter().map(|(scope, (mode, _))| (scope, *mode));
+        policy::set_modes(&mut settings, &self.config, &self.rows, modes);
         let host = self.tend_host();
         host.fit(&mut settings);
         policy::set_locals(&mut settings, &self.addresses);

@@ -19,6 +19,7 @@ mod live;
 mod load;
 pub(crate) mod memory;
 mod object;
+pub mod orphan;
 mod own;
 pub mod pins;
 mod policy;

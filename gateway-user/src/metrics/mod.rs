@@ -53,6 +53,18 @@ pub struct Snapshot {
     pub tables: Vec<TableRow>,
     /// Bans in force by origin: every origin that can occur, zeros included, each once.
     pub bans: Vec<(String, u64)>,
+    /// What became of bans, by origin and what: every pair that can occur, zeros included, each once.
+    pub ban_changes: Vec<(String, &'static str, u64)>,
+    /// The mode in force, and all modes.
+    pub modes: Vec<(String, bool)>,
+    /// Floods by service, or nothing, and reason: how many have begun, and whether one is under way; each pair once.
+    pub floods: Vec<(String, String, u64, bool)>,
+    /// Rows of the record.
+    pub record_rows: u64,
+    /// For how many seconds the oldest row waits that the record has not yet.
+    pub record_lag: u64,
+    /// Rows that were lost.
+    pub record_lost: u64,
     /// Neighbourhoods whose sources share one budget.
     pub escalated: Escalated,
     /// Connections that were refused and therefore reset, by service.

@@ -16,6 +16,7 @@ pub fn render(snapshot: &Snapshot) -> Result<String, prometheus::Error> {
     let mut families = Vec::from(traffic(snapshot));
     families.extend(tables(snapshot));
     families.extend(daemon(snapshot));
+    families.extend(history(snapshot));
     // The encoder takes a family without series for a mistake; here it is a gateway without services, say.
     families.retain(|family| !family.get_metric().is_empty());
     TextEncoder::new().encode_to_string(&families)
@@ -140,6 +141,55 @@ fn daemon(snapshot: &Snapshot) -> [MetricFamily; 11] {
             "gateway_build_info",
             "Version of the gateway, and of the layout that it shares with the kernel; always 1.",
             [(pairs(["version", "abi"], [snapshot.version.as_str(), abi.as_str()]), 1)],
+        ),
+    ]
+}
+
+/// What has happened, and what is on record of it.
+fn history(snapshot: &Snapshot) -> [MetricFamily; 7] {
+    let floods = || {
+        snapshot.floods.iter().map(|(service, reason, begun, is_active)| {
+            (pairs(["service", "reason"], [service.as_str(), reason.as_str()]), *begun, *is_active)
+        })
+    };
+    [
+        gauges(
+            "gateway_mode",
+            "Which mode the gateway is in: 1 for that one.",
+            snapshot.modes.iter().map(|(mode, is_on)| (pairs(["mode"], [mode.as_str()]), u64::from(*is_on))),
+        ),
+        counters(
+            "gateway_floods_total",
+            "Floods that have begun since the daemon did, by service (none: empty) and reason.",
+            floods().map(|(labels, begun, _)| (labels, begun)),
+        ),
+        gauges(
+            "gateway_flood_active",
+            "Whether a flood is under way, by service (none: empty) and reason.",
+            floods().map(|(labels, _, is_active)| (labels, u64::from(is_active))),
+        ),
+        counters(
+            "gateway_bans_total",
+            "What became of bans since the daemon began, by origin: made, lengthened, ended, or taken back.",
+            snapshot
+                .ban_changes
+                .iter()
+                .map(|(origin, what, count)| (pairs(["origin", "what"], [origin.as_str(), what]), *count)),
+        ),
+        counters(
+            "gateway_record_rows_total",
+            "Rows that the record has had.",
+            [(Vec::new(), snapshot.record_rows)],
+        ),
+        gauges(
+            "gateway_record_lag_seconds",
+            "For how long the oldest row waits that the record does not have yet.",
+            [(Vec::new(), snapshot.record_lag)],
+        ),
+        counters(
+            "gateway_record_lost_total",
+            "Rows for the record that were lost, since a disk took none for too long.",
+            [(Vec::new(), snapshot.record_lost)],
         ),
     ]
 }

@@ -56,6 +56,15 @@ fn snapshot() -> Snapshot {
         }],
         tables: vec![TableRow { table: "sources".into(), entries: 5, capacity: 4_096, full_total: 1 }],
         bans: vec![("operator".into(), 2), ("strikes".into(), 0)],
+        ban_changes: vec![("strikes".into(), "made", 6), ("strikes".into(), "ended", 5)],
+        modes: vec![("enforce".into(), true), ("monitor".into(), false), ("off".into(), false)],
+        floods: vec![
+            ("api".into(), "limit_syn".into(), 2, true),
+            (String::new(), "limit_syn".into(), 1, false),
+        ],
+        record_rows: 4_711,
+        record_lag: 3,
+        record_lost: 0,
         escalated: Escalated { ipv4: 2, ipv6: 1 },
         refused_reset: vec![ResetRow { service: "api".into(), connections: 1_234 }],
         connections: vec![ConnectionRow {
@@ -71,6 +80,18 @@ fn snapshot() -> Snapshot {
     }
 }
 
+/// promtool 2.42 does not see it, and Prometheus refuses the page.
+#[test]
+fn no_series_stands_twice() {
+    let page = render(&snapshot()).unwrap();
+    let series = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
+    let mut seen = std::collections::BTreeSet::new();
+    for (name, _) in series {
+        assert!(seen.insert(name), "{name} stands twice");
+    }
+    assert!(seen.len() > 20);
+}
+
 /// The value of a series by its exact name and labels.
 fn value(page: &str, series: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -84,6 +105,12 @@ fn the_page_has_every_family_with_its_labels() {
         (r#"gateway_packets_total{interface="eth0",verdict="pass",reason="ok"}"#, 1e6),
         (r#"gateway_packets_total{interface="eth1",verdict="tx",reason="syn_cookie"}"#, 0.0),
         (r#"gateway_bytes_total{interface="eth0",verdict="would_drop",reason="plaintext_http"}"#, 180.0),
+        (r#"gateway_mode{mode="enforce"}"#, 1.0),
+        (r#"gateway_floods_total{service="api",reason="limit_syn"}"#, 2.0),
+        (r#"gateway_flood_active{service="",reason="limit_syn"}"#, 0.0),
+        (r#"gateway_bans_total{origin="strikes",what="made"}"#, 6.0),
+        ("gateway_record_rows_total", 4_711.0),
+        ("gateway_record_lag_seconds", 3.0),
         (r#"gateway_service_packets_total{service="api",verdict="drop",reason="plaintext_http"}"#, 20.0),
         (r#"gateway_table_entries{table="sources"}"#, 5.0),
         (r#"gateway_table_capacity{table="sources"}"#, 4096.0),

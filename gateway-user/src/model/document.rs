@@ -116,6 +116,9 @@ pub struct ModeRow {
     pub of: String,
     /// The mode.
     pub mode: Mode,
+    /// When it reverts, if it was set with `--for`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_at: Option<u64>,
 }
 
 /// Connections of a service.

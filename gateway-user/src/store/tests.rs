@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn options() -> StoreOptions {
     StoreOptions {
         retention: record::RETENTION_MIN,
-        sources: record::Sources::Full,
+        sources: Sources::Full,
         checkpoint: None,
         max_size: 1 << 30,
     }

@@ -205,6 +205,20 @@ impl<'a> Gateway<'a> {
         self.command(arguments).stdout(Stdio::piped()).spawn().context("cannot start the command line")
     }
 
+    /// Runs a verb of the command line that reads this.
+    ///
+    /// # Errors
+    /// Where it cannot be started; that it fails is in the output's status.
+    pub fn cli_with(&self, arguments: &[&str], input: &str) -> Result<Output> {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("cannot start the gateway's command line")?;
+        let mut stdin = child.stdin.take().context("it reads nothing")?;
+        stdin.write_all(input.as_bytes())?;
+        drop(stdin);
+        Ok(child.wait_with_output()?)
+    }
+
     /// A file of the daemon's state.
     #[must_use]
     pub fn state(&self, name: &str) -> PathBuf {

@@ -8,7 +8,7 @@ use super::Output;
 use crate::control::protocol::SECONDS_MAX;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::model::{Dimension, LimitScope, Mode, Prefix, Remark, parse_duration};
+use crate::model::{Dimension, LimitScope, Mode, Prefix, PrefixError, Remark, parse_duration};
 
 /// Verbs of `limit`.
 #[derive(Clone, Debug, Subcommand)]
@@ -59,6 +59,9 @@ pub enum LimitVerb {
 pub struct ModeArgs {
     /// The mode
     pub mode: Mode,
+    /// Of this service or class alone: service/NAME, class/NAME
+    #[arg(value_name = "WHERE")]
+    pub scope: Option<LimitScope>,
     /// Revert after this time: 90s, 10m, 36h
     #[arg(long = "for", value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
     pub for_seconds: Option<Span>,
@@ -71,10 +74,14 @@ pub struct ModeArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum BlockVerb {
     /// Block a prefix
-    #[command(after_help = "Example:\n  gateway block add 2001:db8:7::/48 --for 36h --reason 'login flood'")]
+    #[command(
+        after_help = "Example:\n  gateway block add 2001:db8:7::/48 --for 36h --reason 'login flood'\n  \
+                            gateway block add - --for 1d < addresses.txt"
+    )]
     Add {
-        /// Address or prefix
-        prefix: Prefix,
+        /// Address or prefix; - reads many from standard input, one a line
+        #[arg(value_parser = which)]
+        prefix: Which,
         /// Only for this time: 90s, 10m, 400d; a number alone: seconds; -1: no end
         #[arg(long = "for", value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
         for_seconds: Option<Span>,
@@ -91,8 +98,9 @@ pub enum BlockVerb {
     /// Take a block away
     #[command(after_help = "Example:\n  gateway block del 198.51.100.7")]
     Del {
-        /// Address or prefix as it is listed
-        prefix: Prefix,
+        /// Address or prefix as it is listed; - reads many from standard input, one a line
+        #[arg(value_parser = which)]
+        prefix: Which,
         /// Output.
         #[command(flatten)]
         output: Output,
@@ -104,14 +112,28 @@ pub enum BlockVerb {
     List(Output),
 }
 
+/// One prefix, or those of standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// This one.
+    One(Prefix),
+    /// Those of standard input.
+    Input,
+}
+
+pub(super) fn which(text: &str) -> Result<Which, PrefixError> {
+    if text == "-" { Ok(Which::Input) } else { text.parse().map(Which::One) }
+}
+
 /// Verbs of `allow`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum AllowVerb {
     /// Trust a prefix
     #[command(after_help = "Example:\n  gateway allow add 192.0.2.10 --for 2h")]
     Add {
-        /// Address or prefix
-        prefix: Prefix,
+        /// Address or prefix; - reads many from standard input, one a line
+        #[arg(value_parser = which)]
+        prefix: Which,
         /// Only for this time: 90s, 10m, 400d; a number alone: seconds; -1: no end
         #[arg(long = "for", value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
         for_seconds: Option<Span>,
@@ -122,8 +144,9 @@ pub enum AllowVerb {
     /// Trust it no longer
     #[command(after_help = "Example:\n  gateway allow del 192.0.2.10")]
     Del {
-        /// Address or prefix as it is listed
-        prefix: Prefix,
+        /// Address or prefix as it is listed; - reads many from standard input, one a line
+        #[arg(value_parser = which)]
+        prefix: Which,
         /// Output.
         #[command(flatten)]
         output: Output,

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use audit::{AuditVerb, ExportFormat, Rows};
 pub use events::EventsArgs;
-pub use live::{AllowVerb, BlockVerb, LimitVerb, ModeArgs, Span};
+pub use live::{AllowVerb, BlockVerb, LimitVerb, ModeArgs, Span, Which};
 
 use crate::{
     config::{self, Driver, OnExit},
@@ -78,8 +78,8 @@ pub enum Verb {
     /// Show and change limits live
     #[command(subcommand, after_help = "Example:\n  gateway limit set default syn 100/s --for 10m")]
     Limit(LimitVerb),
-    /// Switch the mode live
-    #[command(after_help = "Example:\n  gateway mode monitor --for 10m")]
+    /// Switch the mode live, of the gateway or of one service or class
+    #[command(after_help = "Example:\n  gateway mode monitor --for 10m\n  gateway mode enforce service/api")]
     Mode(ModeArgs),
     /// Block sources by hand
     #[command(subcommand, after_help = "Example:\n  gateway block add 198.51.100.7 --for 1h --reason scan")]
@@ -109,6 +109,28 @@ pub enum Verb {
     /// Tell what on this host helps or hinders, each with its fix
     #[command(after_help = "Example:\n  gateway doctor eth0")]
     Doctor(DoctorArgs),
+    /// Take blocks away; the same as `block del`
+    #[command(hide = true, after_help = "Example:\n  gateway unblock 198.51.100.7")]
+    Unblock {
+        /// Address or prefix as it is listed; - reads many from standard input, one a line
+        #[arg(value_parser = live::which)]
+        prefix: Which,
+        /// Output.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// A word that others use for one of these
+    #[command(
+        name = "ban",
+        aliases = ["unban", "banned", "logs", "log", "history", "stats", "list", "top", "why"],
+        hide = true,
+        after_help = "Example:\n  gateway ban 198.51.100.7"
+    )]
+    Elsewhere {
+        /// Whatever follows
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
     /// Print shell completions
     #[command(after_help = "Example:\n  gateway completions bash > /etc/bash_completion.d/gateway\n  \
                       gateway completions zsh > /usr/share/zsh/site-functions/_gateway")]

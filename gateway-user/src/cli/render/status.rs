@@ -47,7 +47,8 @@ fn head(text: &mut String, status: &Status, now: u64) -> std::fmt::Result {
         writeln!(text, "         reverts in {}, at {}", duration(until.saturating_sub(now)), moment(until))?;
     }
     for row in &status.modes {
-        writeln!(text, "         {}: {}", clean(&row.of), row.mode)?;
+        let end = row.until_at.map(|at| format!(", reverts in {}", duration(at.saturating_sub(now))));
+        writeln!(text, "         {}: {}{}", clean(&row.of), row.mode, end.unwrap_or_default())?;
     }
     writeln!(text, "Policy   {}, change {}", clean(&status.config_path), status.generation)?;
     writeln!(text, "TLS gate {}", tls_gate(status.tls_gate))?;

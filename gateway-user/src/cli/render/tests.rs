@@ -31,7 +31,7 @@ fn document() -> Status {
         pid: 4711,
         mode: Mode::Monitor,
         mode_until_at: Some(NOW + 600),
-        modes: vec![ModeRow { of: "class partners".into(), mode: Mode::Off }],
+        modes: vec![ModeRow { of: "class partners".into(), mode: Mode::Off, until_at: None }],
         uptime_seconds: 93_784,
         generation: 3,
         config_path: "/etc/gateway/gateway.toml".into(),

@@ -2,7 +2,7 @@
 
 use crate::control::protocol::{Done, Failure, FailureKind, Line, Request, Row};
 use crate::model::document::*;
-use crate::model::{Dimension, Fact, LimitScope, Mode, Order, Outcome, Prefix, What};
+use crate::model::{Dimension, EventFilter, Fact, LimitScope, Mode, Order, Outcome, Prefix, What};
 
 pub(super) fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
@@ -23,7 +23,7 @@ pub(super) fn requests() -> Vec<Request> {
             for_seconds: Some(600),
         },
         Request::LimitUnset { place, dimension: Dimension::Bytes },
-        Request::Mode { mode: Mode::Enforce, for_seconds: None },
+        Request::Mode { mode: Mode::Enforce, scope: None, for_seconds: None },
         Request::BlockAdd { prefix: net, for_seconds: Some(1), reason: Some("scan".parse().unwrap()) },
         Request::BlockDel { prefix: net },
         Request::BlockList {},
@@ -33,6 +33,8 @@ pub(super) fn requests() -> Vec<Request> {
         Request::AllowList {},
         Request::Sources { top: 20, by: Order::Drops },
         Request::Stop { keep: Some(true) },
+        Request::Mode { mode: Mode::Off, scope: Some("service/api".parse().unwrap()), for_seconds: Some(9) },
+        Request::Events { filter: EventFilter::default(), follow: true, frames: false },
     ]
 }
 
@@ -75,7 +77,7 @@ pub(super) fn status() -> Status {
         pid: 4711,
         mode: Mode::Monitor,
         mode_until_at: Some(1_700_000_600),
-        modes: vec![ModeRow { of: "service api".into(), mode: Mode::Off }],
+        modes: vec![ModeRow { of: "service api".into(), mode: Mode::Off, until_at: Some(7) }],
         uptime_seconds: 3_600,
         generation: 3,
         config_path: "/etc/gateway/gateway.toml".into(),
@@ -181,5 +183,5 @@ fn unknown_and_wrong_requests_are_errors() {
 #[test]
 fn what_only_looks_is_no_change() {
     let looks: Vec<_> = requests().into_iter().filter(|request| !request.changes()).collect();
-    assert_eq!(looks.len(), 6, "{looks:?}");
+    assert_eq!(looks.len(), 7, "{looks:?}");
 }

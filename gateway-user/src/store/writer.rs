@@ -24,6 +24,8 @@ use crate::{
 
 /// Rows that wait in memory for a disk that takes none; further ones are counted and lost.
 pub const ROWS_MAX: usize = 65_536;
+/// A database has at least one page: of so many bytes, or more (SQLite, Database File Format, section 1.3.2).
+const SMALLEST: u64 = 512;
 /// How often it is tried again to write.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -215,6 +217,13 @@ impl Store {
 
 /// The file, and what is in it. A damaged one is put aside, and another takes its place.
 fn open(path: &Path, warnings: &mut Vec<String>) -> (Result<State, StateError>, Kept) {
+    // SQLite takes an empty file for a new database, and one of a few bytes too.
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() < SMALLEST) {
+        warnings.push(format!(
+            "{} was empty or cut short: what bans, trusted prefixes, limits and modes it had is gone",
+            path.display()
+        ));
+    }
     let whole = || {
         let state = State::open(path)?;
         let kept = state.load()?;

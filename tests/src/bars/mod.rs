@@ -3,6 +3,7 @@
 mod answers;
 mod bans;
 mod blocked;
+mod claims;
 mod connections;
 mod cookies;
 mod escalation;
@@ -12,6 +13,7 @@ mod forged;
 mod honest;
 mod http3;
 mod idle;
+mod kills;
 mod known;
 mod lasting;
 mod limits;
@@ -36,6 +38,7 @@ use crate::lab::{Counters, Lab, SERVER_V4, SERVER_V6};
 
 pub use answers::{dns, openings};
 pub use bans::{bans, million};
+pub use claims::claims;
 pub use connections::connections;
 pub use cookies::{cookies, downloads};
 pub use escalation::escalation;
@@ -45,6 +48,7 @@ pub use forged::forged;
 pub use honest::{adoption, https, plaintext};
 pub use http3::{http3, nonsense};
 pub use idle::idle;
+pub use kills::kills;
 pub use known::known;
 pub use lasting::crowd;
 pub use limits::exactness;
@@ -115,7 +119,7 @@ impl Scale {
 pub type Bar = fn(&Scale) -> Result<()>;
 
 /// All that tests run too, by name.
-pub const BARS: [(&str, Bar); 21] = [
+pub const BARS: [(&str, Bar); 23] = [
     ("smoke", smoke),
     ("https", https),
     ("few-stacks", few_stacks),
@@ -128,6 +132,8 @@ pub const BARS: [(&str, Bar); 21] = [
     ("reloads", reloads),
     ("kill", kill_and_restart),
     ("metrics", metrics),
+    ("kills", kills),
+    ("claims", claims),
     ("path-mtu", path_mtu),
     ("quic-nonsense", nonsense),
     ("bans", bans),

@@ -6,7 +6,7 @@ use std::thread;
 
 use gateway_common::{
     abi::{Active, Holder, Limits, Listing, OwnPorts, Refusal, Settings, Tunnel},
-    env::{Asked, Context, Env, Receiver},
+    env::{Asked, Context, Env, Receiver, Sampled},
     frame::Frame,
     hash::Key,
     limit::{
@@ -255,6 +255,9 @@ impl<'a> Env for Losing<'a> {
     }
     fn tell(&self, refusal: &Refusal) {
         Env::tell(&self.0, refusal);
+    }
+    fn sample(&self, sampled: &Sampled) {
+        Env::sample(&self.0, sampled);
     }
     fn change(&self, changes: [Change; 2]) {
         Env::change(&self.0, changes);

@@ -101,9 +101,9 @@ fn put_back(directory: &Path, from: &Path) -> Result<()> {
         let name = path.file_name().context("a name")?.to_string_lossy().into_owned();
         if ["state.", "record"].iter().any(|start| name.starts_with(start)) {
             if fs::symlink_metadata(&path)?.is_dir() {
-                fs::remove_dir_all(&path)?
+                fs::remove_dir_all(&path)?;
             } else {
-                fs::remove_file(&path)?
+                fs::remove_file(&path)?;
             }
         }
     }

@@ -90,7 +90,7 @@ fn export(directory: &Path, rows: &Rows, format: ExportFormat) -> Result<(), Cli
     }
 }
 
-fn verify(directory: &Path, kept: &[PathBuf], key: Option<&Path>, output: Output) -> Result<(), CliError> {
+fn verify(directory: &Path, paths: &[PathBuf], key: Option<&Path>, output: Output) -> Result<(), CliError> {
     let read = |path: &Path| {
         fs::read_to_string(path)
             .map_err(|error| CliError::failed(format!("cannot read {}: {error}", path.display())))
@@ -100,7 +100,16 @@ fn verify(directory: &Path, kept: &[PathBuf], key: Option<&Path>, output: Output
         error
             .help("run it with sudo; without a record there is nothing to verify, see `gateway audit status`")
     })?;
-    let kept = kept.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let texts = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut kept = Vec::new();
+    for (path, text) in paths.iter().zip(&texts) {
+        let found = notes(text);
+        if found.is_empty() {
+            return Err(CliError::usage(format!("{} has no checkpoint", path.display()))
+                .help("name a file of signed notes, as audit.checkpoint makes it, or of the daemon's log"));
+        }
+        kept.extend(found);
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let report = record::verify(directory, &vkey, &kept, now).map_err(|error| failed(&error))?;
@@ -110,6 +119,39 @@ fn verify(directory: &Path, kept: &[PathBuf], key: Option<&Path>, output: Output
         print(&render::verified(&report))?;
     }
     if report.is_intact() { Ok(()) } else { Err(CliError::reported(Status::Failed)) }
+}
+
+/// What the daemon's log has before a checkpoint.
+const IN_LOG: &str = "record: checkpoint \"";
+/// How a line with a signature begins (C2SP signed-note).
+const SIGNATURE: &str = "\u{2014} ";
+
+/// The signed notes of a text: one after the other, or in lines of the daemon's log.
+fn notes(text: &str) -> Vec<String> {
+    let in_log = text.lines().filter_map(|line| {
+        let quoted = line.split_once(IN_LOG)?.1.trim_end().strip_suffix('"')?;
+        serde_json::from_str::<String>(&format!("\"{quoted}\"")).ok()
+    });
+    let in_log: Vec<String> = in_log.map(|note| format!("{}\n", note.trim_end())).collect();
+    if !in_log.is_empty() {
+        return in_log;
+    }
+    let (mut notes, mut note, mut is_signed) = (Vec::new(), String::new(), false);
+    for line in text.lines() {
+        if is_signed && !line.starts_with(SIGNATURE) {
+            notes.push(std::mem::take(&mut note));
+            is_signed = false;
+        }
+        // Blank lines between two.
+        if note.is_empty() && line.is_empty() {
+            continue;
+        }
+        is_signed |= line.starts_with(SIGNATURE);
+        note.push_str(line);
+        note.push('\n');
+    }
+    notes.extend(Some(note).filter(|note| !note.is_empty()));
+    notes
 }
 
 fn document(report: &Report) -> Value {
@@ -166,4 +208,24 @@ fn tell_unread(unread: &[String]) {
 fn failed(error: &RecordError) -> CliError {
     CliError::failed(error.to_string())
         .help("run it with sudo; `audit.database` of the configuration says where the record is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::notes;
+
+    #[test]
+    fn notes_stand_alone_one_after_the_other_or_in_a_log() {
+        let note =
+            |size| format!("gateway/record\n{size}\nEty4XbXS0yHVWN7K\n\n\u{2014} gateway/record e5D8\n");
+        assert_eq!(notes(&note(1)), [note(1)]);
+        // As they are appended.
+        let many: String = (1..4).map(|size| note(size) + "\n").collect();
+        assert_eq!(notes(&many), [note(1), note(2), note(3)]);
+        let log: String = (1..3)
+            .map(|size| format!("Dec 01 host gateway[7]: record: checkpoint {:?}\n", note(size).trim_end()))
+            .collect();
+        assert_eq!(notes(&log), [note(1), note(2)]);
+        assert!(notes("\n\n").is_empty());
+    }
 }

@@ -41,7 +41,7 @@ pub(super) fn events(client: &Client, args: &EventsArgs) -> Result<(), CliError>
                 ControlFlow::Break(())
             }
         })?;
-        return failed.map_or(Ok(()), ended);
+        return failed.map_or(Ok(()), |error| ended(&error));
     }
     let mut rows = Vec::new();
     client.rows(&request, |row| rows.push(row))?;
@@ -53,14 +53,14 @@ pub(super) fn events(client: &Client, args: &EventsArgs) -> Result<(), CliError>
     }
     for row in &rows[first..] {
         if let Err(error) = output.take(row) {
-            return ended(error);
+            return ended(&error);
         }
     }
     Ok(())
 }
 
 /// That nobody reads on, as with `| head`, is no error.
-fn ended(error: io::Error) -> Result<(), CliError> {
+fn ended(error: &io::Error) -> Result<(), CliError> {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Ok(());
     }
@@ -129,7 +129,7 @@ fn capture(file: File) -> io::Result<PcapNgWriter<BufWriter<File>>> {
 /// Writes a packet with its verdict in a comment of one line.
 fn write(capture: &mut PcapNgWriter<BufWriter<File>>, event: &Event, dropped: &Dropped) -> io::Result<()> {
     let Some(head) = event.frame.as_deref().and_then(bytes) else { return Ok(()) };
-    let (data, more) = if dropped.ethernet { (head, 0) } else { (with_ethernet(head), ETHERNET) };
+    let (data, more) = if dropped.ethernet { (head, 0) } else { (with_ethernet(&head), ETHERNET) };
     let service = dropped.service.as_deref().unwrap_or("-");
     let comment = format!(
         "verdict={} reason={} service={service} interface={}",
@@ -149,10 +149,10 @@ fn write(capture: &mut PcapNgWriter<BufWriter<File>>, event: &Event, dropped: &D
 }
 
 /// A packet of a device without Ethernet as a frame, from nowhere to nowhere.
-fn with_ethernet(packet: Vec<u8>) -> Vec<u8> {
+fn with_ethernet(packet: &[u8]) -> Vec<u8> {
     let ether_type: [u8; 2] =
         if packet.first().is_some_and(|byte| byte >> 4 == 6) { [0x86, 0xdd] } else { [8, 0] };
-    [&[0; ETHERNET - 2][..], &ether_type, &packet].concat()
+    [&[0; ETHERNET - 2][..], &ether_type, packet].concat()
 }
 
 /// Bytes from hexadecimal digits.

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     control::client::ClientError,
     kernel::orphan::{Orphan, of_interface, take_off},
+    model::Mode,
     net,
 };
 
@@ -37,7 +38,7 @@ impl Protected {
     fn document(&self) -> Value {
         json!({
             "interface": self.interface.name,
-            "mode": self.orphan.mode.map(|mode| mode.name()),
+            "mode": self.orphan.mode.map(Mode::name),
             "driver": self.interface.xdp.map(|xdp| xdp.mode.name()),
             "since": self.orphan.since.and_then(|since| since.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs()),
         })

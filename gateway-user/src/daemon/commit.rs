@@ -15,7 +15,10 @@ use crate::{
     store::{Batch, Outgoing, Row},
 };
 
-use super::state::{CommitError, Gateway};
+use super::{
+    events::change_rows,
+    state::{CommitError, Gateway},
+};
 
 /// A change, checked.
 pub(super) enum Change {
@@ -102,16 +105,31 @@ impl Gateway {
         for fact in facts.iter().filter(|fact| fact.what == What::Block) {
             self.bans.count(fact, actor);
         }
-        let events = facts.iter().map(|fact| Happened::Change { change: fact.clone(), actor: actor.clone() });
-        let rows = events.map(|event| self.tell(event)).collect();
-        self.keep(rows)
+        for fact in facts.iter().take(EVENTS) {
+            self.tell_at(
+                live::now_ms(),
+                Happened::Change { change: fact.clone(), actor: actor.clone() },
+                None,
+            );
+        }
+        if let Some(more) = facts.len().checked_sub(EVENTS).filter(|more| *more != 0) {
+            let last = &facts[facts.len() - 1];
+            let change = Fact { target: format!("{more} more"), ..last.clone() };
+            self.tell_at(live::now_ms(), Happened::Change { change, actor: actor.clone() }, None);
+        }
+        let at = live::now_ms();
+        let rows = change_rows(facts, actor, self.config.audit.sources);
+        self.write(rows.map(|body| Row { at, body }).collect())
     }
 
     /// Writes all that has changed in memory, with rows of now for the record.
     pub(super) fn keep(&mut self, rows: Vec<Outgoing>) -> oneshot::Receiver<bool> {
         let at = live::now_ms();
         let row = |row: Outgoing| Row { at, body: serde_json::to_string(&row).unwrap_or_default() };
-        let rows = rows.into_iter().map(row).collect();
+        self.write(rows.into_iter().map(row).collect())
+    }
+
+    fn write(&mut self, rows: Vec<Row>) -> oneshot::Receiver<bool> {
         let kept = self.live.facts();
         let mut facts: BTreeMap<String, Option<String>> = BTreeMap::new();
         let gone = self.kept.keys().filter(|key| !kept.contains_key(*key));
@@ -191,6 +209,8 @@ impl Gateway {
 
 /// Lines of the log about one change.
 const LINES: usize = 8;
+/// Events of one change: a client that follows is to keep up.
+const EVENTS: usize = 256;
 
 /// The key under which the store has how far drops were told.
 pub(super) const DROPS: &str = "drops";

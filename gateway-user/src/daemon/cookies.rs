@@ -26,6 +26,7 @@ use super::{attach::Attached, state::Gateway};
 use crate::{
     config::{Config, Protocol, SynCookies},
     kernel::{KernelError, attach::Driver},
+    model::{Actor, Fact, What},
     net,
 };
 
@@ -200,14 +201,21 @@ impl Gateway {
         for path in [SYNCOOKIES, TIMESTAMPS] {
             // Where they may not be written, status says what is lacking.
             let Some(old) = read(path).filter(|value| value != BEST && is_writable(path)) else { continue };
+            let before = old.clone();
             self.live.sysctls.entry(name(path)).or_insert(old);
             drop(self.keep(Vec::new()));
             self.store.flush(WRITTEN_WITHIN);
             match fs::write(path, BEST) {
-                Ok(()) => log::info!("{} set to {BEST} while SYN cookies are needed", name(path)),
+                Ok(()) => self.put_down_setting(path, &before, BEST, "SYN cookies are needed"),
                 Err(error) => log::warn!("cannot write {path}: {error}"),
             }
         }
+    }
+
+    /// Puts down that a setting of this host was changed.
+    fn put_down_setting(&mut self, path: &str, from: &str, to: &str, why: &str) {
+        let fact = Fact::new(What::Host, name(path), Some(from.to_owned()), Some(to.to_owned()));
+        drop(self.put_down(&[Fact { reason: Some(why.to_owned()), ..fact }], &Actor::Host));
     }
 
     /// Puts back what was there before, unless somebody has changed it since.
@@ -221,7 +229,7 @@ impl Gateway {
                 continue;
             }
             match fs::write(path, &old) {
-                Ok(()) => log::info!("{} set back to {old}", name(path)),
+                Ok(()) => self.put_down_setting(path, BEST, &old, "SYN cookies are needed no longer"),
                 Err(error) => log::warn!("cannot write {path}: {error}"),
             }
         }

@@ -18,6 +18,7 @@ use crate::{
     escalation::{Changes, Neighbourhood, Readings, Watch, is_over},
     host::Prefixes,
     kernel::{KernelError, tables::Slot},
+    model::{Actor, Fact, What},
 };
 
 use super::state::{Gateway, monotonic};
@@ -26,8 +27,8 @@ use super::state::{Gateway, monotonic};
 const TABLES: [Table; 2] = [Table::Sources, Table::ServiceSources];
 /// After so long without a look, of a daemon that was held up, drops are too old to say who is over a limit now.
 const TOO_LATE: Instant = 5 * SECOND;
-/// Lines that the log gets of one look; a flood that comes from thousands of networks is told in one more.
-const LINES: usize = 8;
+/// Changes of one look that are put down: a flood may come from thousands of networks.
+const TOLD: usize = 64;
 
 /// All that the daemon knows of neighbourhoods.
 #[derive(Default)]
@@ -60,7 +61,14 @@ impl Gateway {
             self.pressure.watch.clear()
         };
         let is_due = self.pressure.watch.renew(now);
-        tell(&changes);
+        let facts = facts(&changes);
+        if !facts.is_empty() {
+            drop(self.put_down(&facts, &Actor::Escalation));
+        }
+        if changes.left_out != 0 {
+            let count = changes.left_out;
+            log::warn!("{count} neighbourhoods more should share a bucket, and there are too many that do");
+        }
         if is_due || !changes.is_empty() { self.apply_live() } else { Ok(()) }
     }
 
@@ -136,28 +144,36 @@ fn is_in_class(key: u64, classes: &Prefixes<()>) -> bool {
     classes.longest(!is_v4, address).is_some()
 }
 
-/// Tells the log, in a few lines.
-fn tell(changes: &Changes) {
+/// What a look has changed, for log and record. There may be thousands at once.
+fn facts(changes: &Changes) -> Vec<Fact> {
+    const OWN: &str = "own limits";
+    const SHARED: &str = "shared limit";
+    let fact = |neighbourhood: &Neighbourhood, from: &str, to: &str, why: String| Fact {
+        reason: Some(why),
+        ..Fact::new(
+            What::Neighbourhood,
+            neighbourhood.to_string(),
+            Some(from.to_owned()),
+            Some(to.to_owned()),
+        )
+    };
     let escalated = changes.escalated.iter().map(|(neighbourhood, offenders)| {
-        format!("{neighbourhood}: {offenders} sources over their limits; it shares one source's limits now")
+        fact(
+            neighbourhood,
+            OWN,
+            SHARED,
+            format!("{offenders} sources over their limits share that of one now"),
+        )
     });
-    let released = changes.released.iter().map(|neighbourhood| {
-        format!("{neighbourhood}: no longer under pressure; each of its sources has its own limits again")
-    });
-    let tried = changes.tried.iter().map(|neighbourhood| {
-        format!("{neighbourhood}: tries whether its sources keep to their own limits now")
-    });
-    let merged = changes
-        .merged
+    let released = changes
+        .released
         .iter()
-        .map(|neighbourhood| format!("{neighbourhood}: shares with the network around it now"));
-    let lines: Vec<String> = escalated.chain(released).chain(tried).chain(merged).collect();
-    lines.iter().take(LINES).for_each(|line| log::info!("{line}"));
-    if lines.len() > LINES {
-        log::info!("{} more neighbourhoods escalated or were released", lines.len() - LINES);
-    }
-    if changes.left_out != 0 {
-        let count = changes.left_out;
-        log::warn!("{count} neighbourhoods more should share a bucket, and there are too many that do");
-    }
+        .map(|neighbourhood| fact(neighbourhood, SHARED, OWN, "no longer under pressure".to_owned()));
+    let tried = changes.tried.iter().map(|neighbourhood| {
+        fact(neighbourhood, SHARED, OWN, "tries whether its sources keep to their own limits now".to_owned())
+    });
+    let merged = changes.merged.iter().map(|neighbourhood| {
+        fact(neighbourhood, SHARED, SHARED, "with the network around it now".to_owned())
+    });
+    escalated.chain(released).chain(tried).chain(merged).take(TOLD).collect()
 }

@@ -1,8 +1,9 @@
 //! What has happened: kept for a while for who asks, told to who follows, and put down in the record.
 
-use std::collections::VecDeque;
+use std::{borrow::Cow, collections::VecDeque};
 
 use ipnet::IpNet;
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
@@ -114,6 +115,48 @@ impl Gateway {
     }
 }
 
+/// What the record has of changes, as JSON. There may be a hundred thousand, so each is written as it is, with no document in between.
+pub(super) fn change_rows(facts: &[Fact], actor: &Actor, sources: Sources) -> impl Iterator<Item = String> {
+    let name = actor.to_string();
+    facts.iter().map(move |fact| {
+        let fact = if sources == Sources::Full {
+            Cow::Borrowed(fact)
+        } else {
+            Cow::Owned(less_exact_fact(fact.clone(), sources))
+        };
+        let kind = if fact.what == What::Block { Kind::Ban } else { Kind::Change };
+        let row = ChangeRow {
+            kind: kind.name(),
+            source: fact.target.parse().ok(),
+            reason: fact.reason.as_deref(),
+            service: fact.service(),
+            actor: &name,
+            body: ChangeBody { actor, change: &fact },
+        };
+        serde_json::to_string(&row).unwrap_or_default()
+    })
+}
+
+/// The same as an [`Outgoing`] of a change.
+#[derive(Serialize)]
+struct ChangeRow<'a> {
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Prefix>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<&'a str>,
+    actor: &'a str,
+    body: ChangeBody<'a>,
+}
+
+#[derive(Serialize)]
+struct ChangeBody<'a> {
+    actor: &'a Actor,
+    change: &'a Fact,
+}
+
 /// What the record has of an event, with sources as exact as they are to be kept.
 fn outgoing(what: &Happened, sources: Sources) -> Outgoing {
     let what = &less_exact(what.clone(), sources);
@@ -125,7 +168,6 @@ fn outgoing(what: &Happened, sources: Sources) -> Outgoing {
         body.remove(told_apart);
     }
     let (source, actor) = match what {
-        Happened::Change { change, actor } => (change.target.parse().ok(), Some(actor)),
         Happened::Stop { actor, .. } => (None, Some(actor)),
         Happened::Start { .. } => (None, Some(&Actor::Start)),
         // By far the most came from there.
@@ -161,7 +203,6 @@ const fn kind(kind: EventKind) -> Kind {
 
 /// The same with the networks of sources, where the record is to have no more.
 fn less_exact(what: Happened, sources: Sources) -> Happened {
-    let network = |prefix: Prefix| Prefix::try_from(sources.kept(prefix.network())).unwrap_or(prefix);
     match what {
         Happened::Flood(mut flood) => {
             for share in &mut flood.sources {
@@ -169,22 +210,27 @@ fn less_exact(what: Happened, sources: Sources) -> Happened {
             }
             Happened::Flood(flood)
         }
-        Happened::Change { change: fact @ Fact { what: What::Block | What::Allow, .. }, actor } => {
-            let target: Option<Prefix> = fact.target.parse().ok();
-            let target = target.map_or_else(|| fact.target.clone(), |prefix| network(prefix).to_string());
-            Happened::Change { change: Fact { target, ..fact }, actor }
-        }
         other => other,
     }
+}
+
+/// The same of a change.
+fn less_exact_fact(fact: Fact, sources: Sources) -> Fact {
+    let target: Option<Prefix> = fact.target.parse().ok();
+    let network = target.and_then(|prefix| Prefix::try_from(sources.kept(prefix.network())).ok());
+    Fact { target: network.map_or_else(|| fact.target.clone(), |network| network.to_string()), ..fact }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn fact() -> Fact {
+        Fact::new(What::Block, "192.0.2.9", None, Some("banned".to_owned()))
+    }
+
     fn ban() -> Happened {
-        let change = Fact::new(What::Block, "192.0.2.9", None, Some("banned".to_owned()));
-        Happened::Change { change, actor: Actor::Strikes }
+        Happened::Change { change: fact(), actor: Actor::Strikes }
     }
 
     fn at(hub: &mut Hub, at: u64) {
@@ -193,11 +239,11 @@ mod tests {
 
     #[test]
     fn a_ban_is_put_down_with_its_source_or_with_its_network() {
-        let row = outgoing(&ban(), Sources::Full);
+        let text = |sources| change_rows(&[fact()], &Actor::Strikes, sources).next().unwrap();
+        let row: Outgoing = serde_json::from_str(&text(Sources::Full)).unwrap();
         assert_eq!((row.kind.as_str(), row.source.unwrap().to_string().as_str()), ("ban", "192.0.2.9"));
-        assert_eq!(row.actor.as_deref(), Some("strikes"));
-        let row = outgoing(&ban(), Sources::Subnet);
-        let text = serde_json::to_string(&row).unwrap();
+        assert_eq!((row.actor.as_deref(), row.body.len()), (Some("strikes"), 2));
+        let text = text(Sources::Subnet);
         assert!(text.contains("192.0.2.0/24") && !text.contains("192.0.2.9"), "{text}");
     }
 

@@ -161,8 +161,7 @@ mod tests {
     use crate::model::Outcome;
 
     fn counts(packets: u64) -> Counts {
-        let none: [(String, fn(Action, Reason) -> u64); 0] = [];
-        Counts::of(&none, |action, reason| match (action, reason) {
+        Counts::of(&[("none".to_owned(), |_, _| 0)], |action, reason| match (action, reason) {
             (Action::Drop, Reason::LimitSyn) => Count { packets, bytes: packets * 60 },
             _ => Count::default(),
         })

@@ -193,10 +193,7 @@ impl Happened {
         match self {
             Self::Drop(dropped) => dropped.service.as_deref(),
             Self::Flood(flood) => flood.service.as_deref(),
-            Self::Change { change, .. } => {
-                let rest = ["service/", "total/"].iter().find_map(|start| change.target.strip_prefix(start));
-                rest.and_then(|rest| rest.split_whitespace().next())
-            }
+            Self::Change { change, .. } => change.service(),
             _ => None,
         }
     }

@@ -19,6 +19,8 @@ keywords! {
         Allow = "allow",
         /// A part of the configuration.
         Configuration = "configuration",
+        /// A network whose sources share a budget, or no longer.
+        Neighbourhood = "neighbourhood",
         /// A setting of this host.
         Host = "host",
     }
@@ -53,6 +55,12 @@ impl Fact {
     /// Something that was one thing before and is another now.
     pub fn new(what: What, target: impl Into<String>, from: Option<String>, to: Option<String>) -> Self {
         Self { what, target: target.into(), from, to, until_at: None, origin: None, reason: None }
+    }
+
+    /// The service that it is about, if it is about one.
+    pub fn service(&self) -> Option<&str> {
+        let rest = ["service/", "total/"].iter().find_map(|start| self.target.strip_prefix(start));
+        rest.and_then(|rest| rest.split_whitespace().next())
     }
 }
 

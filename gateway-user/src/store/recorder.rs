@@ -83,6 +83,8 @@ pub(super) struct Recorder {
     bytes: u64,
     /// Rows that there ever were.
     pub(super) rows: u64,
+    /// Rows may wait that it has not taken.
+    pub(super) has_more: bool,
 }
 
 impl Recorder {
@@ -98,6 +100,7 @@ impl Recorder {
             aged_at: 0,
             bytes: 0,
             rows: 0,
+            has_more: false,
         }
     }
 
@@ -142,8 +145,13 @@ impl Recorder {
         Ok(())
     }
 
-    /// Takes all rows that wait; what was found wrong with the record's files is told.
-    pub(super) fn take(&mut self, state: &mut State, now: u64) -> Result<Vec<String>, Trouble> {
+    /// Takes all rows that wait, until something else is more urgent; what was found wrong with the record's files is told.
+    pub(super) fn take(
+        &mut self,
+        state: &mut State,
+        now: u64,
+        is_urgent: impl Fn() -> bool,
+    ) -> Result<Vec<String>, Trouble> {
         let mut warnings = Vec::new();
         if self.record.is_none() {
             let options = Options { origin: ORIGIN.to_owned(), sources: self.options.sources };
@@ -152,6 +160,7 @@ impl Recorder {
             self.last = last_number(&self.directory)?;
             self.record = Some(opened);
         }
+        self.has_more = false;
         let Some(open) = &mut self.record else { return Ok(warnings) };
         loop {
             let waiting = state.waiting(AT_ONCE)?;
@@ -164,6 +173,10 @@ impl Recorder {
             }
             self.last = self.last.max(last);
             state.handed_over(last)?;
+            self.has_more = waiting.len() == AT_ONCE;
+            if is_urgent() {
+                break;
+            }
         }
         self.rows = open.size();
         Ok(warnings)

@@ -280,6 +280,7 @@ impl Writer {
                 self.recorder.set_options(options);
             }
             let due = Duration::from_millis(self.recorder.due_in(now_ms())).max(AGAIN);
+            let due = if self.recorder.has_more { Duration::ZERO } else { due };
             let is_idle = |pending: &mut Pending| {
                 pending.is_empty() && pending.waiting.is_empty() && pending.options.is_none() && !pending.ends
             };
@@ -328,7 +329,9 @@ impl Writer {
     fn record(&mut self, ends: bool) {
         let Some(state) = &mut self.state else { return };
         let now = now_ms();
-        let taken = self.recorder.take(state, now).and_then(|warnings| {
+        // A change that waits for its answer goes first.
+        let is_urgent = || !ends && !self.shared.pending().waiting.is_empty();
+        let taken = self.recorder.take(state, now, is_urgent).and_then(|warnings| {
             warnings.iter().for_each(|warning| log::error!("record: {warning}"));
             let note = self.recorder.sign(now, ends)?;
             self.recorder.age(now)?;
@@ -343,7 +346,7 @@ impl Writer {
             Err(error) => Some(error.to_string()),
         };
         let mut pending = self.shared.pending();
-        if trouble.is_none() && pending.rows.is_empty() {
+        if trouble.is_none() && pending.rows.is_empty() && !self.recorder.has_more {
             pending.waiting_since = None;
         }
         pending.record_trouble = trouble;

@@ -77,7 +77,7 @@ pub fn escalation(_: &Scale) -> Result<()> {
     await_count(&gateway, "ipv4", 0, RELEASES)?;
     println!("escalation: released {:.1?} after the flood", ended.elapsed());
     await_count(&gateway, "ipv6", 0, RELEASES)?;
-    for words in ["shares one source's limits now", "has its own limits again"] {
+    for words in ["own limits → shared limit", "shared limit → own limits"] {
         ensure!(gateway.log().contains(&format!("{NETWORK}: ")) && gateway.log().contains(words), "{words}");
     }
     again(&lab, &gateway)

@@ -54,7 +54,8 @@ pub fn kills(scale: &Scale) -> Result<()> {
                 while !dies.load(Ordering::Relaxed) {
                     number += 1;
                     // Each third one is about an address that was asked for before.
-                    let address = format!("10.7.{}.{}", number / 3 >> 8 & 255, number / 3 & 255);
+                    let [.., high, low] = (number / 3).to_be_bytes();
+                    let address = format!("10.7.{high}.{low}");
                     let verb = if number % 3 == 2 { "del" } else { "add" };
                     let output = gateway.cli(&["block", verb, &address, "--json"])?;
                     let answer: Option<Value> = serde_json::from_slice(&output.stdout).ok();

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use super::REQUEST_MAX;
 use super::access::{Access, Peer, groups_of};
+use super::call::{Call, Patience, STREAMS};
 use super::protocol::{Failure, FailureKind, Line, MANY_MAX, Reply, Request, Row};
-use super::server::{Call, Patience, STREAMS};
 use super::user::user;
 use crate::{
     model::{Prefix, User},

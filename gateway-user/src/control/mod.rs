@@ -13,6 +13,7 @@
 //! * [`client`]: the other end, blocking
 
 pub mod access;
+mod call;
 pub mod client;
 mod connection;
 pub mod protocol;

@@ -14,8 +14,8 @@ use crate::{
 };
 
 use super::{
-    commit::{Change, Committed, configured_mode, limit_text},
-    state::{CommitError, Gateway},
+    commit::{Change, CommitError, Committed, configured_mode, limit_text},
+    state::Gateway,
 };
 
 /// What is answered to a request.

@@ -1,17 +1,13 @@
 //! Bans of the running daemon, in memory and in the kernel.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Instant,
-};
+use std::{collections::BTreeSet, time::Instant};
 
 use anyhow::Result;
 use ipnet::IpNet;
 
 use crate::{
     bans::{
-        Bans, Claim, ClaimKey, Rules,
-        strikes::Tracker,
+        Claim, ClaimKey, Rules,
         table::{prefix_of, source_by_limits, source_of},
     },
     kernel::KernelError,
@@ -21,87 +17,14 @@ use crate::{
 
 use super::{
     commit::{Change, claim_fact},
-    state::{Gateway, monotonic},
+    part::{bans::BanState, clock::monotonic},
+    state::Gateway,
 };
 
 /// Ends and memories that are dealt with at once; requests come in between.
 const EXPIRED_AT_ONCE: usize = 4_096;
 /// How often times that lie far ahead are written anew, in seconds: the kernel is told of them only in part.
 const REFRESH: u64 = 3_600;
-
-/// All that the daemon knows of bans.
-pub(super) struct BanState {
-    pub(super) all: Bans,
-    /// Those that the kernel matches as prefixes, with their ends.
-    pub(super) wide: BTreeMap<Prefix, Option<u64>>,
-    /// What the kernel is still to be told of, since it refused.
-    pub(super) unenforced: BTreeSet<Prefix>,
-    /// Claims that were changed since they were last given to the store.
-    touched: BTreeSet<ClaimKey>,
-    tracker: Tracker,
-    refreshed_at: u64,
-    /// What became of bans, by origin.
-    changes: BTreeMap<(String, &'static str), u64>,
-}
-
-/// What can become of a ban.
-const BECOMES: [&str; 4] = ["made", "lengthened", "ended", "taken_back"];
-
-impl BanState {
-    /// From what was kept.
-    pub(super) fn new(kept: Vec<(ClaimKey, Claim)>) -> Self {
-        let now = live::now();
-        let keys: Vec<ClaimKey> = kept.iter().map(|(key, _)| key.clone()).collect();
-        let all = Bans::restore(kept, now);
-        // What is forgotten by now goes from the file too.
-        let touched = keys.into_iter().filter(|key| all.get(key).is_none()).collect();
-        Self {
-            all,
-            wide: BTreeMap::new(),
-            unenforced: BTreeSet::new(),
-            touched,
-            tracker: Tracker::default(),
-            refreshed_at: now,
-            changes: BTreeMap::new(),
-        }
-    }
-
-    /// Counts what a change has made of a ban.
-    pub(super) fn count(&mut self, fact: &Fact, actor: &Actor) {
-        let was = |state: &Option<String>| state.as_deref().is_some_and(|state| state.starts_with("banned"));
-        let becomes = match (was(&fact.from), was(&fact.to)) {
-            (false, true) => BECOMES[0],
-            (true, true) => BECOMES[1],
-            (true, false) if *actor == Actor::Timer => BECOMES[2],
-            (true, false) => BECOMES[3],
-            (false, false) => return,
-        };
-        let origin = fact.origin.clone().unwrap_or_default();
-        *self.changes.entry((origin, becomes)).or_default() += 1;
-    }
-
-    /// What became of bans, by origin and what.
-    pub(super) fn changes(&self) -> Vec<(String, &'static str, u64)> {
-        let mut all = self.changes.clone();
-        for (origin, _) in self.all.counts() {
-            for becomes in BECOMES {
-                all.entry((origin.to_string(), becomes)).or_default();
-            }
-        }
-        all.into_iter().map(|((origin, becomes), count)| (origin, becomes, count)).collect()
-    }
-
-    /// Claims have changed.
-    pub(super) fn touch(&mut self, keys: impl IntoIterator<Item = ClaimKey>) {
-        self.touched.extend(keys);
-    }
-
-    /// The claims that have changed since this was last asked, as they are now.
-    pub(super) fn touched(&mut self) -> BTreeMap<ClaimKey, Option<Claim>> {
-        let touched = std::mem::take(&mut self.touched).into_iter();
-        touched.map(|key| (key.clone(), self.all.get(&key).cloned())).collect()
-    }
-}
 
 impl Gateway {
     /// Brings what was kept into the kernel, and takes out what an earlier daemon left there and is over.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     bans::{Claim, ClaimKey},
-    config::Config,
+    config::{Config, Report},
     live,
     live::{Entry, Live, LiveLimit},
     model::{Actor, Dimension, Fact, Happened, LimitScope, Mode, Prefix, What},
@@ -15,10 +15,7 @@ use crate::{
     store::{Batch, Outgoing, Row},
 };
 
-use super::{
-    events::change_rows,
-    state::{CommitError, Gateway},
-};
+use super::{part::events::change_rows, state::Gateway};
 
 /// A change, checked.
 pub(super) enum Change {
@@ -58,6 +55,20 @@ pub(super) struct Committed {
     pub(super) warnings: Vec<String>,
     /// Answers once it is on the disk (true), or could not be written yet (false).
     pub(super) written: oneshot::Receiver<bool>,
+}
+
+/// Why a change was refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommitError {
+    /// The file is not there any more.
+    #[error("there is no {0} any more; the policy that was read from it holds")]
+    Gone(String),
+    /// The file is wrong.
+    #[error("the configuration is wrong\n{0}")]
+    Configuration(Report),
+    /// It cannot be applied.
+    #[error("{0:#}")]
+    Policy(anyhow::Error),
 }
 
 impl Gateway {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     bans::table::source_by_limits,
-    drops::{Count, Counts, Floods, Key, SourceCounts, Told, Top, dropped},
+    drops::{Count, Counts, Key, Top, dropped},
     live,
     model::{Happened, Outcome, Prefix},
     record::Kind,
@@ -31,26 +31,8 @@ const NAMED: usize = 10;
 /// With fewer drops none is named.
 const NAMED_FROM: u64 = 20;
 
-/// All that the daemon knows of drops.
-#[derive(Default)]
-pub(super) struct DropState {
-    pub(super) floods: Floods,
-    /// What the record has of the counters.
-    pub(super) told: Told,
-    /// What it has not been told of yet, by the tables of sources, and of bans.
-    tables: [SourceCounts; 3],
-}
-
 /// The tables whose slots count what they drop.
 const TABLES: [Table; 2] = [Table::Sources, Table::ServiceSources];
-
-impl DropState {
-    /// Goes on where an earlier daemon ended, if the counters are those of its time.
-    pub(super) fn resume(kept: Option<&str>, epoch: u64) -> Self {
-        let told = kept.and_then(|text| Told::from_text(text, epoch));
-        Self { told: told.unwrap_or_else(|| Told::new(live::now_ms())), ..Self::default() }
-    }
-}
 
 impl Gateway {
     /// Reads the samples that wait.

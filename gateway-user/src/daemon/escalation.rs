@@ -15,13 +15,16 @@ use ipnet::IpNet;
 
 use crate::{
     config::Class,
-    escalation::{Changes, Neighbourhood, Readings, Watch, is_over},
+    escalation::{Changes, Neighbourhood, is_over},
     host::Prefixes,
     kernel::{KernelError, tables::Slot},
     model::{Actor, Fact, What},
 };
 
-use super::state::{Gateway, monotonic};
+use super::{
+    part::{clock::monotonic, pressure::Pressure},
+    state::Gateway,
+};
 
 /// The tables in which sources have buckets.
 const TABLES: [Table; 2] = [Table::Sources, Table::ServiceSources];
@@ -29,19 +32,6 @@ const TABLES: [Table; 2] = [Table::Sources, Table::ServiceSources];
 const TOO_LATE: Instant = 5 * SECOND;
 /// Changes of one look that are put down: a flood may come from thousands of networks.
 const TOLD: usize = 64;
-
-/// All that the daemon knows of neighbourhoods.
-#[derive(Default)]
-pub(super) struct Pressure {
-    pub(super) watch: Watch,
-    /// For each of [`TABLES`].
-    readings: [Readings; 2],
-    /// Packets dropped for a source's limit, at the last look.
-    drops: Option<u64>,
-    looked: Instant,
-    /// The policy's classes, with the number of the policy.
-    classes: (u64, Prefixes<()>),
-}
 
 impl Gateway {
     /// Looks who is over a limit, and has neighbourhoods begin and cease to share a bucket.

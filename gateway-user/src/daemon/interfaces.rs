@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::{
-    attach::{actual, attach},
+    part::attach::{actual, attach},
     state::Gateway,
 };
 

@@ -24,17 +24,20 @@ use crate::{
 };
 
 use super::{
-    attach::{self, Attached, attach},
-    bans::BanState,
     commit::DROPS,
-    cookies,
-    drops::DropState,
-    escalation::Pressure,
-    events::Hub,
-    options::Options,
-    own::Told,
-    sockets,
-    state::{Gateway, addresses, monotonic, segments},
+    part::{
+        attach::{self, Attached, attach},
+        bans::BanState,
+        clock::monotonic,
+        cookies,
+        drops::DropState,
+        events::Hub,
+        options::Options,
+        own::Told,
+        pressure::Pressure,
+        sockets,
+    },
+    state::{Gateway, addresses, segments},
 };
 
 /// How long the end waits for the disk.

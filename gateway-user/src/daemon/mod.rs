@@ -4,7 +4,6 @@
 //! sockets are other tasks that ask it through channels.
 
 mod answer;
-mod attach;
 mod bans;
 mod commit;
 mod connections;
@@ -13,15 +12,14 @@ mod drops;
 mod endpoints;
 mod escalation;
 mod events;
+mod expiry;
 mod interfaces;
 mod lifecycle;
 mod lists;
-mod open_files;
-mod options;
 mod own;
-mod refusals;
+mod part;
+mod reload;
 mod report;
-mod sockets;
 mod state;
 pub mod trial;
 
@@ -46,7 +44,7 @@ use crate::{
     metrics::Scrape,
 };
 
-pub use options::Options;
+pub use part::options::Options;
 
 use answer::Answer;
 use endpoints::Endpoints;
@@ -71,7 +69,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     for problem in &config.warnings.problems {
         log::warn!("{problem}");
     }
-    open_files::raise_limit();
+    part::open_files::raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

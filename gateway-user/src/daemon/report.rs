@@ -29,7 +29,10 @@ use crate::{
     },
 };
 
-use super::{sockets, state::Gateway};
+use super::{
+    part::{attach::Attached, sockets},
+    state::Gateway,
+};
 
 impl Gateway {
     /// The status document.
@@ -136,7 +139,7 @@ impl Gateway {
     }
 
     fn interface_rows(&self) -> Vec<InterfaceRow> {
-        let row = |attached: &super::attach::Attached| InterfaceRow {
+        let row = |attached: &Attached| InterfaceRow {
             name: attached.name.clone(),
             index: attached.index,
             driver: attached.driver.name().to_owned(),

@@ -9,32 +9,29 @@ use gateway_common::{
     packet::Family,
     verdict::{Action, Reason},
 };
-use nix::time::{ClockId, clock_gettime};
 
 use crate::{
-    config::{Config, FromOutside, Problem, Report, differences},
+    config::{Config, Problem},
     exposure,
     kernel::{Kernel, pins::Pins},
     live::{self, Clock, Live},
-    model::{Actor, Fact, Happened, Mode},
+    model::{Actor, Happened, Mode},
     net::{self, Interface},
     policy::{self, PolicySet, Rows},
     prefixes::Prefixes,
     store::{Lock, Store},
 };
 
-use super::{
+use super::part::{
     attach::Attached,
     bans::BanState,
-    commit::{Change, live_facts},
     connections::Watcher,
     cookies,
     drops::DropState,
-    escalation::Pressure,
     events::Hub,
-    lifecycle::store_options,
     options::Options,
     own,
+    pressure::Pressure,
     refusals::{Ender, are_ended},
     sockets,
 };
@@ -148,83 +145,6 @@ impl Gateway {
         Ok(())
     }
 
-    /// Reads the file again and applies it as one change: what is other, and what the operator should know. On any error
-    /// everything stays as it is.
-    pub(super) fn reload(&mut self) -> Result<(Vec<Fact>, Vec<String>), CommitError> {
-        let outcome = self.try_reload();
-        match &outcome {
-            Ok(_) => self.reloads_ok += 1,
-            Err(_) => self.reloads_failed += 1,
-        }
-        outcome
-    }
-
-    fn try_reload(&mut self) -> Result<(Vec<Fact>, Vec<String>), CommitError> {
-        if self.options.lack_file() && !self.has_defaults {
-            return Err(CommitError::Gone(self.config_path()));
-        }
-        let config = self.options.load(FromOutside::Needed).map_err(CommitError::Configuration)?;
-        let warnings = self.unchangeable(&config);
-        let prefixes = std::mem::replace(&mut self.prefixes, policy::prefixes(&config));
-        let old = (std::mem::replace(&mut self.config, config), prefixes, self.live.clone());
-        self.live.renew();
-        self.segments = self.segments_now();
-        if let Err(error) = self.apply() {
-            let sysctls = std::mem::take(&mut self.live.sysctls);
-            (self.config, self.prefixes, self.live) = old;
-            self.live.sysctls = sysctls;
-            return Err(CommitError::Policy(error));
-        }
-        self.has_defaults = self.options.lack_file();
-        self.store.set_options(store_options(&self.config));
-        self.follow_refusals();
-        let mut facts = differences(&old.0, &self.config);
-        facts.extend(live_facts((&old.0, &old.2), (&self.config, &self.live)));
-        match self.lift_never() {
-            Ok(lifted) => facts.extend(lifted),
-            Err(error) => log::error!("cannot take bans back: {error:#}"),
-        }
-        Ok((facts, warnings))
-    }
-
-    /// What a reload cannot change, and what to do about it.
-    fn unchangeable(&self, new: &Config) -> Vec<String> {
-        let old = &self.config;
-        [
-            ("attach.interfaces", old.attach.interfaces != new.attach.interfaces),
-            ("attach.driver", old.attach.driver != new.attach.driver),
-            ("attach.btf", old.attach.btf != new.attach.btf),
-            ("metrics.listen", old.metrics != new.metrics),
-            ("control", old.control != new.control),
-            ("audit.database", old.audit.database != new.audit.database),
-        ]
-        .into_iter()
-        .filter(|&(_, changed)| changed)
-        .map(|(key, _)| format!("{key} changed, which takes effect when the gateway is restarted"))
-        .collect()
-    }
-
-    /// SIGHUP.
-    pub(super) fn reload_on_signal(&mut self) {
-        match self.commit(Change::Reload, &Actor::Signal { name: "SIGHUP".to_owned() }) {
-            Ok(committed) => {
-                committed.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-                log::info!("reloaded, generation {}", self.generation);
-            }
-            Err(error) => log::error!("not reloaded, the old policy holds: {error}"),
-        }
-    }
-
-    /// When the next live change is over.
-    pub(super) fn next_expiry(&self) -> Option<u64> {
-        let next = self.live.next_expiry().into_iter().chain(self.next_ban_expiry()).min();
-        // Not at once what has just failed.
-        match self.expire_again {
-            Some(again) => next.map(|next| next.max(again)),
-            None => next,
-        }
-    }
-
     /// Looks whether this host has other addresses or settings now.
     pub(super) fn follow_host(&mut self) {
         let names = self.attached.iter().map(|attached| attached.name.as_str());
@@ -240,30 +160,9 @@ impl Gateway {
     }
 
     /// Which segments this host's TCP takes now; while an interface is gone, what it took.
-    fn segments_now(&self) -> Vec<[u16; 2]> {
+    pub(super) fn segments_now(&self) -> Vec<[u16; 2]> {
         let interfaces = self.attached.iter().map(|attached| net::interface(&attached.name));
         interfaces.collect::<Result<Vec<_>, _>>().map_or_else(|_| self.segments.clone(), |now| segments(&now))
-    }
-
-    /// Takes back what is over. What the kernel refuses is tried again, until it is done.
-    pub(super) fn expire(&mut self) {
-        self.expire_again = None;
-        if let Err(error) = self.try_expire() {
-            log::error!("cannot take back what is over: {error:#}; it is tried again");
-            self.expire_again = Some(live::now() + EXPIRE_AGAIN);
-        }
-    }
-
-    fn try_expire(&mut self) -> Result<()> {
-        let now = live::now();
-        if self.live.ends_by(now) {
-            self.commit(Change::Ends, &Actor::Timer)?;
-        }
-        let over: Vec<_> = self.live.trust_over(now).map(|prefix| (prefix, None)).collect();
-        if !over.is_empty() {
-            self.commit(Change::Trust(over), &Actor::Timer)?;
-        }
-        self.expire_bans()
     }
 
     /// Goes on with the wall clock where somebody has set it: what ends after a time ends when it would have, and is told, and written
@@ -406,29 +305,6 @@ impl Gateway {
     pub(super) const fn rows(&self) -> &Rows {
         &self.rows
     }
-}
-
-/// After how many seconds it is tried again to take back what is over.
-const EXPIRE_AGAIN: u64 = 5;
-
-/// Why a change was refused.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CommitError {
-    /// The file is not there any more.
-    #[error("there is no {0} any more; the policy that was read from it holds")]
-    Gone(String),
-    /// The file is wrong.
-    #[error("the configuration is wrong\n{0}")]
-    Configuration(Report),
-    /// It cannot be applied.
-    #[error("{0:#}")]
-    Policy(anyhow::Error),
-}
-
-/// The kernel's monotonic clock, as the program reads it.
-pub(super) fn monotonic() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_or(0, |now| now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
 }
 
 /// Which segments this host's TCP takes by each of the interfaces, over IPv4 and over IPv6, as it says itself in its SYNs.

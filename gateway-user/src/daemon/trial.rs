@@ -17,7 +17,11 @@ use crate::{
     prefixes::Prefixes,
 };
 
-use super::{attach::program, lifecycle::load_options, open_files, state::addresses};
+use super::{
+    lifecycle::load_options,
+    part::{attach::program, open_files},
+    state::addresses,
+};
 
 /// A prefix of each family that is in no configuration by right (RFC 5737, RFC 3849).
 const PREFIX_V4: ([u8; 4], u8) = ([192, 0, 2, 0], 24);

@@ -13,7 +13,7 @@ use gateway_common::{
     tables::Table,
 };
 
-use super::{KernelError, bans::Words, load::take, value::Value};
+use super::{KernelError, bans::Words, take::take, value::Value};
 
 /// Tells the program whose SYNs to refuse.
 pub struct Holders {

@@ -33,6 +33,7 @@ use super::{
     refusals::Refusals,
     samples::Samples,
     tables::Tables,
+    take::take,
     value::Value,
 };
 
@@ -314,14 +315,6 @@ impl Kernel {
 /// One build of the program.
 fn find(ebpf: &mut Ebpf, program: Program) -> Result<&mut Xdp, KernelError> {
     Ok(ebpf.program_mut(program.name()).ok_or(KernelError::NoMap(program.name()))?.try_into()?)
-}
-
-/// Takes a map out of the object under its type.
-pub(super) fn take<M: TryFrom<Map, Error = aya::maps::MapError>>(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-) -> Result<M, KernelError> {
-    Ok(ebpf.take_map(name).ok_or(KernelError::NoMap(name))?.try_into()?)
 }
 
 /// Looks at the pinned maps: all of the right shape, and their identity holds; else they are forgotten, and new ones made.

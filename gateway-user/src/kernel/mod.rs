@@ -26,6 +26,7 @@ mod policy;
 mod refusals;
 mod samples;
 pub mod tables;
+mod take;
 mod testing;
 mod value;
 

@@ -8,7 +8,7 @@ use aya::{
 };
 use gateway_common::abi::{INTERFACE_PLACES, OwnPorts, Tunnel};
 
-use super::{Kernel, KernelError, error::on, load::take, value::Value};
+use super::{Kernel, KernelError, error::on, take::take, value::Value};
 
 /// The counter row of each interface, by its index.
 type Rows = [u8; INTERFACE_PLACES as usize];

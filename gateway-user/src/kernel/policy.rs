@@ -25,7 +25,7 @@ use super::{
     chunks::{ChunkPlaces, ChunkSet},
     error::on,
     live::LiveEntries,
-    load::take,
+    take::take,
     value::Value,
 };
 use crate::{policy::PolicySet, prefixes::Prefixes};

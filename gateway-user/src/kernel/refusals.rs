@@ -9,7 +9,7 @@ use aya::{
 use gateway_common::abi::Refusal;
 use zerocopy::FromBytes as _;
 
-use super::{KernelError, load::take};
+use super::{KernelError, take::take};
 
 /// Reads what the program tells, in its order. The descriptor is ready while there is something to read.
 pub struct Refusals(RingBuf<MapData>);

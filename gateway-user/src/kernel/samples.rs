@@ -7,7 +7,7 @@ use aya::{
 use gateway_common::abi::Sample;
 use zerocopy::FromBytes as _;
 
-use super::{Kernel, KernelError, load::take};
+use super::{Kernel, KernelError, take::take};
 
 /// Reads samples, in their order. They wake nobody up: they are to be read in intervals.
 pub struct Samples(RingBuf<MapData>);

@@ -43,7 +43,7 @@ const BATCH: usize = 1_024;
 type Ended = [AtomicU64; SERVICES];
 
 /// The thread that ends connections; it ends with this.
-pub(super) struct Ender {
+pub(in crate::daemon) struct Ender {
     ended: Arc<Ended>,
     /// Nothing is written to it: the thread sees it closed.
     stop: Option<PipeWriter>,
@@ -52,7 +52,7 @@ pub(super) struct Ender {
 
 impl Ender {
     /// Begins to end what the program refuses.
-    pub(super) fn start(kernel: &mut Kernel) -> Result<Self> {
+    pub(in crate::daemon) fn start(kernel: &mut Kernel) -> Result<Self> {
         let connections = Connections::open()?;
         let refusals = kernel.take_refusals().context("another thread reads what is refused")?;
         let (stopped, stop) = pipe()?;
@@ -65,7 +65,7 @@ impl Ender {
     }
 
     /// Connections of the service in a counter row that were ended.
-    pub(super) fn ended(&self, row: u8) -> u64 {
+    pub(in crate::daemon) fn ended(&self, row: u8) -> u64 {
         self.ended.get(usize::from(row)).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 }
@@ -80,7 +80,7 @@ impl Drop for Ender {
 }
 
 /// Whether any service asks for it.
-pub(super) fn are_ended(config: &Config) -> bool {
+pub(in crate::daemon) fn are_ended(config: &Config) -> bool {
     config.gated().any(|service| service.refuse == Refuse::Reset)
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// For status: whether sockets are asked, and what is off where they are not.
-pub(super) fn row(kernel: &Kernel) -> Sockets {
+pub(in crate::daemon) fn row(kernel: &Kernel) -> Sockets {
     let Some(why) = kernel.sockets_missing() else { return Sockets { asked: true, ..Sockets::default() } };
     let off = NEEDS_SOCKETS
         .map(|(feature, instead)| Off { feature: feature.to_owned(), instead: instead.to_owned() });
@@ -17,6 +17,6 @@ pub(super) fn row(kernel: &Kernel) -> Sockets {
 }
 
 /// Why they are not, and what to do about it.
-pub(super) fn warning(kernel: &Kernel) -> Option<String> {
+pub(in crate::daemon) fn warning(kernel: &Kernel) -> Option<String> {
     kernel.sockets_missing().map(|why| format!("this host's sockets are not asked: {why}; {REMEDY}"))
 }

@@ -36,7 +36,7 @@ pub struct Options {
 
 impl Options {
     /// The configuration that they make with the file. Without a file at the default place, the defaults hold.
-    pub(super) fn load(&self, lists: FromOutside) -> Result<Config, Report> {
+    pub(in crate::daemon) fn load(&self, lists: FromOutside) -> Result<Config, Report> {
         let mut config =
             if self.lack_file() { Config::default() } else { Config::load_with(&self.config, lists)? };
         if !self.interfaces.is_empty() {
@@ -61,7 +61,7 @@ impl Options {
     }
 
     /// Whether there is no file at the default place.
-    pub(super) fn lack_file(&self) -> bool {
+    pub(in crate::daemon) fn lack_file(&self) -> bool {
         self.config == Path::new(DEFAULT_PATH) && !self.config.exists()
     }
 }

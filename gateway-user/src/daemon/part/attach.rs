@@ -12,21 +12,21 @@ use crate::{
 const ONE_BUFFER_MTU: u32 = 3_400;
 
 /// An interface with the program on it.
-pub(super) struct Attached {
+pub(in crate::daemon) struct Attached {
     /// Name.
-    pub(super) name: String,
+    pub(in crate::daemon) name: String,
     /// Kernel index.
-    pub(super) index: u32,
+    pub(in crate::daemon) index: u32,
     /// Native or generic.
-    pub(super) driver: attach::Driver,
+    pub(in crate::daemon) driver: attach::Driver,
     /// Why the program is not on it any more, if so.
-    pub(super) lost: Option<String>,
+    pub(in crate::daemon) lost: Option<String>,
     /// The attachment.
-    pub(super) attachment: attach::Attachment,
+    pub(in crate::daemon) attachment: attach::Attachment,
 }
 
 /// The build of the program that an interface needs.
-pub(super) const fn program(interface: &Interface) -> Program {
+pub(in crate::daemon) const fn program(interface: &Interface) -> Program {
     if matches!(interface.framing, Framing::Bare) {
         Program::Bare
     } else if interface.mtu > ONE_BUFFER_MTU {
@@ -37,7 +37,7 @@ pub(super) const fn program(interface: &Interface) -> Program {
 }
 
 /// Attaches to one interface. A foreign program is only replaced when told.
-pub(super) fn attach(
+pub(in crate::daemon) fn attach(
     kernel: &mut Kernel,
     pins: Option<&Pins>,
     interface: &Interface,
@@ -76,7 +76,7 @@ pub(super) fn attach(
 }
 
 /// The mode in which the program is on an interface: an attachment taken over from an earlier daemon keeps its own.
-pub(super) fn actual(interface: &Interface, asked: attach::Driver) -> attach::Driver {
+pub(in crate::daemon) fn actual(interface: &Interface, asked: attach::Driver) -> attach::Driver {
     match interface.xdp.map(|xdp| xdp.mode) {
         Some(net::Mode::Generic) => attach::Driver::Generic,
         Some(net::Mode::Native) => attach::Driver::Native,

@@ -3,14 +3,14 @@
 use std::{
     fmt::Write as _,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream, UdpSocket},
     process::Output,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use gateway_tests::lab::{Gateway, Lab, PlainListener, SERVER_V4, alone, await_that, require_lab};
+use gateway_tests::lab::{CLIENT_V4, Gateway, Lab, PlainListener, SERVER_V4, alone, await_that, require_lab};
 use serde_json::Value;
 
 const CONFIG: &str = r#"
@@ -176,4 +176,50 @@ fn a_program_without_its_daemon_is_told_of_and_taken_off() -> Result<()> {
     );
     gateway.run()?;
     gateway.done(&["status"]).map(drop)
+}
+
+/// A feed has claims of its own, within its guard, and nobody lifts another's.
+#[test]
+#[ignore = "needs root: `cargo xtask test` runs it"]
+fn a_feed_claims_within_its_guard_and_no_more() -> Result<()> {
+    require_lab();
+    let _alone = alone();
+    let lab = Lab::new()?;
+    let guard = "[guard.scanners]\nwidest_ipv4 = 20\nmost = 100\nlongest = \"1d\"\n";
+    let gateway = Gateway::start(&lab, &format!("{CONFIG}{guard}"))?;
+    let add = |list: &str, time: &str| {
+        gateway.cli_with(&["block", "add", "-", "--origin", "scanners", "--for", time], list)
+    };
+    let output = add("198.51.100.7\n198.51.100.0/24\n", "1h")?;
+    ensure!(output.status.success() && said(&output).contains("2 prefixes blocked"), "{}", said(&output));
+    for (list, time, key) in [
+        ("10.0.0.0/16\n", "1h", "widest_ipv4"),
+        (addresses(99).as_str(), "1h", "most"),
+        ("192.0.2.9\n", "2d", "longest"),
+    ] {
+        let output = add(list, time)?;
+        ensure!(output.status.code() == Some(1) && said(&output).contains(key), "{key}: {}", said(&output));
+    }
+    ensure!(gateway.blocked()?.len() == 2, "what was refused is there");
+    let claims =
+        |origin| Ok::<_, anyhow::Error>(gateway.metrics()?.sum("gateway_claims", &[("origin", origin)]));
+    ensure!((claims("scanners")?, claims("operator")?) == (2, 0), "claims of the feed are not counted");
+    // By hand as well: each takes back its own.
+    gateway.done(&["block", "add", "198.51.100.7"])?;
+    let output = gateway.cli(&["block", "del", "198.51.100.7"])?;
+    ensure!(said(&output).contains("still blocked: scanners claims it"), "{}", said(&output));
+    gateway.done(&["block", "del", "198.51.100.7", "--origin", "scanners"])?;
+    let left = gateway.blocked()?;
+    ensure!(left.len() == 1 && left[0]["origin"] == "scanners", "{left:#?}");
+    // Most of what passes comes from there: a feed that says so is wrong, or somebody else's.
+    lab.client.enter(|| -> Result<()> {
+        let socket = UdpSocket::bind((CLIENT_V4, 0))?;
+        for _ in 0..2_000 {
+            socket.send_to(&[7; 10], (SERVER_V4, 9)).ok();
+        }
+        Ok(())
+    })??;
+    let output = add(&format!("{CLIENT_V4}\n"), "1h")?;
+    ensure!(output.status.code() == Some(1) && said(&output).contains("share"), "{}", said(&output));
+    Ok(())
 }

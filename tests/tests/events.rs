@@ -131,6 +131,20 @@ fn a_flood_and_plaintext_are_seen_and_on_record_to_the_packet() -> Result<()> {
     let replayed = gateway.done(&["replay", "--service", "tls:443", "--json", name])?;
     ensure!(replayed.contains("plaintext_http"), "the capture does not show it: {replayed}");
 
+    // What a person reads of it.
+    gateway.done(&["block", "add", &source, "--for", "1h", "--reason", "SYN flood"])?;
+    gateway.done(&["limit", "set", "service/api", "syn", "50/s", "--for", "2h"])?;
+    gateway.write_config(&CONFIG.replace("ports = [443]", "ports = [443, 8443]"))?;
+    gateway.done(&["reload"])?;
+    let shown = gateway.done(&["events", "--since", "10m", "--limit", "12"])?;
+    ensure!(shown.contains("flood of limit_syn at api: over") && shown.contains("SYN flood"), "{shown}");
+    println!("{shown}");
+    for kind in ["flood", "ban", "change"] {
+        let rows = gateway.done(&["audit", "query", "--kind", kind])?;
+        ensure!(rows.lines().count() > 1, "no row of {kind}: {rows}");
+        println!("{rows}");
+    }
+
     // To the packet, over the death of one daemon and the life of the next.
     gateway.kill()?;
     flood(&lab)?;

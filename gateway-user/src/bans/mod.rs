@@ -6,6 +6,7 @@
 //! Pure: time comes as an argument, in Unix seconds here and in milliseconds for [`strikes`]. `store` keeps bans over a
 //! restart, `kernel` enforces them.
 
+pub mod guard;
 mod rules;
 pub mod strikes;
 pub mod table;

@@ -13,7 +13,7 @@ use super::{caller, generate, input, orphan, print, print_json, print_lines, tel
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Done, Request, Row, Set};
 use crate::model::document::{Changed, PrefixRow};
-use crate::model::{Prefix, Remark};
+use crate::model::{OriginName, Prefix, Remark};
 
 /// How long `stop` waits for the daemon to be gone.
 const STOP: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ pub fn execute(global: &Global, verb: Verb) -> Result<(), CliError> {
         }
         Verb::Events(args) => events(&client, &args),
         Verb::Stop(args) => stop(&client, args),
-        Verb::Unblock { prefix, output } => del(&client, Set::Block, prefix, output),
+        Verb::Unblock { prefix, output } => del(&client, Set::Block, prefix, None, output),
         Verb::Elsewhere { rest } => Err(elsewhere(&rest)),
         Verb::Completions { shell } => generate::completions(shell),
         Verb::Man { directory } => generate::man(directory.as_deref()),
@@ -102,13 +102,15 @@ fn seconds(span: Option<Span>) -> Option<u64> {
 
 fn block(client: &Client, verb: BlockVerb) -> Result<(), CliError> {
     match verb {
-        BlockVerb::Add { prefix, for_seconds, reason, force, output } => {
+        BlockVerb::Add { prefix, for_seconds, reason, origin, force, output } => {
             let for_seconds = seconds(for_seconds);
             let (prefixes, request) = match prefix {
-                Which::One(prefix) => (vec![prefix], Request::BlockAdd { prefix, for_seconds, reason }),
+                Which::One(prefix) => {
+                    (vec![prefix], Request::BlockAdd { prefix, for_seconds, reason, origin })
+                }
                 Which::Input => {
                     let prefixes = input::prefixes()?;
-                    (prefixes.clone(), many(Set::Block, true, for_seconds, reason, prefixes))
+                    (prefixes.clone(), many((Set::Block, true), for_seconds, reason, origin, prefixes))
                 }
             };
             if !force {
@@ -116,7 +118,7 @@ fn block(client: &Client, verb: BlockVerb) -> Result<(), CliError> {
             }
             change(client, &request, output)
         }
-        BlockVerb::Del { prefix, output } => del(client, Set::Block, prefix, output),
+        BlockVerb::Del { prefix, origin, output } => del(client, Set::Block, prefix, origin, output),
         BlockVerb::List(output) => blocked(client, output),
     }
 }
@@ -127,34 +129,40 @@ fn allow(client: &Client, verb: AllowVerb) -> Result<(), CliError> {
             let for_seconds = seconds(for_seconds);
             let request = match prefix {
                 Which::One(prefix) => Request::AllowAdd { prefix, for_seconds },
-                Which::Input => many(Set::Allow, true, for_seconds, None, input::prefixes()?),
+                Which::Input => many((Set::Allow, true), for_seconds, None, None, input::prefixes()?),
             };
             change(client, &request, output)
         }
-        AllowVerb::Del { prefix, output } => del(client, Set::Allow, prefix, output),
+        AllowVerb::Del { prefix, output } => del(client, Set::Allow, prefix, None, output),
         AllowVerb::List(output) => trusted(client, output),
     }
 }
 
-fn del(client: &Client, set: Set, prefix: Which, output: Output) -> Result<(), CliError> {
+fn del(
+    client: &Client,
+    set: Set,
+    prefix: Which,
+    origin: Option<OriginName>,
+    output: Output,
+) -> Result<(), CliError> {
     let request = match (set, prefix) {
-        (Set::Block, Which::One(prefix)) => Request::BlockDel { prefix },
+        (Set::Block, Which::One(prefix)) => Request::BlockDel { prefix, origin },
         (Set::Allow, Which::One(prefix)) => Request::AllowDel { prefix },
-        (set, Which::Input) => many(set, false, None, None, input::prefixes()?),
+        (set, Which::Input) => many((set, false), None, None, origin, input::prefixes()?),
     };
     change(client, &request, output)
 }
 
 fn many(
-    set: Set,
-    adds: bool,
+    (set, adds): (Set, bool),
     for_seconds: Option<u64>,
     reason: Option<Remark>,
+    origin: Option<OriginName>,
     prefixes: Vec<Prefix>,
 ) -> Request {
     // No more were read than can be asked for.
     let count = u32::try_from(prefixes.len()).unwrap_or(u32::MAX);
-    Request::Many { set, adds, for_seconds, reason, count, prefixes }
+    Request::Many { set, adds, for_seconds, reason, origin, count, prefixes }
 }
 
 /// What somebody means who knows another program's word.

@@ -33,6 +33,7 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Fact> {
         ("metrics", old.metrics == new.metrics),
         ("control", old.control == new.control),
         ("audit", old.audit == new.audit),
+        ("guard", old.guards == new.guards),
     ] {
         if !is_same {
             told(target, Some("as before".to_owned()), Some("changed".to_owned()));

@@ -5,6 +5,7 @@
 //! the first error and knows no places across tables, so [`reader`] walks over the spanned tables of the `toml` crate;
 //! [`sections`] and [`services`] say what belongs there, [`check`] what must fit together.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +15,7 @@ mod connections;
 mod difference;
 mod feed;
 mod file;
+mod guard;
 mod limits;
 mod lists;
 mod policy;
@@ -31,6 +33,7 @@ mod tests;
 mod value;
 
 pub use difference::differences;
+pub use guard::Guard;
 pub use policy::{
     Ban, Class, Connections, FinerNetwork, Limits, Lists, Neighbours, Protocol, Refuse, Require, Service,
     SynCookies, TlsVersion,
@@ -80,6 +83,8 @@ pub struct Config {
     pub control: Control,
     /// The audit record.
     pub audit: Audit,
+    /// Bounds of what origins may claim, by their names.
+    pub guards: BTreeMap<String, Guard>,
     /// What the file's author should know, though the file is valid.
     pub warnings: Report,
 }
@@ -131,6 +136,11 @@ impl Config {
             }],
         })?;
         sections::parse(&name, &text, lists)
+    }
+
+    /// The bounds of what an origin may claim.
+    pub fn guard(&self, origin: &str) -> Guard {
+        self.guards.get(origin).or_else(|| self.guards.get(guard::DEFAULT)).cloned().unwrap_or_default()
     }
 
     /// The services that require TLS.

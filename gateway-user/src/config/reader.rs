@@ -67,6 +67,15 @@ impl<'t> Section<'t> {
         Some(Item { name: self.name_of(key), key: found.span(), at: value.span(), value: value.get_ref() })
     }
 
+    /// All values, of a table whose keys are names: it is not [finished](Self::finish).
+    pub(super) fn items(&self) -> Vec<Item<'t>> {
+        let item = |(key, value): (&'t toml::Spanned<_>, &'t toml::Spanned<DeValue<'t>>)| {
+            let word: &std::borrow::Cow<'t, str> = key.get_ref();
+            Item { name: self.name_of(word), key: key.span(), at: value.span(), value: value.get_ref() }
+        };
+        self.table.iter().map(item).collect()
+    }
+
     /// The value of a key that has no default.
     pub(super) fn need(
         &mut self,

@@ -10,7 +10,7 @@ use super::problem::{Problem, Report};
 use super::reader::{Item, Reader, Section};
 use super::value::{absolute_path, each, prefixes};
 use super::{Attach, Audit, Ban, Config, Control, FromOutside, Metrics, RETENTION_MIN};
-use super::{check, lists, reflection, sanity, services, syntax};
+use super::{check, guard, lists, reflection, sanity, services, syntax};
 use crate::model::wrong::{Wrong, quoted};
 use crate::model::{CheckpointTo, Dimension, units};
 
@@ -66,6 +66,7 @@ fn document<'t>(reader: &mut Reader<'t>, mut root: Section<'t>) -> Config {
         metrics: each(reader, &mut root, "metrics", metrics).unwrap_or_default(),
         control: each(reader, &mut root, "control", control).unwrap_or_default(),
         audit: each(reader, &mut root, "audit", audit).unwrap_or_default(),
+        guards: guard::read(reader, &mut root),
         warnings: Report::default(),
     };
     root.finish(reader);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::model::document::{Changed, LimitRow, PrefixRow, SourceRow, Status};
-use crate::model::{Dimension, Event, EventFilter, LimitScope, Mode, Order, Prefix, Remark};
+use crate::model::{Dimension, Event, EventFilter, LimitScope, Mode, Order, OriginName, Prefix, Remark};
 
 /// The longest time that can be asked for in seconds: a century, which overflows no arithmetic on times.
 pub const SECONDS_MAX: u64 = 100 * 366 * 86_400;
@@ -61,11 +61,17 @@ pub enum Request {
         /// Why, for the record.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Remark>,
+        /// For a feed, by its name; none: by hand.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<OriginName>,
     },
     /// Take a block away.
     BlockDel {
         /// The prefix, exactly as it was added.
         prefix: Prefix,
+        /// The claim of this feed; none: that of the operator and of strikes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<OriginName>,
     },
     /// What is blocked: rows of [`Row::Prefix`].
     BlockList {},
@@ -105,6 +111,9 @@ pub enum Request {
         /// Why, for the record.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Remark>,
+        /// For a feed, of what is blocked; none: by hand.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<OriginName>,
         /// How many lines follow, at most [`MANY_MAX`].
         count: u32,
         /// What they say.

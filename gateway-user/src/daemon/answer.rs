@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     config::Service,
-    control::protocol::{Done, FailureKind, Reply, Request, Row},
+    control::protocol::{Done, FailureKind, Reply, Request, Row, Set},
     live::{self, LiveLimit},
     model::{
         Actor, Dimension, LimitScope, Mode, Origin, Quota, Quotas, Remark, User,
@@ -57,19 +57,23 @@ impl Gateway {
             Request::Mode { mode, scope, for_seconds } => {
                 self.set_mode(*mode, scope.as_ref(), *for_seconds, actor)
             }
-            Request::Many { set, adds, for_seconds, reason, prefixes, .. } => {
+            Request::Many { set, adds, for_seconds, reason, origin, prefixes, .. } => {
                 let reason = reason.as_ref().map(Remark::as_str);
                 if *adds {
-                    self.add_many(*set, prefixes, *for_seconds, reason, actor)
+                    self.add_many((*set, origin.as_ref()), prefixes, *for_seconds, reason, actor)
                 } else {
-                    self.del_many(*set, prefixes, actor)
+                    self.del_many(*set, prefixes, origin.as_ref(), actor)
                 }
             }
-            Request::BlockAdd { prefix, for_seconds, reason } => {
-                self.block(*prefix, *for_seconds, reason.as_ref().map(Remark::as_str), actor)
+            Request::BlockAdd { prefix, for_seconds, reason, origin } => {
+                let reason = reason.as_ref().map(Remark::as_str);
+                self.block(*prefix, origin.as_ref(), *for_seconds, reason, actor)
             }
             Request::AllowAdd { prefix, for_seconds } => self.allow(*prefix, *for_seconds, actor),
-            Request::BlockDel { prefix } => self.unblock(*prefix, actor),
+            Request::BlockDel { prefix, origin: None } => self.unblock(*prefix, actor),
+            Request::BlockDel { prefix, origin: Some(origin) } => {
+                self.del_many(Set::Block, &[*prefix], Some(origin), actor)
+            }
             Request::AllowDel { prefix } => self.disallow(*prefix, actor),
             Request::BlockList {} => Ok(self.block_page(None, 0).into()),
             Request::BlockMore { after, origin, listed } => {

@@ -6,7 +6,7 @@ use crate::{
     bans::{Claim, ClaimKey},
     control::protocol::{FailureKind, Reply, Request, Row, Set},
     live::{self, Entry},
-    model::{Actor, Origin, Prefix, document::PrefixRow},
+    model::{Actor, Origin, OriginName, Prefix, document::PrefixRow},
 };
 
 use super::{
@@ -25,10 +25,12 @@ impl Gateway {
     pub(super) fn block(
         &mut self,
         prefix: Prefix,
+        origin: Option<&OriginName>,
         for_seconds: Option<u64>,
         reason: Option<&str>,
         actor: &Actor,
     ) -> Result<Answer, Reply> {
+        let origin = self.may_claim(origin, &[prefix], for_seconds)?;
         let never = self.config.ban.as_ref().map_or(&[][..], |ban| &ban.never);
         if holds(never, prefix) {
             let help = format!(
@@ -43,7 +45,7 @@ impl Gateway {
             inside.map(|network| format!("{network} in it is in ban.never, and is not blocked")).collect();
         warnings.extend(self.trusted_in(prefix));
         let claim = Claim { reason: reason.map(Into::into), level: 0, added_at, until_at };
-        let change = Change::Claims(vec![((prefix, Origin::Operator), Some(claim))]);
+        let change = Change::Claims(vec![((prefix, origin), Some(claim))]);
         let mut committed = self.commit(change, actor).map_err(failed)?;
         committed.warnings.extend(warnings);
         Ok(self.done(format!("{prefix} blocked"), until_at, committed))
@@ -120,12 +122,13 @@ impl Gateway {
     /// Blocks or trusts many, as one change.
     pub(super) fn add_many(
         &mut self,
-        set: Set,
+        (set, origin): (Set, Option<&OriginName>),
         prefixes: &[Prefix],
         for_seconds: Option<u64>,
         reason: Option<&str>,
         actor: &Actor,
     ) -> Result<Answer, Reply> {
+        let origin = self.may_claim(origin, prefixes, for_seconds)?;
         let (added_at, until_at) = (live::now(), for_seconds.map(|seconds| live::now() + seconds));
         let never = self.config.ban.as_ref().filter(|_| set == Set::Block);
         let never = never.map_or(&[][..], |ban| &ban.never);
@@ -135,8 +138,7 @@ impl Gateway {
         let (change, done) = match set {
             Set::Block => {
                 let claim = Claim { reason: reason.map(Into::into), level: 0, added_at, until_at };
-                let claims =
-                    taken.into_iter().map(|prefix| ((prefix, Origin::Operator), Some(claim.clone())));
+                let claims = taken.into_iter().map(|prefix| ((prefix, origin.clone()), Some(claim.clone())));
                 (Change::Claims(claims.collect()), "blocked")
             }
             Set::Allow => {
@@ -153,11 +155,22 @@ impl Gateway {
             committed.warnings.push(format!("{more} more are in ban.never, and are not blocked"));
         }
         committed.facts.truncate(TOLD);
-        Ok(self.done(format!("{count} prefixes {done}"), until_at, committed))
+        Ok(self.done(format!("{} {done}", counted(count)), until_at, committed))
     }
 
     /// Blocks or trusts many no longer, as one change. What is not there is as it is wished.
-    pub(super) fn del_many(&mut self, set: Set, prefixes: &[Prefix], actor: &Actor) -> Result<Answer, Reply> {
+    pub(super) fn del_many(
+        &mut self,
+        set: Set,
+        prefixes: &[Prefix],
+        origin: Option<&OriginName>,
+        actor: &Actor,
+    ) -> Result<Answer, Reply> {
+        let feed = origin.map(OriginName::origin);
+        let is_meant = |origin: &Origin| match &feed {
+            Some(feed) => origin == feed,
+            None => matches!(origin, Origin::Operator | Origin::Strikes),
+        };
         let now = live::now();
         let (change, count, done) = match set {
             Set::Block => {
@@ -165,8 +178,7 @@ impl Gateway {
                 let mut count = 0;
                 for prefix in prefixes {
                     let active = self.bans.all.claims_on(*prefix).filter(|(_, claim)| claim.is_active(now));
-                    let own =
-                        active.filter(|(origin, _)| matches!(origin, Origin::Operator | Origin::Strikes));
+                    let own = active.filter(|(origin, _)| is_meant(origin));
                     let before = taken.len();
                     taken.extend(own.map(|(origin, _)| ((*prefix, origin.clone()), None)));
                     count += usize::from(taken.len() != before);
@@ -183,8 +195,9 @@ impl Gateway {
         let mut committed = self.commit(change, actor).map_err(failed)?;
         committed.facts.truncate(TOLD);
         let rest = prefixes.len() - count;
-        let rest = if rest == 0 { String::new() } else { format!("; {rest} were not, or not by hand") };
-        Ok(self.done(format!("{count} prefixes no longer {done}{rest}"), None, committed))
+        let by = origin.map_or_else(|| "by hand".to_owned(), |origin| format!("by {}", origin.origin()));
+        let rest = if rest == 0 { String::new() } else { format!("; {rest} were not, or not {by}") };
+        Ok(self.done(format!("{} no longer {done}{rest}", counted(count)), None, committed))
     }
 
     /// The prefix around one that was added by hand, or banned.
@@ -289,4 +302,9 @@ impl Gateway {
             level: None,
         }))
     }
+}
+
+/// `1 prefix`, `7 prefixes`.
+fn counted(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "prefix" } else { "prefixes" })
 }

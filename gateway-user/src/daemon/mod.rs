@@ -13,6 +13,7 @@ mod endpoints;
 mod escalation;
 mod events;
 mod expiry;
+mod guards;
 mod interfaces;
 mod lifecycle;
 mod lists;

@@ -74,6 +74,12 @@ impl Gateway {
             services: self.service_rows()?,
             tables: self.table_rows()?,
             bans: self.bans.all.counts().map(|(origin, bans)| (origin.to_string(), bans as u64)).collect(),
+            claims: self
+                .bans
+                .all
+                .counts()
+                .map(|(origin, claims)| (origin.to_string(), claims as u64))
+                .collect(),
             ban_changes: self.bans.changes(),
             modes: [Mode::Enforce, Mode::Monitor, Mode::Off]
                 .map(|mode| (mode.to_string(), mode == self.mode()))

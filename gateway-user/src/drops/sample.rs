@@ -92,7 +92,7 @@ mod tests {
             assert_eq!(
                 dropped.to_string(),
                 format!(
-                    "drop plaintext_http: 192.0.2.9:4711 → 203.0.113.1:443 tcp, {} bytes, api, eth0",
+                    "plaintext_http: 192.0.2.9:4711 → 203.0.113.1:443 tcp, {} bytes, api, eth0",
                     if bare == 0 { 1_514 } else { 1_500 }
                 )
             );
@@ -104,6 +104,6 @@ mod tests {
         assert!(dropped(&Sample { reason: 127, ..sample(0) }, "eth0", None).is_none());
         assert!(dropped(&Sample { captured: 129, ..sample(0) }, "eth0", None).is_none());
         let cut = dropped(&Sample { captured: 7, length: 7, ..sample(0) }, "eth0", None).unwrap();
-        assert_eq!(cut.to_string(), "drop plaintext_http: a frame that is not understood, 7 bytes, eth0");
+        assert_eq!(cut.to_string(), "plaintext_http: a frame that is not understood, 7 bytes, eth0");
     }
 }

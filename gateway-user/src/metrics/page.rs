@@ -73,7 +73,7 @@ fn tables(snapshot: &Snapshot) -> [MetricFamily; 3] {
     ]
 }
 
-fn daemon(snapshot: &Snapshot) -> [MetricFamily; 11] {
+fn daemon(snapshot: &Snapshot) -> [MetricFamily; 12] {
     let reloads = [("ok", snapshot.reloads_ok), ("failed", snapshot.reloads_failed)];
     let abi = snapshot.abi.to_string();
     [
@@ -81,6 +81,11 @@ fn daemon(snapshot: &Snapshot) -> [MetricFamily; 11] {
             "gateway_bans",
             "Bans in force by who made them.",
             snapshot.bans.iter().map(|(origin, bans)| (pairs(["origin"], [origin.as_str()]), *bans)),
+        ),
+        gauges(
+            "gateway_claims",
+            "Claims in force by origin: a prefix may have several.",
+            snapshot.claims.iter().map(|(origin, claims)| (pairs(["origin"], [origin.as_str()]), *claims)),
         ),
         gauges(
             "gateway_escalated_neighbourhoods",

@@ -294,10 +294,11 @@ impl fmt::Display for Happened {
     }
 }
 
-/// `drop limit_syn: 192.0.2.9:4711 → 203.0.113.1:443 tcp, 74 bytes, api, eth0`.
+/// `limit_syn: 192.0.2.9:4711 → 203.0.113.1:443 tcp, 74 bytes, api, eth0`.
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: ", self.verdict.name(), self.reason)?;
+        let passed = if self.verdict == Outcome::WouldDrop { " (monitored, and passed)" } else { "" };
+        write!(f, "{}{passed}: ", self.reason)?;
         let end = |address: Option<IpAddr>, port: Option<u16>| match (address, port) {
             (Some(IpAddr::V6(address)), Some(port)) => format!("[{address}]:{port}"),
             (Some(address), Some(port)) => format!("{address}:{port}"),

@@ -29,7 +29,7 @@ pub use fact::{Fact, What};
 pub use limit_scope::{LimitScope, LimitScopeError};
 pub use mode::Mode;
 pub use order::Order;
-pub use origin::Origin;
+pub use origin::{Origin, OriginName};
 pub use prefix::{Prefix, PrefixError};
 pub(crate) use quota::Part;
 pub use quota::{Quota, Quotas};

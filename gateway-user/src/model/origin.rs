@@ -1,6 +1,8 @@
 //! The origin of a claim on a prefix.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 /// The origin of a claim. Origins are open: each feed is one, by its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,5 +39,52 @@ impl From<&str> for Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+/// The name of an origin that a request may speak for: that of a feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct OriginName(String);
+
+/// The longest such name in bytes.
+const NAME_MAX: usize = 32;
+
+impl OriginName {
+    /// The origin.
+    pub fn origin(&self) -> Origin {
+        Origin::from(self.0.as_str())
+    }
+}
+
+impl FromStr for OriginName {
+    /// What is wrong with it.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+        if ["operator", "strikes", "configuration", "default"].contains(&text) {
+            return Err(format!("{text} is no feed's name"));
+        }
+        if text.is_empty() || text.len() > NAME_MAX || !text.bytes().all(is_good) {
+            return Err(format!(
+                "{text:?} is no name of an origin: 1 to {NAME_MAX} lower-case letters, digits, - and _"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for OriginName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<OriginName> for String {
+    fn from(name: OriginName) -> Self {
+        name.0
     }
 }

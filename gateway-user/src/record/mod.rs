@@ -26,8 +26,6 @@ mod tree;
 mod verify;
 
 #[cfg(test)]
-mod speed;
-#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

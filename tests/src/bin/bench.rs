@@ -30,6 +30,8 @@ mod live;
 mod paths;
 #[path = "../bench/prefixes.rs"]
 mod prefixes;
+#[path = "../bench/record.rs"]
+mod record;
 #[path = "../bench/runs.rs"]
 mod runs;
 #[path = "../bench/spread.rs"]
@@ -46,9 +48,9 @@ use gateway_tests::lab::missing;
 use serde_json::{Map, Value, json};
 
 /// The parts, in their order.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "paths", "bans", "prefixes", "gate", "cookies", "growth", "cpus", "programs", "botnet", "filters",
-    "control",
+    "control", "record",
 ];
 /// Where the figures go.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench.json");
@@ -95,6 +97,7 @@ fn measure(parts: &[&str], quick: bool) -> Result<Map<String, Value>> {
             "growth" => growth::measure(if quick { 3 } else { 9 })?,
             "cpus" => cpus::measure(if quick { 5 } else { 15 })?,
             "control" => control::measure(quick)?,
+            "record" => record::measure(quick)?,
             _ => live::filters(if quick { 1 } else { 3 })?,
         };
         document.insert((*part).to_owned(), figures);

@@ -8,7 +8,7 @@ use super::Output;
 use crate::control::protocol::SECONDS_MAX;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::model::{Dimension, LimitScope, Mode, Prefix, PrefixError, Remark, parse_duration};
+use crate::model::{Dimension, LimitScope, Mode, OriginName, Prefix, PrefixError, Remark, parse_duration};
 
 /// Verbs of `limit`.
 #[derive(Clone, Debug, Subcommand)]
@@ -88,6 +88,9 @@ pub enum BlockVerb {
         /// Why, for the record
         #[arg(long, value_name = "TEXT")]
         reason: Option<Remark>,
+        /// For a feed of this name, within its guard, instead of by hand
+        #[arg(long, value_name = "NAME")]
+        origin: Option<OriginName>,
         /// Even if it holds the address that you are connected from
         #[arg(long)]
         force: bool,
@@ -101,6 +104,9 @@ pub enum BlockVerb {
         /// Address or prefix as it is listed; - reads many from standard input, one a line
         #[arg(value_parser = which)]
         prefix: Which,
+        /// The claim of the feed of this name, instead of yours and that of strikes
+        #[arg(long, value_name = "NAME")]
+        origin: Option<OriginName>,
         /// Output.
         #[command(flatten)]
         output: Output,

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use comfy_table::Cell;
+use serde_json::Value;
 
 use super::{Style, bytes, clean, moment, number, table, thousands, word};
 use crate::{
-    model::Fact,
-    record::{Report, Row, Status},
+    model::{Fact, Happened},
+    record::{Kind, Report, Row, Status},
 };
 
 /// Rows of the record.
@@ -77,13 +78,58 @@ pub fn record_status(status: &Status, directory: &Path) -> String {
 
 /// What a row says, in a line.
 fn said(row: &Row) -> String {
-    let change = row.body().get("change").cloned();
-    match change.and_then(|change| serde_json::from_value::<Fact>(change).ok()) {
-        Some(fact) => fact.to_string(),
-        None => {
-            let shown = row.body().into_iter().filter(|(name, _)| !["actor", "n"].contains(&name.as_str()));
-            let parts: Vec<String> = shown.map(|(name, value)| format!("{name}: {value}")).collect();
-            parts.join(", ")
-        }
+    if row.kind == Kind::Drops {
+        return dropped(row);
     }
+    happened(row).unwrap_or_else(|| {
+        let shown = row.body().into_iter().filter(|(name, _)| !["actor", "n"].contains(&name.as_str()));
+        let parts: Vec<String> = shown.map(|(name, value)| format!("{name}: {value}")).collect();
+        parts.join(", ")
+    })
+}
+
+/// The row as the event that it is of; nothing where it is of none.
+fn happened(row: &Row) -> Option<String> {
+    let mut event = row.body();
+    let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::from);
+    let name = match row.kind {
+        Kind::Change | Kind::Ban => {
+            let fact: Fact = serde_json::from_value(event.get("change")?.clone()).ok()?;
+            return Some(fact.to_string());
+        }
+        Kind::Flood => {
+            event.insert("reason".to_owned(), text(&row.reason));
+            event.insert("service".to_owned(), text(&row.service));
+            "flood"
+        }
+        Kind::Start => "start",
+        Kind::Stop => "stop",
+        Kind::Fault if event.contains_key("interface") => "interface",
+        Kind::Fault => "alarm",
+        Kind::Drops | Kind::Gap | Kind::Tls => return None,
+    };
+    event.insert("event".to_owned(), name.into());
+    let happened: Happened = serde_json::from_value(Value::Object(event)).ok()?;
+    Some(happened.to_string())
+}
+
+/// `28,763 packets, 1.6 MB of limit_syn at api`, or those of a source.
+fn dropped(row: &Row) -> String {
+    let body = row.body();
+    let number = |name: &str| body.get(name).and_then(Value::as_u64);
+    let mut text = format!("{} packets", thousands(number("packets").unwrap_or(0)));
+    if let Some(count) = number("bytes") {
+        text += &format!(", {}", bytes(count));
+    }
+    text += &row.reason.as_ref().map_or_else(String::new, |reason| format!(" of {reason}"));
+    text += &row.service.as_ref().map_or_else(String::new, |service| format!(" at {service}"));
+    match (row.source, body.get("of").and_then(Value::as_str)) {
+        (Some(source), _) => text += &format!(" from {source}"),
+        (None, Some(of)) => text += &format!(" from {of}"),
+        (None, None) => {}
+    }
+    if body.get("verdict").is_some() {
+        text += " (monitored, and passed)";
+    }
+    text
 }

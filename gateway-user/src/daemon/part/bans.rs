@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     bans::{Bans, Claim, ClaimKey, strikes::Tracker},
     live,
-    model::{Actor, Fact, Prefix},
+    model::{Actor, Fact, Origin, Prefix},
 };
 
 /// All that the daemon knows of bans.
@@ -19,6 +19,8 @@ pub(in crate::daemon) struct BanState {
     touched: BTreeSet<ClaimKey>,
     pub(in crate::daemon) tracker: Tracker,
     pub(in crate::daemon) refreshed_at: u64,
+    /// Claims of feeds within an hour: the hour since 1970, and how many.
+    pub(in crate::daemon) lately: BTreeMap<Origin, (u64, usize)>,
     /// What became of bans, by origin.
     changes: BTreeMap<(String, &'static str), u64>,
 }
@@ -41,6 +43,7 @@ impl BanState {
             touched,
             tracker: Tracker::default(),
             refreshed_at: now,
+            lately: BTreeMap::new(),
             changes: BTreeMap::new(),
         }
     }

@@ -164,7 +164,7 @@ pub struct RunArgs {
     /// Take the place of another XDP program that is attached already
     #[arg(long)]
     pub replace: bool,
-    /// Log rare events from the packet's way; costs time
+    /// Log what the program itself cannot do, as where it finds a ring buffer full; for its developers
     #[arg(long)]
     pub debug_log: bool,
     /// What SIGINT and SIGTERM leave behind

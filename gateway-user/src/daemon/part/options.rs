@@ -22,7 +22,7 @@ pub struct Options {
     pub driver: Option<Driver>,
     /// Whether another XDP program that is attached already is replaced.
     pub replace: bool,
-    /// Whether rare events of the packet path are logged.
+    /// Whether what the program itself cannot do is logged.
     pub debug_log: bool,
     /// What SIGINT and SIGTERM leave behind.
     pub on_exit: Option<OnExit>,

@@ -29,7 +29,7 @@ use crate::{
         Service, SynCookies, TlsVersion,
     },
     host::zeroed_settings,
-    model::{LimitScope, Mode, Quota, Quotas},
+    model::{LimitScope, Mode, Quota, Quotas, keyword::Keyword as _},
 };
 
 pub use listings::prefixes;
@@ -85,6 +85,12 @@ pub fn places(config: &Config) -> Vec<(LimitScope, &Quotas)> {
         places.push((LimitScope::Total(service.name.clone()), &service.total));
     }
     places
+}
+
+/// All that can have a mode of its own, services first, with the mode that the configuration gives it.
+pub fn modes(config: &Config) -> impl Iterator<Item = (LimitScope, Mode)> {
+    let services = config.services.iter().map(|one| (LimitScope::Service(one.name.clone()), one.mode));
+    services.chain(config.classes.iter().map(|one| (LimitScope::Class(one.name.clone()), one.mode)))
 }
 
 /// Compiles everything but prefixes, which [`prefixes`] does, into a policy for tables with this key.
@@ -353,6 +359,11 @@ pub fn set_modes<'a>(
             _ => {}
         }
     }
+}
+
+/// The mode of a number of the layout; nothing where it is none's.
+pub fn mode_of(value: u32) -> Option<Mode> {
+    Mode::KEYWORDS.iter().map(|(_, mode)| *mode).find(|mode| mode_value(*mode) == value)
 }
 
 const fn mode_value(mode: Mode) -> u32 {

@@ -59,7 +59,7 @@ fn a_million_offenders_are_judged_in_passing() {
         let grown = readings.grown((0..SLOTS).map(|_| counts)).into_iter();
         let over = grown.filter(|_| is_over(&words, limits, START, SECOND));
         // Sixteen of each of 65,536 networks.
-        let keys = over.map(|place| KEY_V4 | (place as u64 / 16) << 8 | (place as u64 % 16));
+        let keys = over.map(|(place, _)| KEY_V4 | (place as u64 / 16) << 8 | (place as u64 % 16));
         let changes = Watch::default().look(keys, START);
         assert!(changes.left_out > 60_000);
     });

@@ -24,9 +24,6 @@ use super::{Drops, HostEnv, LiveEntry, Words};
 /// By how many bits the host scales its windows.
 const SCALE: u8 = 7;
 
-/// Samples that are kept until they are taken.
-const SAMPLES: usize = 4_096;
-
 impl<'a> Env for &'a HostEnv {
     type Buckets = Words<'a>;
     type Pairs = Words<'a>;
@@ -116,12 +113,7 @@ impl<'a> Env for &'a HostEnv {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(*refusal);
     }
 
-    fn sample(&self, sampled: &Sampled) {
-        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        if samples.len() < SAMPLES {
-            samples.push(*sampled);
-        }
-    }
+    fn sample(&self, _: &Sampled) {}
 
     fn full_until(&self, holder: &Holder) -> Instant {
         if self.stand.holders.contains(holder) { self.stand.held_until } else { 0 }

@@ -21,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::{
     abi::{HANDSHAKE_FULL, HANDSHAKE_HOLDERS, HANDSHAKE_SLOT, Refusal, SERVICES},
-    env::{Receiver, Sampled, Socket},
+    env::{Receiver, Socket},
     frame::Frame,
     limit::rate::Instant,
     packet::Packet,
@@ -67,7 +67,6 @@ pub struct HostEnv {
     receivers: Receivers,
     takers: Takers,
     refusals: Mutex<Vec<Refusal>>,
-    samples: Mutex<Vec<Sampled>>,
 }
 
 impl HostEnv {
@@ -88,7 +87,6 @@ impl HostEnv {
             receivers: Box::new(|_, _| Receiver::Elsewhere),
             takers: Box::new(|_, _, _| true),
             refusals: Mutex::default(),
-            samples: Mutex::default(),
         }
     }
 
@@ -142,12 +140,6 @@ impl HostEnv {
     /// Changes which segments the host's TCP would take; at first it takes all.
     pub fn set_takers(&mut self, takers: impl Fn(&Packet, u32, &Options) -> bool + Send + Sync + 'static) {
         self.takers = Box::new(takers);
-    }
-
-    /// The drops that user space would be shown since this was last asked, at most 4,096.
-    #[must_use]
-    pub fn take_samples(&self) -> Vec<Sampled> {
-        std::mem::take(&mut *self.samples.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes the connections that were to be ended since the last call.

@@ -10,7 +10,7 @@ use crate::{
         Actor, Dimension, LimitScope, Mode, Origin, Quota, Quotas, Remark, User,
         document::{Changed, LimitOrigin, LimitRow},
     },
-    policy::{overridden, places},
+    policy::{modes, overridden, places},
 };
 
 use super::{
@@ -270,9 +270,7 @@ impl Gateway {
 
     /// The answer where a mode is asked for of what has none.
     fn no_mode(&self, scope: &LimitScope) -> Reply {
-        let services = self.config.services.iter().map(|one| format!("service/{}", one.name));
-        let there: Vec<_> =
-            services.chain(self.config.classes.iter().map(|one| format!("class/{}", one.name))).collect();
+        let there: Vec<_> = modes(&self.config).map(|(scope, _)| scope.to_string()).collect();
         let help = if there.is_empty() {
             "there are no services and no classes; leave it out for the gateway's mode".to_owned()
         } else {

@@ -11,11 +11,14 @@ use crate::{
     live,
     live::{Entry, Live, LiveLimit},
     model::{Actor, Dimension, Fact, Happened, LimitScope, Mode, Prefix, What},
-    policy::{Overrides, overridden, places},
+    policy::{Overrides, modes, overridden, places},
     store::{Batch, Outgoing, Row},
 };
 
-use super::{part::events::change_rows, state::Gateway};
+use super::{
+    part::{drops::DROPS, events::change_rows},
+    state::Gateway,
+};
 
 /// A change, checked.
 pub(super) enum Change {
@@ -116,19 +119,13 @@ impl Gateway {
         for fact in facts.iter().filter(|fact| fact.what == What::Block) {
             self.bans.count(fact, actor);
         }
-        for fact in facts.iter().take(EVENTS) {
-            self.tell_at(
-                live::now_ms(),
-                Happened::Change { change: fact.clone(), actor: actor.clone() },
-                None,
-            );
-        }
-        if let Some(more) = facts.len().checked_sub(EVENTS).filter(|more| *more != 0) {
-            let last = &facts[facts.len() - 1];
-            let change = Fact { target: format!("{more} more"), ..last.clone() };
-            self.tell_at(live::now_ms(), Happened::Change { change, actor: actor.clone() }, None);
-        }
         let at = live::now_ms();
+        let (shown, others) = facts.split_at(facts.len().min(EVENTS));
+        let rest =
+            others.last().map(|last| Fact { target: format!("{} more", others.len()), ..last.clone() });
+        for change in shown.iter().cloned().chain(rest) {
+            self.tell_at(at, Happened::Change { change, actor: actor.clone() }, None);
+        }
         let rows = change_rows(facts, actor, self.config.audit.sources);
         self.write(rows.map(|body| Row { at, body }).collect())
     }
@@ -148,11 +145,9 @@ impl Gateway {
         let new = kept.iter().filter(|(key, value)| self.kept.get(*key) != Some(value));
         facts.extend(new.map(|(key, value)| (key.clone(), Some(value.clone()))));
         facts.extend(self.live.touched());
-        if self.drops.told.at != self.drops_kept_at {
-            self.drops_kept_at = self.drops.told.at;
-            let told = self.drops.told.to_text(self.kernel.identity().epoch);
-            facts.insert(DROPS.to_owned(), Some(told));
-        }
+        facts.extend(
+            self.drops.touched(self.kernel.identity().epoch).map(|told| (DROPS.to_owned(), Some(told))),
+        );
         self.kept = kept;
         self.store.write(Batch { claims: self.bans.touched(), facts, rows })
     }
@@ -223,9 +218,6 @@ const LINES: usize = 8;
 /// Events of one change: a client that follows is to keep up.
 const EVENTS: usize = 256;
 
-/// The key under which the store has how far drops were told.
-pub(super) const DROPS: &str = "drops";
-
 /// What a claim was and is.
 pub(super) fn claim_fact(key: &ClaimKey, before: Option<&Claim>, after: Option<&Claim>, now: u64) -> Fact {
     let word = |claim: Option<&Claim>| match claim.filter(|claim| claim.is_active(now)) {
@@ -282,11 +274,7 @@ pub(super) fn live_facts(old: (&Config, &Live), new: (&Config, &Live)) -> Vec<Fa
 
 /// The mode of a service or class by the configuration; nothing: there is no such.
 pub(super) fn configured_mode(config: &Config, scope: &LimitScope) -> Option<Mode> {
-    match scope {
-        LimitScope::Service(name) => config.services.iter().find(|one| one.name == *name).map(|one| one.mode),
-        LimitScope::Class(name) => config.classes.iter().find(|one| one.name == *name).map(|one| one.mode),
-        _ => None,
-    }
+    modes(config).find(|(other, _)| other == scope).map(|(_, mode)| mode)
 }
 
 /// The limit in force: `20k/s, burst 40k`, or `no limit`.

@@ -4,21 +4,20 @@ use anyhow::Result;
 use gateway_common::{
     abi::SLOT_KEY,
     limit::rate::INSTANT_SHIFT,
-    tables::Table,
     verdict::{Action, Reason},
 };
 use serde_json::{Value, json};
 
 use crate::{
     bans::table::source_by_limits,
-    drops::{Count, Counts, Key, Top, dropped},
+    drops::{Count, Counts, Key, Top, dropped, key},
     live,
     model::{Happened, Outcome, Prefix},
     record::Kind,
     store::Outgoing,
 };
 
-use super::state::Gateway;
+use super::{escalation::TABLES, state::Gateway};
 
 /// Samples that are read at once: requests come in between.
 const SAMPLES: usize = 4_096;
@@ -31,9 +30,6 @@ const NAMED: usize = 10;
 /// With fewer drops none is named.
 const NAMED_FROM: u64 = 20;
 
-/// The tables whose slots count what they drop.
-const TABLES: [Table; 2] = [Table::Sources, Table::ServiceSources];
-
 impl Gateway {
     /// Reads the samples that wait.
     pub(super) fn take_samples(&mut self) {
@@ -45,9 +41,7 @@ impl Gateway {
             let is_of = |row: &u8| *row != 0 && u16::from(*row) == sample.service;
             let service = self.rows().0.iter().find(|(_, row)| is_of(row)).map(|(name, _)| name.as_str());
             let Some(dropped) = dropped(&sample, interface, service) else { continue };
-            if let (Some(source), Some(reason)) = (dropped.source, reason_of(&dropped.reason)) {
-                let service = dropped.service.clone().filter(|_| reason.is_of_service());
-                let key = Key { service, verdict: dropped.verdict, reason: reason.name() };
+            if let (Some(source), Some(key)) = (dropped.source, key(&sample, service)) {
                 self.drops.floods.sampled(&key, source);
             }
             let age = clock.wrapping_sub(sample.at) >> INSTANT_SHIFT;
@@ -58,30 +52,31 @@ impl Gateway {
         }
     }
 
-    /// Looks for floods, and puts the sums down that are due.
-    pub(super) fn follow_drops(&mut self) {
-        if let Err(error) = self.try_follow_drops() {
+    /// Looks which neighbourhoods are under pressure, and for floods, and puts the sums down that are due.
+    pub(super) fn look_at_drops(&mut self) {
+        let looked = self.drop_counts().and_then(|counts| {
+            self.look_for_pressure(&counts);
+            self.follow_drops(counts)
+        });
+        if let Err(error) = looked {
             log::error!("cannot read what was dropped: {error:#}");
         }
     }
 
-    fn try_follow_drops(&mut self) -> Result<()> {
+    fn follow_drops(&mut self, counts: Counts) -> Result<()> {
         let now = live::now_ms();
         let lost = self.kernel.samples_lost()?;
         let more = lost.saturating_sub(std::mem::replace(&mut self.hub.lost, lost));
         if more != 0 {
             self.tell_at(now, Happened::Lost { samples: more }, None);
         }
-        let counts = self.drop_counts()?;
-        let mut rows = Vec::new();
-        for flood in self.drops.floods.look(counts.clone(), now) {
+        let every = if self.store.is_large() { HOUR } else { MINUTE };
+        let is_due = now / every != self.drops.told.at / every;
+        let mut rows = if is_due { self.sum_up(&counts, now) } else { Vec::new() };
+        for flood in self.drops.floods.look(counts, now) {
             let flood = Happened::Flood(flood);
             log::info!("{flood}");
             rows.push(self.tell(flood));
-        }
-        let every = if self.store.is_large() { HOUR } else { MINUTE };
-        if now / every != self.drops.told.at / every {
-            rows.extend(self.sum_up(&counts, now));
         }
         if !rows.is_empty() {
             drop(self.keep(rows));
@@ -138,24 +133,20 @@ impl Gateway {
     pub(super) fn grown(&mut self, has_bans: bool) -> Vec<(Prefix, u64)> {
         let tables = self.kernel.tables();
         let limits = &self.config.limits;
-        let [of_tables @ .., of_bans] = &mut self.drops.tables;
-        let mut all = Vec::new();
-        for (table, counts) in TABLES.into_iter().zip(of_tables) {
-            let grown = counts.slots(tables.drops(table));
-            all.extend(grown.into_iter().filter_map(|(place, packets)| {
-                let key = tables.slot(table, place)?.words[SLOT_KEY];
-                Some((source_by_limits(key, limits)?, packets))
-            }));
-        }
-        if has_bans {
-            let grown = of_bans.bans(self.kernel.dropped_by_bans());
-            all.extend(
-                grown
-                    .into_iter()
-                    .filter_map(|(key, packets)| Some((source_by_limits(key, limits)?, packets))),
+        let mut grown = Vec::new();
+        for (table, readings) in TABLES.into_iter().zip(&mut self.drops.tables) {
+            let places = readings.grown(tables.drops(table)).into_iter();
+            grown.extend(
+                places.filter_map(|(place, packets)| {
+                    Some((tables.slot(table, place)?.words[SLOT_KEY], packets))
+                }),
             );
         }
-        all
+        if has_bans {
+            grown.extend(self.drops.bans.grown(self.kernel.dropped_by_bans()));
+        }
+        let source = |(key, packets)| Some((source_by_limits(key, limits)?, packets));
+        grown.into_iter().filter_map(source).collect()
     }
 
     /// Drops by service and reason, over all interfaces.
@@ -190,8 +181,4 @@ fn sum(key: &Key, count: Count, from: u64) -> Outgoing {
 fn drops(body: Value) -> Outgoing {
     let body = if let Value::Object(members) = body { members } else { serde_json::Map::new() };
     Outgoing { kind: Kind::Drops.name().to_owned(), body, ..Outgoing::default() }
-}
-
-fn reason_of(name: &str) -> Option<Reason> {
-    Reason::ALL.iter().copied().find(|reason| reason.name() == name)
 }

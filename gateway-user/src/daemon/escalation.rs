@@ -9,15 +9,16 @@ use gateway_common::{
     packet::Address,
     source::KEY_V4,
     tables::Table,
-    verdict::{Action, Scope},
+    verdict::Scope,
 };
 use ipnet::IpNet;
 
 use crate::{
     config::Class,
+    drops::Counts,
     escalation::{Changes, Neighbourhood, is_over},
     host::Prefixes,
-    kernel::{KernelError, tables::Slot},
+    kernel::tables::Slot,
     model::{Actor, Fact, What},
 };
 
@@ -27,7 +28,7 @@ use super::{
 };
 
 /// The tables in which sources have buckets.
-const TABLES: [Table; 2] = [Table::Sources, Table::ServiceSources];
+pub(super) const TABLES: [Table; 2] = [Table::Sources, Table::ServiceSources];
 /// After so long without a look, of a daemon that was held up, drops are too old to say who is over a limit now.
 const TOO_LATE: Instant = 5 * SECOND;
 /// Changes of one look that are put down: a flood may come from thousands of networks.
@@ -35,17 +36,17 @@ const TOLD: usize = 64;
 
 impl Gateway {
     /// Looks who is over a limit, and has neighbourhoods begin and cease to share a bucket.
-    pub(super) fn look_for_pressure(&mut self) {
-        if let Err(error) = self.try_look() {
+    pub(super) fn look_for_pressure(&mut self, counts: &Counts) {
+        if let Err(error) = self.try_look(counts) {
             log::error!("cannot look which neighbourhoods are over their limits: {error:#}");
         }
     }
 
-    fn try_look(&mut self) -> Result<()> {
+    fn try_look(&mut self, counts: &Counts) -> Result<()> {
         let now = self.clock();
         let within = now.wrapping_sub(std::mem::replace(&mut self.pressure.looked, now));
         let changes = if self.config.neighbours.escalate {
-            let over = if self.has_drops()? { self.over(now, within) } else { HashSet::new() };
+            let over = if self.has_drops(counts) { self.over(now, within) } else { HashSet::new() };
             self.pressure.watch.look(over, now)
         } else {
             self.pressure.watch.clear()
@@ -63,17 +64,11 @@ impl Gateway {
     }
 
     /// Whether a packet was dropped for a source's limit since the last look. Where none was, the tables need not be read.
-    fn has_drops(&mut self) -> Result<bool, KernelError> {
-        let mut drops = 0;
-        for row in 0..self.attached.len() {
-            let tallies = self.kernel.tallies(row)?;
-            for action in [Action::Drop, Action::WouldDrop] {
-                for dimension in Dimension::ALL {
-                    drops += tallies(action, Scope::Source.reason(dimension)).packets;
-                }
-            }
-        }
-        Ok(self.pressure.drops.replace(drops) != Some(drops))
+    fn has_drops(&mut self, counts: &Counts) -> bool {
+        let reasons = Dimension::ALL.map(|dimension| Scope::Source.reason(dimension).name());
+        let of_limits = counts.iter().filter(|(key, _)| reasons.contains(&key.reason));
+        let drops = of_limits.map(|(_, count)| count.packets).sum();
+        self.pressure.drops.replace(drops) != Some(drops)
     }
 
     /// The keys of who was over a limit since the last look: sources of no class, and shared buckets.
@@ -87,7 +82,7 @@ impl Gateway {
         for (table, readings) in TABLES.into_iter().zip(readings) {
             let grown = readings.grown(tables.drops(table));
             let Some(settings) = settings.filter(|_| within < TOO_LATE) else { continue };
-            let slots = grown.into_iter().filter_map(|place| tables.slot(table, place));
+            let slots = grown.into_iter().filter_map(|(place, _)| tables.slot(table, place));
             let slots = slots.filter(|slot| {
                 limits(table, slot, settings).is_some_and(|limits| is_over(&slot.words, limits, now, within))
             });

@@ -24,13 +24,12 @@ use crate::{
 };
 
 use super::{
-    commit::DROPS,
     part::{
         attach::{self, Attached, attach},
         bans::BanState,
         clock::monotonic,
         cookies,
-        drops::DropState,
+        drops::{DROPS, DropState},
         events::Hub,
         options::Options,
         own::Told,
@@ -124,7 +123,6 @@ impl Gateway {
             bans,
             hub: Hub::default(),
             drops: DropState::resume(drops.as_deref().filter(|_| kernel.resumed()), kernel.identity().epoch),
-            drops_kept_at: 0,
             pressure: Pressure::default(),
             clock: Clock::new(monotonic(), kernel.identity().epoch),
             kernel,

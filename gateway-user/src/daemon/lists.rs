@@ -68,9 +68,9 @@ impl Gateway {
     /// stays.
     pub(super) fn unblock(&mut self, prefix: Prefix, actor: &Actor) -> Result<Answer, Reply> {
         let now = live::now();
-        let own = |origin: &Origin| matches!(origin, Origin::Operator | Origin::Strikes);
         let active = self.bans.all.claims_on(prefix).filter(|(_, claim)| claim.is_active(now));
-        let (own, others): (Vec<_>, Vec<_>) = active.map(|(origin, _)| origin.clone()).partition(own);
+        let (own, others): (Vec<_>, Vec<_>) =
+            active.map(|(origin, _)| origin.clone()).partition(Origin::is_own);
         if own.is_empty() && others.is_empty() {
             return self.not_there(Set::Block, prefix);
         }
@@ -169,7 +169,7 @@ impl Gateway {
         let feed = origin.map(OriginName::origin);
         let is_meant = |origin: &Origin| match &feed {
             Some(feed) => origin == feed,
-            None => matches!(origin, Origin::Operator | Origin::Strikes),
+            None => origin.is_own(),
         };
         let now = live::now();
         let (change, count, done) = match set {

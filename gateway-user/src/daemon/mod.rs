@@ -121,8 +121,7 @@ async fn serve(config: Config, options: Options) -> Result<()> {
                 gateway.follow_clock();
                 gateway.follow_interfaces();
                 gateway.follow_own();
-                gateway.look_for_pressure();
-                gateway.follow_drops();
+                gateway.look_at_drops();
                 if !gateway.closed.is_empty() {
                     // Another gateway took the socket meanwhile: its word holds.
                     gateway.tell_closed(endpoints.open().await.unwrap_or_else(|error| vec![error.to_string()]));

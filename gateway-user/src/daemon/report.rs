@@ -26,7 +26,9 @@ use crate::{
             Budget, ConnectionRow, EndedRow, Escalated, InterfaceRow, ModeRow, ResetRow, ServiceRow,
             SourceRow, Status, TableRow, TlsGate, TrafficRow,
         },
+        keyword::Keyword as _,
     },
+    policy::modes,
 };
 
 use super::{
@@ -74,16 +76,11 @@ impl Gateway {
             services: self.service_rows()?,
             tables: self.table_rows()?,
             bans: self.bans.all.counts().map(|(origin, bans)| (origin.to_string(), bans as u64)).collect(),
-            claims: self
-                .bans
-                .all
-                .counts()
-                .map(|(origin, claims)| (origin.to_string(), claims as u64))
-                .collect(),
             ban_changes: self.bans.changes(),
-            modes: [Mode::Enforce, Mode::Monitor, Mode::Off]
-                .map(|mode| (mode.to_string(), mode == self.mode()))
-                .into(),
+            modes: Mode::KEYWORDS
+                .iter()
+                .map(|(word, mode)| ((*word).to_owned(), *mode == self.mode()))
+                .collect(),
             floods: self.flood_rows(),
             record_rows,
             record_lag: waiting_since.map_or(0, |since| live::now_ms().saturating_sub(since) / 1_000),
@@ -174,9 +171,6 @@ impl Gateway {
     }
 
     fn mode_rows(&self) -> Vec<ModeRow> {
-        let services =
-            self.config.services.iter().map(|one| (LimitScope::Service(one.name.clone()), one.mode));
-        let classes = self.config.classes.iter().map(|one| (LimitScope::Class(one.name.clone()), one.mode));
         let row = |(scope, configured): (LimitScope, Mode)| {
             let said = self.live.modes.get(&scope);
             let (mode, until_at) = said.copied().unwrap_or((configured, None));
@@ -187,7 +181,7 @@ impl Gateway {
             };
             (said.is_some() || mode != Mode::Enforce).then_some(ModeRow { of, mode, until_at })
         };
-        services.chain(classes).filter_map(row).collect()
+        modes(&self.config).filter_map(row).collect()
     }
 
     fn service_rows(&self) -> Result<Vec<ServiceRow>, KernelError> {

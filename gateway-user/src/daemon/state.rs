@@ -45,8 +45,6 @@ pub(super) struct Gateway {
     pub(super) bans: BanState,
     pub(super) hub: Hub,
     pub(super) drops: DropState,
-    /// The time of what the store has of them.
-    pub(super) drops_kept_at: u64,
     pub(super) pressure: Pressure,
     pub(super) clock: Clock,
     pub(super) kernel: Kernel,

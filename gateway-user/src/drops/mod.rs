@@ -9,5 +9,5 @@ mod sources;
 
 pub use counts::{Count, Counts, Key, Told};
 pub use floods::Floods;
-pub use sample::dropped;
-pub use sources::{SourceCounts, Top};
+pub use sample::{dropped, key};
+pub use sources::{BanCounts, Top};

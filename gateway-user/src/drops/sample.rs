@@ -9,6 +9,7 @@ use gateway_common::{
     verdict::{Action, Reason},
 };
 
+use super::Key;
 use crate::{link_layer, model::Dropped};
 
 /// Numbers of link types: Ethernet, and IP alone (draft-ietf-opsawg-pcaplinktype).
@@ -37,6 +38,14 @@ pub fn dropped(sample: &Sample, interface: &str, service: Option<&str>) -> Optio
         length: sample.length,
         ethernet: sample.bare == 0,
     })
+}
+
+/// Where the drop of a sample is counted; nothing where it is none of this build.
+pub fn key(sample: &Sample, service: Option<&str>) -> Option<Key> {
+    let verdict = *Action::ALL.get(usize::from(sample.action))?;
+    let reason = Reason::ALL.get(usize::from(sample.reason))?;
+    let service = service.filter(|_| reason.is_of_service()).map(str::to_owned);
+    Some(Key { service, verdict, reason: reason.name() })
 }
 
 fn address(packet: &Packet, address: Address) -> IpAddr {

@@ -4,48 +4,19 @@ use std::collections::HashMap;
 
 use ipnet::IpNet;
 
-use crate::model::Prefix;
+use crate::{escalation::more, model::Prefix};
 
-/// The counts of a table's slots, or of bans, when they were last looked at.
+/// What bans have dropped, by their keys, when that was last looked at.
 #[derive(Clone, Debug, Default)]
-pub struct SourceCounts {
-    slots: Vec<u32>,
-    bans: HashMap<u64, u64>,
-}
+pub struct BanCounts(HashMap<u64, u64>);
 
-impl SourceCounts {
-    /// Takes the counts of all slots, in the order of their places; gives the places that have grown, and by how much. A count that is
-    /// lower than before is a newcomer's. The first counts say nothing: they may be old.
-    pub fn slots(&mut self, counts: impl IntoIterator<Item = u32>) -> Vec<(usize, u64)> {
-        if self.slots.is_empty() {
-            self.slots.extend(counts);
-            return Vec::new();
-        }
-        let mut grown = Vec::new();
-        for (place, (count, before)) in counts.into_iter().zip(&mut self.slots).enumerate() {
-            let more = if count >= *before { count - *before } else { count };
-            *before = count;
-            if more != 0 {
-                grown.push((place, more.into()));
-            }
-        }
-        grown
-    }
-
-    /// The same of bans, by their keys.
-    pub fn bans(&mut self, counts: impl IntoIterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
-        let mut next = HashMap::new();
-        let mut grown = Vec::new();
-        for (key, count) in counts {
-            let before = self.bans.get(&key).copied().unwrap_or(0);
-            let more = if count >= before { count - before } else { count };
-            next.insert(key, count);
-            if more != 0 {
-                grown.push((key, more));
-            }
-        }
-        self.bans = next;
-        grown
+impl BanCounts {
+    /// Takes the counts of all; gives those that have dropped something since, and how much.
+    pub fn grown(&mut self, counts: impl IntoIterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
+        let counts: HashMap<u64, u64> = counts.into_iter().collect();
+        let before = std::mem::replace(&mut self.0, counts);
+        let grown = |(key, count): (&u64, &u64)| (*key, more(*count, before.get(key).copied().unwrap_or(0)));
+        self.0.iter().map(grown).filter(|(_, more)| *more != 0).collect()
     }
 }
 
@@ -100,11 +71,11 @@ mod tests {
 
     #[test]
     fn what_has_grown_since_the_last_look() {
-        let mut counts = SourceCounts::default();
-        assert_eq!(counts.slots([7, 0, 9]), [], "old");
-        assert_eq!(counts.slots([7, 4, 2]), [(1, 4), (2, 2)], "a newcomer has two");
-        assert_eq!(counts.bans([(5, 10)]), [(5, 10)]);
-        assert_eq!(counts.bans([(5, 12), (6, 1)]), [(5, 2), (6, 1)]);
+        let mut counts = BanCounts::default();
+        assert_eq!(counts.grown([(5, 10)]), [(5, 10)]);
+        let mut grown = counts.grown([(5, 12), (6, 1)]);
+        grown.sort_unstable();
+        assert_eq!(grown, [(5, 2), (6, 1)]);
     }
 
     #[test]

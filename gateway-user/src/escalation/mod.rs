@@ -19,7 +19,7 @@ use std::{
 use gateway_common::limit::rate::{Instant, SECOND};
 
 pub use neighbourhood::Neighbourhood;
-pub use readings::{Readings, is_over};
+pub use readings::{Readings, is_over, more};
 
 /// How often is looked.
 pub const LOOK: Duration = Duration::from_secs(1);

@@ -12,24 +12,28 @@ pub struct Readings {
 }
 
 impl Readings {
-    /// Takes the counts of all slots, in order; gives the places of those that have dropped something since the last look. A
-    /// count that has changed in any way says so: a newcomer's begins at 0. The first counts say nothing: they may be old.
-    pub fn grown(&mut self, counts: impl IntoIterator<Item = u32>) -> Vec<usize> {
+    /// Takes the counts of all slots, in order; gives the places of those that have dropped something since the last look, and
+    /// how much. A count that is lower than before is a newcomer's. The first counts say nothing: they may be old.
+    pub fn grown(&mut self, counts: impl IntoIterator<Item = u32>) -> Vec<(usize, u64)> {
         if self.drops.is_empty() {
             self.drops.extend(counts);
             return Vec::new();
         }
         let mut grown = Vec::new();
         for (place, (count, before)) in counts.into_iter().zip(&mut self.drops).enumerate() {
-            if count != *before {
-                *before = count;
-                if count != 0 {
-                    grown.push(place);
-                }
+            let more = more(count.into(), (*before).into());
+            *before = count;
+            if more != 0 {
+                grown.push((place, more));
             }
         }
         grown
     }
+}
+
+/// By how much a count has grown, which begins at 0 for a newcomer.
+pub const fn more(count: u64, before: u64) -> u64 {
+    if count >= before { count - before } else { count }
 }
 
 /// Whether a bucket may have been over a limit in the time before now that is `within`: its debt then filled the burst, and has

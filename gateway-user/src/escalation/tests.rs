@@ -163,8 +163,9 @@ fn a_count_that_changed_has_grown() {
     assert!(readings.grown([5, 0, 7, 0]).is_empty());
     assert!(readings.grown([5, 0, 7, 0]).is_empty());
     // The third slot has a newcomer with drops of its own, the first one without.
-    assert_eq!(readings.grown([0, 1, 3, 0]), [1, 2]);
-    assert_eq!(readings.grown([0, 1, 3, 9]), [3]);
+    assert_eq!(readings.grown([0, 1, 3, 0]), [(1, 1), (2, 3)]);
+    assert_eq!(readings.grown([0, 1, 3, 9]), [(3, 9)]);
+    assert_eq!(readings.grown([0, 5, 2, 9]), [(1, 4), (2, 2)], "a newcomer has two");
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use std::{fs, io, mem::offset_of, os::fd::AsFd as _, path::Path, time::SystemTime};
 
 use aya::{maps::MapData, programs::loaded_programs};
-use gateway_common::abi::{Active, Settings, mode};
+use gateway_common::abi::{Active, Settings};
 
 use super::{
     bpf,
     hidden::is_ours,
     pins::{Pins, ROOT},
 };
-use crate::model::Mode;
+use crate::{model::Mode, policy};
 
 /// What can be told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +41,7 @@ fn mode_in(maps: &[MapData]) -> Option<Mode> {
     let active = Active(u64::from_ne_bytes(*value(".bss.active")?.first_chunk()?));
     let settings = value(".bss.settings")?;
     let at = active.slot() as usize * size_of::<Settings>() + offset_of!(Settings, mode);
-    match u32::from_ne_bytes(*settings.get(at..)?.first_chunk()?) {
-        mode::ENFORCE => Some(Mode::Enforce),
-        mode::MONITOR => Some(Mode::Monitor),
-        mode::OFF => Some(Mode::Off),
-        _ => None,
-    }
+    policy::mode_of(u32::from_ne_bytes(*settings.get(at..)?.first_chunk()?))
 }
 
 /// Takes a program off an interface, and its pins away.

@@ -53,8 +53,6 @@ pub struct Snapshot {
     pub tables: Vec<TableRow>,
     /// Bans in force by origin: every origin that can occur, zeros included, each once.
     pub bans: Vec<(String, u64)>,
-    /// Claims in force by origin, likewise.
-    pub claims: Vec<(String, u64)>,
     /// What became of bans, by origin and what: every pair that can occur, zeros included, each once.
     pub ban_changes: Vec<(String, &'static str, u64)>,
     /// The mode in force, and all modes.

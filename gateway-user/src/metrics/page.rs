@@ -85,7 +85,7 @@ fn daemon(snapshot: &Snapshot) -> [MetricFamily; 12] {
         gauges(
             "gateway_claims",
             "Claims in force by origin: a prefix may have several.",
-            snapshot.claims.iter().map(|(origin, claims)| (pairs(["origin"], [origin.as_str()]), *claims)),
+            snapshot.bans.iter().map(|(origin, claims)| (pairs(["origin"], [origin.as_str()]), *claims)),
         ),
         gauges(
             "gateway_escalated_neighbourhoods",

@@ -56,7 +56,6 @@ fn snapshot() -> Snapshot {
         }],
         tables: vec![TableRow { table: "sources".into(), entries: 5, capacity: 4_096, full_total: 1 }],
         bans: vec![("operator".into(), 2), ("strikes".into(), 0)],
-        claims: vec![("operator".into(), 2), ("blocklist".into(), 70_000)],
         ban_changes: vec![("strikes".into(), "made", 6), ("strikes".into(), "ended", 5)],
         modes: vec![("enforce".into(), true), ("monitor".into(), false), ("off".into(), false)],
         floods: vec![

@@ -26,6 +26,13 @@ impl Origin {
     }
 }
 
+impl Origin {
+    /// Whether a user takes it back with a word: the operator's and the gateway's own, and no feed's.
+    pub const fn is_own(&self) -> bool {
+        !matches!(self, Self::Feed(_))
+    }
+}
+
 impl From<&str> for Origin {
     fn from(name: &str) -> Self {
         match name {

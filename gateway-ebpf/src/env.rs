@@ -1,10 +1,9 @@
 //! [`Env`] by the kernel's helpers and maps.
 
-use core::{arch::asm, hint};
+use core::arch::asm;
 
 use aya_ebpf::{
     bindings::{BPF_RB_NO_WAKEUP, xdp_md},
-    helpers::bpf_xdp_load_bytes,
     maps::lpm_trie::Key as Prefix,
     programs::XdpContext,
 };
@@ -173,7 +172,9 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
         let Some(sample) = at(&maps::SAMPLE, 0) else { return };
         // SAFETY: this CPU's own value, and XDP programs of one CPU do not interrupt each other.
         let sample = unsafe { &mut *sample };
-        let length = XdpFrame::<BUILD>(self.context).length();
+        let frame = XdpFrame::<BUILD>(self.context);
+        let length = frame.length();
+        let captured = if length > SAMPLE_HEAD as u32 { SAMPLE_HEAD as u32 } else { length };
         sample.at = sampled.at;
         sample.length = length;
         sample.service = sampled.service as u16;
@@ -181,7 +182,7 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
         sample.action = sampled.action as u8;
         sample.reason = sampled.reason as u8;
         sample.bare = (BUILD == BARE) as u8;
-        sample.captured = self.begin_of(length, &mut sample.head);
+        sample.captured = if frame.copy_into(0, captured, &mut sample.head) { captured } else { 0 };
         // Read in intervals: a wake-up would cost more than the sample.
         let told = maps::SAMPLES.output::<Sample>(&*sample, BPF_RB_NO_WAKEUP.into());
         if told.is_err() {
@@ -289,20 +290,6 @@ impl<const BUILD: u8> Env for KernelEnv<'_, BUILD> {
 }
 
 impl<const BUILD: u8> KernelEnv<'_, BUILD> {
-    /// Copies the first bytes of the frame; how many.
-    #[inline(always)]
-    fn begin_of(&self, length: u32, head: &mut [u8; SAMPLE_HEAD]) -> u32 {
-        if length == 0 {
-            return 0;
-        }
-        let last = if length > SAMPLE_HEAD as u32 { SAMPLE_HEAD as u32 - 1 } else { length - 1 };
-        // Bounded where it is used, by a mask that the compiler cannot remove.
-        let captured = (hint::black_box(last) & (SAMPLE_HEAD as u32 - 1)) + 1;
-        // SAFETY: there is room for so many bytes.
-        let read = unsafe { bpf_xdp_load_bytes(self.context.ctx, 0, head.as_mut_ptr().cast(), captured) };
-        if read == 0 { captured } else { 0 }
-    }
-
     /// Counts a frame in a column of its interface, and of its service.
     #[inline(always)]
     fn tally(&self, column: usize, service: u32, bytes: u32) {

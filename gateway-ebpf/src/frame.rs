@@ -25,6 +25,19 @@ pub(crate) const BARE: u8 = 2;
 pub(crate) struct XdpFrame<'a, const BUILD: u8>(pub(crate) &'a XdpContext);
 
 impl<const BUILD: u8> XdpFrame<'_, BUILD> {
+    /// The same as [`Frame::copy`] into memory of the caller's; whether it was done.
+    #[inline(always)]
+    pub(crate) fn copy_into<const N: usize>(&self, offset: u32, length: u32, bytes: &mut [u8; N]) -> bool {
+        const { assert!(N.is_power_of_two()) };
+        if length == 0 || length > N as u32 {
+            return false;
+        }
+        // Bounded where it is used, by a mask that the compiler cannot remove.
+        let length = (hint::black_box(length - 1) & (N as u32 - 1)) + 1;
+        // SAFETY: there is room for N bytes.
+        unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, bytes.as_mut_ptr().cast(), length) == 0 }
+    }
+
     /// The address of `N` bytes at an offset, if the frame has them.
     #[inline(always)]
     pub(crate) fn address<const N: usize>(&self, offset: Offset<'_>) -> Option<usize> {
@@ -65,16 +78,8 @@ impl<const BUILD: u8> Frame for XdpFrame<'_, BUILD> {
 
     #[inline(always)]
     fn copy<const N: usize>(&self, offset: u32, length: u32) -> Option<[u8; N]> {
-        const { assert!(N.is_power_of_two()) };
-        if length == 0 || length > N as u32 {
-            return None;
-        }
-        // Bounded where it is used, by a mask that the compiler cannot remove.
-        let length = (hint::black_box(length - 1) & (N as u32 - 1)) + 1;
         let mut bytes = [0_u8; N];
-        // SAFETY: there is room for N bytes.
-        let read = unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, bytes.as_mut_ptr().cast(), length) };
-        (read == 0).then_some(bytes)
+        self.copy_into(offset, length, &mut bytes).then_some(bytes)
     }
 
     #[inline(always)]

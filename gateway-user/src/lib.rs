@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod drops;
 pub mod escalation;
+pub mod event_rows;
 pub mod exposure;
 pub mod finer;
 pub mod kernel;

@@ -1,6 +1,7 @@
 //! From configuration and live changes to what the kernel takes.
 
 mod listings;
+mod modes;
 mod set;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 use gateway_common::{
     abi::{
         ADDRESSES, CLASSES, Class as ClassValue, Limits as LimitsValue, NAMES, PORT_GROUPS, PORT_WORDS,
-        SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, cookies, gate, mode,
+        SERVICE_REGIONS, SERVICES, SERVICES_PER_PORT, Service as ServiceValue, Settings, cookies, gate,
         policy, refuse,
     },
     hash::{Key, Running},
@@ -29,10 +30,13 @@ use crate::{
         Service, SynCookies, TlsVersion,
     },
     host::zeroed_settings,
-    model::{LimitScope, Mode, Quota, Quotas, keyword::Keyword as _},
+    model::{LimitScope, Mode, Quota, Quotas},
 };
 
+use modes::mode_value;
+
 pub use listings::prefixes;
+pub use modes::{mode_of, modes, set_modes};
 pub use set::PolicySet;
 
 /// Why a valid configuration cannot be a policy.
@@ -85,12 +89,6 @@ pub fn places(config: &Config) -> Vec<(LimitScope, &Quotas)> {
         places.push((LimitScope::Total(service.name.clone()), &service.total));
     }
     places
-}
-
-/// All that can have a mode of its own, services first, with the mode that the configuration gives it.
-pub fn modes(config: &Config) -> impl Iterator<Item = (LimitScope, Mode)> {
-    let services = config.services.iter().map(|one| (LimitScope::Service(one.name.clone()), one.mode));
-    services.chain(config.classes.iter().map(|one| (LimitScope::Class(one.name.clone()), one.mode)))
 }
 
 /// Compiles everything but prefixes, which [`prefixes`] does, into a policy for tables with this key.
@@ -335,42 +333,6 @@ fn service_value(service: &Service, total: &Quotas, key: Key, meets: bool) -> Se
         },
         connections: 0,
         mode: mode_value(service.mode),
-    }
-}
-
-/// Puts the modes of services and classes that were said live in the place of those of the configuration.
-pub fn set_modes<'a>(
-    settings: &mut Settings,
-    config: &Config,
-    rows: &Rows,
-    modes: impl Iterator<Item = (&'a LimitScope, Mode)>,
-) {
-    for (scope, mode) in modes {
-        match scope {
-            LimitScope::Service(name) => {
-                let value = rows.0.get(name).and_then(|row| settings.services.get_mut(usize::from(*row)));
-                value.into_iter().for_each(|value| value.mode = mode_value(mode));
-            }
-            LimitScope::Class(name) => {
-                let place = config.classes.iter().position(|class| class.name == *name);
-                let value = place.and_then(|place| settings.classes.get_mut(place + 1));
-                value.into_iter().for_each(|value| value.mode = mode_value(mode).into());
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The mode of a number of the layout; nothing where it is none's.
-pub fn mode_of(value: u32) -> Option<Mode> {
-    Mode::KEYWORDS.iter().map(|(_, mode)| *mode).find(|mode| mode_value(*mode) == value)
-}
-
-const fn mode_value(mode: Mode) -> u32 {
-    match mode {
-        Mode::Enforce => mode::ENFORCE,
-        Mode::Monitor => mode::MONITOR,
-        Mode::Off => mode::OFF,
     }
 }
 

@@ -84,7 +84,7 @@ fn many_come_and_go_as_one_change() -> Result<()> {
     ensure!(gateway.blocked()?.is_empty(), "a list that is wrong changes something");
     // Each of them is on record.
     await_that("all claims are on record", PATIENCE, || {
-        let status: Value = serde_json::from_str(&gateway.done(&["audit", "status", "--json"])?)?;
+        let status: Value = gateway.document(&["audit", "status", "--json"])?;
         Ok(status["rows"].as_u64() >= Some(4 * u64::from(COUNT)))
     })?;
     let of_one = gateway.done(&["audit", "query", "--source", "10.0.7.7", "--kind", "ban"])?;

@@ -116,7 +116,7 @@ fn put_back(directory: &Path, from: &Path) -> Result<()> {
 
 /// What the daemon says to its operator: warnings of `status`, and its log.
 fn told(gateway: &Gateway<'_>) -> Result<String> {
-    let status: Value = serde_json::from_str(&gateway.done(&["status", "--json"])?)?;
+    let status: Value = gateway.document(&["status", "--json"])?;
     Ok(format!("{}\n{}", status["warnings"], gateway.log()))
 }
 

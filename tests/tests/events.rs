@@ -45,11 +45,11 @@ fn lines(text: &str) -> Result<Vec<Value>> {
 }
 
 fn events(gateway: &Gateway<'_>, more: &[&str]) -> Result<Vec<Value>> {
-    lines(&gateway.done(&[&["events", "--json", "--limit", "100000"], more].concat())?)
+    gateway.rows(&[&["events", "--json", "--limit", "100000"], more].concat())
 }
 
 fn record(gateway: &Gateway<'_>, kind: &str) -> Result<Vec<Value>> {
-    lines(&gateway.done(&["audit", "query", "--json", "--limit", "100000", "--kind", kind])?)
+    gateway.rows(&["audit", "query", "--json", "--limit", "100000", "--kind", kind])
 }
 
 /// Drops by reason, as the record has them: the rows that are exact.
@@ -65,7 +65,7 @@ fn recorded(gateway: &Gateway<'_>) -> Result<BTreeMap<String, u64>> {
 
 /// The same as the counters have them.
 fn counted(gateway: &Gateway<'_>) -> Result<BTreeMap<String, u64>> {
-    let status: Value = serde_json::from_str(&gateway.done(&["status", "--json"])?)?;
+    let status: Value = gateway.document(&["status", "--json"])?;
     let mut sums = BTreeMap::new();
     for row in status["traffic"].as_array().context("no traffic")? {
         let packets = row["packets"].as_u64().unwrap_or(0);

@@ -79,7 +79,7 @@ fn each_counts_by_itself() -> Result<()> {
     thread::sleep(A_WHILE);
     ensure!(open(GATED)? == before + 1, "who is banned connects, too");
 
-    let told: Value = serde_json::from_str(&gateway.done(&["sources", "--json"])?)?;
+    let told: Value = gateway.document(&["sources", "--json"])?;
     let told = told.to_string();
     ensure!(SOURCES.iter().all(|source| told.contains(source)), "`sources` tells {told}");
     drop((late, streams, listeners));

@@ -44,7 +44,7 @@ impl<'a> Scene<'a> {
 
     /// How the program was attached at last, and why it is not now; nothing if it is.
     fn lost(&self) -> Result<Option<String>> {
-        let status: Value = serde_json::from_str(&self.gateway.done(&["status", "--json"])?)?;
+        let status: Value = self.gateway.document(&["status", "--json"])?;
         let rows = status["interfaces"].as_array().context("no interfaces")?;
         let row = rows.iter().find(|row| row["name"] == NAME).context("it is not in status")?;
         let why = row["lost"].as_str().map(str::to_owned);
@@ -230,7 +230,7 @@ fn a_bridge_and_its_port_judge_a_packet_once() -> Result<()> {
     // The bridge's port forwards at once without the spanning tree.
     let mut gateway = Gateway::prepare(&lab, POLICY, &["--interface", "gwbr0", "--interface", NAME])?;
     gateway.run()?;
-    let status: Value = serde_json::from_str(&gateway.done(&["status", "--json"])?)?;
+    let status: Value = gateway.document(&["status", "--json"])?;
     let rows = status["interfaces"].as_array().context("no interfaces")?;
     let has = |name| rows.iter().any(|row| row["name"] == name);
     ensure!(has(NAME) && !has("gwbr0"), "gwbr0 or {NAME}");

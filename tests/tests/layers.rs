@@ -40,6 +40,7 @@ const USER: &[&[&str]] = &[
     &["bans", "policy"],
     &["connections", "kernel", "live", "replay"],
     &["store"],
+    &["event_rows"],
     &["daemon"],
     &["cli"],
     &["doctor"],

@@ -240,7 +240,7 @@ const OBSTACLES: [Obstacle; 36] = [
 ];
 
 fn warnings(gateway: &Gateway<'_>) -> Result<String> {
-    let status: Value = serde_json::from_str(&gateway.done(&["status", "--json"])?)?;
+    let status: Value = gateway.document(&["status", "--json"])?;
     Ok(status["warnings"].to_string())
 }
 

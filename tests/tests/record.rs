@@ -11,8 +11,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn rows(gateway: &Gateway<'_>) -> Result<Vec<Value>> {
-    let text = gateway.done(&["audit", "query", "--json", "--limit", "10000"])?;
-    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    gateway.rows(&["audit", "query", "--json", "--limit", "10000"])
 }
 
 /// Whether there is a row by this actor that says this of a thing.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     CliError,
-    args::{AuditVerb, ExportFormat, Global, Output, Rows},
+    args::{About, AuditVerb, ExportFormat, Global, Output, Rows},
     error::Status,
     print, print_json,
     render::{self, Style},
@@ -54,7 +54,7 @@ fn directory(global: &Global) -> PathBuf {
 }
 
 fn filter(rows: &Rows, order: Order) -> Filter {
-    let Rows { since, until, source, reason, service, actor, kind } = rows.clone();
+    let Rows { about: About { since, source, reason, service }, until, actor, kind } = rows.clone();
     Filter { since, until, source: source.map(Prefix::network), reason, service, actor, kind, order }
 }
 

@@ -1,7 +1,5 @@
 //! A program that goes on without its daemon: what can be told of it, and how it is taken off.
 
-use std::time::UNIX_EPOCH;
-
 use serde_json::{Value, json};
 
 use super::{
@@ -30,8 +28,7 @@ impl Protected {
         let Self { interface, orphan, .. } = self;
         let driver = interface.xdp.map_or("", |xdp| xdp.mode.name());
         let mode = orphan.mode.map_or("in a mode that cannot be read", |mode| mode.name());
-        let since = orphan.since.and_then(|since| since.duration_since(UNIX_EPOCH).ok());
-        let since = since.map_or_else(String::new, |since| format!(", since {}", moment(since.as_secs())));
+        let since = orphan.since.map_or_else(String::new, |since| format!(", since {}", moment(since)));
         format!("{} is still protected: {mode}, {driver}{since}", clean(&interface.name))
     }
 
@@ -40,7 +37,7 @@ impl Protected {
             "interface": self.interface.name,
             "mode": self.orphan.mode.map(Mode::name),
             "driver": self.interface.xdp.map(|xdp| xdp.mode.name()),
-            "since": self.orphan.since.and_then(|since| since.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs()),
+            "since": self.orphan.since,
         })
     }
 }

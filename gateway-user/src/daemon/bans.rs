@@ -181,13 +181,19 @@ impl Gateway {
         self.bans.all.next_expiry()
     }
 
+    /// The networks that are never banned.
+    pub(super) fn never(&self) -> &[IpNet] {
+        self.config.ban.as_ref().map_or(&[], |ban| &ban.never)
+    }
+
     /// Takes back bans of sources that the configuration says are never banned; the kernel lets them through already.
     pub(super) fn lift_never(&mut self) -> Result<Vec<Fact>> {
-        let Some(ban) = self.config.ban.as_ref().filter(|ban| !ban.never.is_empty()) else {
+        let never = self.never();
+        if never.is_empty() {
             return Ok(Vec::new());
-        };
+        }
         let all = self.bans.all.after(None, live::now()).map(|(key, _)| key);
-        let lifted = all.filter(|(prefix, _)| holds(&ban.never, *prefix)).map(|key| (key.clone(), None));
+        let lifted = all.filter(|(prefix, _)| holds(never, *prefix)).map(|key| (key.clone(), None));
         let lifted: Vec<_> = lifted.collect();
         if lifted.is_empty() {
             return Ok(Vec::new());

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use crate::{
     bans::{Claim, ClaimKey},
     config::{Config, Report},
+    event_rows::change_rows,
     live,
     live::{Entry, Live, LiveLimit},
     model::{Actor, Dimension, Fact, Happened, LimitScope, Mode, Prefix, What},
@@ -15,10 +16,7 @@ use crate::{
     store::{Batch, Outgoing, Row},
 };
 
-use super::{
-    part::{drops::DROPS, events::change_rows},
-    state::Gateway,
-};
+use super::{part::drops::DROPS, state::Gateway};
 
 /// A change, checked.
 pub(super) enum Change {

@@ -1,15 +1,13 @@
 //! Telling of events.
 
 use crate::{
+    event_rows::outgoing,
     live,
     model::{Event, Happened},
     store::Outgoing,
 };
 
-use super::{
-    part::events::{Kept, outgoing},
-    state::Gateway,
-};
+use super::{part::hub::Kept, state::Gateway};
 
 impl Gateway {
     /// Tells of an event at a time in Unix milliseconds; `frame`: the first bytes of what was dropped.

@@ -30,7 +30,7 @@ use super::{
         clock::monotonic,
         cookies,
         drops::{DROPS, DropState},
-        events::Hub,
+        hub::Hub,
         options::Options,
         own::Told,
         pressure::Pressure,

@@ -31,7 +31,7 @@ impl Gateway {
         actor: &Actor,
     ) -> Result<Answer, Reply> {
         let origin = self.may_claim(origin, &[prefix], for_seconds)?;
-        let never = self.config.ban.as_ref().map_or(&[][..], |ban| &ban.never);
+        let never = self.never();
         if holds(never, prefix) {
             let help = format!(
                 "nothing was changed; take it out of ban.never in {}, and reload",
@@ -130,8 +130,7 @@ impl Gateway {
     ) -> Result<Answer, Reply> {
         let origin = self.may_claim(origin, prefixes, for_seconds)?;
         let (added_at, until_at) = (live::now(), for_seconds.map(|seconds| live::now() + seconds));
-        let never = self.config.ban.as_ref().filter(|_| set == Set::Block);
-        let never = never.map_or(&[][..], |ban| &ban.never);
+        let never = if set == Set::Block { self.never() } else { &[] };
         let (left_out, taken): (Vec<Prefix>, Vec<Prefix>) =
             prefixes.iter().partition(|prefix| !never.is_empty() && holds(never, **prefix));
         let count = taken.len();

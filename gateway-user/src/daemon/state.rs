@@ -28,7 +28,7 @@ use super::part::{
     connections::Watcher,
     cookies,
     drops::DropState,
-    events::Hub,
+    hub::Hub,
     options::Options,
     own,
     pressure::Pressure,
@@ -220,13 +220,10 @@ impl Gateway {
                  again and again"
             )
         });
-        let record = self.store.record_trouble();
-        let record =
-            record.map(|trouble| format!("record: {trouble}; rows wait, and go there as soon as they can"));
         let lost = self.store.lost();
         let lost = (lost != 0)
             .then(|| format!("{lost} rows of the record were lost: the disk took none for too long"));
-        trouble.into_iter().chain(record).chain(lost).chain(self.store.troubles())
+        trouble.into_iter().chain(self.store.record_troubles()).chain(lost)
     }
 
     /// Begins to end connections that are refused, unless no service asks for it yet.

@@ -1,6 +1,6 @@
 //! The gateway's program on an interface, seen from outside: its daemon may be gone.
 
-use std::{fs, io, mem::offset_of, os::fd::AsFd as _, path::Path, time::SystemTime};
+use std::{fs, io, mem::offset_of, os::fd::AsFd as _, path::Path, time::UNIX_EPOCH};
 
 use aya::{maps::MapData, programs::loaded_programs};
 use gateway_common::abi::{Active, Settings};
@@ -17,8 +17,8 @@ use crate::{model::Mode, policy};
 pub struct Orphan {
     /// The mode of the policy in force.
     pub mode: Option<Mode>,
-    /// When the program was loaded.
-    pub since: Option<SystemTime>,
+    /// When the program was loaded, in Unix seconds.
+    pub since: Option<u64>,
 }
 
 /// The gateway's program of a number; nothing where it is somebody else's, or may not be looked at.
@@ -29,7 +29,8 @@ pub fn of_interface(program: u32) -> Option<Orphan> {
     let info = loaded_programs().flatten().find(|info| info.id() == program)?;
     let maps: Vec<MapData> =
         info.map_ids().ok()??.into_iter().filter_map(|id| MapData::from_id(id).ok()).collect();
-    Some(Orphan { mode: mode_in(&maps), since: info.loaded_at() })
+    let since = info.loaded_at().and_then(|since| since.duration_since(UNIX_EPOCH).ok());
+    Some(Orphan { mode: mode_in(&maps), since: since.map(|since| since.as_secs()) })
 }
 
 /// The mode that the program's maps say.

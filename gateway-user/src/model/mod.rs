@@ -5,8 +5,11 @@
 mod actor;
 mod checkpoint_to;
 pub mod document;
+mod dropped;
 mod event;
+mod event_filter;
 mod fact;
+mod flood;
 pub(crate) mod keyword;
 mod limit_scope;
 mod mode;
@@ -24,8 +27,11 @@ pub use gateway_common::{limit::rate::Dimension, verdict::Action as Outcome};
 
 pub use actor::{Actor, User};
 pub use checkpoint_to::CheckpointTo;
-pub use event::{Dropped, Event, EventFilter, EventKind, Flood, Happened, Phase, Share};
+pub use dropped::Dropped;
+pub use event::{Event, Happened};
+pub use event_filter::{EventFilter, EventKind};
 pub use fact::{Fact, What};
+pub use flood::{Flood, Phase, Share};
 pub use limit_scope::{LimitScope, LimitScopeError};
 pub use mode::Mode;
 pub use order::Order;

@@ -3,7 +3,10 @@
 use ipnet::IpNet;
 use rusqlite::{Connection, Statement, params};
 
-use super::row::{Kind, Leaf, Row};
+use super::{
+    Kind,
+    row::{Leaf, Row},
+};
 
 /// The columns, in the order in which they are read here.
 pub(super) const COLUMNS: &str = "id, at, kind, source, source_key, reason, service, actor, body, mark";

@@ -30,9 +30,9 @@ const AGE_EVERY: u64 = 86_400_000;
 /// How soon after a change one is signed.
 const CHECKPOINT_AFTER: u64 = 60_000;
 
-/// A row in the outbox, as JSON.
+/// A row in the outbox, as JSON: its body is an object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Outgoing {
+pub struct Outgoing<B = Map<String, Value>> {
     /// The name of a [`Kind`].
     pub kind: String,
     /// The source.
@@ -48,8 +48,8 @@ pub struct Outgoing {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
     /// All else.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub body: Map<String, Value>,
+    #[serde(default)]
+    pub body: B,
 }
 
 /// Why rows do not get into the record.
@@ -81,8 +81,6 @@ pub(super) struct Recorder {
     aged_at: u64,
     /// Bytes of the record when that was last looked at.
     bytes: u64,
-    /// Rows that there ever were.
-    pub(super) rows: u64,
     /// Rows may wait that it has not taken.
     pub(super) has_more: bool,
 }
@@ -99,7 +97,6 @@ impl Recorder {
             sink: Sink::default(),
             aged_at: 0,
             bytes: 0,
-            rows: 0,
             has_more: false,
         }
     }
@@ -110,6 +107,11 @@ impl Recorder {
             open.set_sources(options.sources);
         }
         self.options = options;
+    }
+
+    /// Rows that there ever were.
+    pub(super) fn rows(&self) -> u64 {
+        self.record.as_ref().map_or(0, Record::size)
     }
 
     /// Whether the record has more bytes than it should.
@@ -178,7 +180,6 @@ impl Recorder {
                 break;
             }
         }
-        self.rows = open.size();
         Ok(warnings)
     }
 

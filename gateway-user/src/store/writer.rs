@@ -65,10 +65,8 @@ struct Pending {
     is_busy: bool,
     /// Why the last try failed.
     trouble: Option<String>,
-    /// Why rows do not get into the record.
-    record_trouble: Option<String>,
-    /// What else is not as it should be with the record.
-    troubles: Vec<String>,
+    /// What is not as it should be with the record.
+    record_troubles: Vec<String>,
     is_large: bool,
     /// Rows of the record.
     recorded: u64,
@@ -156,14 +154,9 @@ impl Store {
         self.shared.pending().trouble.clone()
     }
 
-    /// Why rows wait for the record.
-    pub fn record_trouble(&self) -> Option<String> {
-        self.shared.pending().record_trouble.clone()
-    }
-
-    /// What else is not as it should be with the record, a sentence each.
-    pub fn troubles(&self) -> Vec<String> {
-        self.shared.pending().troubles.clone()
+    /// What is not as it should be with the record, a sentence each.
+    pub fn record_troubles(&self) -> Vec<String> {
+        self.shared.pending().record_troubles.clone()
     }
 
     /// Whether the record has more bytes than it should: it is to get less of what is still to come.
@@ -343,16 +336,15 @@ impl Writer {
                 note.iter().for_each(|note| log::info!("record: checkpoint {:?}", note.trim_end()));
                 None
             }
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(format!("record: {error}; rows wait, and go there as soon as they can")),
         };
         let mut pending = self.shared.pending();
         if trouble.is_none() && pending.rows.is_empty() && !self.recorder.has_more {
             pending.waiting_since = None;
         }
-        pending.record_trouble = trouble;
-        pending.troubles = self.recorder.troubles();
+        pending.record_troubles = trouble.into_iter().chain(self.recorder.troubles()).collect();
         pending.is_large = self.recorder.is_large();
-        pending.recorded = self.recorder.rows;
+        pending.recorded = self.recorder.rows();
     }
 
     /// Answers; after a failure waits for the next try. Whether there is one.
@@ -388,6 +380,6 @@ impl Writer {
 /// A row that says how many are missing.
 fn gap(lost: u64) -> Row {
     let body = [("lost".to_owned(), lost.into())].into_iter().collect();
-    let outgoing = Outgoing { kind: Kind::Gap.name().to_owned(), body, ..Outgoing::default() };
+    let outgoing: Outgoing = Outgoing { kind: Kind::Gap.name().to_owned(), body, ..Outgoing::default() };
     Row { at: now_ms(), body: serde_json::to_string(&outgoing).unwrap_or_default() }
 }

@@ -172,7 +172,7 @@ impl<'a> Gateway<'a> {
     /// # Errors
     /// Where the daemon does not answer, or does not have the interface.
     pub fn driver(&self, interface: &str) -> Result<String> {
-        let status: Value = serde_json::from_str(&self.done(&["status", "--json"])?)?;
+        let status: Value = self.document(&["status", "--json"])?;
         let rows = status["interfaces"].as_array().context("no interfaces")?;
         let row = rows.iter().find(|row| row["name"] == interface).context("it is not in status")?;
         Ok(row["driver"].as_str().context("no driver")?.to_owned())
@@ -238,8 +238,23 @@ impl<'a> Gateway<'a> {
     /// # Errors
     /// Where it does not answer.
     pub fn blocked(&self) -> Result<Vec<Value>> {
-        let text = self.done(&["block", "list", "--json"])?;
-        Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+        self.rows(&["block", "list", "--json"])
+    }
+
+    /// Runs a verb that prints a document, as `--json` has it.
+    ///
+    /// # Errors
+    /// Where it fails, or prints something else.
+    pub fn document(&self, arguments: &[&str]) -> Result<Value> {
+        Ok(serde_json::from_str(&self.done(arguments)?)?)
+    }
+
+    /// The same of one that prints a document a line.
+    ///
+    /// # Errors
+    /// As [`Self::document`].
+    pub fn rows(&self, arguments: &[&str]) -> Result<Vec<Value>> {
+        self.done(arguments)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
 
     /// Reads the metrics.

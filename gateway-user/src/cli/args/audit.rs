@@ -73,12 +73,26 @@ pub enum ExportFormat {
 /// Which rows of the record.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Rows {
-    /// From then on: a time ago (90s, 10m, 36h, 400d), or a time such as 2026-11-30T08:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub since: Option<u64>,
+    /// What they are about.
+    #[command(flatten)]
+    pub about: About,
     /// Before then
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<u64>,
+    /// By this actor, as it is shown
+    #[arg(long, value_name = "NAME")]
+    pub actor: Option<String>,
+    /// Of this kind
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    pub kind: Option<Kind>,
+}
+
+/// What rows, or events, are about.
+#[derive(Clone, Debug, Default, Args)]
+pub struct About {
+    /// From then on: a time ago (90s, 10m, 36h, 400d), or a time such as 2026-11-30T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<u64>,
     /// About this address, or in this prefix or around it
     #[arg(long, value_name = "PREFIX")]
     pub source: Option<Prefix>,
@@ -88,12 +102,6 @@ pub struct Rows {
     /// About this service
     #[arg(long, value_name = "NAME")]
     pub service: Option<String>,
-    /// By this actor, as it is shown
-    #[arg(long, value_name = "NAME")]
-    pub actor: Option<String>,
-    /// Of this kind
-    #[arg(long, value_name = "KIND", value_parser = kind)]
-    pub kind: Option<Kind>,
 }
 
 fn kind(name: &str) -> Result<Kind, String> {
@@ -104,7 +112,7 @@ fn kind(name: &str) -> Result<Kind, String> {
 }
 
 /// A time in Unix milliseconds.
-pub(super) fn moment(text: &str) -> Result<u64, String> {
+fn moment(text: &str) -> Result<u64, String> {
     let now = SystemTime::now();
     let at = match parse_duration(text) {
         Ok(ago) => now.checked_sub(ago).unwrap_or(UNIX_EPOCH),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use audit::{AuditVerb, ExportFormat, Rows};
+pub use audit::{About, AuditVerb, ExportFormat, Rows};
 pub use events::EventsArgs;
 pub use live::{AllowVerb, BlockVerb, LimitVerb, ModeArgs, Span, Which};
 

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::{Style, bytes, clean, moment, number, table, thousands, word};
 use crate::{
-    model::{Fact, Happened},
+    event_rows::happened,
+    model::Happened,
     record::{Kind, Report, Row, Status},
 };
 
@@ -78,39 +79,17 @@ pub fn record_status(status: &Status, directory: &Path) -> String {
 
 /// What a row says, in a line.
 fn said(row: &Row) -> String {
-    if row.kind == Kind::Drops {
-        return dropped(row);
+    match happened(row) {
+        _ if row.kind == Kind::Drops => dropped(row),
+        // The actor has a column of its own.
+        Some(Happened::Change { change, .. }) => change.to_string(),
+        Some(happened) => happened.to_string(),
+        None => {
+            let shown = row.body().into_iter().filter(|(name, _)| !["actor", "n"].contains(&name.as_str()));
+            let parts: Vec<String> = shown.map(|(name, value)| format!("{name}: {value}")).collect();
+            parts.join(", ")
+        }
     }
-    happened(row).unwrap_or_else(|| {
-        let shown = row.body().into_iter().filter(|(name, _)| !["actor", "n"].contains(&name.as_str()));
-        let parts: Vec<String> = shown.map(|(name, value)| format!("{name}: {value}")).collect();
-        parts.join(", ")
-    })
-}
-
-/// The row as the event that it is of; nothing where it is of none.
-fn happened(row: &Row) -> Option<String> {
-    let mut event = row.body();
-    let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::from);
-    let name = match row.kind {
-        Kind::Change | Kind::Ban => {
-            let fact: Fact = serde_json::from_value(event.get("change")?.clone()).ok()?;
-            return Some(fact.to_string());
-        }
-        Kind::Flood => {
-            event.insert("reason".to_owned(), text(&row.reason));
-            event.insert("service".to_owned(), text(&row.service));
-            "flood"
-        }
-        Kind::Start => "start",
-        Kind::Stop => "stop",
-        Kind::Fault if event.contains_key("interface") => "interface",
-        Kind::Fault => "alarm",
-        Kind::Drops | Kind::Gap | Kind::Tls => return None,
-    };
-    event.insert("event".to_owned(), name.into());
-    let happened: Happened = serde_json::from_value(Value::Object(event)).ok()?;
-    Some(happened.to_string())
 }
 
 /// `28,763 packets, 1.6 MB of limit_syn at api`, or those of a source.

@@ -6,7 +6,7 @@ pub(super) mod clock;
 pub(super) mod connections;
 pub(super) mod cookies;
 pub(super) mod drops;
-pub(super) mod events;
+pub(super) mod hub;
 pub(super) mod open_files;
 pub(super) mod options;
 pub(super) mod own;

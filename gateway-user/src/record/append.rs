@@ -5,7 +5,8 @@ use std::ops::Range;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
-    Entry, Facts, Kind, Record, RecordError, Sources, begin, columns,
+    Entry, Facts, Kind, Record, RecordError, Sources, begin,
+    columns::Writer,
     file::{self, Grown, MonthFile},
     names::Name,
     row::{self, LATEST, LONGEST, Leaf},
@@ -50,9 +51,9 @@ impl Record {
         let mut grown = self.grown.clone();
         write_rows(&transaction, &mut grown, self.sources, ours, &error)?;
         let rows = write_rows(&transaction, &mut grown, self.sources, entries, &error)?;
-        write_tiles(&transaction, &grown).map_err(&error)?;
+        grown.write(&transaction).map_err(&error)?;
         transaction.commit().map_err(&error)?;
-        self.grown = Grown { tree: grown.tree, ..Grown::default() };
+        self.grown = grown.written();
         Ok(Some(rows))
     }
 
@@ -87,24 +88,23 @@ pub(super) fn close(file: &MonthFile) {
     let _ = file.connection.pragma_update(None, "journal_mode", "delete");
 }
 
-fn write_rows(
-    connection: &Connection,
+fn write_rows<'a>(
+    connection: &'a Connection,
     grown: &mut Grown,
     sources: Sources,
-    entries: &[Entry],
+    entries: &'a [Entry],
     error: &impl Fn(rusqlite::Error) -> RecordError,
 ) -> Result<Range<u64>, RecordError> {
     let first = grown.tree.size();
-    let mut insert = columns::insert(connection).map_err(error)?;
+    let bodies: Vec<_> = entries.iter().map(|entry| row::body_text(&entry.facts.body)).collect();
+    let mut writer = Writer::new(connection).map_err(error)?;
     let mut line = Vec::new();
-    for (index, Entry { at, kind, facts }) in entries.iter().enumerate() {
-        let source = facts.source.map(|source| sources.kept(source));
-        let (text, body) = (source.map(|source| source.to_string()), row::body_text(&facts.body));
+    for (index, (Entry { at, kind, facts }, body)) in entries.iter().zip(&bodies).enumerate() {
         let leaf = Leaf {
             id: grown.tree.size(),
             at: *at,
             kind: *kind,
-            source: text.as_deref(),
+            source: facts.source.map(|source| sources.kept(source)),
             reason: facts.reason.as_deref(),
             service: facts.service.as_deref(),
             actor: facts.actor.as_deref(),
@@ -114,20 +114,8 @@ fn write_rows(
         if line.len() > LONGEST {
             return Err(RecordError::Entry { index, why: "it is longer than 65,535 bytes" });
         }
-        let key = source.map(columns::source_key);
-        columns::write(&mut insert, &leaf, key.as_deref(), row::mark(&hash)).map_err(error)?;
-        grown.tree.push(hash, &mut |tile, hash| {
-            grown.tiles.push((tile, hash));
-            hash
-        });
+        let subject = writer.write(&leaf, row::mark(&hash)).map_err(error)?;
+        grown.push(hash, Some((subject, *at)));
     }
     Ok(first..grown.tree.size())
-}
-
-fn write_tiles(connection: &Connection, grown: &Grown) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached("INSERT INTO tiles (level, n, hash) VALUES (?, ?, ?)")?;
-    for (tile, hash) in &grown.tiles {
-        insert.execute((tile.level, tile.index, hash))?;
-    }
-    Ok(())
 }

@@ -1,7 +1,9 @@
 //! A row as columns of its file.
 
-use ipnet::IpNet;
-use rusqlite::{Connection, Statement, params};
+use std::collections::HashMap;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use super::{
     Kind,
@@ -9,71 +11,99 @@ use super::{
 };
 
 /// The columns, in the order in which they are read here.
-pub(super) const COLUMNS: &str = "id, at, kind, source, source_key, reason, service, actor, body, mark";
+pub(super) const COLUMNS: &str = "rows.id, at, subject, source, body, mark, kind, reason, service, actor";
+/// Where they are read. A row whose subject is gone has none of its columns.
+pub(super) const TABLES: &str = "rows LEFT JOIN subjects ON subjects.id = subject";
 
-const INSERT: &str = "INSERT INTO rows (id, at, kind, source, source_key, reason, service, actor, body, mark)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-
-/// The statement that writes rows.
-pub(super) fn insert(connection: &Connection) -> rusqlite::Result<rusqlite::CachedStatement<'_>> {
-    connection.prepare_cached(INSERT)
+/// What rows are written with.
+pub(super) struct Writer<'a> {
+    insert: CachedStatement<'a>,
+    find: CachedStatement<'a>,
+    make: CachedStatement<'a>,
+    /// Subjects that are known to be in the file.
+    known: HashMap<Subject<'a>, i64>,
 }
 
-/// Writes a row.
-pub(super) fn write(
-    statement: &mut Statement<'_>,
-    leaf: &Leaf<'_>,
-    source_key: Option<&[u8]>,
-    mark: i32,
-) -> rusqlite::Result<()> {
-    let Leaf { id, at, kind, source, reason, service, actor, body } = leaf;
-    let kind = kind.number();
-    statement.execute(params![id, at, kind, source, source_key, reason, service, actor, body, mark])?;
-    Ok(())
+/// What a row is about: few combinations stand in many rows, and a file has each once.
+type Subject<'a> = (Kind, Option<&'a str>, Option<&'a str>, Option<&'a str>);
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
+        let insert = "INSERT INTO rows (id, at, subject, source, body, mark) VALUES (?, ?, ?, ?, ?, ?)";
+        let find =
+            "SELECT id FROM subjects WHERE kind = ? AND reason IS ? AND service IS ? AND actor IS ? LIMIT 1";
+        let make =
+            "INSERT INTO subjects SELECT coalesce(max(id), 0) + 1, ?, ?, ?, ? FROM subjects RETURNING id";
+        Ok(Self {
+            insert: connection.prepare_cached(insert)?,
+            find: connection.prepare_cached(find)?,
+            make: connection.prepare_cached(make)?,
+            known: HashMap::new(),
+        })
+    }
+
+    /// Writes a row; gives its subject.
+    pub(super) fn write(&mut self, leaf: &Leaf<'a>, mark: i32) -> rusqlite::Result<i64> {
+        let subject = self.subject(leaf)?;
+        let source = leaf.source.map(source_key);
+        self.insert.execute(params![leaf.id, leaf.at, subject, source, leaf.body, mark])?;
+        Ok(subject)
+    }
+
+    /// The number of a subject, which is put into the file where it is not there.
+    fn subject(&mut self, leaf: &Leaf<'a>) -> rusqlite::Result<i64> {
+        let subject = (leaf.kind, leaf.reason, leaf.service, leaf.actor);
+        if let Some(number) = self.known.get(&subject) {
+            return Ok(*number);
+        }
+        let values = (leaf.kind.number(), leaf.reason, leaf.service, leaf.actor);
+        let found = self.find.query_row(values, |row| row.get(0)).optional()?;
+        let number = match found {
+            Some(number) => number,
+            None => self.make.query_row(values, |row| row.get(0))?,
+        };
+        self.known.insert(subject, number);
+        Ok(number)
+    }
+}
+
+/// A row's subject.
+pub(super) fn subject(row: &rusqlite::Row<'_>) -> rusqlite::Result<i64> {
+    row.get(2)
+}
+
+/// A row's mark.
+pub(super) fn mark(row: &rusqlite::Row<'_>) -> rusqlite::Result<i32> {
+    row.get(5)
 }
 
 /// What a row's hash is made of. Columns of another type than the file's layout has are an error.
 pub(super) fn leaf<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Leaf<'a>> {
     let text = |column| -> rusqlite::Result<Option<&'a str>> { Ok(row.get_ref(column)?.as_str_or_null()?) };
-    let kind = row.get(2)?;
+    let source = row.get_ref(3)?.as_blob_or_null()?;
+    let no_source = || rusqlite::types::FromSqlError::InvalidType;
+    let kind = row.get(6)?;
     Ok(Leaf {
         id: row.get(0)?,
         at: row.get(1)?,
-        kind: Kind::from_number(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, kind))?,
-        source: text(3)?,
-        reason: text(5)?,
-        service: text(6)?,
-        actor: text(7)?,
-        body: text(8)?,
+        kind: Kind::from_number(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(6, kind))?,
+        source: source.map(|key| source_of(key).ok_or_else(no_source)).transpose()?,
+        reason: text(7)?,
+        service: text(8)?,
+        actor: text(9)?,
+        body: text(4)?,
     })
-}
-
-/// Whether the key by which a row's source is searched is that of the source.
-pub(super) fn has_key_of_source(row: &rusqlite::Row<'_>, source: Option<&str>) -> rusqlite::Result<bool> {
-    let kept = row.get_ref(4)?.as_blob_or_null()?;
-    let expected = match source.map(str::parse) {
-        None => None,
-        Some(Ok(source)) => Some(source_key(source)),
-        Some(Err(_)) => return Ok(false),
-    };
-    Ok(kept == expected.as_deref())
-}
-
-/// A row's mark.
-pub(super) fn mark(row: &rusqlite::Row<'_>) -> rusqlite::Result<i32> {
-    row.get(9)
 }
 
 /// A whole row.
 pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let leaf = leaf(row)?;
     let owned = |text: Option<&str>| text.map(str::to_owned);
-    let source = leaf.source.map(str::parse).transpose();
     Ok(Row {
         id: leaf.id,
         at: leaf.at,
         kind: leaf.kind,
-        source: source.map_err(|error: ipnet::AddrParseError| rusqlite::types::FromSqlError::other(error))?,
+        source: leaf.source,
         reason: owned(leaf.reason),
         service: owned(leaf.service),
         actor: owned(leaf.actor),
@@ -81,8 +111,20 @@ pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     })
 }
 
-/// The key by which a source is searched: 4 or 6, the address in network order, the length. So the prefixes within a prefix lie
-/// together, from its own key on.
+/// The source of a key. One that has a key has that alone.
+fn source_of(key: &[u8]) -> Option<IpNet> {
+    let source = match *key {
+        [4, a, b, c, d, length] => IpNet::V4(Ipv4Net::new([a, b, c, d].into(), length).ok()?),
+        [6, ref address @ .., length] => {
+            IpNet::V6(Ipv6Net::new(<[u8; 16]>::try_from(address).ok()?.into(), length).ok()?)
+        }
+        _ => return None,
+    };
+    (source.trunc() == source).then_some(source)
+}
+
+/// A source as it is kept: 4 or 6, the address in network order, the length. So the prefixes within a prefix lie together, from its own
+/// key on.
 pub(super) fn source_key(source: IpNet) -> Vec<u8> {
     let mut key = Vec::with_capacity(18);
     match source {
@@ -131,7 +173,25 @@ mod tests {
         ] {
             let range = source_key(net(outer))..source_key_end(net(outer));
             assert!(within.iter().all(|inner| range.contains(&source_key(net(inner)))), "{outer}");
+            assert!(
+                within.iter().all(|inner| source_of(&source_key(net(inner))) == Some(net(inner))),
+                "{outer}"
+            );
             assert!(!outside.iter().any(|other| range.contains(&source_key(net(other)))), "{outer}");
+        }
+    }
+    #[test]
+    fn a_key_that_no_source_has_is_none() {
+        let keys: [&[u8]; 6] = [
+            &[],
+            &[4],
+            &[4, 10, 0, 0, 0, 33],
+            &[4, 10, 0, 0, 1, 24],
+            &[5, 10, 0, 0, 0, 8],
+            &[6, 0, 0, 0, 0, 8],
+        ];
+        for key in keys {
+            assert_eq!(source_of(key), None, "{key:?}");
         }
     }
 }

@@ -9,7 +9,10 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
 use super::{
-    RecordError, columns, names,
+    RecordError,
+    block::{self, Block},
+    columns::{self, COLUMNS, TABLES},
+    names,
     names::Name,
     tree::{Hash, Tile, Tree},
 };
@@ -24,24 +27,30 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// Tables, indexes and triggers. Nothing in a file is ever written over. That an id has to be the next one refuses REPLACE too, for
 /// which SQLite runs no trigger of DELETE.
 const LAYOUT: &str = "
+CREATE TABLE subjects ( -- what rows are about: each combination once
+    id INTEGER PRIMARY KEY, -- from 1
+    kind INTEGER NOT NULL,
+    reason TEXT,
+    service TEXT,
+    actor TEXT
+) STRICT;
+CREATE INDEX subjects_all ON subjects (kind, reason, service, actor);
 CREATE TABLE rows (
     id INTEGER PRIMARY KEY, -- the leaf's index in the tree
     at INTEGER NOT NULL, -- Unix milliseconds
-    kind INTEGER NOT NULL,
-    source TEXT, -- a prefix
-    source_key BLOB, -- 4 or 6, its first address, its length: what lies within a prefix lies together
-    reason TEXT,
-    service TEXT,
-    actor TEXT,
+    subject INTEGER NOT NULL,
+    source BLOB, -- a prefix: 4 or 6, its first address, its length; what lies within a prefix lies together
     body TEXT, -- a JSON object
     mark INTEGER NOT NULL -- the first four bytes of the leaf's hash
 ) STRICT;
-CREATE INDEX rows_at ON rows (at);
-CREATE INDEX rows_kind ON rows (kind, at);
-CREATE INDEX rows_source ON rows (source_key, at) WHERE source_key IS NOT NULL;
-CREATE INDEX rows_reason ON rows (reason, at) WHERE reason IS NOT NULL;
-CREATE INDEX rows_service ON rows (service, at) WHERE service IS NOT NULL;
-CREATE INDEX rows_actor ON rows (actor, at) WHERE actor IS NOT NULL;
+CREATE INDEX rows_source ON rows (source) WHERE source IS NOT NULL;
+CREATE TABLE blocks ( -- rows of a subject among the 256 rows from n * 256 on; subject 0 stands for all of them
+    subject INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    oldest INTEGER NOT NULL, -- Unix milliseconds
+    newest INTEGER NOT NULL, -- Unix milliseconds
+    PRIMARY KEY (subject, n)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE tiles ( -- hashes of whole subtrees over 256^level rows, the first of which is n * 256^level
     level INTEGER NOT NULL,
     n INTEGER NOT NULL,
@@ -70,6 +79,20 @@ CREATE TRIGGER rows_update BEFORE UPDATE ON rows
     BEGIN SELECT RAISE(ABORT, 'the record keeps rows for a year'); END;
 CREATE TRIGGER rows_delete BEFORE DELETE ON rows
     BEGIN SELECT RAISE(ABORT, 'the record keeps rows for a year'); END;
+CREATE TRIGGER subjects_insert BEFORE INSERT ON subjects
+    WHEN NEW.id IS NOT coalesce((SELECT max(id) + 1 FROM subjects), 1)
+    BEGIN SELECT RAISE(ABORT, 'subjects are appended'); END;
+CREATE TRIGGER subjects_update BEFORE UPDATE ON subjects
+    BEGIN SELECT RAISE(ABORT, 'the record keeps rows for a year'); END;
+CREATE TRIGGER subjects_delete BEFORE DELETE ON subjects
+    BEGIN SELECT RAISE(ABORT, 'the record keeps rows for a year'); END;
+CREATE TRIGGER blocks_insert BEFORE INSERT ON blocks
+    WHEN EXISTS (SELECT 1 FROM blocks WHERE subject = NEW.subject AND n = NEW.n)
+    BEGIN SELECT RAISE(IGNORE); END;
+CREATE TRIGGER blocks_update BEFORE UPDATE ON blocks
+    BEGIN SELECT RAISE(ABORT, 'the record keeps what rows are found by'); END;
+CREATE TRIGGER blocks_delete BEFORE DELETE ON blocks
+    BEGIN SELECT RAISE(ABORT, 'the record keeps what rows are found by'); END;
 CREATE TRIGGER tiles_insert BEFORE INSERT ON tiles
     WHEN EXISTS (SELECT 1 FROM tiles WHERE level = NEW.level AND n = NEW.n)
     BEGIN SELECT RAISE(IGNORE); END;
@@ -191,17 +214,16 @@ impl MonthFile {
 
     /// The earliest and latest time in it (Unix milliseconds), where it has rows.
     pub(super) fn times(&self) -> rusqlite::Result<Option<(u64, u64)>> {
-        let time = |sql| self.connection.query_row(sql, (), |row| row.get::<_, Option<u64>>(0));
-        Ok(time("SELECT min(at) FROM rows")?.zip(time("SELECT max(at) FROM rows")?))
+        block::times(&self.connection, self.end()?)
     }
 
     /// The tree over all rows up to the end of this file: from its start, its tiles, and the rows of those that are not whole. Gives
     /// also the tiles that came out of it, and the ids at which no row is; a leaf of zeros is in its place, as when it is verified.
     pub(super) fn tree(&self) -> rusqlite::Result<Grown> {
         let end = self.end()?;
-        let mut grown = Grown { tree: self.start.tree.clone(), tiles: Vec::new(), missing: Vec::new() };
+        let mut grown = Grown { tree: self.start.tree.clone(), ..Grown::default() };
         let mut tile = self.connection.prepare("SELECT hash FROM tiles WHERE level = ? AND n = ?")?;
-        let sql = format!("SELECT {} FROM rows WHERE id = ?", columns::COLUMNS);
+        let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE rows.id = ?");
         let mut row = self.connection.prepare(&sql)?;
         let mut line = Vec::new();
         'grow: while grown.tree.size() < end {
@@ -216,14 +238,17 @@ impl MonthFile {
                 }
             }
             let id = grown.tree.size();
-            let hash = row.query_row([id], |row| Ok(columns::leaf(row)?.hash(&mut line))).optional()?;
-            if hash.is_none() {
-                grown.missing.push(id);
+            let read = |row: &Row<'_>| {
+                let leaf = columns::leaf(row)?;
+                Ok((leaf.hash(&mut line), (columns::subject(row)?, leaf.at)))
+            };
+            match row.query_row([id], read).optional()? {
+                Some((hash, seen)) => grown.push(hash, Some(seen)),
+                None => {
+                    grown.missing.push(id);
+                    grown.push(Hash::default(), None);
+                }
             }
-            grown.tree.push(hash.unwrap_or_default(), &mut |tile, hash| {
-                grown.tiles.push((tile, hash));
-                hash
-            });
         }
         Ok(grown)
     }
@@ -233,8 +258,43 @@ impl MonthFile {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Grown {
     pub tree: Tree,
-    pub tiles: Vec<(Tile, Hash)>,
+    /// Rows behind the last whole block.
+    pub open: Block,
     pub missing: Vec<u64>,
+    /// Tiles and blocks that became whole.
+    tiles: Vec<(Tile, Hash)>,
+    blocks: Vec<(u64, Block)>,
+}
+
+impl Grown {
+    /// Appends a row's hash, and what it is found by where it is there: its subject and time.
+    pub(super) fn push(&mut self, hash: Hash, seen: Option<(i64, u64)>) {
+        let Self { tree, open, tiles, blocks, .. } = self;
+        if let Some((subject, at)) = seen {
+            open.add(subject, at);
+        }
+        tree.push(hash, &mut |tile, hash| {
+            tiles.push((tile, hash));
+            if tile.level == block::LEVEL {
+                blocks.push((tile.index, std::mem::take(open)));
+            }
+            hash
+        });
+    }
+
+    /// What is left to be written once all of it was: nothing.
+    pub(super) fn written(self) -> Self {
+        Self { tree: self.tree, open: self.open, ..Self::default() }
+    }
+
+    /// Writes the tiles and blocks that became whole. Those that are there stay as they are.
+    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut insert = connection.prepare_cached("INSERT INTO tiles (level, n, hash) VALUES (?, ?, ?)")?;
+        for (tile, hash) in &self.tiles {
+            insert.execute((tile.level, tile.index, hash))?;
+        }
+        self.blocks.iter().try_for_each(|(n, block)| block.write(connection, *n))
+    }
 }
 
 /// The id behind that of the last row of a file.

@@ -10,6 +10,7 @@
 
 mod age;
 mod append;
+mod block;
 mod checkpoint;
 mod columns;
 mod error;
@@ -17,9 +18,9 @@ mod export;
 mod file;
 mod key;
 mod kind;
+mod lookup;
 mod names;
 mod note;
-mod plan;
 mod query;
 mod row;
 mod status;

@@ -1,13 +1,18 @@
-//! Rows are found again: by time, source, reason, service, actor and kind, through the indexes of each file.
+//! Rows are found again: by time, source, reason, service, actor and kind.
 
 use std::{ops::ControlFlow, path::Path};
 
 use ipnet::IpNet;
-use rusqlite::params_from_iter;
+use rusqlite::{params_from_iter, types::Value};
 
-use super::{Kind, RecordError, Row, columns, file::MonthFile, names, plan};
+use super::{
+    Kind, RecordError, Row,
+    columns::{self, COLUMNS, TABLES},
+    file::MonthFile,
+    lookup, names,
+};
 
-/// In which order rows come: files one after the other, and within a file by time.
+/// In which order rows come: that in which they were written. It is the one of time, but where the clock was set back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// The last row first.
@@ -53,7 +58,10 @@ pub struct Found {
 /// Where the directory cannot be read. Of a file that cannot be read [`Found::unread`] tells.
 pub fn query(directory: &Path, filter: &Filter, limit: usize) -> Result<Found, RecordError> {
     let mut rows = Vec::new();
-    let unread = walk(directory, filter, Some(limit), &mut |row| {
+    if limit == 0 {
+        return Ok(Found::default());
+    }
+    let unread = each(directory, filter, |row| {
         rows.push(row);
         if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
@@ -69,19 +77,7 @@ pub fn each(
     filter: &Filter,
     mut take: impl FnMut(Row) -> ControlFlow<()>,
 ) -> Result<Vec<String>, RecordError> {
-    walk(directory, filter, None, &mut take)
-}
-
-fn walk(
-    directory: &Path,
-    filter: &Filter,
-    limit: Option<usize>,
-    take: &mut dyn FnMut(Row) -> ControlFlow<()>,
-) -> Result<Vec<String>, RecordError> {
     let mut unread = Vec::new();
-    if limit == Some(0) {
-        return Ok(unread);
-    }
     let directory = directory.canonicalize().map_err(RecordError::file(directory))?;
     let mut names = names::list(&directory).map_err(RecordError::file(&directory))?;
     if filter.order == Order::NewestFirst {
@@ -95,7 +91,7 @@ fn walk(
                 continue;
             }
         };
-        match walk_file(&file, filter, limit, take, &mut unread) {
+        match walk_file(&file, filter, &mut take, &mut unread) {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => break,
             Err(error) => unread.push(format!("{name}: {error}")),
@@ -107,29 +103,38 @@ fn walk(
 fn walk_file(
     file: &MonthFile,
     filter: &Filter,
-    limit: Option<usize>,
-    take: &mut dyn FnMut(Row) -> ControlFlow<()>,
+    take: &mut impl FnMut(Row) -> ControlFlow<()>,
     unread: &mut Vec<String>,
 ) -> rusqlite::Result<ControlFlow<()>> {
+    // All of it is from one moment, while others write.
+    let _moment = file.connection.unchecked_transaction()?;
     let Some((oldest, newest)) = file.times()? else { return Ok(ControlFlow::Continue(())) };
     if filter.since.is_some_and(|since| since > newest) || filter.until.is_some_and(|until| until <= oldest) {
         return Ok(ControlFlow::Continue(()));
     }
     let direction = if filter.order == Order::NewestFirst { "DESC" } else { "ASC" };
-    // More than SQLite counts are all.
-    let limit = limit.and_then(|limit| i64::try_from(limit).ok());
-    let limit = limit.map_or(String::new(), |limit| format!(" LIMIT {limit}"));
-    let (sql, values) = plan::plan(&file.connection, filter)?;
-    let sql = format!("{sql} ORDER BY at {direction}, id {direction}{limit}");
+    let condition = lookup::condition(filter);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {TABLES} WHERE rows.id >= ? AND rows.id < ? AND {} ORDER BY rows.id {direction}",
+        condition.sql
+    );
     let mut statement = file.connection.prepare(&sql)?;
-    let mut rows = statement.query(params_from_iter(values))?;
+    let texts = || condition.texts.iter().cloned().map(Value::Text);
     let mut strange = 0_u64;
     let mut flow = ControlFlow::Continue(());
-    while flow.is_continue() {
-        match rows.next()?.map(columns::row) {
-            Some(Ok(row)) => flow = take(row),
-            Some(Err(_)) => strange += 1,
-            None => break,
+    for range in lookup::ranges(file, filter)? {
+        // Ids are numbers of SQLite.
+        let bounds = [range.start, range.end].map(|id| Value::Integer(id.cast_signed()));
+        let mut rows = statement.query(params_from_iter(bounds.into_iter().chain(texts())))?;
+        while flow.is_continue() {
+            match rows.next()?.map(columns::row) {
+                Some(Ok(row)) => flow = take(row),
+                Some(Err(_)) => strange += 1,
+                None => break,
+            }
+        }
+        if flow.is_break() {
+            break;
         }
     }
     if strange > 0 {

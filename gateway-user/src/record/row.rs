@@ -114,13 +114,12 @@ pub struct Row {
 impl Row {
     /// Its canonical bytes, without a newline.
     pub fn line(&self) -> Vec<u8> {
-        let source = self.source.map(|source| source.to_string());
         let mut line = Vec::new();
         Leaf {
             id: self.id,
             at: self.at,
             kind: self.kind,
-            source: source.as_deref(),
+            source: self.source,
             reason: self.reason.as_deref(),
             service: self.service.as_deref(),
             actor: self.actor.as_deref(),
@@ -141,7 +140,7 @@ pub(super) struct Leaf<'a> {
     pub id: u64,
     pub at: u64,
     pub kind: Kind,
-    pub source: Option<&'a str>,
+    pub source: Option<IpNet>,
     pub reason: Option<&'a str>,
     pub service: Option<&'a str>,
     pub actor: Option<&'a str>,
@@ -166,7 +165,10 @@ impl Leaf<'_> {
         line.extend(b"\",");
         member("\"reason\":", self.reason, line);
         member("\"service\":", self.service, line);
-        member("\"source\":", self.source, line);
+        if let Some(source) = self.source {
+            // A vector takes all.
+            let _ = write!(line, "\"source\":\"{source}\",");
+        }
         line.extend(b"\"v\":1}");
     }
 

@@ -1,11 +1,11 @@
 //! What there is of the record: rows, bytes, months.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ops::Range, path::Path};
 
 use rusqlite::OptionalExtension as _;
 
 use super::{
-    RecordError,
+    RecordError, block,
     file::MonthFile,
     names::{self, Name},
 };
@@ -92,11 +92,12 @@ fn add(
 ) -> Result<(), RecordError> {
     let file = MonthFile::open_to_read(directory, name)?;
     let error = RecordError::sqlite(&file.path);
-    let rows = file.end().map_err(&error)?.saturating_sub(file.start.tree.size());
+    let end = file.end().map_err(&error)?;
+    let rows = end.saturating_sub(file.start.tree.size());
     let times = file.times().map_err(&error)?;
     let bytes = names::bytes(&file.path);
     if days.len() < DAYS {
-        add_days(&file, bytes.checked_div(rows).unwrap_or(0), days).map_err(&error)?;
+        add_days(&file, end, bytes.checked_div(rows).unwrap_or(0), days).map_err(&error)?;
     }
     if status.checkpoint.is_none() {
         let sql = "SELECT at, size FROM checkpoints ORDER BY id DESC LIMIT 1";
@@ -112,17 +113,40 @@ fn add(
     Ok(())
 }
 
-/// Adds the bytes of the last days that have rows: the index of times is asked for one day after the other.
-fn add_days(file: &MonthFile, bytes_a_row: u64, days: &mut BTreeMap<u64, u64>) -> rusqlite::Result<()> {
-    let mut before = file.connection.prepare("SELECT max(at) FROM rows WHERE at < ?")?;
-    let mut count = file.connection.prepare("SELECT count(*) FROM rows WHERE at >= ? AND at < ?")?;
-    let mut end = i64::MAX.unsigned_abs();
-    for _ in 0..DAYS {
-        let last: Option<u64> = before.query_row([end], |row| row.get(0))?;
-        let Some(day) = last.map(|last| last / DAY) else { break };
-        let rows: u64 = count.query_row([day * DAY, (day + 1) * DAY], |row| row.get(0))?;
-        *days.entry(day).or_default() += rows * bytes_a_row;
-        end = day * DAY;
+/// Adds the bytes of the last days that have rows. A block within a day is counted as it is, and rows are read where days meet.
+fn add_days(
+    file: &MonthFile,
+    end: u64,
+    bytes_a_row: u64,
+    days: &mut BTreeMap<u64, u64>,
+) -> rusqlite::Result<()> {
+    let sql = format!("SELECT at / {DAY}, count(*) FROM rows WHERE id >= ? AND id < ? GROUP BY 1");
+    let mut count = file.connection.prepare(&sql)?;
+    let mut add_rows = |rows: Range<u64>, days: &mut BTreeMap<u64, u64>| -> rusqlite::Result<()> {
+        let mut counted = count.query((rows.start, rows.end))?;
+        while let Some(row) = counted.next()? {
+            *days.entry(row.get(0)?).or_default() += row.get::<_, u64>(1)? * bytes_a_row;
+        }
+        Ok(())
+    };
+    add_rows(block::open_from(end)..end, days)?;
+    let all = block::ALL;
+    let sql =
+        format!("SELECT n, oldest / {DAY}, newest / {DAY} FROM blocks WHERE subject = {all} ORDER BY n DESC");
+    let mut blocks = file.connection.prepare(&sql)?;
+    let mut blocks = blocks.query(())?;
+    while days.len() <= DAYS
+        && let Some(row) = blocks.next()?
+    {
+        let (n, oldest, newest): (u64, u64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let rows = block::rows(n);
+        if oldest == newest {
+            // A file may begin in the middle of its first block.
+            let first = rows.start.max(file.start.tree.size());
+            *days.entry(oldest).or_default() += rows.end.saturating_sub(first) * bytes_a_row;
+        } else {
+            add_rows(rows, days)?;
+        }
     }
     Ok(())
 }

@@ -81,7 +81,7 @@ fn a_batch_that_was_not_committed_is_not_there() {
     let connection = &record.file.connection;
     connection.execute_batch("PRAGMA cache_size = 1; BEGIN IMMEDIATE").unwrap();
     for id in 300..2300 {
-        let sql = "INSERT INTO rows (id, at, kind, body, mark) VALUES (?, 1, 1, ?, 0)";
+        let sql = "INSERT INTO rows (id, at, subject, body, mark) VALUES (?, 1, 1, ?, 0)";
         connection.execute(sql, (id, "x".repeat(400))).unwrap();
     }
     let left = tempfile::tempdir().unwrap();
@@ -106,15 +106,20 @@ fn plain_sql_changes_nothing() {
     record.append(&entries(0..300, NOVEMBER)).unwrap();
     drop(record);
     let connection = Connection::open(place.path().join("record-2026-11.db")).unwrap();
-    let columns = "(id, at, kind, mark) VALUES";
+    let columns = "(id, at, subject, mark) VALUES";
     for sql in [
-        "UPDATE rows SET reason = 'x' WHERE id = 7".to_owned(),
+        "UPDATE rows SET body = NULL WHERE id = 7".to_owned(),
         "DELETE FROM rows WHERE id = 7".to_owned(),
         format!("REPLACE INTO rows {columns} (7, 1, 1, 1)"),
         format!("INSERT INTO rows {columns} (-1, 1, 1, 1)"),
         format!("INSERT INTO rows {columns} (301, 1, 1, 1)"),
-        "INSERT INTO rows (at, kind, mark) VALUES (1, 1, 1)".to_owned(),
+        "INSERT INTO rows (at, subject, mark) VALUES (1, 1, 1)".to_owned(),
         format!("INSERT INTO rows {columns} (7, 1, 1, 1) ON CONFLICT (id) DO UPDATE SET at = 1"),
+        "UPDATE subjects SET reason = 'x'".to_owned(),
+        "DELETE FROM subjects".to_owned(),
+        "REPLACE INTO subjects (id, kind) VALUES (1, 1)".to_owned(),
+        "UPDATE blocks SET newest = 0".to_owned(),
+        "DELETE FROM blocks".to_owned(),
         "UPDATE tiles SET hash = x''".to_owned(),
         "DELETE FROM tiles".to_owned(),
         "UPDATE checkpoints SET note = ''".to_owned(),
@@ -128,7 +133,9 @@ fn plain_sql_changes_nothing() {
     }
     let text = connection.execute("DELETE FROM rows", ()).unwrap_err().to_string();
     assert_eq!(text, "the record keeps rows for a year");
-    assert_eq!(connection.execute("REPLACE INTO tiles VALUES (1, 0, x'')", ()).unwrap(), 0);
+    for sql in ["REPLACE INTO tiles VALUES (1, 0, x'')", "REPLACE INTO blocks VALUES (0, 0, 1, 1)"] {
+        assert_eq!(connection.execute(sql, ()).unwrap(), 0, "{sql}");
+    }
 }
 
 #[test]
@@ -138,7 +145,7 @@ fn rows_of_other_processes_are_told_in_the_record() {
     record.append(&entries(0..250, NOVEMBER)).unwrap();
     let connection = Connection::open(place.path().join("record-2026-11.db")).unwrap();
     for id in 250..260 {
-        connection.execute("INSERT INTO rows (id, at, kind, mark) VALUES (?, 1, 1, 1)", [id]).unwrap();
+        connection.execute("INSERT INTO rows (id, at, subject, mark) VALUES (?, 1, 1, 1)", [id]).unwrap();
     }
     assert_eq!(record.append(&entries(250..252, NOVEMBER)).unwrap(), 261..263);
     let rows = all(place.path());

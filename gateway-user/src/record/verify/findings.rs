@@ -116,6 +116,11 @@ pub enum What {
     /// Nothing vouches for the rows.
     #[error("no checkpoint vouches for it")]
     Unsigned,
+    /// What stands for a block of rows does not say what is in it.
+    #[error(
+        "a query may not find all of them: what says which subjects and times they have was changed or removed"
+    )]
+    Block,
     /// An index does not lead to the rows, or the file is damaged.
     #[error("rows may not be found by a query, or the file is damaged: {0}")]
     Index(String),

@@ -6,7 +6,8 @@ use rusqlite::{OptionalExtension as _, Statement};
 
 use super::{
     super::{
-        columns::{self, COLUMNS},
+        block::{self, Block},
+        columns::{self, COLUMNS, TABLES},
         file::MonthFile,
         row,
         tree::{Hash, Tile, Tree},
@@ -25,7 +26,8 @@ struct Walk<'a> {
     tree: Tree,
     /// The hash of a tile, as it was stored.
     stored: Statement<'a>,
-    /// Whether something was found in the tile of 256 rows that is not whole yet.
+    /// The rows of the block that is not whole yet, and whether something was found among them.
+    open: Block,
     is_told: bool,
     line: Vec<u8>,
 }
@@ -38,9 +40,17 @@ pub(super) fn walk(
     report: &mut Report,
 ) -> rusqlite::Result<Tree> {
     let stored = file.connection.prepare("SELECT hash FROM tiles WHERE level = ? AND n = ?")?;
-    let mut walk = Walk { file, tree: file.start.tree.clone(), stored, is_told: false, line: Vec::new() };
+    let mut walk = Walk {
+        file,
+        tree: file.start.tree.clone(),
+        stored,
+        open: Block::default(),
+        is_told: false,
+        line: Vec::new(),
+    };
     signed.compare(&walk.tree, file, findings);
-    let mut statement = file.connection.prepare(&format!("SELECT {COLUMNS} FROM rows ORDER BY id"))?;
+    let mut statement =
+        file.connection.prepare(&format!("SELECT {COLUMNS} FROM {TABLES} ORDER BY rows.id"))?;
     let mut rows = statement.query(())?;
     report.end = walk.tree.size();
     while let Some(row) = rows.next()? {
@@ -81,9 +91,8 @@ impl Walk<'_> {
     fn hash(&mut self, row: &rusqlite::Row<'_>, findings: &mut Findings) -> Hash {
         let read = columns::leaf(row).and_then(|leaf| {
             let hash = leaf.hash(&mut self.line);
-            let is_as_written =
-                columns::mark(row)? == row::mark(&hash) && columns::has_key_of_source(row, leaf.source)?;
-            Ok((hash, is_as_written))
+            self.open.add(columns::subject(row)?, leaf.at);
+            Ok((hash, columns::mark(row)? == row::mark(&hash)))
         });
         if !matches!(read, Ok((_, true))) {
             let id = self.tree.size();
@@ -94,25 +103,25 @@ impl Walk<'_> {
 
     /// Appends a leaf. Of each tile that is whole now, the hash that was stored takes the place of the one that is not the same.
     fn push(&mut self, leaf: Hash, findings: &mut Findings) -> rusqlite::Result<()> {
-        let Self { file, tree, stored, is_told, .. } = self;
+        let Self { file, tree, stored, open, is_told, .. } = self;
         let first = file.start.tree.size();
         let mut failed = Ok(());
         tree.push(leaf, &mut |tile, hash| {
-            let was_told = tile.level == 1 && std::mem::take(is_told);
-            let kept: Option<Hash> =
-                match stored.query_row((tile.level, tile.index), |row| row.get(0)).optional() {
-                    Ok(kept) => kept,
-                    Err(error) => {
-                        failed = Err(error);
-                        return hash;
-                    }
-                };
-            if kept != Some(hash) && !was_told {
-                let what = if kept.is_some() && tile.level == 1 { What::ChangedAmong } else { What::Tile };
-                let rows = tile.leaves().start.max(first)..tile.leaves().end;
-                findings.add(Some(&file.name), Some(rows), what);
+            let (mut block, mut was_told) = (Block::default(), false);
+            if tile.level == block::LEVEL {
+                (block, was_told) = (std::mem::take(open), std::mem::take(is_told));
             }
-            kept.unwrap_or(hash)
+            let compared = compare(file, stored, tile, hash, &block).map(|(kept, what)| {
+                if let Some(what) = what.filter(|_| !was_told) {
+                    let rows = tile.leaves().start.max(first)..tile.leaves().end;
+                    findings.add(Some(&file.name), Some(rows), what);
+                }
+                kept
+            });
+            compared.unwrap_or_else(|error| {
+                failed = Err(error);
+                hash
+            })
         });
         failed
     }
@@ -137,4 +146,23 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// The hash of a tile to go on with, and what is wrong with what was stored of it and its block.
+fn compare(
+    file: &MonthFile,
+    stored: &mut Statement<'_>,
+    tile: Tile,
+    hash: Hash,
+    block: &Block,
+) -> rusqlite::Result<(Hash, Option<What>)> {
+    let kept: Option<Hash> = stored.query_row((tile.level, tile.index), |row| row.get(0)).optional()?;
+    let what = match kept {
+        Some(kept) if kept == hash => {
+            (!block.is_written(&file.connection, tile.index)?).then_some(What::Block)
+        }
+        Some(_) if tile.level == block::LEVEL => Some(What::ChangedAmong),
+        Some(_) | None => Some(What::Tile),
+    };
+    Ok((kept.unwrap_or(hash), what))
 }

@@ -74,7 +74,7 @@ fn damaged_files_are_found() {
     let copy = sample.copy();
     let page: u64 = {
         let connection = Connection::open(copy.path(DEC)).unwrap();
-        let sql = "SELECT pageno FROM dbstat WHERE name = 'rows' AND pagetype = 'leaf' ORDER BY path LIMIT 1 OFFSET 9";
+        let sql = "SELECT pageno FROM dbstat WHERE name = 'rows' AND pagetype = 'leaf' ORDER BY path LIMIT 1 OFFSET 5";
         connection.query_row(sql, (), |row| row.get(0)).unwrap()
     };
     let file = fs::File::options().write(true).open(copy.path(DEC)).unwrap();
@@ -84,8 +84,10 @@ fn damaged_files_are_found() {
     let rows = finding.rows.clone().unwrap();
     assert!(rows.start > 600 && rows.start < 1300, "{finding}");
 
+    // An index leads to another source.
     let copy = sample.copy();
-    edit(&copy.path(DEC), "rows_reason", "syn_flood", "syn_fl00d");
+    let source = |number| columns::source_key(entry(number, 0).facts.source.unwrap());
+    edit(&copy.path(DEC), "rows_source", &source(700), &source(5_000));
     let finding = first(&copy);
     assert!(matches!(finding.what, What::Index(_)), "{finding}");
 

@@ -17,7 +17,7 @@ use super::{
     super::{
         Checkpoint, NoteError, Record, RecordError, Signer, columns,
         row::{self},
-        testing::{DAY, NOVEMBER, entries, open, options, tamper},
+        testing::{DAY, NOVEMBER, entries, entry, open, options, tamper},
         tree::{Tile, Tree},
     },
     Report, What, verify,
@@ -127,8 +127,9 @@ fn hash_again(path: &Path, with_tiles: bool) {
             })
             .unwrap();
         let mut tree = Tree::from_peaks(first, &peaks).unwrap();
-        let mut statement =
-            connection.prepare(&format!("SELECT {} FROM rows ORDER BY id", columns::COLUMNS)).unwrap();
+        let mut statement = connection
+            .prepare(&format!("SELECT {} FROM {} ORDER BY rows.id", columns::COLUMNS, columns::TABLES))
+            .unwrap();
         let leaves: Vec<_> = statement
             .query_map((), |row| {
                 let leaf = columns::leaf(row)?;
@@ -152,7 +153,7 @@ fn hash_again(path: &Path, with_tiles: bool) {
 }
 
 /// Writes other bytes wherever some are on the pages of a table or an index: also where they are left over of what was there before.
-fn edit(path: &Path, object: &str, from: &str, to: &str) {
+fn edit(path: &Path, object: &str, from: &[u8], to: &[u8]) {
     let pages: Vec<u64> = {
         let connection = Connection::open(path).unwrap();
         let sql = "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf'";
@@ -165,12 +166,12 @@ fn edit(path: &Path, object: &str, from: &str, to: &str) {
         let mut bytes = [0; 4096];
         let begin = (page - 1) * 4096;
         file.read_exact_at(&mut bytes, begin).unwrap();
-        for at in (0..bytes.len()).filter(|at| bytes[*at..].starts_with(from.as_bytes())) {
-            file.write_all_at(to.as_bytes(), begin + at as u64).unwrap();
+        for at in (0..bytes.len()).filter(|at| bytes[*at..].starts_with(from)) {
+            file.write_all_at(to, begin + at as u64).unwrap();
             count += 1;
         }
     }
-    assert!(count > 0, "{from} is not in {object}");
+    assert!(count > 0, "{from:?} is not in {object}");
 }
 
 #[test]

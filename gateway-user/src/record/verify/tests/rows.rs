@@ -7,7 +7,7 @@ fn changed_rows_are_found() {
     check(vec![
         (
             "a column",
-            |copy| copy.sql(DEC, "UPDATE rows SET actor = 'nobody' WHERE id = 700"),
+            |copy| copy.sql(DEC, "UPDATE rows SET body = NULL WHERE id = 700"),
             vec![(DEC, 700..701, What::Changed)],
         ),
         (
@@ -17,18 +17,42 @@ fn changed_rows_are_found() {
         ),
         (
             "rows one behind the other",
-            |copy| copy.sql(NOV, "UPDATE rows SET kind = 2 WHERE id BETWEEN 250 AND 259"),
+            |copy| copy.sql(NOV, "UPDATE rows SET at = at + 1 WHERE id BETWEEN 250 AND 259"),
             vec![(NOV, 250..260, What::Changed), (NOV, 200..300, fits_not(300, 2))],
         ),
         (
-            "a type",
-            |copy| copy.sql(NOV, "UPDATE rows SET kind = 77 WHERE id = 250"),
+            "what a row is about",
+            |copy| copy.sql(NOV, "UPDATE rows SET subject = subject - 1 WHERE id = 250"),
             vec![(NOV, 250..251, What::Changed)],
         ),
         (
-            "what a source is found by",
-            |copy| copy.sql(NOV, "UPDATE rows SET source_key = x'04' WHERE id = 250"),
+            "that a row is about something",
+            |copy| copy.sql(NOV, "UPDATE rows SET subject = 77 WHERE id = 250"),
             vec![(NOV, 250..251, What::Changed)],
+        ),
+        (
+            "what all rows of a subject are about",
+            |copy| copy.sql(NOV, "UPDATE subjects SET reason = 'x' WHERE kind = 1"),
+            vec![(NOV, 0..1, What::Changed), (NOV, 0..100, fits_not(100, 1))],
+        ),
+        (
+            "a kind that there is not",
+            |copy| copy.sql(NOV, "UPDATE subjects SET kind = 77 WHERE kind = 1"),
+            vec![(NOV, 0..1, What::Changed), (NOV, 0..100, fits_not(100, 1))],
+        ),
+        (
+            "a source",
+            |copy| copy.sql(NOV, "UPDATE rows SET source = x'04' WHERE id = 250"),
+            vec![(NOV, 250..251, What::Changed)],
+        ),
+        (
+            "what the rows of a block are found by",
+            |copy| {
+                let change = "DELETE FROM blocks WHERE n = 0 AND subject = 2;
+                    UPDATE blocks SET newest = 1 WHERE n = 1 AND subject = 0";
+                copy.sql(NOV, change);
+            },
+            vec![(NOV, 0..512, What::Block)],
         ),
         (
             "a mark",
@@ -37,7 +61,7 @@ fn changed_rows_are_found() {
         ),
         (
             "bytes of the file",
-            |copy| edit(&copy.path(NOV), "rows", r#"{"number":255,"#, r#"{"number":265,"#),
+            |copy| edit(&copy.path(NOV), "rows", br#"{"number":255,"#, br#"{"number":265,"#),
             vec![(NOV, 255..256, What::Changed)],
         ),
         (
@@ -52,7 +76,7 @@ fn changed_rows_are_found() {
         (
             "with its mark",
             |copy| {
-                copy.sql(NOV, "UPDATE rows SET reason = 'x' WHERE id = 250");
+                copy.sql(NOV, "UPDATE rows SET body = NULL WHERE id = 250");
                 hash_again(&copy.path(NOV), false);
             },
             vec![(NOV, 0..256, What::ChangedAmong)],
@@ -73,7 +97,7 @@ fn changed_rows_are_found() {
         (
             "with all hashes, but without the key",
             |copy| {
-                copy.sql(NOV, "UPDATE rows SET reason = 'x' WHERE id = 250");
+                copy.sql(NOV, "UPDATE rows SET body = NULL WHERE id = 250");
                 hash_again(&copy.path(NOV), true);
             },
             vec![(NOV, 200..300, fits_not(300, 3)), (DEC, 0..0, What::Start)],
@@ -120,25 +144,25 @@ fn rows_that_are_gone_or_too_many_are_found() {
         ),
         (
             "one put in before a month",
-            |copy| copy.sql(DEC, "INSERT INTO rows (id, at, kind, mark) VALUES (599, 1, 1, 1)"),
+            |copy| copy.sql(DEC, "INSERT INTO rows (id, at, subject, mark) VALUES (599, 1, 1, 1)"),
             vec![(DEC, 599..600, What::PutIn)],
         ),
         (
             "one put in with a number that none has",
-            |copy| copy.sql(NOV, "INSERT INTO rows (id, at, kind, mark) VALUES (-5, 1, 1, 1)"),
+            |copy| copy.sql(NOV, "INSERT INTO rows (id, at, subject, mark) VALUES (-5, 1, 1, 1)"),
             vec![(NOV, 5..6, What::PutIn)],
         ),
         (
             "one put in behind a month that is over",
             |copy| {
-                copy.sql(NOV, "INSERT INTO rows (id, at, kind, mark) VALUES (600, 1, 1, 1)");
+                copy.sql(NOV, "INSERT INTO rows (id, at, subject, mark) VALUES (600, 1, 1, 1)");
                 hash_again(&copy.path(NOV), true);
             },
             vec![(DEC, 600..601, What::Twice)],
         ),
         (
             "one put in far behind",
-            |copy| copy.sql(JAN, "INSERT INTO rows (id, at, kind, mark) VALUES (1099511627776, 1, 1, 1)"),
+            |copy| copy.sql(JAN, "INSERT INTO rows (id, at, subject, mark) VALUES (1099511627776, 1, 1, 1)"),
             vec![(JAN, 1700..1 << 40, What::Missing)],
         ),
     ]);

@@ -24,8 +24,8 @@ fn changed_layouts_hashes_and_checkpoints_are_found() {
         ),
         (
             "an index removed",
-            |copy| copy.sql(DEC, "DROP INDEX rows_reason"),
-            vec![(DEC, 0..0, strange("index rows_reason"))],
+            |copy| copy.sql(DEC, "DROP INDEX rows_source"),
+            vec![(DEC, 0..0, strange("index rows_source"))],
         ),
         (
             "a table with a column more",
@@ -112,7 +112,7 @@ fn who_has_the_key_is_found_by_what_is_kept_elsewhere() {
     let sample = Sample::new();
     let copy = sample.copy();
     let signer = Signer::parse(sample.key.trim_end()).unwrap();
-    copy.sql(JAN, "UPDATE rows SET reason = 'x' WHERE id = 1650");
+    copy.sql(JAN, "UPDATE rows SET body = NULL WHERE id = 1650");
     hash_again(&copy.path(JAN), true);
     let tree = {
         let directory = copy.place.path().canonicalize().unwrap();

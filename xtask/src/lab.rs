@@ -8,7 +8,7 @@ use crate::command::{as_root, find, run, workspace};
 use crate::setup::apt_install;
 
 /// Programs of the lab, and the Debian packages that they come in.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("nginx", "nginx"),
     ("curl", "curl"),
     ("openssl", "openssl"),
@@ -20,6 +20,7 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("promtool", "prometheus"),
     ("python3", "python3"),
     ("gnutls-cli", "gnutls-bin"),
+    ("bpftool", "bpftool"),
 ];
 
 /// More clients of TLS stacks, for `soak` alone: they are large.

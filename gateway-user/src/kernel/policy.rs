@@ -24,7 +24,7 @@ use super::{
     Kernel, KernelError,
     chunks::{ChunkPlaces, ChunkSet},
     error::on,
-    live::LiveEntries,
+    live::{Before, LiveEntries},
     take::take,
     value::Value,
 };
@@ -69,8 +69,8 @@ impl PolicyMaps {
             settings: take(ebpf, ".bss.settings")?,
             prefixes_v4: ChunkPlaces::take(ebpf, "PREFIXES_V4")?,
             prefixes_v6: take(ebpf, "PREFIXES_V6")?,
-            live_v4: LiveEntries::new(take(ebpf, "live_v4")?),
-            live_v6: LiveEntries::new(take(ebpf, "live_v6")?),
+            live_v4: LiveEntries::take(ebpf, "live_v4")?,
+            live_v6: LiveEntries::take(ebpf, "live_v6")?,
             flags: 0,
             prefixes: None,
             standing_v6: None,
@@ -155,11 +155,28 @@ impl Kernel {
     /// that stay go on.
     ///
     /// # Errors
-    /// When a map cannot be written.
+    /// When a map cannot be written: the entries are what they were.
     pub fn set_live(&mut self, live: &Prefixes<Live>) -> Result<(), KernelError> {
-        let maps = &mut self.policy;
-        maps.live_v4.update(&live.v4)?;
-        maps.live_v6.update(&live.v6)?;
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        let changed = self.change_live(live, &mut v4, &mut v6);
+        if changed.is_err() {
+            let maps = &mut self.policy;
+            let back = maps.live_v4.put_back(v4).and_then(|()| maps.live_v6.put_back(v6));
+            // What the kernel has is known, and the next change makes good for it.
+            let told = |error| log::error!("cannot put back what bans and trusted prefixes were: {error}");
+            back.unwrap_or_else(told);
+        }
+        changed
+    }
+
+    fn change_live(
+        &mut self,
+        live: &Prefixes<Live>,
+        v4: &mut Before<4>,
+        v6: &mut Before<16>,
+    ) -> Result<(), KernelError> {
+        self.policy.live_v4.update(&live.v4, v4)?;
+        self.policy.live_v6.update(&live.v6, v6)?;
         let flag = |empty: bool, flag: u64| if empty { 0 } else { flag };
         let flags = flag(live.v4.is_empty(), Active::LIVE_V4) | flag(live.v6.is_empty(), Active::LIVE_V6);
         self.set_flags(Active::LIVE_V4 | Active::LIVE_V6, flags)
@@ -178,7 +195,7 @@ impl Kernel {
     pub(super) fn set_flags(&mut self, mask: u64, flags: u64) -> Result<(), KernelError> {
         let maps = &mut self.policy;
         let word = Active(maps.active.get(&0, 0)? & !mask | flags).changed().0;
-        maps.active.set(0, word, 0)?;
+        maps.active.set(0, word, 0).map_err(on("active"))?;
         maps.flags = word;
         Ok(())
     }

@@ -43,7 +43,8 @@ CREATE TABLE rows (
     body TEXT, -- a JSON object
     mark INTEGER NOT NULL -- the first four bytes of the leaf's hash
 ) STRICT;
-CREATE INDEX rows_source ON rows (source) WHERE source IS NOT NULL;
+-- By runs of 65,536 rows: new rows come to a part of it that is small, wherever their sources lie.
+CREATE INDEX rows_source ON rows (id >> 16, source) WHERE source IS NOT NULL;
 CREATE TABLE blocks ( -- rows of a subject among the 256 rows from n * 256 on; subject 0 stands for all of them
     subject INTEGER NOT NULL,
     n INTEGER NOT NULL,

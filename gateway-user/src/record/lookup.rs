@@ -10,6 +10,9 @@ use super::{Filter, Order, block, columns, file::MonthFile};
 /// So many rows of a source are found by the index of sources. Of one that has more, most blocks have rows.
 const HITS: usize = 65_536;
 
+/// The index of sources has runs of 2^16 rows.
+const RUN: u32 = 16;
+
 /// What a row has to be.
 pub(super) struct Condition {
     /// As SQL, on the columns of a row. Numbers and bytes stand in it; texts are its parameters.
@@ -27,15 +30,14 @@ pub(super) fn condition(filter: &Filter) -> Condition {
 
 /// The rows that are to be read, in the order that is asked for. Others are not what is asked for.
 pub(super) fn ranges(file: &MonthFile, filter: &Filter) -> rusqlite::Result<Vec<Range<u64>>> {
-    let connection = &file.connection;
-    let hits = filter.source.map(|asked| hits(connection, asked)).transpose()?;
+    let hits = filter.source.map(|asked| hits(file, asked)).transpose()?;
     let mut ranges = match hits.flatten() {
         Some(hits) => merged(hits.into_iter().map(|id| id..id + 1)),
         None => {
             let end = file.end()?;
             let open = block::open_from(end)..end;
             // Where rows were taken away, what stands for them may be left.
-            let blocks = blocks(connection, filter)?.into_iter().map(block::rows);
+            let blocks = blocks(&file.connection, filter)?.into_iter().map(block::rows);
             merged(blocks.take_while(|rows| rows.end <= open.start).chain([open.clone()]))
         }
     };
@@ -46,17 +48,23 @@ pub(super) fn ranges(file: &MonthFile, filter: &Filter) -> rusqlite::Result<Vec<
 }
 
 /// The rows of a source, in their order; nothing where there are more than [`HITS`].
-fn hits(connection: &Connection, asked: IpNet) -> rusqlite::Result<Option<Vec<u64>>> {
-    let mut hits = Vec::new();
+fn hits(file: &MonthFile, asked: IpNet) -> rusqlite::Result<Option<Vec<u64>>> {
+    let run = |id: u64| (id >> RUN).cast_signed();
+    let runs = run(file.start.tree.size())..=run(file.end()?);
     // SQLite would look through all rows for an OR in one index.
-    for condition in source(asked) {
-        let sql = format!(
-            "SELECT id FROM rows INDEXED BY rows_source WHERE {condition} LIMIT {}",
-            HITS + 1 - hits.len()
-        );
-        let mut statement = connection.prepare(&sql)?;
-        for id in statement.query_map((), |row| row.get(0))? {
-            hits.push(id?);
+    let find = |condition: &str| {
+        let from = "rows INDEXED BY rows_source";
+        let sql = format!("SELECT id FROM {from} WHERE id >> {RUN} = ? AND {condition} LIMIT {}", HITS + 1);
+        file.connection.prepare(&sql)
+    };
+    let [wider, within] = source(asked);
+    let mut statements = [find(&wider)?, find(&within)?];
+    let mut hits = Vec::new();
+    for run in runs {
+        for statement in &mut statements {
+            for id in statement.query_map([run], |row| row.get(0))? {
+                hits.push(id?);
+            }
         }
         if hits.len() > HITS {
             return Ok(None);

@@ -17,6 +17,7 @@ pub mod finer;
 pub mod kernel;
 mod link_layer;
 pub mod live;
+pub mod lockout;
 pub mod metrics;
 pub mod model;
 pub mod net;

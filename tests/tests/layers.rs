@@ -35,7 +35,7 @@ const EBPF: &[&[&str]] = &[
 /// The same of gateway-user.
 const USER: &[&[&str]] = &[
     &["escalation", "link_layer", "model", "net", "places", "prefixes", "record", "state_file"],
-    &["config", "control", "drops", "metrics"],
+    &["config", "control", "drops", "lockout", "metrics"],
     &["exposure", "finer"],
     &["bans", "policy"],
     &["connections", "kernel", "live", "replay"],

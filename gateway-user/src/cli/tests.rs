@@ -130,18 +130,17 @@ fn failures_have_their_exit_status() {
 }
 
 #[test]
-fn who_is_connected_is_not_blocked() {
-    let caller = caller::find(b"HOME=/home/x\0SSH_CONNECTION=192.0.2.7 50000 198.51.100.1 22\0TERM=x\0");
-    assert_eq!(caller, Some("192.0.2.7".parse().unwrap()));
-    let refused = caller::refuse("192.0.2.0/24".parse().unwrap(), caller).unwrap_err();
-    assert_eq!(refused.status, Exit::Refused);
-    assert!(caller::refuse("192.0.2.8".parse().unwrap(), caller).is_ok());
-    assert!(caller::refuse("0.0.0.0/0".parse().unwrap(), caller).is_err());
-    assert!(caller::refuse("::/0".parse().unwrap(), caller).is_ok());
-    assert!(caller::refuse("0.0.0.0/0".parse().unwrap(), None).is_ok());
-    let zone = caller::find(b"SSH_CONNECTION=fe80::1%eth0 1 fe80::2%eth0 22");
-    assert_eq!(zone, Some("fe80::1".parse().unwrap()));
+fn the_caller_has_come_by_a_session() {
+    let found =
+        caller::find(b"HOME=/home/x\0SSH_CONNECTION=192.0.2.7 50000 198.51.100.1 2222\0TERM=x\0").unwrap();
+    assert_eq!(
+        (found.client, found.server, found.port),
+        ("192.0.2.7".parse().unwrap(), "198.51.100.1".parse().ok(), 2222)
+    );
+    let zone = caller::find(b"SSH_CONNECTION=fe80::1%eth0 1 fe80::2%eth0 22").unwrap();
+    assert_eq!(zone.client, "fe80::1".parse::<std::net::IpAddr>().unwrap());
     assert_eq!(caller::find(b"A=SSH_CONNECTION=192.0.2.7 1 2 3\0"), None);
+    assert_eq!(caller::find(b"SSH_CONNECTION=192.0.2.7\0"), None);
     assert_eq!(caller::parent_of("12 (a) b) S 7 12 12 0 -1"), Some(7));
 }
 

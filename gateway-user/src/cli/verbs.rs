@@ -5,11 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::args::{AllowVerb, BlockVerb, Global, LimitVerb, Output, SOCKET, Span, StopArgs, Verb, Which};
+use super::args::{
+    AllowVerb, BlockVerb, ChangeArgs, Global, LimitVerb, Output, SOCKET, Span, StopArgs, Verb, Which,
+};
 use super::error::{CliError, Status};
 use super::events::events;
 use super::render::{self, Style, clean};
 use super::{caller, generate, input, orphan, print, print_json, print_lines, tell};
+use crate::control::call::Caller;
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Done, Request, Row, Set};
 use crate::model::document::{Changed, PrefixRow};
@@ -26,12 +29,12 @@ pub fn execute(global: &Global, verb: Verb) -> Result<(), CliError> {
     let client = Client::new(socket(global));
     match verb {
         Verb::Status(output) => status(&client, output),
-        Verb::Reload(output) => change(&client, &Request::Reload {}, output),
+        Verb::Reload(args) => change(&client, &Request::Reload {}, args),
         Verb::Limit(verb) => limit(&client, verb),
         Verb::Mode(args) => {
             let (mode, scope) = (args.mode, args.scope);
             let request = Request::Mode { mode, scope, for_seconds: seconds(args.for_seconds) };
-            change(&client, &request, args.output)
+            change(&client, &request, args.change)
         }
         Verb::Block(verb) => block(&client, verb),
         Verb::Allow(verb) => allow(&client, verb),
@@ -44,7 +47,7 @@ pub fn execute(global: &Global, verb: Verb) -> Result<(), CliError> {
         }
         Verb::Events(args) => events(&client, &args),
         Verb::Stop(args) => stop(&client, args),
-        Verb::Unblock { prefix, output } => del(&client, Set::Block, prefix, None, output),
+        Verb::Unblock { prefix, output } => del(&client, Set::Block, prefix, None, output.into()),
         Verb::Elsewhere { rest } => Err(elsewhere(&rest)),
         Verb::Completions { shell } => generate::completions(shell),
         Verb::Man { directory } => generate::man(directory.as_deref()),
@@ -85,12 +88,12 @@ fn limit(client: &Client, verb: LimitVerb) -> Result<(), CliError> {
             })?;
             show("limits", &rows, output, render::limits)
         }
-        LimitVerb::Set { place, dimension, rate, burst, for_seconds, output } => {
+        LimitVerb::Set { place, dimension, rate, burst, for_seconds, change: args } => {
             let for_seconds = seconds(for_seconds);
-            change(client, &Request::LimitSet { place, dimension, rate, burst, for_seconds }, output)
+            change(client, &Request::LimitSet { place, dimension, rate, burst, for_seconds }, args)
         }
-        LimitVerb::Unset { place, dimension, output } => {
-            change(client, &Request::LimitUnset { place, dimension }, output)
+        LimitVerb::Unset { place, dimension, change: args } => {
+            change(client, &Request::LimitUnset { place, dimension }, args)
         }
     }
 }
@@ -102,23 +105,15 @@ fn seconds(span: Option<Span>) -> Option<u64> {
 
 fn block(client: &Client, verb: BlockVerb) -> Result<(), CliError> {
     match verb {
-        BlockVerb::Add { prefix, for_seconds, reason, origin, force, output } => {
+        BlockVerb::Add { prefix, for_seconds, reason, origin, change: args } => {
             let for_seconds = seconds(for_seconds);
-            let (prefixes, request) = match prefix {
-                Which::One(prefix) => {
-                    (vec![prefix], Request::BlockAdd { prefix, for_seconds, reason, origin })
-                }
-                Which::Input => {
-                    let prefixes = input::prefixes()?;
-                    (prefixes.clone(), many((Set::Block, true), for_seconds, reason, origin, prefixes))
-                }
+            let request = match prefix {
+                Which::One(prefix) => Request::BlockAdd { prefix, for_seconds, reason, origin },
+                Which::Input => many((Set::Block, true), for_seconds, reason, origin, input::prefixes()?),
             };
-            if !force {
-                caller::refuse_lockout(&prefixes)?;
-            }
-            change(client, &request, output)
+            change(client, &request, args)
         }
-        BlockVerb::Del { prefix, origin, output } => del(client, Set::Block, prefix, origin, output),
+        BlockVerb::Del { prefix, origin, output } => del(client, Set::Block, prefix, origin, output.into()),
         BlockVerb::List(output) => blocked(client, output),
     }
 }
@@ -131,9 +126,9 @@ fn allow(client: &Client, verb: AllowVerb) -> Result<(), CliError> {
                 Which::One(prefix) => Request::AllowAdd { prefix, for_seconds },
                 Which::Input => many((Set::Allow, true), for_seconds, None, None, input::prefixes()?),
             };
-            change(client, &request, output)
+            change(client, &request, output.into())
         }
-        AllowVerb::Del { prefix, output } => del(client, Set::Allow, prefix, None, output),
+        AllowVerb::Del { prefix, change } => del(client, Set::Allow, prefix, None, change),
         AllowVerb::List(output) => trusted(client, output),
     }
 }
@@ -143,14 +138,14 @@ fn del(
     set: Set,
     prefix: Which,
     origin: Option<OriginName>,
-    output: Output,
+    args: ChangeArgs,
 ) -> Result<(), CliError> {
     let request = match (set, prefix) {
         (Set::Block, Which::One(prefix)) => Request::BlockDel { prefix, origin },
         (Set::Allow, Which::One(prefix)) => Request::AllowDel { prefix },
         (set, Which::Input) => many((set, false), None, None, origin, input::prefixes()?),
     };
-    change(client, &request, output)
+    change(client, &request, args)
 }
 
 fn many(
@@ -245,8 +240,9 @@ fn stop(client: &Client, args: StopArgs) -> Result<(), CliError> {
     report(&changed, args.output)
 }
 
-fn change(client: &Client, request: &Request, output: Output) -> Result<(), CliError> {
-    report(&ask(client, request)?, output)
+fn change(client: &Client, request: &Request, args: ChangeArgs) -> Result<(), CliError> {
+    let caller = Caller { force: args.force, sessions: caller::sessions() };
+    report(&ask(&client.clone().of(caller), request)?, args.output)
 }
 
 fn ask(client: &Client, request: &Request) -> Result<Changed, CliError> {

@@ -6,6 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
+use super::call::Caller;
 use super::protocol::{Done, Failure, Line, Request, Row};
 use super::{LINE_MAX, REQUEST_MAX};
 
@@ -43,12 +46,19 @@ pub enum ClientError {
 #[derive(Clone, Debug)]
 pub struct Client {
     path: PathBuf,
+    caller: Caller,
 }
 
 impl Client {
     /// A client for the socket at `path`. Connects with the first request.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), caller: Caller::default() }
+    }
+
+    /// The same client, which says this of itself.
+    #[must_use]
+    pub fn of(self, caller: Caller) -> Self {
+        Self { caller, ..self }
     }
 
     /// The socket's path.
@@ -136,7 +146,8 @@ impl Client {
     }
 
     fn lines(&self, request: &Request, patience: Duration) -> Result<Lines, ClientError> {
-        let mut bytes = serde_json::to_vec(request).map_err(|error| ClientError::Io(error.into()))?;
+        let asked = Asked { request, caller: &self.caller };
+        let mut bytes = serde_json::to_vec(&asked).map_err(|error| ClientError::Io(error.into()))?;
         bytes.push(b'\n');
         if bytes.len() > REQUEST_MAX {
             return Err(ClientError::TooLong);
@@ -154,6 +165,14 @@ impl Client {
         }
         Ok(Lines(BufReader::new(stream)))
     }
+}
+
+#[derive(Serialize)]
+struct Asked<'a> {
+    #[serde(flatten)]
+    request: &'a Request,
+    #[serde(flatten)]
+    caller: &'a Caller,
 }
 
 struct Lines(BufReader<UnixStream>);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -10,7 +11,7 @@ use tokio::time::timeout;
 
 use super::REQUEST_MAX;
 use super::access::{Access, Peer, groups_of};
-use super::call::{Call, Patience, STREAMS};
+use super::call::{Call, Caller, Patience, STREAMS};
 use super::protocol::{Failure, FailureKind, Line, MANY_MAX, Reply, Request, Row};
 use super::user::user;
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
 
 /// The longest line of a prefix in bytes, its newline included.
 const PREFIX_MAX: u64 = 64;
+/// Sessions of a caller that are looked at.
+const SESSIONS_MAX: usize = 8;
 /// Prefixes that come under one deadline.
 const LINES_AT_ONCE: usize = 4_096;
 
@@ -32,6 +35,13 @@ pub(super) struct Connection {
 }
 
 type Writer = BufWriter<UnixStream>;
+
+/// What is asked.
+struct Asked {
+    request: Request,
+    user: User,
+    caller: Caller,
+}
 
 impl Connection {
     /// Answers one request, in a place that others may get while nothing is asked. A client that went away is its own affair.
@@ -47,10 +57,10 @@ impl Connection {
         }
     }
 
-    /// What is asked, and by which user.
-    async fn request(&self, stream: &mut UnixStream) -> Result<(Request, User), Failure> {
+    /// What is asked, by which user and for which sessions.
+    async fn request(&self, stream: &mut UnixStream) -> Result<Asked, Failure> {
         let peer = self.admit(stream).await?;
-        let request = self.read(stream).await?;
+        let (request, caller) = self.read(stream).await?;
         let mut asks = User { uid: peer.uid, ..User::default() };
         if request.changes() {
             // The user database may have to be asked over a network.
@@ -59,23 +69,23 @@ impl Connection {
                 asks = user;
             }
         }
-        Ok((request, asks))
+        Ok(Asked { request, user: asks, caller })
     }
 
     /// Answers a request, or returns the stream that answers it.
     async fn serve(
         self,
         stream: UnixStream,
-        request: Result<(Request, User), Failure>,
+        request: Result<Asked, Failure>,
     ) -> std::io::Result<Option<Following>> {
-        let (request, user) = match request {
+        let Asked { request, user, caller } = match request {
             Ok(asked) => asked,
             Err(failure) => {
                 self.write(&mut BufWriter::new(stream), &[Line::Failed(failure)]).await?;
                 return Ok(None);
             }
         };
-        let reply = self.ask(request, user.clone()).await;
+        let reply = self.ask(request, user.clone(), caller).await;
         let mut writer = BufWriter::new(stream);
         match reply {
             Reply::Page(rows, next) => self.pages(&mut writer, rows, next, user).await?,
@@ -120,7 +130,7 @@ impl Connection {
                 self.write(writer, batch).await?;
             }
             let Some(request) = next else { break };
-            match self.ask(*request, user.clone()).await {
+            match self.ask(*request, user.clone(), Caller::default()).await {
                 Reply::Page(more, then) => (rows, next) = (more, then),
                 Reply::Failed(failure) => return self.write(writer, &[Line::Failed(failure)]).await,
                 _ => return Err(std::io::Error::other("a page that is none")),
@@ -150,7 +160,7 @@ impl Connection {
         }
     }
 
-    async fn read(&self, stream: &mut UnixStream) -> Result<Request, Failure> {
+    async fn read(&self, stream: &mut UnixStream) -> Result<(Request, Caller), Failure> {
         let usage = |message: String, help| Err(failure(FailureKind::Usage, message, help));
         let mut line = Vec::new();
         // A client says one request alone, so nothing is lost with the buffer.
@@ -165,7 +175,7 @@ impl Connection {
                 if line.len() == REQUEST_MAX { "the request is too long" } else { "the request broke off" };
             return usage(message.into(), "send one line of JSON of at most 64 KiB, and a newline");
         }
-        let mut request = serde_json::from_slice(&line).or_else(|error| {
+        let (mut request, caller) = parse(&line).or_else(|error| {
             usage(format!("the request is not understood: {error}"), "is the client of the same version?")
         })?;
         if let Request::Many { count, prefixes, .. } = &mut request {
@@ -175,7 +185,7 @@ impl Connection {
             limited.set_limit(u64::from(*count) * PREFIX_MAX);
             *prefixes = self.prefixes(&mut limited, *count).await?;
         }
-        Ok(request)
+        Ok((request, caller))
     }
 
     /// The lines behind a request for many prefixes.
@@ -212,10 +222,10 @@ impl Connection {
         Ok(prefixes)
     }
 
-    async fn ask(&self, request: Request, user: User) -> Reply {
+    async fn ask(&self, request: Request, user: User, caller: Caller) -> Reply {
         let (reply, answer) = oneshot::channel();
         let asked = async {
-            self.calls.send(Call { request, user, reply }).await.ok()?;
+            self.calls.send(Call { request, user, caller, reply }).await.ok()?;
             answer.await.ok()
         };
         match timeout(self.patience.answer, asked).await {
@@ -232,6 +242,15 @@ impl Connection {
     async fn write(&self, writer: &mut Writer, lines: &[Line]) -> std::io::Result<()> {
         write(writer, lines, self.patience.write).await
     }
+}
+
+/// A request and what its caller says of itself: members of one object.
+fn parse(line: &[u8]) -> serde_json::Result<(Request, Caller)> {
+    let mut members: serde_json::Map<String, Value> = serde_json::from_slice(line)?;
+    let own = ["force", "sessions"].into_iter().filter_map(|name| members.remove_entry(name)).collect();
+    let caller: Caller = serde_json::from_value(Value::Object(own))?;
+    let sessions = caller.sessions.into_iter().take(SESSIONS_MAX).collect();
+    Ok((serde_json::from_value(Value::Object(members))?, Caller { sessions, ..caller }))
 }
 
 /// A connection that has become a stream of rows.

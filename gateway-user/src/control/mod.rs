@@ -8,12 +8,13 @@
 //!
 //! * [`protocol`]: requests and replies
 //!   (the documents of replies are in [`crate::model::document`])
+//! * [`call`]: what goes with a request: its user, and the sessions that it must not cut
 //! * [`access`]: who may ask
 //! * [`server`]: the daemon's end, on tokio
 //! * [`client`]: the other end, blocking
 
 pub mod access;
-mod call;
+pub mod call;
 pub mod client;
 mod connection;
 pub mod protocol;

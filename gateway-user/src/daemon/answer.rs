@@ -4,7 +4,10 @@ use tokio::sync::oneshot;
 
 use crate::{
     config::Service,
-    control::protocol::{Done, FailureKind, Reply, Request, Row, Set},
+    control::{
+        call::Caller,
+        protocol::{Done, FailureKind, Reply, Request, Row, Set},
+    },
     live::{self, LiveLimit},
     model::{
         Actor, Dimension, LimitScope, Mode, Origin, Quota, Quotas, Remark, User,
@@ -14,7 +17,8 @@ use crate::{
 };
 
 use super::{
-    commit::{Change, CommitError, Committed, configured_mode, limit_text},
+    commit::{By, Change, CommitError, Committed, configured_mode, limit_text},
+    lockout::spared,
     state::Gateway,
 };
 
@@ -36,45 +40,47 @@ impl From<Reply> for Answer {
 
 impl Gateway {
     /// Does what is asked.
-    pub(super) fn answer(&mut self, request: &Request, user: User) -> Answer {
-        self.answer_to(request, &Actor::User(user)).unwrap_or_else(Answer::from)
+    pub(super) fn answer(&mut self, request: &Request, user: User, caller: Caller) -> Answer {
+        let spared = if request.changes() { spared(caller) } else { Vec::new() };
+        let by = By { actor: &Actor::User(user), spared: &spared };
+        self.answer_to(request, by).unwrap_or_else(Answer::from)
     }
 
-    fn answer_to(&mut self, request: &Request, actor: &Actor) -> Result<Answer, Reply> {
+    fn answer_to(&mut self, request: &Request, by: By<'_>) -> Result<Answer, Reply> {
         match request {
             Request::Status {} => {
-                let status = self.status().map_err(failed)?;
+                let status = self.status().map_err(|error| failed(CommitError::Policy(error.into())))?;
                 Ok(Reply::Done(Done::Status(Box::new(status))).into())
             }
-            Request::Reload {} => self.answer_reload(actor),
+            Request::Reload {} => self.answer_reload(by),
             Request::LimitList {} => {
                 Ok(Reply::Rows(self.limit_rows().into_iter().map(Row::Limit).collect()).into())
             }
             Request::LimitSet { place, dimension, rate, burst, for_seconds } => {
-                self.limit_set((place, *dimension), (rate, burst.as_deref()), *for_seconds, actor)
+                self.limit_set((place, *dimension), (rate, burst.as_deref()), *for_seconds, by)
             }
-            Request::LimitUnset { place, dimension } => self.limit_unset(place, *dimension, actor),
+            Request::LimitUnset { place, dimension } => self.limit_unset(place, *dimension, by),
             Request::Mode { mode, scope, for_seconds } => {
-                self.set_mode(*mode, scope.as_ref(), *for_seconds, actor)
+                self.set_mode(*mode, scope.as_ref(), *for_seconds, by)
             }
             Request::Many { set, adds, for_seconds, reason, origin, prefixes, .. } => {
                 let reason = reason.as_ref().map(Remark::as_str);
                 if *adds {
-                    self.add_many((*set, origin.as_ref()), prefixes, *for_seconds, reason, actor)
+                    self.add_many((*set, origin.as_ref()), prefixes, *for_seconds, reason, by)
                 } else {
-                    self.del_many(*set, prefixes, origin.as_ref(), actor)
+                    self.del_many(*set, prefixes, origin.as_ref(), by)
                 }
             }
             Request::BlockAdd { prefix, for_seconds, reason, origin } => {
                 let reason = reason.as_ref().map(Remark::as_str);
-                self.block(*prefix, origin.as_ref(), *for_seconds, reason, actor)
+                self.block(*prefix, origin.as_ref(), *for_seconds, reason, by)
             }
-            Request::AllowAdd { prefix, for_seconds } => self.allow(*prefix, *for_seconds, actor),
-            Request::BlockDel { prefix, origin: None } => self.unblock(*prefix, actor),
+            Request::AllowAdd { prefix, for_seconds } => self.allow(*prefix, *for_seconds, by),
+            Request::BlockDel { prefix, origin: None } => self.unblock(*prefix, by),
             Request::BlockDel { prefix, origin: Some(origin) } => {
-                self.del_many(Set::Block, &[*prefix], Some(origin), actor)
+                self.del_many(Set::Block, &[*prefix], Some(origin), by)
             }
-            Request::AllowDel { prefix } => self.disallow(*prefix, actor),
+            Request::AllowDel { prefix } => self.disallow(*prefix, by),
             Request::BlockList {} => Ok(self.block_page(None, 0).into()),
             Request::BlockMore { after, origin, listed } => {
                 let origin = origin.as_deref().map_or(Origin::Operator, Origin::from);
@@ -88,11 +94,11 @@ impl Gateway {
             Request::Events { filter, follow, frames } => {
                 Ok(self.hub.answer(filter, *follow, *frames).into())
             }
-            Request::Stop { keep } => self.stop(*keep, actor),
+            Request::Stop { keep } => self.stop(*keep, by),
         }
     }
 
-    fn stop(&mut self, keep: Option<bool>, actor: &Actor) -> Result<Answer, Reply> {
+    fn stop(&mut self, keep: Option<bool>, by: By<'_>) -> Result<Answer, Reply> {
         if keep == Some(true) && !self.can_keep() {
             let why = "the program is not pinned, and would go with the gateway";
             return Err(Reply::failed(FailureKind::Failed, why, "mount bpffs and start the gateway again"));
@@ -100,12 +106,13 @@ impl Gateway {
         let keep = keep.unwrap_or(self.keeps());
         let what =
             if keep { "stopping; the attached program goes on protecting" } else { "stopping and detaching" };
-        self.stopped_by = Some(actor.clone());
+        self.stopped_by = Some(by.actor.clone());
         Ok(Answer { stop: Some(keep), ..Reply::changed(what, self.generation).into() })
     }
 
-    fn answer_reload(&mut self, actor: &Actor) -> Result<Answer, Reply> {
-        let committed = self.commit(Change::Reload, actor).map_err(|error| match error {
+    fn answer_reload(&mut self, by: By<'_>) -> Result<Answer, Reply> {
+        let committed = self.commit(Change::Reload, by).map_err(|error| match error {
+            error @ CommitError::Cut(..) => failed(error),
             error @ CommitError::Configuration(_) => Reply::failed(
                 FailureKind::Usage,
                 error.to_string(),
@@ -126,7 +133,7 @@ impl Gateway {
         (place, what): (&LimitScope, Dimension),
         (rate, burst): (&str, Option<&str>),
         for_seconds: Option<u64>,
-        actor: &Actor,
+        by: By<'_>,
     ) -> Result<Answer, Reply> {
         self.quotas_at(place)?;
         self.countable(place, what)?;
@@ -144,16 +151,16 @@ impl Gateway {
         };
         let until_at = for_seconds.map(|seconds| live::now() + seconds);
         let limit = LiveLimit { place: place.clone(), dimension: what, quota, until_at };
-        self.change_limit(place, what, Some(limit), "", actor)
+        self.change_limit(place, what, Some(limit), "", by)
     }
 
-    fn limit_unset(&mut self, place: &LimitScope, what: Dimension, actor: &Actor) -> Result<Answer, Reply> {
+    fn limit_unset(&mut self, place: &LimitScope, what: Dimension, by: By<'_>) -> Result<Answer, Reply> {
         let configured = self.quotas_at(place)?.get(what);
         self.countable(place, what)?;
         let was_live = self.live.limits.iter().any(|limit| limit.place == *place && limit.dimension == what);
         if was_live {
             let again = if configured.is_some() { " again, as configured" } else { ", as configured" };
-            return self.change_limit(place, what, None, again, actor);
+            return self.change_limit(place, what, None, again, by);
         }
         // As often as it is said: a script that says it twice takes no protection away.
         let in_force = limit_text(&self.config, &self.live.overrides(), place, what);
@@ -167,11 +174,11 @@ impl Gateway {
         what: Dimension,
         limit: Option<LiveLimit>,
         remark: &str,
-        actor: &Actor,
+        by: By<'_>,
     ) -> Result<Answer, Reply> {
         let until_at = limit.as_ref().and_then(|limit| limit.until_at);
         let change = Change::Limit { scope: place.clone(), dimension: what, limit };
-        let committed = self.commit(change, actor).map_err(failed)?;
+        let committed = self.commit(change, by).map_err(failed)?;
         let in_force = limit_text(&self.config, &self.live.overrides(), place, what);
         Ok(self.done(format!("{place} {what}: {in_force}{remark}"), until_at, committed))
     }
@@ -241,7 +248,7 @@ impl Gateway {
         mode: Mode,
         scope: Option<&LimitScope>,
         for_seconds: Option<u64>,
-        actor: &Actor,
+        by: By<'_>,
     ) -> Result<Answer, Reply> {
         let configured = match scope {
             None => self.config.mode,
@@ -249,7 +256,7 @@ impl Gateway {
         };
         let until_at = for_seconds.map(|seconds| live::now() + seconds);
         let change = Change::Mode { scope: scope.cloned(), mode, until_at };
-        let mut committed = self.commit(change, actor).map_err(failed)?;
+        let mut committed = self.commit(change, by).map_err(failed)?;
         if until_at.is_none() && mode != configured {
             let (path, whose) =
                 (self.config_path(), scope.map_or(String::new(), |scope| format!(" of {scope}")));
@@ -293,10 +300,18 @@ impl Gateway {
     }
 }
 
-pub(super) fn failed(error: impl std::fmt::Display) -> Reply {
-    Reply::failed(
-        FailureKind::Failed,
-        format!("{error:#}"),
-        "nothing was changed; see the gateway's log and `gateway doctor`",
-    )
+/// The answer to what was not done.
+pub(super) fn failed(error: CommitError) -> Reply {
+    match error {
+        CommitError::Cut(..) => Reply::failed(
+            FailureKind::Refused,
+            error.to_string(),
+            "nothing was changed; leave that address out, or say --force if you have another way in",
+        ),
+        error => Reply::failed(
+            FailureKind::Failed,
+            error.to_string(),
+            "nothing was changed; see the gateway's log and `gateway doctor`",
+        ),
+    }
 }

@@ -12,11 +12,12 @@ use crate::{
     },
     kernel::KernelError,
     live::{self, Clock},
+    lockout::logind,
     model::{Actor, Fact, Origin, Prefix},
 };
 
 use super::{
-    commit::{Change, claim_fact},
+    commit::{By, Change, claim_fact},
     part::{bans::BanState, clock::monotonic},
     state::Gateway,
 };
@@ -129,8 +130,14 @@ impl Gateway {
         let Some(config) = self.config.ban.clone() else { return };
         let (rules, now) = (Rules::from(&config), live::now());
         let out = self.bans.tracker.read(self.kernel.strikes(), &rules, monotonic() / 1_000_000);
+        let sessions = if out.is_empty() { Vec::new() } else { logind::sessions() };
         for (source, strikes) in out {
             let Some(prefix) = source_by_limits(source, &self.config.limits) else { continue };
+            if let Some(session) = sessions.iter().find(|session| prefix.network().contains(&session.client))
+            {
+                log::warn!("{prefix} is not banned for {strikes} strikes: it has {session}");
+                continue;
+            }
             if holds(&config.never, prefix) || holds(&self.config.lists.allow, prefix) {
                 continue;
             }
@@ -138,7 +145,7 @@ impl Gateway {
             let Some(claim) = self.bans.all.strike_out(prefix, &rules, &reason, now) else { continue };
             let claims = vec![((prefix, Origin::Strikes), Some(claim))];
             // One by one: what the kernel refuses keeps no other from being banned.
-            if let Err(error) = self.commit(Change::Claims(claims), &Actor::Strikes) {
+            if let Err(error) = self.commit(Change::Claims(claims), By::itself(&Actor::Strikes)) {
                 log::error!("{prefix} is not banned: {error:#}");
             }
         }
@@ -198,7 +205,7 @@ impl Gateway {
         if lifted.is_empty() {
             return Ok(Vec::new());
         }
-        let facts = self.change_claims(lifted)?;
+        let facts = self.change_claims(lifted, &[])?;
         let why = |fact| Fact { reason: Some("ban.never holds it".to_owned()), ..fact };
         Ok(facts.into_iter().map(why).collect())
     }

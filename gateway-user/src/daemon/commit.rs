@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gateway_common::verdict::Reason;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     event_rows::change_rows,
     live,
     live::{Entry, Live, LiveLimit},
-    model::{Actor, Dimension, Fact, Happened, LimitScope, Mode, Prefix, What},
+    model::{Actor, Dimension, Fact, Happened, LimitScope, Mode, Prefix, Session, What},
     policy::{Overrides, modes, overridden, places},
     store::{Batch, Outgoing, Row},
 };
@@ -48,6 +49,20 @@ pub(super) enum Change {
     Ends,
 }
 
+/// The cause of a change, and the sessions that it may not cut.
+#[derive(Clone, Copy)]
+pub(super) struct By<'a> {
+    pub(super) actor: &'a Actor,
+    pub(super) spared: &'a [Session],
+}
+
+impl<'a> By<'a> {
+    /// A change that is tried on no session: one that was there before, or that leaves sessions out itself.
+    pub(super) const fn itself(actor: &'a Actor) -> Self {
+        Self { actor, spared: &[] }
+    }
+}
+
 /// A change that was made.
 pub(super) struct Committed {
     /// What is other than before.
@@ -67,6 +82,9 @@ pub(super) enum CommitError {
     /// The file is wrong.
     #[error("the configuration is wrong\n{0}")]
     Configuration(Report),
+    /// It would cut a management session.
+    #[error("it would lock out {0}: a new login would be dropped as `{reason}`", reason = .1.name())]
+    Cut(Session, Reason),
     /// It cannot be applied.
     #[error("{0:#}")]
     Policy(anyhow::Error),
@@ -76,15 +94,16 @@ impl Gateway {
     /// Makes a change.
     ///
     /// # Errors
-    /// When the configuration is wrong, or the kernel refuses: everything is as it was.
-    pub(super) fn commit(&mut self, change: Change, actor: &Actor) -> Result<Committed, CommitError> {
+    /// When the configuration is wrong, it cuts a session that it may not cut, or the kernel refuses: everything is as it was.
+    pub(super) fn commit(&mut self, change: Change, by: By<'_>) -> Result<Committed, CommitError> {
         let mut warnings = Vec::new();
+        let spared = self.reachable(by.spared);
         let facts = match change {
             Change::Limit { scope, dimension, limit } => {
                 let mut live = self.live.clone();
                 live.limits.retain(|limit| limit.place != scope || limit.dimension != dimension);
                 live.limits.extend(limit);
-                self.change_live(live)?
+                self.change_live(live, &spared)?
             }
             Change::Mode { scope, mode, until_at } => {
                 let mut live = self.live.clone();
@@ -92,18 +111,18 @@ impl Gateway {
                     None => live.mode = Some((mode, until_at)),
                     Some(scope) => drop(live.modes.insert(scope, (mode, until_at))),
                 }
-                self.change_live(live)?
+                self.change_live(live, &spared)?
             }
-            Change::Ends => self.change_live(self.live.without_over(live::now()))?,
-            Change::Claims(claims) => self.change_claims(claims)?,
-            Change::Trust(entries) => self.change_trust(entries)?,
+            Change::Ends => self.change_live(self.live.without_over(live::now()), &spared)?,
+            Change::Claims(claims) => self.change_claims(claims, &spared)?,
+            Change::Trust(entries) => self.change_trust(entries, &spared)?,
             Change::Reload => {
-                let (facts, told) = self.reload()?;
+                let (facts, told) = self.reload(&spared)?;
                 warnings = told;
                 facts
             }
         };
-        Ok(Committed { written: self.put_down(&facts, actor), facts, warnings })
+        Ok(Committed { written: self.put_down(&facts, by.actor), facts, warnings })
     }
 
     /// Tells the log what was changed, and writes it down together with all that has changed in memory: one transaction.
@@ -150,14 +169,15 @@ impl Gateway {
         self.store.write(Batch { claims: self.bans.touched(), facts, rows })
     }
 
-    fn change_live(&mut self, live: Live) -> Result<Vec<Fact>, CommitError> {
+    fn change_live(&mut self, live: Live, spared: &[Session]) -> Result<Vec<Fact>, CommitError> {
         let before = std::mem::replace(&mut self.live, live);
-        if let Err(error) = self.apply() {
+        let applied = self.spare(spared).and_then(|()| self.apply().map_err(CommitError::Policy));
+        if let Err(error) = applied {
             // What was done to this host is done.
             let sysctls = std::mem::take(&mut self.live.sysctls);
             self.live = before;
             self.live.sysctls = sysctls;
-            return Err(CommitError::Policy(error));
+            return Err(error);
         }
         Ok(live_facts((&self.config, &before), (&self.config, &self.live)))
     }
@@ -165,6 +185,7 @@ impl Gateway {
     pub(super) fn change_claims(
         &mut self,
         claims: Vec<(ClaimKey, Option<Claim>)>,
+        spared: &[Session],
     ) -> Result<Vec<Fact>, CommitError> {
         let now = live::now();
         let prefixes: BTreeSet<Prefix> = claims.iter().map(|((prefix, _), _)| *prefix).collect();
@@ -172,15 +193,17 @@ impl Gateway {
         for (key, claim) in claims {
             before.push((key.clone(), self.bans.all.set(key, claim, now)));
         }
-        if let Err(error) = self.enforce(&prefixes) {
+        let cut = self.spare(spared);
+        let is_cut = cut.is_err();
+        if let Err(error) = cut.and_then(|()| self.enforce(&prefixes).map_err(CommitError::Policy)) {
             for (key, claim) in before.into_iter().rev() {
                 self.bans.all.set(key, claim, now);
             }
             // Of those that the kernel has taken; what it refuses now too is tried again.
-            if self.enforce(&prefixes).is_err() {
+            if !is_cut && self.enforce(&prefixes).is_err() {
                 self.bans.unenforced.extend(prefixes);
             }
-            return Err(CommitError::Policy(error));
+            return Err(error);
         }
         let facts =
             before.iter().map(|(key, before)| claim_fact(key, before.as_ref(), self.bans.all.get(key), now));
@@ -189,16 +212,21 @@ impl Gateway {
         Ok(facts)
     }
 
-    fn change_trust(&mut self, entries: Vec<(Prefix, Option<Entry>)>) -> Result<Vec<Fact>, CommitError> {
+    fn change_trust(
+        &mut self,
+        entries: Vec<(Prefix, Option<Entry>)>,
+        spared: &[Session],
+    ) -> Result<Vec<Fact>, CommitError> {
         let mut before = Vec::with_capacity(entries.len());
         for (prefix, entry) in entries {
             before.push((prefix, self.live.trust(prefix, entry)));
         }
-        if let Err(error) = self.apply_live() {
+        let applied = self.spare(spared).and_then(|()| self.apply_live().map_err(CommitError::Policy));
+        if let Err(error) = applied {
             for (prefix, entry) in before.into_iter().rev() {
                 self.live.trust(prefix, entry);
             }
-            return Err(CommitError::Policy(error));
+            return Err(error);
         }
         let word =
             |entry: Option<&Entry>| Some(if entry.is_some() { "trusted" } else { "not trusted" }.to_owned());

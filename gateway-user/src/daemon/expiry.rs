@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 
-use super::{commit::Change, state::Gateway};
+use super::{
+    commit::{By, Change},
+    state::Gateway,
+};
 use crate::{live, model::Actor};
 
 /// After how many seconds it is tried again to take back what is over.
@@ -31,11 +34,11 @@ impl Gateway {
     fn try_expire(&mut self) -> Result<()> {
         let now = live::now();
         if self.live.ends_by(now) {
-            self.commit(Change::Ends, &Actor::Timer)?;
+            self.commit(Change::Ends, By::itself(&Actor::Timer))?;
         }
         let over: Vec<_> = self.live.trust_over(now).map(|prefix| (prefix, None)).collect();
         if !over.is_empty() {
-            self.commit(Change::Trust(over), &Actor::Timer)?;
+            self.commit(Change::Trust(over), By::itself(&Actor::Timer))?;
         }
         self.expire_bans()
     }

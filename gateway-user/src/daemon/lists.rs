@@ -6,13 +6,13 @@ use crate::{
     bans::{Claim, ClaimKey},
     control::protocol::{FailureKind, Reply, Request, Row, Set},
     live::{self, Entry},
-    model::{Actor, Origin, OriginName, Prefix, document::PrefixRow},
+    model::{Origin, OriginName, Prefix, Session, document::PrefixRow},
 };
 
 use super::{
     answer::{Answer, failed},
     bans::holds,
-    commit::Change,
+    commit::{By, Change},
     state::Gateway,
 };
 
@@ -28,7 +28,7 @@ impl Gateway {
         origin: Option<&OriginName>,
         for_seconds: Option<u64>,
         reason: Option<&str>,
-        actor: &Actor,
+        by: By<'_>,
     ) -> Result<Answer, Reply> {
         let origin = self.may_claim(origin, &[prefix], for_seconds)?;
         let never = self.never();
@@ -46,7 +46,7 @@ impl Gateway {
         warnings.extend(self.trusted_in(prefix));
         let claim = Claim { reason: reason.map(Into::into), level: 0, added_at, until_at };
         let change = Change::Claims(vec![((prefix, origin), Some(claim))]);
-        let mut committed = self.commit(change, actor).map_err(failed)?;
+        let mut committed = self.commit(change, by).map_err(failed)?;
         committed.warnings.extend(warnings);
         Ok(self.done(format!("{prefix} blocked"), until_at, committed))
     }
@@ -66,7 +66,7 @@ impl Gateway {
 
     /// Takes away the operator's claim and that of strikes: a user's word goes before the gateway's own. What feeds claim
     /// stays.
-    pub(super) fn unblock(&mut self, prefix: Prefix, actor: &Actor) -> Result<Answer, Reply> {
+    pub(super) fn unblock(&mut self, prefix: Prefix, by: By<'_>) -> Result<Answer, Reply> {
         let now = live::now();
         let active = self.bans.all.claims_on(prefix).filter(|(_, claim)| claim.is_active(now));
         let (own, others): (Vec<_>, Vec<_>) =
@@ -75,7 +75,7 @@ impl Gateway {
             return self.not_there(Set::Block, prefix);
         }
         let taken = own.iter().map(|origin| ((prefix, origin.clone()), None)).collect();
-        let mut committed = self.commit(Change::Claims(taken), actor).map_err(failed)?;
+        let mut committed = self.commit(Change::Claims(taken), by).map_err(failed)?;
         committed.warnings.extend(self.still_blocked(prefix, &others));
         let message = if own.is_empty() {
             format!("nothing was changed: {prefix} is not blocked by hand")
@@ -102,20 +102,20 @@ impl Gateway {
         &mut self,
         prefix: Prefix,
         for_seconds: Option<u64>,
-        actor: &Actor,
+        by: By<'_>,
     ) -> Result<Answer, Reply> {
         let until_at = for_seconds.map(|seconds| live::now() + seconds);
         let entry = Entry { reason: None, added_at: live::now(), until_at };
         let change = Change::Trust(vec![(prefix, Some(entry))]);
-        let committed = self.commit(change, actor).map_err(failed)?;
+        let committed = self.commit(change, by).map_err(failed)?;
         Ok(self.done(format!("{prefix} trusted"), until_at, committed))
     }
 
-    pub(super) fn disallow(&mut self, prefix: Prefix, actor: &Actor) -> Result<Answer, Reply> {
+    pub(super) fn disallow(&mut self, prefix: Prefix, by: By<'_>) -> Result<Answer, Reply> {
         if !self.live.allow().contains_key(&prefix) {
             return self.not_there(Set::Allow, prefix);
         }
-        let committed = self.commit(Change::Trust(vec![(prefix, None)]), actor).map_err(failed)?;
+        let committed = self.commit(Change::Trust(vec![(prefix, None)]), by).map_err(failed)?;
         Ok(self.done(format!("{prefix} no longer trusted"), None, committed))
     }
 
@@ -126,13 +126,19 @@ impl Gateway {
         prefixes: &[Prefix],
         for_seconds: Option<u64>,
         reason: Option<&str>,
-        actor: &Actor,
+        by: By<'_>,
     ) -> Result<Answer, Reply> {
         let origin = self.may_claim(origin, prefixes, for_seconds)?;
         let (added_at, until_at) = (live::now(), for_seconds.map(|seconds| live::now() + seconds));
         let never = if set == Set::Block { self.never() } else { &[] };
         let (left_out, taken): (Vec<Prefix>, Vec<Prefix>) =
             prefixes.iter().partition(|prefix| !never.is_empty() && holds(never, **prefix));
+        // Of a feed's list that alone is left out, and the rest is taken.
+        let has_session = |prefix: &Prefix| {
+            let holds = |session: &Session| prefix.network().contains(&session.client);
+            origin != Origin::Operator && by.spared.iter().any(holds)
+        };
+        let (spared, taken): (Vec<Prefix>, Vec<Prefix>) = taken.into_iter().partition(has_session);
         let count = taken.len();
         let (change, done) = match set {
             Set::Block => {
@@ -146,9 +152,13 @@ impl Gateway {
                 (Change::Trust(entries.collect()), "trusted")
             }
         };
-        let mut committed = self.commit(change, actor).map_err(failed)?;
+        let mut committed = self.commit(change, by).map_err(failed)?;
         let told =
             left_out.iter().take(TOLD).map(|prefix| format!("{prefix} is in ban.never, and is not blocked"));
+        committed.warnings.extend(told);
+        let told = spared.iter().take(TOLD).map(|prefix| {
+            format!("{prefix} has a management session of this host in it, and is not blocked")
+        });
         committed.warnings.extend(told);
         if let Some(more) = left_out.len().checked_sub(TOLD).filter(|more| *more != 0) {
             committed.warnings.push(format!("{more} more are in ban.never, and are not blocked"));
@@ -163,7 +173,7 @@ impl Gateway {
         set: Set,
         prefixes: &[Prefix],
         origin: Option<&OriginName>,
-        actor: &Actor,
+        by: By<'_>,
     ) -> Result<Answer, Reply> {
         let feed = origin.map(OriginName::origin);
         let is_meant = |origin: &Origin| match &feed {
@@ -191,7 +201,7 @@ impl Gateway {
                 (Change::Trust(taken), count, "trusted")
             }
         };
-        let mut committed = self.commit(change, actor).map_err(failed)?;
+        let mut committed = self.commit(change, by).map_err(failed)?;
         committed.facts.truncate(TOLD);
         let rest = prefixes.len() - count;
         let by = origin.map_or_else(|| "by hand".to_owned(), |origin| format!("by {}", origin.origin()));

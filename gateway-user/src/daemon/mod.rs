@@ -17,6 +17,7 @@ mod guards;
 mod interfaces;
 mod lifecycle;
 mod lists;
+mod lockout;
 mod own;
 mod part;
 mod reload;
@@ -157,7 +158,7 @@ async fn serve(config: Config, options: Options) -> Result<()> {
 /// Answers a request; whether the program stays, if the gateway is to end. A change is answered once it is on the disk, or
 /// it is clear that it is not yet: other requests go on meanwhile.
 fn answer(gateway: &mut Gateway, call: Call) -> Option<bool> {
-    let Answer { mut reply, written, stop } = gateway.answer(&call.request, call.user);
+    let Answer { mut reply, written, stop } = gateway.answer(&call.request, call.user, call.caller);
     let Some(written) = written else {
         // The one who asked may have gone.
         let _ = call.reply.send(reply);

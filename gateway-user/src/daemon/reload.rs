@@ -2,12 +2,13 @@
 
 use crate::{
     config::{Config, FromOutside, differences},
-    model::{Actor, Fact},
+    lockout::logind,
+    model::{Actor, Fact, Session},
     policy,
 };
 
 use super::{
-    commit::{Change, CommitError, live_facts},
+    commit::{By, Change, CommitError, live_facts},
     lifecycle::store_options,
     state::Gateway,
 };
@@ -15,8 +16,8 @@ use super::{
 impl Gateway {
     /// Reads the file again and applies it as one change: what is other, and what the operator should know. On any error
     /// everything stays as it is.
-    pub(super) fn reload(&mut self) -> Result<(Vec<Fact>, Vec<String>), CommitError> {
-        let outcome = self.try_reload();
+    pub(super) fn reload(&mut self, spared: &[Session]) -> Result<(Vec<Fact>, Vec<String>), CommitError> {
+        let outcome = self.try_reload(spared);
         match &outcome {
             Ok(_) => self.reloads_ok += 1,
             Err(_) => self.reloads_failed += 1,
@@ -24,7 +25,7 @@ impl Gateway {
         outcome
     }
 
-    fn try_reload(&mut self) -> Result<(Vec<Fact>, Vec<String>), CommitError> {
+    fn try_reload(&mut self, spared: &[Session]) -> Result<(Vec<Fact>, Vec<String>), CommitError> {
         if self.options.lack_file() && !self.has_defaults {
             return Err(CommitError::Gone(self.config_path()));
         }
@@ -34,11 +35,12 @@ impl Gateway {
         let old = (std::mem::replace(&mut self.config, config), prefixes, self.live.clone());
         self.live.renew();
         self.segments = self.segments_now();
-        if let Err(error) = self.apply() {
+        let applied = self.spare(spared).and_then(|()| self.apply().map_err(CommitError::Policy));
+        if let Err(error) = applied {
             let sysctls = std::mem::take(&mut self.live.sysctls);
             (self.config, self.prefixes, self.live) = old;
             self.live.sysctls = sysctls;
-            return Err(CommitError::Policy(error));
+            return Err(error);
         }
         self.has_defaults = self.options.lack_file();
         self.store.set_options(store_options(&self.config));
@@ -71,10 +73,17 @@ impl Gateway {
 
     /// SIGHUP.
     pub(super) fn reload_on_signal(&mut self) {
-        match self.commit(Change::Reload, &Actor::Signal { name: "SIGHUP".to_owned() }) {
+        let actor = Actor::Signal { name: "SIGHUP".to_owned() };
+        let spared = logind::sessions();
+        match self.commit(Change::Reload, By { actor: &actor, spared: &spared }) {
             Ok(committed) => {
                 committed.warnings.iter().for_each(|warning| log::warn!("{warning}"));
                 log::info!("reloaded, generation {}", self.generation);
+            }
+            Err(error @ CommitError::Cut(..)) => {
+                log::error!(
+                    "not reloaded, the old policy holds: {error}; `gateway reload --force` does it all the same"
+                );
             }
             Err(error) => log::error!("not reloaded, the old policy holds: {error}"),
         }

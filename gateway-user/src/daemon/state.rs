@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant};
 
 use anyhow::Result;
 use gateway_common::{
-    abi::{LOCALS, Listing},
+    abi::{LOCALS, Listing, Settings},
     hash::Key,
     packet::Family,
     verdict::{Action, Reason},
@@ -100,18 +100,12 @@ impl Gateway {
 
     /// Compiles and switches to the policy of now; [`Self::settle`] is to follow.
     pub(super) fn apply(&mut self) -> Result<()> {
-        let overrides = self.live.overrides();
-        let generation = self.generation + 1;
-        let key = Key(self.kernel.identity().key);
-        let mut settings =
-            policy::compile(&self.config, self.mode(), &overrides, &mut self.rows, generation, key)?;
-        let modes = self.live.modes.iter().map(|(scope, (mode, _))| (scope, *mode));
-        policy::set_modes(&mut settings, &self.config, &self.rows, modes);
+        let mut rows = std::mem::take(&mut self.rows);
+        let compiled = self.settings(&mut rows, self.generation + 1);
+        self.rows = rows;
+        let mut settings = compiled?;
         let host = self.tend_host();
         host.fit(&mut settings);
-        policy::set_locals(&mut settings, &self.addresses);
-        policy::let_reserved(&mut settings, self.config.sanity, &self.addresses);
-        policy::set_segments(&mut settings, &self.segments);
         self.kernel.switch(&PolicySet::new(settings, Arc::clone(&self.prefixes)))?;
         self.host = host;
         self.generation += 1;
@@ -122,6 +116,19 @@ impl Gateway {
             drop(self.keep(Vec::new()));
         }
         Ok(())
+    }
+
+    /// The policy of now as the packet path takes it, but for what this host's TCP does; services that are new get their counter rows.
+    pub(super) fn settings(&self, rows: &mut Rows, generation: u64) -> Result<Box<Settings>> {
+        let key = Key(self.kernel.identity().key);
+        let overrides = self.live.overrides();
+        let mut settings = policy::compile(&self.config, self.mode(), &overrides, rows, generation, key)?;
+        let modes = self.live.modes.iter().map(|(scope, (mode, _))| (scope, *mode));
+        policy::set_modes(&mut settings, &self.config, rows, modes);
+        policy::set_locals(&mut settings, &self.addresses);
+        policy::let_reserved(&mut settings, self.config.sanity, &self.addresses);
+        policy::set_segments(&mut settings, &self.segments);
+        Ok(settings)
     }
 
     /// Whether there was a switch of policies, and [`Self::settle`] is to follow.

@@ -18,6 +18,7 @@ mod origin;
 mod prefix;
 mod quota;
 mod remark;
+mod session;
 #[cfg(test)]
 mod tests;
 pub(crate) mod units;
@@ -40,4 +41,5 @@ pub use prefix::{Prefix, PrefixError};
 pub(crate) use quota::Part;
 pub use quota::{Quota, Quotas};
 pub use remark::{REMARK_MAX, Remark, RemarkError, is_invisible};
+pub use session::Session;
 pub use units::{duration_text, parse_duration};

@@ -210,13 +210,25 @@ impl<'a> Gateway<'a> {
     /// # Errors
     /// Where it cannot be started; that it fails is in the output's status.
     pub fn cli_with(&self, arguments: &[&str], input: &str) -> Result<Output> {
-        let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().context("cannot start the gateway's command line")?;
-        let mut stdin = child.stdin.take().context("it reads nothing")?;
-        stdin.write_all(input.as_bytes())?;
-        drop(stdin);
-        Ok(child.wait_with_output()?)
+        fed(&mut self.command(arguments), input)
+    }
+
+    /// Runs a verb by way of a shell: `script` has the verb as `"$@"`. The environment is this alone, and a search path.
+    ///
+    /// # Errors
+    /// Where it cannot be started; that it fails is in the output's status.
+    pub fn cli_by(
+        &self,
+        script: &str,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+        input: &str,
+    ) -> Result<Output> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).arg(&self.program);
+        let mut shell = self.with_arguments(shell, arguments);
+        shell.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(environment.iter().copied());
+        fed(&mut shell, input)
     }
 
     /// A file of the daemon's state.
@@ -328,6 +340,17 @@ impl Drop for Gateway<'_> {
         drop(self.process.take());
         remove_pins(&self.pins);
     }
+}
+
+/// Runs a program that reads this.
+fn fed(command: &mut Command, input: &str) -> Result<Output> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot start the gateway's command line")?;
+    let mut stdin = child.stdin.take().context("it reads nothing")?;
+    // One that ends without reading says why.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    Ok(child.wait_with_output()?)
 }
 
 /// A page of the daemon's, from inside of the server's namespace.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::Output;
+use super::{ChangeArgs, Output};
 use crate::control::protocol::SECONDS_MAX;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -34,9 +34,9 @@ pub enum LimitVerb {
         /// Revert after this time: 90s, 10m, 36h
         #[arg(long = "for", value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
         for_seconds: Option<Span>,
-        /// Output.
+        /// How it is made.
         #[command(flatten)]
-        output: Output,
+        change: ChangeArgs,
     },
     /// Have a limit as configured again; `limit set WHERE DIM none` takes it away
     #[command(after_help = "Example:\n  gateway limit unset default icmp")]
@@ -48,9 +48,9 @@ pub enum LimitVerb {
         #[arg(value_name = "DIM")]
         #[arg(value_parser = dimension())]
         dimension: Dimension,
-        /// Output.
+        /// How it is made.
         #[command(flatten)]
-        output: Output,
+        change: ChangeArgs,
     },
 }
 
@@ -65,9 +65,9 @@ pub struct ModeArgs {
     /// Revert after this time: 90s, 10m, 36h
     #[arg(long = "for", value_name = "TIME", value_parser = span, allow_negative_numbers = true)]
     pub for_seconds: Option<Span>,
-    /// Output.
+    /// How it is made.
     #[command(flatten)]
-    pub output: Output,
+    pub change: ChangeArgs,
 }
 
 /// Verbs of `block`.
@@ -91,12 +91,9 @@ pub enum BlockVerb {
         /// For a feed of this name, within its guard, instead of by hand
         #[arg(long, value_name = "NAME")]
         origin: Option<OriginName>,
-        /// Even if it holds the address that you are connected from
-        #[arg(long)]
-        force: bool,
-        /// Output.
+        /// How it is made.
         #[command(flatten)]
-        output: Output,
+        change: ChangeArgs,
     },
     /// Take a block away
     #[command(after_help = "Example:\n  gateway block del 198.51.100.7")]
@@ -153,9 +150,9 @@ pub enum AllowVerb {
         /// Address or prefix as it is listed; - reads many from standard input, one a line
         #[arg(value_parser = which)]
         prefix: Which,
-        /// Output.
+        /// How it is made.
         #[command(flatten)]
-        output: Output,
+        change: ChangeArgs,
     },
     /// List what is trusted
     #[command(after_help = "Example:\n  gateway allow list")]

@@ -60,6 +60,23 @@ pub struct Output {
     pub json: bool,
 }
 
+/// How a change is made that could lock somebody out.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct ChangeArgs {
+    /// Even if it locks out you, or somebody else who is logged in
+    #[arg(long)]
+    pub force: bool,
+    /// Output.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+impl From<Output> for ChangeArgs {
+    fn from(output: Output) -> Self {
+        Self { force: false, output }
+    }
+}
+
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Verb {
@@ -74,7 +91,7 @@ pub enum Verb {
     Status(Output),
     /// Apply the configuration file again, as one change, without a gap
     #[command(after_help = "Example:\n  gateway check && gateway reload")]
-    Reload(Output),
+    Reload(ChangeArgs),
     /// Show and change limits live
     #[command(subcommand, after_help = "Example:\n  gateway limit set default syn 100/s --for 10m")]
     Limit(LimitVerb),

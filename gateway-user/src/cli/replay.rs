@@ -72,16 +72,19 @@ fn finished(written: io::Result<()>) -> Result<(), CliError> {
     }
 }
 
+/// Refuses services with a port in common.
+pub(super) fn apart(choices: &[PolicyChoice], help: &str) -> Result<(), CliError> {
+    if PolicyChoice::has_overlap(choices) {
+        return Err(CliError::usage("two services have a port in common").help(help));
+    }
+    Ok(())
+}
+
 /// What is asked for on the command line, else the configuration file.
 fn configuration(args: &ReplayArgs, global: &Global) -> Result<Config, CliError> {
     let mut choices = args.services.clone();
     choices.extend(args.all_ports.map(PolicyChoice::from));
-    for (index, choice) in choices.iter().enumerate() {
-        if choices[..index].iter().any(|earlier| earlier.overlaps(choice)) {
-            return Err(CliError::usage("two services have a port in common")
-                .help("name each port once; --all-ports names all of them"));
-        }
-    }
+    apart(&choices, "name each port once; --all-ports names all of them")?;
     if !choices.is_empty() {
         return Ok(PolicyChoice::configuration(&choices));
     }

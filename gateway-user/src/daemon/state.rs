@@ -276,6 +276,13 @@ impl Gateway {
         if self.has_defaults {
             warnings.push(format!("there is no {}: the defaults hold", self.config_path()));
         }
+        if self.config.services.is_empty() {
+            warnings.push(format!(
+                "no service is configured, so there is no TLS gate, no SYN cookie and no limit but those of sources; say `gateway run \
+                 --service tls:443`, or write a [[service]] into {}",
+                self.config_path()
+            ));
+        }
         match exposure::gaps(&self.config, &self.addresses) {
             Ok(gaps) => warnings.extend(gaps),
             Err(error) => warnings.push(format!("cannot look which servers listen: {error}")),

@@ -6,7 +6,7 @@ use gateway_common::hash::Key;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
-    config::{Config, Connections, Protocol, Refuse, Require, Service, SynCookies},
+    config::{Config, Connections, Protocol, Refuse, Report, Require, Service, SynCookies},
     host::{Sets, Stand},
     model::{Mode, Quotas},
     policy::{self, PolicyError, PolicySet, Rows},
@@ -64,11 +64,39 @@ impl From<AllPorts> for PolicyChoice {
 
 impl PolicyChoice {
     /// Whether two of them name one port of one protocol.
-    pub fn overlaps(&self, other: &Self) -> bool {
+    fn overlaps(&self, other: &Self) -> bool {
         let apart = |one: &std::ops::RangeInclusive<u16>| {
             other.ports.iter().all(|other| one.end() < other.start() || other.end() < one.start())
         };
         self.require == other.require && !self.ports.iter().all(apart)
+    }
+
+    /// Whether two of several have a port in common.
+    pub fn has_overlap(choices: &[Self]) -> bool {
+        choices
+            .iter()
+            .enumerate()
+            .any(|(index, choice)| choices[..index].iter().any(|other| other.overlaps(choice)))
+    }
+
+    /// The services as a configuration file has them that says no more of them.
+    ///
+    /// # Errors
+    /// Where such a file would be wrong.
+    pub fn as_configured(choices: &[Self]) -> Result<Vec<Service>, Report> {
+        let text: String = choices.iter().enumerate().map(|(index, choice)| choice.section(index)).collect();
+        Config::parse("--service", &text).map(|config| config.services)
+    }
+
+    fn section(&self, index: usize) -> String {
+        let Service { name, protocol, .. } = self.service(index);
+        let (protocol, require) = (protocol.name(), self.require.name());
+        let ports: Vec<String> =
+            self.ports.iter().map(|ports| format!("\"{}-{}\"", ports.start(), ports.end())).collect();
+        let ports = ports.join(", ");
+        format!(
+            "[[service]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\nports = [{ports}]\nrequire = \"{require}\"\n"
+        )
     }
 
     /// A configuration that has these services, and no limits.

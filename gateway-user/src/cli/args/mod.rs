@@ -81,7 +81,7 @@ impl From<Output> for ChangeArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Verb {
     /// Load, attach and serve in the foreground; SIGHUP reloads, SIGTERM ends it
-    #[command(after_help = "Example:\n  gateway run --interface eth0 --mode monitor")]
+    #[command(after_help = "Example:\n  gateway run --interface eth0 --service tls:443")]
     Run(RunArgs),
     /// Validate a configuration and print the policy that it means
     #[command(after_help = "Example:\n  gateway check /etc/gateway/gateway.toml")]
@@ -172,6 +172,9 @@ pub struct RunArgs {
     /// Interface to protect, instead of attach.interfaces; may be repeated
     #[arg(long = "interface", short = 'i', value_name = "IF")]
     pub interfaces: Vec<String>,
+    /// A service, instead of those of the configuration file: tls:443,8443 or quic:443; may be repeated
+    #[arg(long = "service", value_name = "SERVICE")]
+    pub services: Vec<PolicyChoice>,
     /// Mode
     #[arg(long)]
     pub mode: Option<Mode>,

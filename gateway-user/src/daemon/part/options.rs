@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    config::{Config, DEFAULT_PATH, Driver, FromOutside, OnExit, Report},
+    config::{Config, DEFAULT_PATH, Driver, FromOutside, OnExit, Report, Service},
     model::Mode,
 };
 
@@ -16,6 +16,8 @@ pub struct Options {
     pub socket: Option<PathBuf>,
     /// Interfaces to protect; none: those of the file.
     pub interfaces: Vec<String>,
+    /// Services; none: those of the file.
+    pub services: Vec<Service>,
     /// The mode.
     pub mode: Option<Mode>,
     /// How to attach.
@@ -41,6 +43,9 @@ impl Options {
             if self.lack_file() { Config::default() } else { Config::load_with(&self.config, lists)? };
         if !self.interfaces.is_empty() {
             config.attach.interfaces.clone_from(&self.interfaces);
+        }
+        if !self.services.is_empty() {
+            config.services.clone_from(&self.services);
         }
         if let Some(mode) = self.mode {
             config.mode = mode;

@@ -3,6 +3,7 @@
 mod aarch64;
 mod command;
 mod debian;
+mod dist;
 mod ebpf;
 mod lab;
 mod lane;
@@ -60,6 +61,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Make what is given to others: a static binary, a Debian package, checksums, into target/dist
+    Dist,
     /// Check format and lints of all crates
     Lint,
 }
@@ -91,6 +94,7 @@ fn main() -> Result<()> {
             lane::run(kernel, if full { lane::Length::Full } else { lane::Length::Short }, &arguments)
         }
         Verb::Test { arguments, .. } => test::run(&arguments),
+        Verb::Dist => dist::make(),
         Verb::Lint => lint::run(),
     }
 }

@@ -50,6 +50,7 @@ pub use part::options::Options;
 
 use answer::Answer;
 use endpoints::Endpoints;
+use part::service_manager;
 use state::Gateway;
 
 /// Why a run did not begin, or ended.
@@ -97,6 +98,7 @@ async fn serve(config: Config, options: Options) -> Result<()> {
     let follow = tokio::spawn(follow_log(gateway.log()?));
 
     log::info!("{}", gateway.greeting());
+    service_manager::ready(&gateway.greeting());
     let mut strikes = interval(POLL);
     strikes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pressure = interval(LOOK);
@@ -123,6 +125,7 @@ async fn serve(config: Config, options: Options) -> Result<()> {
                 gateway.follow_interfaces();
                 gateway.follow_own();
                 gateway.look_at_drops();
+                service_manager::alive();
                 if !gateway.closed.is_empty() {
                     // Another gateway took the socket meanwhile: its word holds.
                     gateway.tell_closed(endpoints.open().await.unwrap_or_else(|error| vec![error.to_string()]));
@@ -149,6 +152,7 @@ async fn serve(config: Config, options: Options) -> Result<()> {
             }
         }
     };
+    service_manager::stopping();
     gateway.end(keep).context("cannot take the program off")?;
     drop(asked);
     follow.abort();

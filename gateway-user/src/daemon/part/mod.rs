@@ -12,4 +12,5 @@ pub(super) mod options;
 pub(super) mod own;
 pub(super) mod pressure;
 pub(super) mod refusals;
+pub(super) mod service_manager;
 pub(super) mod sockets;

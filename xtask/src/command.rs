@@ -59,6 +59,12 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Where cargo keeps what it has fetched.
+pub(crate) fn cargo_home() -> PathBuf {
+    let home = || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cargo");
+    env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
+}
+
 /// Takes the variables away that would bend a build for another target or with another compiler.
 pub(crate) fn clean(command: &mut Command) -> &mut Command {
     for name in LEAKING {

@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: what is given to others, into target/dist: a static binary with the eBPF object inside, its debug information apart,
+//! `cargo xtask dist`: what is given to others, into target/packages: a static binary with the eBPF object inside, its debug information apart,
 //! a Debian package, and checksums.
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::command::{cargo, clean, find, output, run, workspace};
+use crate::command::{cargo, cargo_home, clean, find, output, run, workspace};
 use crate::{ebpf, lab, setup};
 
 /// Static, so that it runs on any distribution.
@@ -30,7 +30,7 @@ pub(crate) fn make() -> Result<()> {
     lab::install("The distribution", &PROGRAMS)?;
     add_target()?;
     let built = build()?;
-    let dist = workspace().join("target/dist");
+    let dist = workspace().join("target/packages");
     let stage = dist.join("stage");
     if stage.exists() {
         fs::remove_dir_all(&stage)?;
@@ -55,10 +55,9 @@ fn add_target() -> Result<()> {
 
 /// Builds it, with no path of this machine inside.
 fn build() -> Result<PathBuf> {
-    let home =
-        std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")));
-    let here = workspace().display().to_string();
-    let home = home.unwrap_or_else(|_| here.clone());
+    let home = cargo_home();
+    let home = home.display();
+    let here = workspace().display();
     let flags = format!("--remap-path-prefix={here}=gateway --remap-path-prefix={home}=cargo");
     let prefixes = format!("-ffile-prefix-map={here}=gateway -ffile-prefix-map={home}=cargo");
     let mut command = cargo();
@@ -100,10 +99,13 @@ fn describe(binary: &Path, stage: &Path) -> Result<()> {
     let man = stage.join("man");
     fs::create_dir_all(&man)?;
     run(Command::new(binary).args(["man", "--directory"]).arg(&man))?;
+    // Without a name and a time, so that they are the same each time.
+    let mut gzip = Command::new("gzip");
+    gzip.args(["-9", "-n"]);
     for page in fs::read_dir(&man)? {
-        // Without a name and a time, so that it is the same each time.
-        run(Command::new("gzip").args(["-9", "-n"]).arg(page?.path()))?;
+        gzip.arg(page?.path());
     }
+    run(&mut gzip)?;
     for (shell, name) in SHELLS {
         fs::write(stage.join(name), output(Command::new(binary).args(["completions", shell]))?)?;
     }

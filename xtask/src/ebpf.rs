@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use object::build::elf::{Builder, SectionData};
 use object::elf::SHT_STRTAB;
 
-use crate::command::{cargo, clean, run, run_and_read, workspace};
+use crate::command::{cargo, cargo_home, clean, run, run_and_read, workspace};
 use crate::setup::builds_core;
 use crate::toolchain::{TARGET, Toolchain};
 
@@ -56,6 +56,9 @@ fn build_command(toolchain: &Toolchain) -> Command {
         format!("-Clinker={}", toolchain.linker.display()),
         "-Clink-arg=--btf".to_owned(),
         "-Ctarget-cpu=v3".to_owned(),
+        // The objects say in which line of which file an instruction is: by no path of this machine.
+        format!("--remap-path-prefix={}=gateway", workspace().display()),
+        format!("--remap-path-prefix={}=cargo", cargo_home().display()),
     ];
     let mut command = cargo();
     clean(&mut command)

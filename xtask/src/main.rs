@@ -61,7 +61,7 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Make what is given to others: a static binary, a Debian package, checksums, into target/dist
+    /// Make what is given to others: a static binary, a Debian package, checksums, into target/packages
     Dist,
     /// Check format and lints of all crates
     Lint,

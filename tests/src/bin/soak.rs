@@ -9,14 +9,14 @@ use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 use gateway_tests::bars::{
-    BARS, Bar, Scale, connections, cookies, downloads, floods, floods_at_full_rate, forged, http3,
+    BARS, Bar, Scale, connections, cookies, downloads, floods, floods_at_full_rate, forged, http3, overhead,
     random_connections, random_sources, refused, reload_million, share_at_full_rate, stacks, strangers,
     victim,
 };
 use gateway_tests::lab::missing;
 
 /// Measurements that no test makes: they want more programs, or what they give depends on the machine.
-const LONG: [(&str, Bar); 15] = [
+const LONG: [(&str, Bar); 16] = [
     ("stacks", stacks),
     ("random", random_connections),
     ("refused", refused),
@@ -25,6 +25,7 @@ const LONG: [(&str, Bar); 15] = [
     ("forged", forged),
     ("cookies", cookies),
     ("downloads", downloads),
+    ("overhead", overhead),
     ("floods", floods),
     ("floods-full-rate", floods_at_full_rate),
     ("strangers", strangers),
